@@ -1,0 +1,74 @@
+"""Budget: upper bounds on what a network may cost, and how such numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from yolo_nas_ext.cost.analytic import Costs, costs
+from yolo_nas_ext.space.architecture import Architecture
+
+# Limit: (attribute of Costs, its unit for people).
+LIMITS: dict[str, tuple[str, str]] = {
+    "max_params": ("params", " parameters"),
+    "max_flops": ("flops", "FLOPs"),
+    "max_memory": ("memory", "B of activations"),
+    "max_layers": ("layers", " layers"),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bounds that a candidate must meet before anything is built.
+
+    Args:
+        limits: Upper bounds by name: ``max_params``, ``max_flops``, ``max_memory`` (bytes),
+            ``max_layers``.
+        nc: Number of classes.
+        imgsz: Image size in pixels.
+        channels: Channels of the image.
+    """
+
+    limits: Mapping[str, float] = field(default_factory=dict)
+    nc: int = 80
+    imgsz: int = 640
+    channels: int = 3
+
+    def costs(self, architecture: Architecture) -> Costs:
+        """Return what an architecture costs for this budget's data; memoised."""
+        return _costs(architecture, self.nc, self.imgsz, self.channels)
+
+    def values(self, subject: Architecture) -> dict[str, tuple[float, float]]:
+        """Return ``{limit: (value, bound)}`` of an architecture."""
+        if not self.limits:
+            return {}
+        costs = self.costs(subject)
+        return {name: (getattr(costs, LIMITS[name][0]), b) for name, b in self.limits.items()}
+
+    def say(self, name: str, value: float) -> str:
+        """Return a value of a limit with its unit, rounded up so that it can serve as a bound."""
+        return short(value, up=True) + LIMITS[name][1]
+
+
+@lru_cache(maxsize=100_000)
+def _costs(architecture: Architecture, nc: int, imgsz: int, channels: int) -> Costs:
+    return costs(architecture, nc, imgsz, channels=channels)
+
+
+def short(value: float, *, up: bool = False) -> str:
+    """Return a number with three digits and a suffix: ``2590425`` is ``"2.59M"``.
+
+    Args:
+        value: A number of at least 0.
+        up: Round away from zero.
+    """
+    for factor, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if value >= factor:
+            scaled = value / factor
+            digits = 2 if scaled < 10 else 1 if scaled < 100 else 0
+            text = f"{scaled:.{digits}f}"
+            if up and float(text) < scaled:
+                text = f"{float(text) + 10**-digits:.{digits}f}"
+            return text + suffix
+    return f"{value:.0f}"

@@ -1,0 +1,1 @@
+"""What a search learns from: data sets, splits, drawn images."""

@@ -1,0 +1,219 @@
+"""search(): propose, gate by cost, estimate, record, until the trials or the hours are used up."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.strategies import Strategy, make
+from yolo_nas_ext.study import Study, Trial
+
+Estimate = Callable[[Trial], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A network that is tried before the strategy proposes: a hand-made one, by name."""
+
+    name: str
+    point: Point | None
+    architecture: Architecture | None
+
+
+def run(
+    study: Study,
+    strategy: Strategy,
+    estimate: Estimate,
+    *,
+    trials: int,
+    seed: int = 0,
+    seeds: Sequence[Seed] = (),
+    hours: float = math.inf,
+    cost_of: Callable[[Architecture], Mapping[str, float]] | None = None,
+    fidelity: Mapping[str, float] | None = None,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+) -> bool:
+    """Add trials to a study until it has `trials` of them.
+
+    The generator of trial n derives from (seed, n), and strategies see finished trials only, so a
+    resumed search proposes what an uninterrupted one would have.
+
+    Args:
+        study: The record; its finished trials are kept, a running one is run again.
+        strategy: Where to look.
+        estimate: Returns metrics with ``fitness`` for a trial; what it raises fails that trial.
+        trials: Number of trials in all.
+        seed: Of the proposals.
+        seeds: Tried first, in order.
+        hours: No trial starts once the trials have taken this long.
+        cost_of: Analytic costs to record with a trial.
+        fidelity: Recorded with a trial.
+        on_trial: Called when a trial starts and when it has ended.
+
+    Returns:
+        Whether the search ended because the space or the hours are exhausted.
+    """
+    finished = [t for t in study.trials if t.state != "running"]
+    for number in range(len(finished), trials):
+        spent = sum(trial.seconds for trial in study.trials)
+        if spent >= 3600 * hours:
+            return True
+        candidate = _candidate(study, strategy, number, seed, seeds)
+        if candidate is None:
+            return True
+        cost = cost_of(candidate.architecture) if cost_of and candidate.architecture else {}
+        trial = study.start(
+            Trial(
+                number, candidate.point, candidate.architecture, dict(fidelity or {}),
+                cost=dict(cost), name=candidate.name,
+            )
+        )  # fmt: skip
+        on_trial(trial)
+        trial = _judge(trial, estimate, dict(cost))
+        study.finish(trial)
+        on_trial(trial)
+    return False
+
+
+def generator(seed: int, what: object) -> random.Random:
+    """Return the generator of trial `what`, the same in every process and Python."""
+    return random.Random(f"{seed}/{what}")
+
+
+def _candidate(
+    study: Study, strategy: Strategy, number: int, seed: int, seeds: Sequence[Seed]
+) -> Seed | None:
+    """Return what to try as trial `number`."""
+    if number < len(study.trials):  # was in flight when the run was killed
+        trial = study.trials[number]
+        return Seed(trial.name, trial.point, trial.architecture)
+    if number < len(seeds):
+        return seeds[number]
+    points = strategy.propose(study.trials, 1, generator(seed, number))
+    if not points:
+        return None
+    space = study.space
+    architecture = space.architecture(points[0]) if isinstance(space, DetectorSpace) else None
+    return Seed("", points[0], architecture)
+
+
+def _judge(trial: Trial, estimate: Estimate, cost: Mapping[str, float]) -> Trial:
+    """Return the trial with its outcome; only an interrupt and bad input get past.
+
+    The analytic costs join the metrics in the units of objectives: millions of parameters, GFLOPs,
+    MB of activations.
+    """
+    begin = time.perf_counter()
+    metrics: dict[str, float] = {}
+    error = ""
+    try:
+        metrics = {name: float(value) for name, value in estimate(trial).items()}
+        if not math.isfinite(metrics.get("fitness", math.nan)):
+            error = f"nan: fitness is {metrics.get('fitness', 'missing')}"
+    except TrialError as failure:
+        error = f"{failure.kind}: {failure}"
+    except NASError:
+        raise
+    except MemoryError:
+        error = "memory: out of memory"
+    except Exception as failure:
+        error = f"error: {type(failure).__name__}: {' '.join(str(failure).split())[:300]}"
+    return replace(
+        trial,
+        state="failed" if error else "complete",
+        metrics={n: v for n, v in {**units(cost), **metrics}.items() if math.isfinite(v)},
+        seconds=time.perf_counter() - begin,
+        error=error,
+    )
+
+
+def units(cost: Mapping[str, float]) -> dict[str, float]:
+    """Return analytic costs under the names of objectives, which carry their unit."""
+    scale = {
+        "params": ("params_m", 1e6),
+        "flops": ("flops_g", 1e9),
+        "memory_bytes": ("memory_mb", 1e6),
+    }
+    return {scale[n][0]: v / scale[n][1] for n, v in cost.items() if n in scale}
+
+
+def search(
+    space: ChoiceSpace | str | None = None,
+    estimator: Callable[[Any], Mapping[str, float]] | str | None = None,
+    *,
+    strategy: str = "evolution",
+    trials: int | None = None,
+    seed: int = 0,
+    project: str | Path | None = None,
+    **settings: Any,
+) -> Study:
+    """Search, and return the record.
+
+    With a callable as estimator: judge the points of any `ChoiceSpace` by it; the record is kept in
+    memory unless `project` names a folder. Otherwise: the whole job of ``yolo nas-search`` with the
+    same keys, for example ``search(data="cells.yaml", trials=20)``.
+
+    Args:
+        space: A space, or for the whole job the name of a shipped one or a YAML.
+        estimator: A function from a point to metrics with ``fitness``, which is maximised; or the
+            name of an estimator.
+        strategy: A name in `strategies.STRATEGIES`.
+        trials: Number of trials; 50 with a callable.
+        seed: Of the proposals.
+        project: Folder for the record; of the whole job, the folder of runs.
+        **settings: Further keys of the command, for the whole job only.
+
+    Raises:
+        NASError: For bad input.
+
+    Example:
+        >>> space = ChoiceSpace({"a": (1, 2, 3), "b": (1, 2, 3)})
+        >>> search(space, lambda p: {"fitness": p["a"] * p["b"]}, trials=9).best.point["a"]
+        3
+    """
+    if not callable(estimator):
+        from yolo_nas_ext import job  # builds on this module
+
+        given = {"space": space, "estimator": estimator, "trials": trials, "project": project}
+        keys = {name: value for name, value in given.items() if value is not None}
+        return job.search({**keys, "strategy": strategy, "seed": seed, **settings}).study
+    if not isinstance(space, ChoiceSpace):
+        raise NASError(f"space={space!r}: with a callable estimator, give a ChoiceSpace")
+    if settings:
+        raise NASError(f"{next(iter(settings))}: not a key of a search with a callable estimator")
+    path = None
+    if project is not None:
+        Path(project).mkdir(parents=True, exist_ok=True)
+        path = Path(project) / "study.db"
+    study = Study(space, path)
+    count = 50 if trials is None else trials
+
+    def estimate(trial: Trial) -> Mapping[str, float]:
+        return estimator(trial.point)
+
+    run(study, make(strategy, space), estimate, trials=count, seed=seed, cost_of=costs_of)
+    return study
+
+
+def costs_of(architecture: Architecture, **data: int) -> dict[str, float]:
+    """Return the analytic costs that are recorded with a trial.
+
+    Args:
+        architecture: What to count.
+        **data: ``nc``, ``imgsz`` and ``channels``; 80, 640 and 3 unless given.
+    """
+    found = costs(architecture, **data)
+    return {
+        "params": found.params, "flops": found.flops, "memory_bytes": found.memory,
+        "layers": found.layers,
+    }  # fmt: skip

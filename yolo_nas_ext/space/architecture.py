@@ -1,0 +1,112 @@
+"""Architecture: a frozen description of one network, without weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of the catalogue in `space.blocks` with its sizes.
+
+    Attributes:
+        kind: Name in the catalogue.
+        width: Output channels.
+        depth: Repeats inside the block.
+        stride: 2 where the block halves the resolution, else 1.
+        hidden: Channels of the bottleneck; 0 where the block has none.
+        kernel: Kernel size in pixels where the block has a choice, else 0.
+        shortcut: Whether inner bottlenecks add their input.
+    """
+
+    kind: str
+    width: int
+    depth: int = 1
+    stride: int = 1
+    hidden: int = 0
+    kernel: int = 0
+    shortcut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Neck:
+    """A path-aggregation network (PAN, Liu et al. 2018) over levels of the backbone.
+
+    Attributes:
+        levels: Levels joined, ascending and without gaps; level n has stride 2**n.
+        down: Blocks of the top-down path, from the level below the highest to the lowest.
+        up: Pairs of (downsampling, block) of the bottom-up path, from the second lowest level up to
+            the highest that the head reads.
+    """
+
+    levels: tuple[int, ...]
+    down: tuple[Block, ...]
+    up: tuple[tuple[Block, Block], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The host's head.
+
+    Attributes:
+        levels: Levels it reads, ascending.
+        reg_max: Bins of the box distribution; 1 regresses distances directly.
+        end2end: Whether a second, one-to-one branch makes non-maximum suppression unnecessary.
+    """
+
+    levels: tuple[int, ...]
+    reg_max: int = 16
+    end2end: bool = False
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network as choices, never weights. Hashable; equal networks have the same key everywhere.
+
+    Attributes:
+        backbone: Stem, stages and context in order. Its levels end where the next stride of 2
+        begins. neck: What joins the levels.
+        head: What reads them.
+    """
+
+    backbone: tuple[Block, ...]
+    neck: Neck
+    head: Head
+
+    @cached_property
+    def key(self) -> str:
+        """Ten hexadecimal digits that depend on the architecture alone."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, dictionaries and numbers."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
+        """Return the architecture that `to_dict` described."""
+        neck, head = data["neck"], data["head"]
+        return cls(
+            backbone=tuple(Block(**block) for block in data["backbone"]),
+            neck=Neck(
+                levels=tuple(neck["levels"]),
+                down=tuple(Block(**block) for block in neck["down"]),
+                up=tuple((Block(**a), Block(**b)) for a, b in neck["up"]),
+            ),
+            head=Head(**{**head, "levels": tuple(head["levels"])}),
+        )
+
+    @property
+    def levels(self) -> dict[int, int]:
+        """Index of the last backbone block of every level."""
+        level, ends = 0, {}
+        for index, block in enumerate(self.backbone):
+            level += block.stride == 2
+            ends[level] = index
+        return ends

@@ -1,0 +1,321 @@
+"""DetectorSpace: stem, stages, context, levels, neck and head of a detector, read from a YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.resources import resource
+from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck
+from yolo_nas_ext.space.blocks import BLOCKS, hidden_width, round8
+from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.space.grammar import CONTEXTS, SpaceFile, Stage, parse
+
+CACHE = 200_000  # architectures remembered by point; about 1 KB each
+
+
+class DetectorSpace(ChoiceSpace):
+    """A space of detectors; its points are turned into architectures by `architecture`.
+
+    Args:
+        file: The parsed definition; `load` reads one from a file.
+    """
+
+    def __init__(self, file: SpaceFile) -> None:
+        super().__init__(file.choices, rules=file.rules, moves=file.moves, mutations=file.mutations)
+        self.name = file.name
+        self.stages = file.stages
+        self._architectures: dict[Point, Architecture] = {}
+
+    @classmethod
+    def load(cls, source: str | Path) -> DetectorSpace:
+        """Return the space of a file, or of a name in the shipped `cfg/spaces`.
+
+        Raises:
+            NASError: For an unknown name and for anything in the file that is not of the grammar.
+        """
+        path = Path(source)
+        if path.suffix not in (".yaml", ".yml"):
+            path = resource("cfg", "spaces", f"{source}.yaml")
+        if not path.is_file():
+            shipped = sorted(p.stem for p in resource("cfg", "spaces").glob("*.yaml"))
+            raise NASError(
+                f"space={source}: no such space.{did_you_mean(source, shipped)} Give one of "
+                f"{', '.join(shipped)} or the path of a YAML"
+            )
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise NASError(f"space file {path}: not a YAML file ({reason})") from error
+        return cls(parse(content, path.stem, f"space file {path}"))
+
+    # From points to architectures
+
+    def architecture(self, point: Mapping[str, Any]) -> Architecture:
+        """Return the architecture of a point."""
+        point = point if isinstance(point, Point) else self.point(point)
+        if (known := self._architectures.get(point)) is None:
+            if len(self._architectures) >= CACHE:
+                self._architectures.clear()
+            known = self._architectures[point] = self._build(point)
+        return known
+
+    def subject(self, point: Point) -> Architecture:
+        """Return the architecture, which is what limits look at."""
+        return self.architecture(point)
+
+    def identity(self, point: Point) -> Hashable:
+        """Return the architecture's key: equal networks are one candidate."""
+        return self.architecture(point).key
+
+    def _build(self, point: Mapping[str, Any]) -> Architecture:
+        neck_levels, head_levels = _levels(point["levels"])
+        stem = Block(point["stem.block"], point["stem.width"], 1, 2, 0, point["stem.kernel"])
+        backbone = [stem]
+        for stage in self._present(point):
+            backbone.extend(_stage(stage, point, backbone[-1].width))
+        backbone.extend(_context(point["context"], backbone[-1].width))
+        down = tuple(_neck_block(point, level) for level in reversed(neck_levels[:-1]))
+        up = tuple(
+            (
+                Block("conv", _neck_width(point, level - 1), 1, 2, 0, 3),
+                _neck_block(point, level, top=level == neck_levels[-1]),
+            )
+            for level in neck_levels[1:]
+            if level <= head_levels[-1]
+        )
+        neck = Neck(neck_levels, down, up)
+        return Architecture(
+            tuple(backbone), neck, Head(head_levels, point["head.reg_max"], point["head.end2end"])
+        )
+
+    def _present(self, point: Mapping[str, Any]) -> list[Stage]:
+        """Return the stages up to the level where the backbone ends."""
+        top = _levels(point["levels"])[0][-1]
+        return [stage for stage in self.stages if stage.level <= top]
+
+    # Which choices matter
+
+    def canonical(self, values: Mapping[str, Any]) -> Point:
+        """Return the values with every choice that does not matter here at its first option."""
+        result = dict(values)
+        dead = self._dead(result)
+        for name in dead:
+            result[name] = self.choices[name][0]
+        for prefix, kind in self._kinds(result):
+            name = f"{prefix}.kernel"
+            allowed = BLOCKS[kind].kernels
+            if name not in dead and allowed and result[name] not in allowed:
+                result[name] = next(k for k in self.choices[name] if k in allowed)
+        return Point(result)
+
+    def active(self, point: Mapping[str, Any]) -> list[str]:
+        """Return the choices with more than one option that change the network at this point."""
+        dead = self._dead(point)
+        return [n for n, options in self.choices.items() if len(options) > 1 and n not in dead]
+
+    def _allowed(self, point: Point) -> bool:
+        """Say whether the rules hold between the choices that matter."""
+        dead = self._dead(point)
+        values = {name: value for name, value in point.items() if name not in dead}
+        return all(rule.holds(values) for rule in self.rules)
+
+    def _kinds(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        for stage in self._present(values):
+            yield stage.name, values[f"{stage.name}.block"]
+        yield "neck", values["neck.block"]
+
+    def _dead(self, values: Mapping[str, Any]) -> set[str]:
+        """Return the choices that change nothing at these values."""
+        neck_levels, head_levels = _levels(values["levels"])
+        present = {stage.name for stage in self._present(values)}
+        prefixes = {stage.name for stage in self.stages} - present
+        if len(neck_levels) == 1:
+            prefixes.add("neck")
+        dead = {name for name in self.choices if name.split(".")[0] in prefixes}
+        for stage in self._present(values):
+            if stage.stride == 1 or values[f"{stage.name}.down"] == "inside":
+                dead.add(f"{stage.name}.down_width")
+            if stage.stride == 1:
+                dead.add(f"{stage.name}.down")
+        for prefix, kind in self._kinds(values):
+            block = BLOCKS[kind]
+            top = BLOCKS.get(values["neck.top"]) if prefix == "neck" else None
+            if not block.kernels and not (top and top.kernels):
+                dead.add(f"{prefix}.kernel")
+            if not block.bottleneck:
+                dead |= {f"{prefix}.expansion", f"{prefix}.hidden"}
+        if head_levels[-1] < neck_levels[-1]:
+            dead.add("neck.top")
+        return dead & self.choices.keys()
+
+    # From architectures to points
+
+    def point_of(self, architecture: Architecture) -> Point:
+        """Return the point of an architecture.
+
+        Raises:
+            NASError: Where the architecture is not in the space: the first choice that has no
+            option
+                for it.
+        """
+        values = {name: options[0] for name, options in self.choices.items()}
+        values.update(self._describe(architecture))
+        for name, value in values.items():
+            if value not in self.choices[name]:
+                raise NASError(
+                    f"not in space '{self.name}': {name} would be {value!r}; options: "
+                    f"{list(self.choices[name])}"
+                )
+        point = self.canonical(values)
+        if self.architecture(point) != architecture:
+            theirs, mine = (
+                dataclasses.astuple(a) for a in (architecture, self.architecture(point))
+            )
+            part = next(n for n, a, b in zip(("backbone", "neck", "head"), theirs, mine) if a != b)
+            raise NASError(
+                f"not in space '{self.name}': its {part} differs from all of the space's"
+            )
+        if not self._allowed(point):
+            raise NASError(f"not in space '{self.name}': it breaks a rule between the choices")
+        return point
+
+    def _describe(self, architecture: Architecture) -> dict[str, Any]:
+        neck, head = architecture.neck, architecture.head
+        levels = f"{neck.levels[0]}-{neck.levels[-1]}"
+        if head.levels != neck.levels:
+            levels += ":" + "-".join(str(level) for level in (head.levels[0], head.levels[-1]))
+        stem, *rest = architecture.backbone
+        values: dict[str, Any] = {
+            "levels": levels,
+            "stem.block": stem.kind, "stem.width": stem.width, "stem.kernel": stem.kernel,
+            "head.reg_max": head.reg_max, "head.end2end": head.end2end,
+        }  # fmt: skip
+        for stage in self.stages:
+            if stage.level <= neck.levels[-1]:
+                rest = self._describe_stage(stage, rest, values)
+        values["context"] = next(
+            (n for n in CONTEXTS if rest == _context(n, rest[-1].width if rest else 0)),
+            "+".join(block.kind for block in rest),
+        )
+        if len(neck.levels) > 1:
+            self._describe_neck(neck, values)
+        return values
+
+    def _describe_stage(
+        self, stage: Stage, rest: list[Block], values: dict[str, Any]
+    ) -> list[Block]:
+        """Add a stage's choices to `values` and return the blocks behind it."""
+        name, down = stage.name, None
+        if stage.stride == 2 and rest and not BLOCKS[rest[0].kind].bottleneck:
+            down, *rest = rest
+        if not rest:
+            raise NASError(f"not in space '{self.name}': it has no stage {name}")
+        block, *rest = rest
+        values |= {f"{name}.block": block.kind, f"{name}.width": block.width}
+        values |= {f"{name}.depth": block.depth, f"{name}.kernel": block.kernel or 3}
+        if stage.stride == 2:
+            values[f"{name}.down"] = down.kind if down else "inside"
+            if down:
+                values[f"{name}.down_width"] = self._ratio(
+                    f"{name}.down_width", lambda r: round8(r * block.width) == down.width
+                )
+        self._describe_hidden(name, [block], values)
+        return rest
+
+    def _describe_hidden(self, name: str, blocks: list[Block], values: dict[str, Any]) -> None:
+        """Add the hidden width, or the expansion that gives the hidden widths of all blocks."""
+        if f"{name}.hidden" in self.choices:
+            values[f"{name}.hidden"] = blocks[0].hidden
+        else:
+            values[f"{name}.expansion"] = self._ratio(
+                f"{name}.expansion",
+                lambda e: all(hidden_width(b.kind, b.width, e) == b.hidden for b in blocks),
+                round(blocks[0].hidden / blocks[0].width, 3),
+            )
+
+    def _describe_neck(self, neck: Neck, values: dict[str, Any]) -> None:
+        by_level = dict(zip(reversed(neck.levels[:-1]), neck.down, strict=True))
+        by_level |= {lv: pair[1] for lv, pair in zip(neck.levels[1:], neck.up, strict=False)}
+        lowest = neck.down[-1]
+        values["neck.block"], values["neck.depth"] = lowest.kind, lowest.depth
+        values["neck.kernel"] = lowest.kernel or 3
+        top = by_level.get(neck.levels[-1])
+        values["neck.top"] = top.kind if top and top.kind != lowest.kind else "same"
+        self._describe_hidden("neck", list(by_level.values()), values)
+        for width in self.choices["neck.width"]:
+            for growth in self.choices["neck.growth"]:
+                sizes = {"neck.width": width, "neck.growth": growth}
+                if all(_neck_width(sizes, lv) == block.width for lv, block in by_level.items()):
+                    values |= sizes
+                    return
+        raise NASError(
+            f"not in space '{self.name}': no neck.width and neck.growth give the widths "
+            f"{[block.width for block in by_level.values()]}"
+        )
+
+    def _ratio(self, name: str, fits: Any, otherwise: Any = None) -> Any:
+        """Return the option of a ratio for which `fits` holds."""
+        return next((option for option in self.choices[name] if fits(option)), otherwise)
+
+
+def _levels(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the neck's and the head's levels of ``"2-4"`` or ``"2-5:3-5"``."""
+    parts = []
+    for part in text.split(":"):
+        low, high = part.split("-")
+        parts.append(tuple(range(int(low), int(high) + 1)))
+    return parts[0], parts[-1]
+
+
+def _stage(stage: Stage, point: Mapping[str, Any], c_in: int) -> list[Block]:
+    name = stage.name
+    kind, width = point[f"{name}.block"], point[f"{name}.width"]
+    down = point[f"{name}.down"] if stage.stride == 2 else ""
+    blocks = []
+    if down and down != "inside":
+        narrow = round8(width * point[f"{name}.down_width"])
+        kernel = 3 if BLOCKS[down].kernels else 0
+        blocks.append(Block(down, narrow, 1, 2, 0, kernel))
+        c_in = narrow
+    entry = BLOCKS[kind]
+    hidden = _hidden(point, name, kind, width)
+    shortcut = entry.shortcut and (kind != "hgblock" or c_in == width)
+    kernel = point[f"{name}.kernel"] if entry.kernels else 0
+    stride = 2 if down == "inside" else 1
+    blocks.append(Block(kind, width, point[f"{name}.depth"], stride, hidden, kernel, shortcut))
+    return blocks
+
+
+def _hidden(point: Mapping[str, Any], name: str, kind: str, width: int) -> int:
+    if (key := f"{name}.hidden") in point:
+        return point[key]
+    return hidden_width(kind, width, point[f"{name}.expansion"])
+
+
+def _context(name: str, width: int) -> list[Block]:
+    return [
+        Block(kind, width, 1, 1, 0, 5, shortcut)
+        if kind == "sppf"
+        else Block(kind, width, 1, 1, hidden_width(kind, width, 0.5) if width else 0)
+        for kind, shortcut in CONTEXTS[name]
+    ]
+
+
+def _neck_width(point: Mapping[str, Any], level: int) -> int:
+    return round8(point["neck.width"] * point["neck.growth"] ** (level - 3))
+
+
+def _neck_block(point: Mapping[str, Any], level: int, *, top: bool = False) -> Block:
+    kind, width = point["neck.block"], _neck_width(point, level)
+    if top and point["neck.top"] != "same":
+        kind = point["neck.top"]
+    allowed = BLOCKS[kind].kernels
+    kernel = point["neck.kernel"] if point["neck.kernel"] in allowed else (allowed or (0,))[0]
+    return Block(kind, width, point["neck.depth"], 1, _hidden(point, "neck", kind, width), kernel)

@@ -1,0 +1,324 @@
+"""Architecture -> the host's model definition, and a host model definition -> Architecture."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck
+from yolo_nas_ext.space.blocks import BLOCKS, ChainRow, read_chain
+from yolo_nas_ext.space.layers import Row
+
+TASKS = ("detect",)
+
+
+def emit(architecture: Architecture, nc: int = 80, task: str = "detect") -> dict[str, Any]:
+    """Return the host's model definition of an architecture.
+
+    Args:
+        architecture: What to emit.
+        nc: Number of classes.
+        task: The head's task.
+
+    Returns:
+        A dictionary with ``nc``, ``backbone`` and ``head`` rows, and ``reg_max`` and ``end2end``
+        where they differ from the host's defaults. Stock Ultralytics builds it.
+
+    Raises:
+        NASError: For a task without a head here.
+    """
+    if task not in TASKS:
+        raise NASError(f"task={task} has no head yet; allowed: {', '.join(TASKS)}")
+    backbone, head = rows(architecture, nc)
+    model: dict[str, Any] = {"nc": nc}
+    if architecture.head.reg_max != 16:
+        model["reg_max"] = architecture.head.reg_max
+    if architecture.head.end2end:
+        model["end2end"] = True
+    for name, part in (("backbone", backbone), ("head", head)):
+        model[name] = [
+            [list(f) if isinstance(f, tuple) else f, n, m, _plain(a)] for f, n, m, a in part
+        ]
+    return model
+
+
+def rows(architecture: Architecture, nc: int) -> tuple[list[Row], list[Row]]:
+    """Return the rows of backbone and head, (from, repeats, module, arguments) each."""
+    chain: list[Row] = []
+    ends: list[int] = []  # index of each backbone block's last row
+    for block in architecture.backbone:
+        chain.extend((-1, *row) for row in BLOCKS[block.kind].rows(block))
+        ends.append(len(chain) - 1)
+    level_row = {level: ends[index] for level, index in architecture.levels.items()}
+    head = _Rows(len(chain))
+    neck = architecture.neck
+    outputs = {neck.levels[-1]: level_row[neck.levels[-1]]}
+    for level, block in zip(reversed(neck.levels[:-1]), neck.down, strict=True):
+        head.add(-1, 1, "nn.Upsample", ("None", 2, "nearest"))
+        head.add((-1, level_row[level]), 1, "Concat", (1,))
+        outputs[level] = head.block(block)
+    lateral = dict(outputs)
+    for level, (down, block) in zip(neck.levels[1:], neck.up, strict=False):
+        head.block(down)
+        head.add((-1, lateral[level]), 1, "Concat", (1,))
+        outputs[level] = head.block(block)
+    head.add(tuple(outputs[level] for level in architecture.head.levels), 1, "Detect", (nc,))
+    return chain, head.rows
+
+
+class _Rows:
+    """Head rows under construction, with their indices in the whole model."""
+
+    def __init__(self, first: int) -> None:
+        self.rows: list[Row] = []
+        self._first = first
+
+    def add(self, source: Any, n: int, module: str, args: tuple[Any, ...]) -> int:
+        self.rows.append((source, n, module, args))
+        return self._first + len(self.rows) - 1
+
+    def block(self, block: Block) -> int:
+        for row in BLOCKS[block.kind].rows(block):
+            last = self.add(-1, *row)
+        return last
+
+
+def _plain(value: Any) -> Any:
+    """Return nested tuples as lists."""
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def to_yaml(
+    architecture: Architecture, nc: int, task: str = "detect", notes: Sequence[str] = ()
+) -> str:
+    """Return the text of the host's YAML, a row a line, with a commented header.
+
+    Args:
+        architecture: What to write.
+        nc: Number of classes.
+        task: The head's task.
+        notes: Lines for the header.
+    """
+    model = emit(architecture, nc, task)
+    needs = sorted({b.kind for b in blocks_of(architecture) if BLOCKS[b.kind].plugin})
+    header = [
+        f"# nas-{architecture.key}: a {task} model of stock Ultralytics, found by yolo_nas_ext",
+        *(f"# {note}" for note in notes),
+        f"# {'needs yolo_nas_ext for ' + ', '.join(needs) if needs else 'needs no plugin'}",
+    ]
+    lines = [*header, ""]
+    level, index = 0, 0
+    for name, value in model.items():
+        if name not in ("backbone", "head"):
+            lines.append(f"{name}: {_flow(value)}")
+            continue
+        lines += ["", f"{name}:", "  # [from, repeats, module, args]"]
+        for row in value:
+            stride2 = name == "backbone" and (row[2] in ("Focus", "ADown", "AConv") or _stride(row))
+            level += stride2
+            mark = f"-P{level}/{2**level}" if stride2 else ""
+            lines.append(f"  - {_flow(row)} # {index}{mark}")
+            index += 1
+    return "\n".join(lines) + "\n"
+
+
+def _stride(row: list[Any]) -> bool:
+    return row[2] in ("Conv", "SCDown") and len(row[3]) > 2 and row[3][2] == 2
+
+
+def _flow(value: Any) -> str:
+    """Return a value as one line of YAML in the host's style."""
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(v) for v in value) + "]"
+    if isinstance(value, bool):
+        return str(value)
+    return str(value)
+
+
+def blocks_of(architecture: Architecture) -> list[Block]:
+    """Return every block of backbone and neck."""
+    neck = architecture.neck
+    return [*architecture.backbone, *neck.down, *(b for pair in neck.up for b in pair)]
+
+
+# Reading
+
+
+def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architecture:
+    """Return the architecture of a host model definition.
+
+    Args:
+        source: The definition as a dictionary or a YAML file.
+        scale: Letter of the compound scale to apply where the definition has ``scales``.
+
+    Returns:
+        The architecture; emitting it gives a network with the same layers.
+
+    Raises:
+        NASError: For a file that is not a model definition, or a network with rows that the
+        catalogue
+            of blocks does not know, which are named.
+    """
+    where = str(source) if isinstance(source, (str, Path)) else "model definition"
+    model = _load(Path(source)) if isinstance(source, (str, Path)) else dict(source)
+    missing = [part for part in ("backbone", "head") if not isinstance(model.get(part), list)]
+    if missing:
+        raise NASError(f"{where}: no '{missing[0]}' list of rows; give a YOLO model definition")
+    try:
+        chain = _scaled(model, scale, where)
+    except (TypeError, ValueError, IndexError) as error:
+        raise NASError(
+            f"{where}: malformed row ({error}); rows are [from, repeats, module, args]"
+        ) from error
+    count = len(model["backbone"])
+    backbone, ends = _read_backbone(chain[:count], where)
+    neck, levels = _read_head(chain, count, backbone, ends, where)
+    head = Head(levels, int(model.get("reg_max") or 16), bool(model.get("end2end") or False))
+    return Architecture(tuple(backbone), neck, head)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise NASError(f"model file '{path}' does not exist: give the path of a YAML")
+    try:
+        model = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NASError(f"{path}: not a YAML file ({str(error).splitlines()[0]})") from error
+    if not isinstance(model, dict):
+        raise NASError(f"{path}: holds {type(model).__name__}, expected keys 'backbone' and 'head'")
+    return model
+
+
+# Modules whose first argument the host scales by width.
+_SCALED = {
+    "Conv",
+    "Focus",
+    "SCDown",
+    "ADown",
+    "AConv",
+    "C2f",
+    "C3k2",
+    "C3",
+    "RepC3",
+    "RepNCSPELAN4",
+}
+_SCALED |= {"C2fCIB", "C3Ghost", "SPPF", "C2PSA", "Bottleneck"}
+
+
+def _scaled(model: Mapping[str, Any], scale: str, where: str) -> list[Row]:
+    """Return all rows with the compound scale of the host applied."""
+    scales = model.get("scales") or {}
+    if scale and scale not in scales:
+        raise NASError(f"{where}: scale '{scale}' is none of {', '.join(scales) or '(no scales)'}")
+    if scales and not scale:
+        scale = next(iter(scales))
+    depth, width, most = scales.get(scale, (1.0, 1.0, math.inf))
+    depth = model.get("depth_multiple", depth)
+    width = model.get("width_multiple", width)
+    result: list[Row] = []
+    for source, n, module, args in [*model["backbone"], *model["head"]]:
+        args = list(args)
+        n = max(round(n * depth), 1) if n > 1 else n
+        if module in _SCALED:
+            args[0] = math.ceil(min(args[0], most) * width / 8) * 8
+        if module == "C3k2" and scale in {"m", "l", "x"}:
+            args[1:2] = [True]
+        frozen = tuple(tuple(a) if isinstance(a, list) else a for a in args)
+        result.append((tuple(source) if isinstance(source, list) else source, n, module, frozen))
+    return result
+
+
+def _read_backbone(chain: Sequence[Row], where: str) -> tuple[list[Block], list[int]]:
+    for index, (source, _, module, _) in enumerate(chain):
+        if source != -1:
+            raise NASError(f"{where}: row {index} ({module}) does not follow the one before it")
+    found, used = read_chain([(n, m, a) for _, n, m, a in chain])
+    if used < len(chain):
+        module = chain[used][2]
+        known = {row[1] for kind in BLOCKS.values() for row in _examples(kind)}
+        raise NASError(
+            f"{where}: row {used} ({module}{list(chain[used][3])}) is of no known block."
+            f"{did_you_mean(module, known) if module not in known else ''}"
+        )
+    return [block for block, _ in found], [end for _, end in found]
+
+
+def _examples(kind: Any) -> list[ChainRow]:
+    return kind.rows(Block("", 64, 2, 1, 32, 3))
+
+
+def _read_head(
+    chain: Sequence[Row], count: int, backbone: list[Block], ends: list[int], where: str
+) -> tuple[Neck, tuple[int, ...]]:
+    """Return the neck and the levels that the head reads."""
+    levels = Architecture(tuple(backbone), Neck((), (), ()), Head(())).levels
+    level_of_row = {ends[index]: level for level, index in levels.items()}
+    *path, (sources, _, module, _) = chain[count:]
+    if module != "Detect":
+        raise NASError(f"{where}: ends in {module}; this reader knows Detect")
+    top = max(levels)
+    lateral, at = {top: ends[levels[top]]}, 0
+    down: list[Block] = []
+    level = top
+    while at + 2 < len(path) and path[at][2] == "nn.Upsample" and path[at + 1][2] == "Concat":
+        level = level_of_row.get(path[at + 1][0][1], -1)
+        block, at = _read_block(path, at + 2, count, where)
+        down.append(block)
+        lateral[level] = count + at - 1
+    outputs, up = dict(lateral), []
+    while at < len(path):
+        first, at = _read_block(path, at, count, where)
+        if at >= len(path) or path[at][2] != "Concat":
+            raise NASError(f"{where}: row {count + at} should be a Concat of the bottom-up path")
+        level = next((lv for lv, row in lateral.items() if row == path[at][0][1]), -1)
+        block, at = _read_block(path, at + 1, count, where)
+        up.append((first, block))
+        outputs[level] = count + at - 1
+    rows_of = {row: lv for lv, row in outputs.items()}
+    joined = tuple(sorted(lateral))
+    reads = tuple(
+        rows_of.get(row, -1) for row in ([sources] if isinstance(sources, int) else sources)
+    )
+    neck = Neck(joined, tuple(down), tuple(up))
+    whole = Architecture(tuple(backbone), neck, Head(reads))
+    if -1 not in reads and list(reads) != sorted(reads):  # the host would build it, with the wrong strides
+        raise NASError(f"{where}: Detect reads levels {list(reads)}; they must ascend")
+    if -1 in reads or -1 in joined or joined != tuple(range(joined[0], top + 1)):
+        raise NASError(
+            f"{where}: the neck is not a path-aggregation network over neighbouring levels"
+        )
+    mine = [row[:3] for row in rows(whole, 1)[1]]
+    if mine != [row[:3] for row in chain[count:]]:
+        raise NASError(
+            f"{where}: the head's rows are wired in a way that this reader does not know"
+        )
+    return neck, reads
+
+
+def _read_block(path: Sequence[Row], at: int, count: int, where: str) -> tuple[Block, int]:
+    """Return the block at row `at` of the head and the index behind it."""
+    end = at
+    while end < len(path) and path[end][0] == -1 and path[end][2] not in ("nn.Upsample", "Concat"):
+        end += 1
+    chain = [(n, m, a) for _, n, m, a in path[at:end]]
+    found, _ = read_chain(chain) if chain else ([], 0)
+    if not found:
+        name = path[at][2] if at < len(path) else "nothing"
+        raise NASError(f"{where}: row {count + at} ({name}) is of no block this reader knows")
+    block, last = found[0]
+    return block, at + last + 1
+
+
+def split_scale(name: str) -> tuple[str, str]:
+    """Return the file name and scale letter of a host model name such as ``yolo11n.yaml``."""
+    path = Path(name)
+    match = re.match(r"^(yolo(?:v)?\d+)([nslmx])(.*)$", path.stem)
+    if not match:
+        return path.name, ""
+    return f"{match.group(1)}{match.group(3)}{path.suffix or '.yaml'}", match.group(2)

@@ -1,0 +1,246 @@
+"""Trial and Study: the record of a search, in Optuna's storage where it is kept on disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.choices import ChoiceSpace, Point
+
+STATES = {"running": TrialState.RUNNING, "complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
+SIMPLE = (bool, int, float, str, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate and what became of it.
+
+    Attributes:
+        number: Place in the order of proposals, from 0.
+        point: The point of the space, or None for a reference network that is not in the space.
+        architecture: The network, for a detector.
+        fidelity: How it was judged, for example ``{"epochs": 10, "imgsz": 128}``.
+        state: ``running``, ``complete`` or ``failed``.
+        metrics: What was measured; ``fitness`` is maximised, other names carry their unit.
+        cost: Analytic costs: ``params``, ``flops``, ``memory_bytes``, ``layers``.
+        seconds: Wall time of the estimate.
+        error: ``kind: message`` of a failed trial.
+        name: Name of a hand-made network, for example ``yolov8n``; empty for a proposal.
+    """
+
+    number: int
+    point: Point | None
+    architecture: Architecture | None = None
+    fidelity: Mapping[str, float] = field(default_factory=dict)
+    state: str = "running"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+    name: str = ""
+
+    @property
+    def fitness(self) -> float:
+        """Fitness of a complete trial, else minus infinity."""
+        return self.metrics.get("fitness", -math.inf) if self.state == "complete" else -math.inf
+
+
+class Study:
+    """The trials of one search in the order of their numbers.
+
+    Args:
+        space: The space whose points are recorded.
+        path: SQLite file, made if absent; the record is kept in memory only without one.
+
+    Raises:
+        NASError: For a file that cannot be read or written, or that holds another space.
+    """
+
+    def __init__(self, space: ChoiceSpace, path: Path | None = None) -> None:
+        self.space = space
+        self.path = path
+        self._trials: list[Trial] = []
+        self._ids: list[int] = []
+        self._coder = _Coder(space)
+        if path is not None:
+            self._open(path)
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """All trials, the running one included."""
+        return tuple(self._trials)
+
+    @property
+    def complete(self) -> list[Trial]:
+        """Complete trials."""
+        return [t for t in self._trials if t.state == "complete"]
+
+    @property
+    def best(self) -> Trial:
+        """The complete trial of highest fitness in the space; the earliest of equals.
+
+        Raises:
+            NASError: While there is none.
+        """
+        found = [t for t in self.complete if t.point is not None]
+        if not found:
+            raise NASError("no trial is complete yet: there is no best one")
+        return max(found, key=lambda t: (t.fitness, -t.number))
+
+    @property
+    def front(self) -> list[Trial]:
+        """The Pareto front of fitness against FLOPs, cheapest first; without costs the best."""
+        found = [t for t in self.complete if t.point is not None]
+        if not found:
+            return []
+        if not all("flops" in t.cost for t in found):
+            return [self.best]
+        front: list[Trial] = []
+        for trial in sorted(found, key=lambda t: (t.cost["flops"], -t.fitness, t.number)):
+            if not front or trial.fitness > front[-1].fitness:
+                front.append(trial)
+        return front
+
+    def start(self, trial: Trial) -> Trial:
+        """Record that a trial runs; a trial of that number that a killed run left is taken over."""
+        trial = replace(trial, state="running")
+        if trial.number < len(self._trials):
+            self._trials[trial.number] = trial
+            return trial
+        if self.path is not None:
+            with _storage_errors(self.path):
+                template = self._coder.freeze(trial)
+                self._ids.append(self._storage.create_new_trial(self._study_id, template))
+        self._trials.append(trial)
+        return trial
+
+    def finish(self, trial: Trial) -> None:
+        """Record the outcome of a running trial, all of it or, if that fails, nothing of it."""
+        if self.path is not None:
+            trial_id = self._ids[trial.number]
+            with _storage_errors(self.path):
+                for name, value in _attributes(trial).items():
+                    self._storage.set_trial_user_attr(trial_id, name, value)
+                values = [trial.fitness] if trial.state == "complete" else None
+                self._storage.set_trial_state_values(trial_id, STATES[trial.state], values)
+        self._trials[trial.number] = trial
+
+    def _open(self, path: Path) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with _storage_errors(path):
+            self._storage = optuna.storages.RDBStorage(
+                f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
+            )
+            study = optuna.create_study(
+                study_name="search",
+                storage=self._storage,
+                direction="maximize",
+                load_if_exists=True,
+            )
+            self._study_id = study._study_id
+            for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
+                self._trials.append(self._coder.thaw(frozen))
+                self._ids.append(frozen._trial_id)
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    """Turn a database's complaint into one line; what was recorded before stays as it is."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise NASError(
+            f"study {path}: cannot be read or written ({reason}); check that the disk has room and "
+            "the file is an Optuna study, then resume the run: what was recorded is kept"
+        ) from error
+
+
+def _attributes(trial: Trial) -> dict[str, Any]:
+    """Return what an Optuna trial carries besides its parameters and value."""
+    architecture = trial.architecture
+    record: dict[str, Any] = {
+        "name": trial.name,
+        "in_space": trial.point is not None,
+        "fidelity": dict(trial.fidelity),
+        "metrics": dict(trial.metrics),
+        "cost": dict(trial.cost),
+        "seconds": trial.seconds,
+        "error": trial.error,
+    }
+    if architecture is not None:
+        record |= {"key": architecture.key, "architecture": architecture.to_dict()}
+    return record
+
+
+class _Coder:
+    """Points as Optuna parameters and back; choices with one option are left out."""
+
+    def __init__(self, space: ChoiceSpace) -> None:
+        self._names = tuple(space.choices)
+        self._options: dict[str, dict[Any, Any]] = {}
+        self._fixed: dict[str, Any] = {}
+        for name, options in space.choices.items():
+            if len(options) == 1:
+                self._fixed[name] = options[0]
+            else:  # Optuna stores plain values only; others go by their text
+                plain = all(isinstance(o, SIMPLE) for o in options)
+                self._options[name] = {(o if plain else repr(o)): o for o in options}
+        self._back = {
+            name: {o: code for code, o in table.items()} for name, table in self._options.items()
+        }
+        self._distributions = {
+            name: CategoricalDistribution(tuple(table)) for name, table in self._options.items()
+        }
+
+    def freeze(self, trial: Trial) -> FrozenTrial:
+        """Return a running Optuna trial."""
+        params, distributions = {}, {}
+        if trial.point is not None:
+            params = {name: self._back[name][trial.point[name]] for name in self._options}
+            distributions = self._distributions
+        return create_trial(
+            state=TrialState.RUNNING,
+            params=params,
+            distributions=distributions,
+            user_attrs=_attributes(trial),
+        )
+
+    def thaw(self, frozen: FrozenTrial) -> Trial:
+        """Return the trial that an Optuna trial records."""
+        attrs = frozen.user_attrs
+        try:
+            point = None
+            if attrs["in_space"]:
+                values = {n: self._options[n][code] for n, code in frozen.params.items()}
+                point = Point({n: (values | self._fixed)[n] for n in self._names})
+            architecture = attrs.get("architecture")
+            return Trial(
+                number=frozen.number,
+                point=point,
+                architecture=Architecture.from_dict(architecture) if architecture else None,
+                fidelity=attrs["fidelity"],
+                state=next(name for name, state in STATES.items() if state == frozen.state),
+                metrics=attrs["metrics"],
+                cost=attrs["cost"],
+                seconds=attrs["seconds"],
+                error=attrs["error"],
+                name=attrs["name"],
+            )
+        except (KeyError, StopIteration, TypeError) as error:
+            raise NASError(
+                f"trial {frozen.number} of the study is of another space or tool ({error!r}); "
+                "resume with the space that the run was started with"
+            ) from error
