@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from yolo_nas_ext.errors import NASError
@@ -48,6 +48,12 @@ class Trial:
     seconds: float = 0.0
     error: str = ""
     name: str = ""
+
+    @property
+    def network(self) -> Architecture:
+        """The architecture, of a trial that has one."""
+        assert self.architecture is not None
+        return self.architecture
 
     @property
     def fitness(self) -> float:
@@ -201,13 +207,14 @@ class _Coder:
         self._back = {
             name: {o: code for code, o in table.items()} for name, table in self._options.items()
         }
-        self._distributions = {
+        self._distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(tuple(table)) for name, table in self._options.items()
         }
 
     def freeze(self, trial: Trial) -> FrozenTrial:
         """Return a running Optuna trial."""
-        params, distributions = {}, {}
+        params: dict[str, Any] = {}
+        distributions: dict[str, BaseDistribution] = {}
         if trial.point is not None:
             params = {name: self._back[name][trial.point[name]] for name in self._options}
             distributions = self._distributions

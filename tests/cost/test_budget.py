@@ -11,7 +11,8 @@ from yolo_nas_ext.space.detector import DetectorSpace
 def test_within_a_budget_everything_fits(name):
     space, rng = DetectorSpace.load(name), random.Random(0)
     median = sorted(
-        Budget(nc=3, imgsz=128).costs(space.architecture(space.sample(rng))).flops for _ in range(50)
+        Budget(nc=3, imgsz=128).costs(space.architecture(space.sample(rng))).flops
+        for _ in range(50)
     )[25]
     budget = Budget({"max_flops": median, "max_params": 3e6}, nc=3, imgsz=128)
     within = space.within(budget)
@@ -25,14 +26,21 @@ def test_within_a_budget_everything_fits(name):
 
 
 def test_an_impossible_budget_says_which_limit_and_by_how_much():
-    space = DetectorSpace.load("tiny").within(Budget({"max_params": 1000, "max_flops": 1e12}, 3, 64))
+    space = DetectorSpace.load("tiny").within(
+        Budget({"max_params": 1000, "max_flops": 1e12}, 3, 64)
+    )
     with pytest.raises(NASError, match=r"max_params=1\.00K.*smallest network found has .*K param"):
         space.sample(random.Random(0))
 
 
 @pytest.mark.parametrize(
     ("value", "text", "up"),
-    [(2590425, "2.59M", "2.60M"), (999, "999", "999"), (1e12, "1.00T", "1.00T"), (61_301, "61.3K", "61.4K")],
+    [
+        (2590425, "2.59M", "2.60M"),
+        (999, "999", "999"),
+        (1e12, "1.00T", "1.00T"),
+        (61_301, "61.3K", "61.4K"),
+    ],
 )
 def test_short(value, text, up):
     assert short(value) == text and short(value, up=True) == up

@@ -108,7 +108,10 @@ def test_encode_is_a_rank_for_numbers_and_one_hot_for_names():
         (lambda: ChoiceSpace({"a": ()}), "choice 'a' has no options"),
         (lambda: ChoiceSpace({"a": (1, 1)}), "lists an option twice"),
         (lambda: numbers().point({"c0": 1, "c1": 1}), "choice 'c2' has no value"),
-        (lambda: numbers().point({"c0": 1, "c1": 1, "c2": 9}), r"'c2' is 9; allowed: \[1, 2, 3, 4\]"),
+        (
+            lambda: numbers().point({"c0": 1, "c1": 1, "c2": 9}),
+            r"'c2' is 9; allowed: \[1, 2, 3, 4\]",
+        ),
         (lambda: numbers().point({"c0": 1, "c1": 1, "c2": 1, "c9": 1}), "unknown choice 'c9'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Every shipped space: what is sampled can be built, costs what we say, and reads back as itself."""
+"""Every shipped space: what is sampled is built, costs what we say and reads back as itself."""
 
 import json
 import random
@@ -61,7 +61,11 @@ def test_moves_stay_in_the_space(name):
         for point in (a, space.mutate(a, rng), space.crossover(a, b, rng)):
             assert space.feasible(point) and space.canonical(point) == point
             widths = [block.width for block in space.architecture(point).backbone]
-            stages = [w for w, b in zip(widths, space.architecture(point).backbone) if b.hidden]
+            stages = [
+                w
+                for w, b in zip(widths, space.architecture(point).backbone, strict=True)
+                if b.hidden
+            ]
             assert stages[:4] == sorted(stages[:4])
 
 

@@ -16,10 +16,14 @@ from yolo_nas_ext.space.layers import lower
 def network(block, width=32):
     """A network of levels P3 and P4 around one block."""
     backbone = (
-        Block("conv", 16, 1, 2, 0, 3), Block("conv", 16, 1, 2, 0, 3), Block("conv", width, 1, 2, 0, 3),
+        *(Block("conv", w, 1, 2, 0, 3) for w in (16, 16, width)),
         block, Block("conv", 48, 1, 2, 0, 3),
     )  # fmt: skip
-    neck = Neck((3, 4), (Block("c2f", 32, 1, 1, 16),), ((Block("conv", 32, 1, 2, 0, 3), Block("c2f", 48, 1, 1, 24)),))
+    neck = Neck(
+        (3, 4),
+        (Block("c2f", 32, 1, 1, 16),),
+        ((Block("conv", 32, 1, 2, 0, 3), Block("c2f", 48, 1, 1, 24)),),
+    )
     return Architecture(backbone, neck, Head((3, 4)))
 
 
@@ -34,9 +38,7 @@ def test_every_block_builds_counts_and_reads_back(kind, depth):
             hidden = entry.fit(16) if entry.bottleneck else 0
             # A convolution of stride 1 in front of another is a super-block, so not one of its own.
             stride = 2 if kind in ("adown", "aconv", "focus", "conv") else 1
-            block = Block(
-                kind, width, depth if entry.deep else 1, stride, hidden, kernel, shortcut
-            )
+            block = Block(kind, width, depth if entry.deep else 1, stride, hidden, kernel, shortcut)
             architecture = network(block)
             if stride == 2:  # one level more
                 architecture = Architecture(
@@ -88,7 +90,9 @@ def test_key_depends_on_the_architecture_alone():
     assert read(emit(architectures[0], 3)).key == read(emit(architectures[0], 80)).key
 
 
-@pytest.mark.parametrize("name", ["yolov8s", "yolov8m", "yolo11m", "yolo26x", "yolov8n-p2", "yolo26n-p2"])
+@pytest.mark.parametrize(
+    "name", ["yolov8s", "yolov8m", "yolo11m", "yolo26x", "yolov8n-p2", "yolo26n-p2"]
+)
 def test_other_host_models_keep_their_parameters(name):
     definition = yaml_model_load(f"{name}.yaml")
     host = DetectionModel(dict(definition), nc=4, verbose=False)
@@ -101,7 +105,10 @@ def test_other_host_models_keep_their_parameters(name):
     ("change", "message"),
     [
         (lambda d: d.pop("head"), "no 'head' list"),
-        (lambda d: d["backbone"].__setitem__(2, [-1, 3, "C2fX", [128]]), "row 2 .*of no known block"),
+        (
+            lambda d: d["backbone"].__setitem__(2, [-1, 3, "C2fX", [128]]),
+            "row 2 .*of no known block",
+        ),
         (lambda d: d["backbone"].__setitem__(2, [0, 3, "C2f", [128]]), "row 2 .*does not follow"),
         (lambda d: d["head"].__setitem__(-1, [[21, 18, 15], 1, "Detect", ["nc"]]), "must ascend"),
         (lambda d: d["head"].__setitem__(-1, [[15, 18], 1, "Segment", ["nc"]]), "ends in Segment"),

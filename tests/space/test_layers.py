@@ -38,9 +38,9 @@ def test_convolutions_equal_those_that_run(name):
     for _ in range(10):
         architecture = space.architecture(space.sample(rng))
         mine = [
-            (l.c_in, l.c_out, l.kernel, l.stride, l.groups, l.h, l.w)
-            for l in lower(architecture, 3, 64).layers
-            if l.op == "conv"
+            (y.c_in, y.c_out, y.kernel, y.stride, y.groups, y.h, y.w)
+            for y in lower(architecture, 3, 64).layers
+            if y.op == "conv"
         ]
         host = ran(DetectionModel(emit(architecture, 3), nc=3, verbose=False), 64)
         assert sorted(mine) == sorted(host)

@@ -11,7 +11,9 @@ from yolo_nas_ext.strategies import STRATEGIES, make
 from yolo_nas_ext.study import Trial
 
 pytestmark = pytest.mark.parametrize("name", sorted(STRATEGIES))
-TABLE = ChoiceSpace({f"l{i}": ("id", "k3", "k5") for i in range(3)}, feasible=lambda p: p["l0"] != "k5")
+TABLE = ChoiceSpace(
+    {f"l{i}": ("id", "k3", "k5") for i in range(3)}, feasible=lambda p: p["l0"] != "k5"
+)
 
 
 def trial(number, point, fitness=None):

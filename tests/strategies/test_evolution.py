@@ -30,7 +30,8 @@ def test_children_differ_from_a_living_parent_by_one_mutation():
 def test_the_best_of_the_sample_has_the_child():
     rng = random.Random(1)
     history = [
-        Trial(i, SPACE.sample(rng), state="complete", metrics={"fitness": float(i)}) for i in range(10)
+        Trial(i, SPACE.sample(rng), state="complete", metrics={"fitness": float(i)})
+        for i in range(10)
     ]
     (child,) = Evolution(SPACE, population=10, sample=10).propose(history, 1, rng)
     assert sum(child[n] != history[-1].point[n] for n in child) == 1
@@ -43,8 +44,8 @@ def test_beats_random_search_on_a_table_with_a_known_optimum():
         ranks[strategy] = []
         for seed in range(15):
             study = search(
-                SPACE, lambda p: {"fitness": TABLE[tuple(p.values())]}, strategy=strategy, trials=60,
-                seed=seed,
+                SPACE, lambda p: {"fitness": TABLE[tuple(p.values())]}, strategy=strategy,
+                trials=60, seed=seed,
             )  # fmt: skip
             best = study.best.metrics["fitness"]
             ranks[strategy].append(sum(value > best for value in TABLE.values()) + 1)

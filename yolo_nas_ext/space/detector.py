@@ -16,6 +16,7 @@ from yolo_nas_ext.space.blocks import BLOCKS, hidden_width, round8
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.space.grammar import CONTEXTS, SpaceFile, Stage, parse
 
+PARTS = ("backbone", "neck", "head")  # of an architecture, in the order of its fields
 CACHE = 200_000  # architectures remembered by point; about 1 KB each
 
 
@@ -178,7 +179,7 @@ class DetectorSpace(ChoiceSpace):
             theirs, mine = (
                 dataclasses.astuple(a) for a in (architecture, self.architecture(point))
             )
-            part = next(n for n, a, b in zip(("backbone", "neck", "head"), theirs, mine) if a != b)
+            part = next(n for n, a, b in zip(PARTS, theirs, mine, strict=True) if a != b)
             raise NASError(
                 f"not in space '{self.name}': its {part} differs from all of the space's"
             )

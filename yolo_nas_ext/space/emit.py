@@ -84,9 +84,7 @@ class _Rows:
         return self._first + len(self.rows) - 1
 
     def block(self, block: Block) -> int:
-        for row in BLOCKS[block.kind].rows(block):
-            last = self.add(-1, *row)
-        return last
+        return [self.add(-1, *row) for row in BLOCKS[block.kind].rows(block)][-1]
 
 
 def _plain(value: Any) -> Any:
@@ -287,7 +285,7 @@ def _read_head(
     )
     neck = Neck(joined, tuple(down), tuple(up))
     whole = Architecture(tuple(backbone), neck, Head(reads))
-    if -1 not in reads and list(reads) != sorted(reads):  # the host would build it, with the wrong strides
+    if -1 not in reads and list(reads) != sorted(reads):  # the host builds it, with wrong strides
         raise NASError(f"{where}: Detect reads levels {list(reads)}; they must ascend")
     if -1 in reads or -1 in joined or joined != tuple(range(joined[0], top + 1)):
         raise NASError(

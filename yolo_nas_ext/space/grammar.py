@@ -141,7 +141,8 @@ def _stages(content: Any, where: str, choices: dict[str, tuple[Any, ...]]) -> tu
         if f"{name}.hidden" in choices:
             choices.pop(f"{name}.expansion")
         if stride == 1:
-            choices.pop(f"{name}.down"), choices.pop(f"{name}.down_width")
+            choices.pop(f"{name}.down")
+            choices.pop(f"{name}.down_width")
         elif "inside" in choices[f"{name}.down"]:
             for kind in choices[f"{name}.block"]:
                 if not BLOCKS[kind].stride:

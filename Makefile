@@ -1,0 +1,37 @@
+# `make search` shows a search on the embedded data set; ARGS="key=value ..." is appended.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check -c .ci/constraints.txt
+
+# The host looks for updates and installs packages by itself unless it is told not to.
+export YOLO_OFFLINE ?= 1
+export YOLO_AUTOINSTALL ?= false
+
+.DEFAULT_GOAL := test
+.PHONY: install search test test-all lint
+
+install: $(VENV)/.installed
+
+# torch comes first, so that its choice of build is not made by a dependency of a dependency.
+$(VENV)/.installed: pyproject.toml .ci/constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch torchvision
+	$(PIP) -e ".[test]"
+	touch $@
+
+search: install
+	$(VENV)/bin/yolo nas-search name=demo $(ARGS)
+
+test: install
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+# Everything, the slow tests and those on real data included.
+test-all: install
+	$(VENV)/bin/python -m pytest -m "" $(ARGS)
+
+lint: install
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright

@@ -1,0 +1,32 @@
+"""The environment of the tests; set before the host is imported, which reads it once."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "tests" / ".config"
+CONFIG.mkdir(exist_ok=True)
+os.environ.update(
+    YOLO_CONFIG_DIR=str(CONFIG),  # the user's own settings are neither read nor written
+    YOLO_OFFLINE="1",
+    YOLO_AUTOINSTALL="false",
+    OMP_NUM_THREADS="2",  # the host sets 1 where nothing is set
+    MPLBACKEND="Agg",
+)
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data beside the repository; for tests marked `realdata`."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} does not exist")
+    return folder

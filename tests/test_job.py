@@ -1,0 +1,184 @@
+"""A small search from end to end, through the host's own trainer."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from yolo_nas_ext import job
+from yolo_nas_ext.cli import main
+from yolo_nas_ext.data.synthetic import ensure_cells
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.space.emit import read
+
+SMALL = [
+    "epochs=1",
+    "imgsz=64",
+    "batch=8",
+    "trials=4",
+    "baseline=yolov8n",
+    "population=2",
+    "seed=3",
+]
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    return ensure_cells(tmp_path_factory.mktemp("cells"), train=24, val=8, size=64) / "data.yaml"
+
+
+@pytest.fixture(scope="module")
+def run(cells, tmp_path_factory):
+    project = tmp_path_factory.mktemp("runs")
+    stream, sys.stdout = sys.stdout, io.StringIO()
+    try:
+        code = main(["search", f"data={cells}", f"project={project}", "name=small", *SMALL])
+        text = sys.stdout.getvalue()
+    finally:
+        sys.stdout = stream
+    assert code == 0, text
+    return project / "small", text
+
+
+def test_a_run_leaves_everything(run):
+    folder, text = run
+    for name in ("args.yaml", "study.db", "trials.csv", "best.yaml", "best.pt", "report.html",
+                 "pareto.png", "progress.png"):  # fmt: skip
+        assert (folder / name).stat().st_size > 0, name
+    front = list((folder / "pareto").glob("nas-*.yaml"))
+    assert front and all(f"nas-{read(f).key}" == f.stem for f in front)
+    assert f"yolo detect train model={folder / 'best.yaml'} data=" in text
+    rows = list(csv.DictReader((folder / "trials.csv").open(encoding="utf-8")))
+    assert len(rows) == 4 and rows[0]["name"] == "yolov8n"
+    assert "yolov8n" in text and "trial 4/4" in text
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_the_model_is_that_of_the_record(run):
+    folder, _ = run
+    done = job.search({"resume": str(folder)})  # nothing is left to do
+    best = done.study.best
+    assert read(folder / "best.yaml") == best.architecture
+    assert len(list((folder / "weights").glob("*.pt"))) == 1
+
+
+NATIVE = """
+import sys
+sys.modules["yolo_nas_ext"] = None  # as if it were not installed
+import torch
+from ultralytics import YOLO
+model = YOLO(sys.argv[1])
+n = sum(p.numel() for p in model.model.parameters())
+trained = YOLO(sys.argv[2])
+assert sum(p.numel() for p in trained.model.parameters()) == n
+assert trained.names == {0: "red_cell", 1: "white_cell", 2: "platelet"} or len(trained.names) == 3
+trained.predict(torch.zeros(1, 3, 64, 64), verbose=False)
+"""
+
+
+@pytest.mark.parametrize("safe", ["0", "1"])
+def test_stock_ultralytics_loads_what_was_found(run, safe):
+    folder, _ = run
+    environment = {**os.environ, "ULTRALYTICS_SAFE_LOAD": safe}
+    subprocess.run(
+        [sys.executable, "-c", NATIVE, str(folder / "best.yaml"), str(folder / "best.pt")],
+        check=True, env=environment, cwd=folder, capture_output=True,
+    )  # fmt: skip
+
+
+def test_resume_with_other_settings_is_refused(run):
+    folder, _ = run
+    with pytest.raises(NASError, match=r"epochs=2: the run in .* has epochs=1"):
+        job.search({"resume": str(folder), "epochs": 2})
+    with pytest.raises(NASError, match="not the folder of a run"):
+        job.search({"resume": str(folder.parent)})
+
+
+def test_resume_adds_trials_as_the_uninterrupted_search_would(run, cells, tmp_path, capsys):
+    folder, _ = run
+    keys = {}
+    for name, given in {
+        "more": {"resume": str(folder), "trials": 6},
+        "whole": {"data": str(cells), "project": str(tmp_path), "trials": 6, "epochs": 1,
+                  "imgsz": 64, "batch": 8, "baseline": "yolov8n", "population": 2, "seed": 3},
+    }.items():  # fmt: skip
+        done = job.search(given)
+        keys[name] = [(t.architecture.key, t.fitness) for t in done.study.trials]
+    assert keys["more"] == keys["whole"]
+
+
+def test_two_runs_do_not_share_a_folder(run, cells):
+    folder, _ = run
+    with pytest.raises(NASError, match=r"name=small: .* exists; resume="):
+        job.search({"data": str(cells), "project": str(folder.parent), "name": "small"})
+    from filelock import FileLock
+
+    with FileLock(folder / ".lock"), pytest.raises(NASError, match="another search writes here"):
+        job.search({"resume": str(folder)})
+
+
+class Fake:
+    """An estimator that fails as told, in place of trainings."""
+
+    def __init__(self, outcomes):
+        self.fidelity = {"epochs": 1.0}
+        self.outcomes = iter(outcomes)
+
+    def estimate(self, architecture, fidelity=None, report=None, weights=None):
+        outcome = next(self.outcomes)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return {"fitness": outcome}
+
+
+def fake(monkeypatch, outcomes):
+    monkeypatch.setattr(job, "make_estimator", lambda config, data: Fake(outcomes))
+
+
+def test_ctrl_c_ends_with_what_is_there(monkeypatch, cells, tmp_path, capsys):
+    fake(monkeypatch, [0.1, 0.3, KeyboardInterrupt()])
+    code = main(["search", f"data={cells}", f"project={tmp_path}", "trials=9", "baseline=none"])
+    out = capsys.readouterr().out
+    assert code == 3 and "interrupted" in out and f"resume={tmp_path / 'search'}" in out
+    assert (tmp_path / "search" / "report.html").exists()
+    fake(monkeypatch, [0.2] * 9)
+    done = job.search({"resume": str(tmp_path / "search")})
+    assert len(done.study.complete) == 9 and done.study.best.fitness == 0.3
+
+
+def test_all_failed_is_exit_code_1(monkeypatch, cells, tmp_path, capsys):
+    fake(monkeypatch, [TrialError("nan", "loss is nan")] * 3)
+    code = main(["search", f"data={cells}", f"project={tmp_path}", "trials=3", "baseline=none"])
+    captured = capsys.readouterr()
+    assert code == 1 and "no candidate could be judged" in captured.err
+    assert "nan: loss is nan" in captured.out
+    rows = list(csv.DictReader((tmp_path / "search" / "trials.csv").open(encoding="utf-8")))
+    assert [r["state"] for r in rows] == ["failed"] * 3
+
+
+def test_baselines_over_the_budget_are_named_and_left_out(monkeypatch, cells, tmp_path, capsys):
+    fake(monkeypatch, [0.5] * 3)
+    arguments = ["trials=3", "max_params=1M", "baseline=yolov8n,yolo11n"]
+    assert main(["search", f"data={cells}", f"project={tmp_path}", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "baseline yolov8n is over the budget" in out
+        and "3.02M parameters > max_params=1.00M" in out
+    )
+    done = job.search({"resume": str(tmp_path / "search")})
+    assert all(t.cost["params"] <= 1e6 for t in done.study.trials)
+
+
+def test_budget_hours_end_the_search(monkeypatch, cells, tmp_path, capsys):
+    fake(monkeypatch, [0.5] * 50)
+    given = {"data": str(cells), "project": str(tmp_path), "budget_hours": 1e-9, "trials": 50}
+    assert len(job.search(given).study.trials) == 1
+
+
+def test_the_settings_of_a_run_are_saved_as_given(run):
+    saved = yaml.safe_load((run[0] / "args.yaml").read_text())
+    assert saved["epochs"] == 1 and saved["baseline"] == ["yolov8n"] and "version" in saved

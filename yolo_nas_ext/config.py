@@ -1,0 +1,232 @@
+"""Every key of cfg/nas.yaml, typed and validated."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.resources import resource
+
+Parse = Callable[[Any], Any]
+SUFFIXES = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+MAY_CHANGE = ("trials", "budget_hours", "timeout", "device", "resume")  # on resuming a run
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one search.
+
+    Attributes:
+        values: Every key of cfg/nas.yaml.
+        host: Keys of the host's training that the user gave.
+        given: Names of the keys that the user gave.
+    """
+
+    values: Mapping[str, Any]
+    host: Mapping[str, Any] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["values"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def text(value: Any) -> str:
+    """Accept a text."""
+    if isinstance(value, (dict, list)) or value is None:
+        raise ValueError("a text")
+    return str(value)
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Accept names separated by commas, or a list; ``none`` is the empty one."""
+    value = () if value is None else value
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+        raise ValueError("names separated by commas, or none")
+    return tuple(v for v in value if v and v.lower() != "none")
+
+
+def whole(low: int, high: float = math.inf) -> Parse:
+    """Accept a whole number between two bounds."""
+
+    def parse(value: Any) -> int:
+        number = _number(value)
+        if number != int(number) or not low <= number <= high:
+            upper = f" to {high:g}" if high < math.inf else " or more"
+            raise ValueError(f"a whole number of {low}{upper}")
+        return int(number)
+
+    parse.allowed = f"a whole number of {low} or more"  # pyright: ignore[reportFunctionMemberAccess]
+    return parse
+
+
+def real(low: float, high: float = math.inf, *, open_low: bool = True) -> Parse:
+    """Accept a number between two bounds."""
+
+    def parse(value: Any) -> float:
+        number = _number(value)
+        if not (low < number if open_low else low <= number) or not number <= high:
+            upper = f" and at most {high:g}" if high < math.inf else ""
+            raise ValueError(f"a number {'above' if open_low else 'of at least'} {low:g}{upper}")
+        return number
+
+    return parse
+
+
+def size(value: Any) -> int:
+    """Accept an image size: a positive multiple of 32."""
+    number = _number(value)
+    if number < 32 or number % 32:
+        raise ValueError("a multiple of 32, for example 128 or 640")
+    return int(number)
+
+
+def optional(parse: Parse) -> Parse:
+    """Accept nothing as None."""
+
+    def maybe(value: Any) -> Any:
+        return None if value is None or value == "" else parse(value)
+
+    return maybe
+
+
+def _number(value: Any) -> float:
+    """Return a number that may have a suffix; refuse booleans and others."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*([KMGT])?\s*", value, re.IGNORECASE)
+        if match:
+            try:
+                return float(match[1]) * SUFFIXES.get((match[2] or "").upper(), 1.0)
+            except ValueError:
+                pass
+        raise ValueError("a number, with K, M, G or T behind it if you like")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError("a number")
+    return float(value)
+
+
+KEYS: dict[str, Parse] = {
+    "data": text,
+    "task": text,
+    "space": text,
+    "baseline": texts,
+    "strategy": text,
+    "population": whole(2),
+    "trials": whole(1),
+    "budget_hours": optional(real(0)),
+    "seed": whole(0, 2**31 - 1),
+    "estimator": text,
+    "epochs": whole(1),
+    "imgsz": size,
+    "batch": whole(1),
+    "val_fraction": real(0, 0.9),
+    "timeout": optional(real(0)),
+    "device": text,
+    "max_params": optional(real(0)),
+    "max_flops": optional(real(0)),
+    "max_memory": optional(real(0)),
+    "max_layers": optional(real(0)),
+    "project": text,
+    "name": text,
+    "resume": optional(text),
+}
+
+
+def defaults() -> dict[str, Any]:
+    """Return what cfg/nas.yaml holds, parsed."""
+    content = yaml.safe_load(resource("cfg", "nas.yaml").read_text(encoding="utf-8"))
+    return {name: KEYS[name](value) for name, value in content.items()}
+
+
+def configure(
+    given: Mapping[str, Any], host_keys: Mapping[str, Any], refused: Mapping[str, str]
+) -> Config:
+    """Return the settings of a search from what the user gave.
+
+    Args:
+        given: Keys and raw values.
+        host_keys: Keys of the host's training with their defaults.
+        refused: Keys of the host that a search sets itself, with the reason.
+
+    Raises:
+        NASError: For an unknown key, or a value that is not of its type.
+    """
+    values, host = defaults(), {}
+    for name, raw in given.items():
+        if name in KEYS:
+            try:
+                values[name] = KEYS[name](raw)
+            except (ValueError, OverflowError) as error:
+                raise NASError(f"{name}={raw}: not allowed; {name} takes {error}") from error
+        elif name in refused:
+            raise NASError(f"{name}={raw}: {refused[name]}")
+        elif name in host_keys:
+            host[name] = raw
+        else:
+            hint = did_you_mean(name, [*KEYS, *host_keys])
+            raise NASError(
+                f"{name}={raw}: unknown key.{hint} `yolo nas-search help` lists the keys"
+            )
+    return Config(values, host, frozenset(given))
+
+
+def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return keys and values of ``key=value`` arguments, values read as YAML reads them.
+
+    Raises:
+        NASError: For an argument without ``=``, or a key given twice.
+    """
+    result: dict[str, Any] = {}
+    for argument in _join_equals(arguments):
+        name, equals, raw = argument.lstrip("-").rstrip(",").partition("=")
+        if not equals or not name:
+            hint = did_you_mean(name, KEYS)
+            raise NASError(
+                f"'{argument}': expected key=value.{hint} `yolo nas-search help` lists the keys"
+            )
+        if name in result:
+            raise NASError(f"{name}: given twice; give it once")
+        try:
+            result[name] = _value(raw)
+        except yaml.YAMLError as error:
+            raise NASError(f"{name}={raw}: cannot be read as a value") from error
+    return result
+
+
+def _value(raw: str) -> Any:
+    """Return a value as YAML reads it, with None and exponents as Python writes them."""
+    if raw.lower() in ("none", "null", ""):
+        return None
+    if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", raw):
+        return float(raw)
+    if re.search(r":\s|^[A-Za-z]:|[#&*!|>%@`]", raw):  # paths and the like
+        return raw
+    return yaml.safe_load(raw)
+
+
+def _join_equals(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with ``key = value`` and ``key= value`` joined, as the host does."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and (
+            joined[-1].endswith("=") or (argument.startswith("=") and "=" not in joined[-1])
+        ):
+            joined[-1] += argument
+        else:
+            joined.append(argument)
+    return joined
+
+
+def help_text() -> str:
+    """Return what `yolo nas-search help` prints: cfg/nas.yaml itself, which explains every key."""
+    return resource("cfg", "nas.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,75 @@
+"""HOW good it is: performance estimation.
+
+An estimator is one file and one entry in `ESTIMATORS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.space.architecture import Architecture
+
+
+class Estimator(Protocol):
+    """Judges architectures; metrics carry their unit in the name, and ``fitness`` is maximised."""
+
+    @property
+    def fidelity(self) -> Mapping[str, float]:
+        """How it judges, for example ``{"epochs": 10, "imgsz": 128}``."""
+        ...
+
+    def estimate(
+        self,
+        architecture: Architecture,
+        fidelity: Mapping[str, float] | None = None,
+        report: Any = None,
+        weights: Path | None = None,
+    ) -> Mapping[str, float]:
+        """Return metrics; `weights` is where a stock checkpoint goes, if there is one.
+
+        Raises:
+            TrialError: For a candidate that cannot be judged.
+        """
+        ...
+
+
+def _short(config: Any, data: Any) -> Estimator:
+    from yolo_nas_ext.estimators.training import ShortTraining
+
+    return ShortTraining(
+        data,
+        task=config.task,
+        epochs=config.epochs,
+        imgsz=config.imgsz,
+        batch=config.batch,
+        seed=config.seed,
+        val_fraction=config.val_fraction,
+        device=config.device,
+        overrides=config.host,
+        timeout=config.timeout,
+    )
+
+
+ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {"short": _short}
+
+
+def make(config: Any, data: Any) -> Estimator:
+    """Return the estimator that the settings name.
+
+    Args:
+        config: Settings of the search, see `config.Config`.
+        data: The data set, see `host.dataset.DataSet`.
+
+    Raises:
+        NASError: For an unknown name.
+    """
+    name = config.estimator
+    if name not in ESTIMATORS:
+        raise NASError(
+            f"estimator={name}: no such estimator.{did_you_mean(name, ESTIMATORS)} Allowed: "
+            f"{', '.join(ESTIMATORS)}"
+        )
+    return ESTIMATORS[name](config, data)

@@ -1,0 +1,20 @@
+"""Plugin blocks made known to the host's YAML parser."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+# Class name in a YAML -> class. The shipped spaces use the host's own modules only, so it is empty;
+# a plugin block of the catalogue (`BlockType.plugin`) has its module here.
+PLUGINS: dict[str, type] = {}
+
+
+def register(tasks: ModuleType) -> None:
+    """Make plugin modules available to ``parse_model``, which looks names up among its globals.
+
+    Args:
+        tasks: The host's ``ultralytics.nn.tasks``. Names that the host has itself are left alone.
+    """
+    for name, module in PLUGINS.items():
+        if not hasattr(tasks, name):
+            setattr(tasks, name, module)

@@ -1,0 +1,326 @@
+"""The whole job of `yolo nas-search`: from keys to a run folder with a model in it."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from yolo_nas_ext import __version__, loop, report
+from yolo_nas_ext.config import MAY_CHANGE, Config, configure
+from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators import make as make_estimator
+from yolo_nas_ext.host import dataset, keys, models
+from yolo_nas_ext.progress import Progress, label
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.emit import TASKS, read, to_yaml
+from yolo_nas_ext.strategies import make as make_strategy
+from yolo_nas_ext.study import Study, Trial
+
+LIMITS = ("max_params", "max_flops", "max_memory", "max_layers")
+
+
+@dataclass
+class Job:
+    """A search with all it needs, and its folder.
+
+    Attributes:
+        config: Its settings.
+        folder: The run folder.
+        study: The record.
+        data: The data set.
+        budget: What a candidate may cost.
+        interrupted: Whether Ctrl-C ended it.
+        notes: What the user should know: skipped images, baselines left out.
+    """
+
+    config: Config
+    folder: Path
+    study: Study
+    data: dataset.DataSet
+    budget: Budget
+    interrupted: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def search(given: Mapping[str, Any]) -> Job:
+    """Run, or resume, a search and write its results.
+
+    Args:
+        given: Keys and raw values, as on the command line.
+
+    Returns:
+        The finished or interrupted job.
+
+    Raises:
+        NASError: For bad input; nothing is written then.
+    """
+    config, folder = _settings(given)
+    data = dataset.read(config.data, config.task)
+    limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
+    budget = Budget(limits, data.nc, config.imgsz, data.channels)
+    space = DetectorSpace.load(config.space).within(budget)
+    options = {"population": config.population} if config.strategy == "evolution" else {}
+    strategy = make_strategy(config.strategy, space, **options)
+    estimator = make_estimator(config, data)
+    seeds, notes = _baselines(config, space, budget)
+    space.sample(loop.generator(config.seed, "feasible"))  # says which limit binds if none fits
+    notes = [*data.skipped, *notes]
+    folder = folder or _claim(config)
+    with _lock(folder):
+        study = Study(space, folder / "study.db")
+        job = Job(config, folder, study, data, budget, notes=notes)
+        _announce(job)
+        hours = config.budget_hours or math.inf
+        progress = Progress(study, config.trials, hours)
+
+        def on_trial(trial: Trial) -> None:
+            if trial.state != "running":
+                _keep_best_weights(folder, study)
+            progress(trial)
+
+        def estimate(trial: Trial) -> Mapping[str, float]:
+            weights = folder / "weights" / f"{trial.network.key}.pt"
+            return estimator.estimate(trial.network, trial.fidelity, weights=weights)
+
+        try:
+            loop.run(
+                study, strategy, estimate, trials=config.trials, seed=config.seed, seeds=seeds,
+                hours=hours, fidelity=estimator.fidelity, on_trial=on_trial,
+                cost_of=partial(
+                    loop.costs_of, nc=data.nc, imgsz=config.imgsz, channels=data.channels
+                ),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            job.interrupted = True
+        _finish(job)
+    return job
+
+
+# Before
+
+
+def _settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
+    """Return the settings, and the folder of a run to resume."""
+    config = configure(given, keys.TRAINING, keys.REFUSED)
+    if config.task not in TASKS:
+        raise NASError(f"task={config.task}: not supported yet; allowed: {', '.join(TASKS)}")
+    keys.check(config.host)
+    if config.resume is None:
+        return config, None
+    folder = Path(config.resume)
+    file = folder / "args.yaml"
+    saved = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if not isinstance(saved, dict):
+        raise NASError(
+            f"resume={config.resume}: not the folder of a run (no args.yaml in it); give the "
+            "folder that `yolo nas-search` named, for example runs/nas/search"
+        )
+    saved.pop("version", None)
+    before = configure(saved, keys.TRAINING, keys.REFUSED)
+    for name in config.given - {*MAY_CHANGE, "name", "project"}:
+        now, then = ({**c.values, **c.host}.get(name) for c in (config, before))
+        if now != then:
+            raise NASError(
+                f"{name}={now}: the run in {folder} has {name}={then}; leave it out to resume, or "
+                f"start a new run. Only {', '.join(MAY_CHANGE[:-1])} may change"
+            )
+    changed = {name: given[name] for name in given if name in MAY_CHANGE}
+    return configure({**saved, **changed}, keys.TRAINING, keys.REFUSED), folder
+
+
+def _baselines(
+    config: Config, space: DetectorSpace, budget: Budget
+) -> tuple[list[loop.Seed], list[str]]:
+    """Return the hand-made networks to try first, and what to say of those that are left out."""
+    seeds, notes = [], []
+    for name in config.baseline:
+        definition, scale = models.definition(name)
+        architecture = read(definition, scale)
+        over = [
+            f"{budget.say(limit, value)} > {limit}={budget.say(limit, bound)}"
+            for limit, (value, bound) in budget.values(architecture).items()
+            if value > bound
+        ]
+        stem = Path(name).stem
+        if over:
+            notes.append(f"baseline {stem} is over the budget and not trained: {', '.join(over)}")
+            continue
+        try:
+            point = space.point_of(architecture)
+        except NASError:
+            point = None  # measured as a reference, but no parent of candidates
+        seeds.append(loop.Seed(stem, point, architecture))
+    return seeds, notes
+
+
+def _claim(config: Config) -> Path:
+    """Return a new run folder, made for this run alone, with its settings in it."""
+    project = Path(config.project)
+    saved = {**config.values, **config.host, "version": __version__}
+    saved = {n: list(v) if isinstance(v, tuple) else v for n, v in saved.items() if n != "resume"}
+    try:
+        project.mkdir(parents=True, exist_ok=True)
+        folder = _new_folder(config, project)
+        _write_text(folder / "args.yaml", yaml.safe_dump(saved, sort_keys=False))
+    except OSError as error:
+        raise NASError(
+            f"project={config.project}: cannot write there ({error.strerror}); give a folder "
+            "that can be written with project="
+        ) from error
+    return folder
+
+
+def _new_folder(config: Config, project: Path) -> Path:
+    """Make and return the folder of the run's name, or of that with the first free number."""
+    number = 1
+    while True:
+        folder = project / (config.name + (str(number) if number > 1 else ""))
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            if "name" in config.given:
+                raise NASError(
+                    f"name={config.name}: {folder} exists; resume={folder} goes on with it, or "
+                    "give another name"
+                ) from None
+        number += 1
+
+
+def _lock(folder: Path) -> FileLock:
+    """Return the held lock of a run folder; it goes with the process, however that ends."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        return lock.acquire().lock  # type: ignore[return-value]
+    except Timeout:
+        raise NASError(
+            f"{folder}: another search writes here; wait for it or give another name"
+        ) from None
+    except OSError as error:
+        raise NASError(
+            f"{folder}: cannot be written ({error.strerror}); copy the run elsewhere"
+        ) from error
+
+
+def _announce(job: Job) -> None:
+    config, data = job.config, job.data
+    print(
+        f"searching {config.space} by {config.strategy} on {data.source}: {len(data.images)} "
+        f"training images, {data.nc} classes, {config.epochs} epochs at {config.imgsz} px\n"
+        f"results go to {job.folder}"
+    )
+    for note in job.notes:
+        print(f"note: {note}")
+
+
+# During and after
+
+
+def _keep_best_weights(folder: Path, study: Study) -> None:
+    """Delete the weights of every network but the best."""
+    best = {t.architecture.key for t in _best(study) if t.architecture}
+    for file in (folder / "weights").glob("*.pt"):
+        if file.stem not in best:
+            file.unlink(missing_ok=True)
+
+
+def _best(study: Study) -> list[Trial]:
+    try:
+        return [study.best]
+    except NASError:
+        return []
+
+
+def _finish(job: Job) -> None:
+    """Write what a run leaves, and say what it found."""
+    folder, study = job.folder, job.study
+    model = folder / "best.yaml"
+    pareto = folder / "pareto"
+    pareto.mkdir(exist_ok=True)
+    kept = set()
+    for trial in study.front:
+        kept.add(_write_model(job, pareto / f"nas-{trial.network.key}.yaml", trial))
+    for file in pareto.glob("nas-*.yaml"):
+        if file not in kept:
+            file.unlink()
+    train = ""
+    for trial in _best(study):
+        _write_model(job, model, trial)
+        weights = folder / "weights" / f"{trial.network.key}.pt"
+        if weights.is_file():
+            temporary = folder / ".best.pt"
+            shutil.copyfile(weights, temporary)
+            os.replace(temporary, folder / "best.pt")
+        train = (
+            f"yolo {job.config.task} train model={shlex.quote(str(model))} "
+            f"data={shlex.quote(str(_data_yaml(job)))} imgsz={job.config.imgsz} epochs=100"
+        )
+    resume = f"yolo nas-search resume={shlex.quote(str(folder))}"
+    report.write(
+        study, folder, title=f"Search {folder.name}",
+        settings={**job.config.values, **job.config.host},
+        notes=job.notes, command=_command(job.config), next_command=train,
+        data_name=job.config.data,
+    )  # fmt: skip
+    print("\n" + report.summary_table(study))
+    if job.interrupted:
+        print(f"\ninterrupted; go on with:\n  {resume}")
+    if train:
+        print(f"\nreport: {folder / 'report.html'}\nnext:\n  {train}")
+
+
+def _write_model(job: Job, path: Path, trial: Trial) -> Path:
+    cost, data = trial.cost, job.data
+    notes = [
+        f"{int(cost['params']):,} parameters, {cost['flops'] / 1e9:.3f} GFLOPs at "
+        f"{job.config.imgsz} px",
+        f"fitness {trial.fitness:.4f} after {job.config.epochs} epochs (trial {trial.number + 1}"
+        + (f", {trial.name})" if trial.name else ")"),
+    ]
+    return _write_text(path, to_yaml(trial.network, data.nc, job.config.task, notes))
+
+
+def _write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def _data_yaml(job: Job) -> Path:
+    """Return the data YAML to train with; of a folder without one, a file written into the run."""
+    if job.data.yaml is not None:
+        return Path(job.data.yaml)
+    data = job.data.data
+    path = job.folder / "data.yaml"
+    content: dict[str, Any] = {
+        key: str(data[key]) for key in ("path", "train", "val", "test") if data.get(key)
+    }
+    content["names"] = dict(job.data.names)
+    return _write_text(path, yaml.safe_dump(content, sort_keys=False))
+
+
+def _command(config: Config) -> str:
+    """Return the command that was given, to repeat the search."""
+    everything = {**config.values, **config.host}
+    parts = []
+    for name in sorted(config.given - {"resume"}):
+        value = everything[name]
+        text = ",".join(value) or "none" if isinstance(value, tuple) else str(value)
+        parts.append(shlex.quote(f"{name}={text}"))
+    return " ".join(["yolo nas-search", *parts])
+
+
+__all__ = ["Job", "label", "search"]

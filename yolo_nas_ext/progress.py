@@ -1,0 +1,77 @@
+"""What a search says while it runs: a line a trial, plain where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.study import Study, Trial
+
+
+class Progress:
+    """Prints a line when a trial has ended; on a terminal also what runs now.
+
+    Args:
+        study: The record.
+        trials: Number of trials in all.
+        hours: Limit of the search's time.
+        stream: Where to print.
+    """
+
+    def __init__(
+        self, study: Study, trials: int, hours: float, stream: TextIO | None = None
+    ) -> None:
+        self.study = study
+        self.trials = trials
+        self.hours = hours
+        self.stream = stream or sys.stdout
+        self.watched = self.stream.isatty()
+        self._digits = len(str(trials))
+
+    def __call__(self, trial: Trial) -> None:
+        """Say that a trial has started or ended."""
+        head = f"trial {trial.number + 1:>{self._digits}}/{self.trials}  {label(trial):<14}"
+        if trial.state == "running":
+            if self.watched:
+                print(f"\r{head}  running ...", end="", file=self.stream, flush=True)
+            return
+        params, flops = (short(trial.cost.get(name, 0)) for name in ("params", "flops"))
+        size = f"{params:>6} params {flops:>6}FLOPs"
+        found = [t for t in self.study.complete if t.point is not None]
+        best = f"best {max(t.fitness for t in found):.4f}" if found else "no best yet"
+        result = (
+            f"fitness {trial.fitness:.4f}"
+            if trial.state == "complete"
+            else f"failed ({trial.error})"
+        )
+        left = self.left()
+        line = f"{head}  {size}  {result}  {best}  {trial.seconds:.1f} s  {left}"
+        print(("\r\x1b[K" if self.watched else "") + line, file=self.stream, flush=True)
+
+    def left(self) -> str:
+        """Return an estimate of the time left, from the trials so far."""
+        ended = [t.seconds for t in self.study.trials if t.state != "running"]
+        remaining = self.trials - len(ended)
+        if not ended or remaining <= 0:
+            return ""
+        recent = ended[-10:]
+        seconds = remaining * sum(recent) / len(recent)
+        seconds = min(seconds, max(0.0, 3600 * self.hours - sum(ended)))
+        return f"{duration(seconds)} left"
+
+
+def label(trial: Trial) -> str:
+    """Return the name of a hand-made network, or ``nas-<key>``."""
+    if trial.name or trial.architecture is None:
+        return trial.name or f"#{trial.number}"
+    return f"nas-{trial.architecture.key}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the largest unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
