@@ -3,9 +3,9 @@
     python benchmarks/main_job.py                       # as `make search`, on the embedded data
     python benchmarks/main_job.py data=my.yaml trials=20 epochs=20
 
-Runs `yolo nas-search` with the given keys in a new process and in a temporary project. The last line
-is a JSON object; `pass` holds the targets for the embedded data on 2 cores: at most 6 minutes, at
-least 12 trials, a best fitness above the median of the first random candidates, every file there.
+Runs `yolo nas-search` with the given keys in a new process and in a temporary project. The last
+line is a JSON object; `pass` holds the targets for the embedded data on 2 cores: at most 6
+minutes, at least 12 trials, a best fitness above the median of the first random candidates, every file there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as project:
         begin = time.perf_counter()
         code = subprocess.run(
-            [sys.executable, "-m", "yolo_nas_ext", "search", f"project={project}", "name=run", *arguments],
+            [sys.executable, "-m", "yolo_nas_ext", "search", f"project={project}",
+             "name=run", *arguments],
             env={**os.environ, "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false"}, check=False,
         ).returncode  # fmt: skip
         seconds = time.perf_counter() - begin

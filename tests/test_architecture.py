@@ -27,9 +27,9 @@ PARTS = {
     "estimators": "host data cost space",
     "report": "study cost space",
     "progress": "study cost space",
-    "loop": "strategies estimators data report cost study space config",
-    "job": "loop strategies estimators data report progress cost host study space config",
-    "cli": "job strategies estimators data report progress cost host study space config",
+    "loop": "job strategies estimators data report cost study space config",
+    "job": "strategies estimators data report progress cost host study space config",
+    "cli": "job loop strategies estimators data report progress cost host study space config",
     "__main__": "cli",
     "hook": "cli host",
 }
@@ -86,10 +86,16 @@ def test_no_cycles() -> None:
     graph = {m: {n for n in imports(m) if n in ARROWS and n != m} for m in ARROWS}
     # A package's own __init__ runs before its modules do and may gather them.
     graph = {m: {n for n in names if not m.startswith(f"{n}.")} for m, names in graph.items()}
-    try:
-        list(TopologicalSorter(graph).static_order())
-    except CycleError as error:
-        pytest.fail(" imports ".join(reversed(error.args[1])))
+    cycles = []
+    while True:
+        try:
+            list(TopologicalSorter(graph).static_order())
+            break
+        except CycleError as error:  # taken apart, so that the next one is found too
+            imported, importer, *_ = error.args[1]
+            graph[importer].discard(imported)
+            cycles.append(" imports ".join(reversed(error.args[1])))
+    assert not cycles
 
 
 def test_importing_the_package_is_light() -> None:

@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from yolo_nas_ext import job
+from yolo_nas_ext import job, loop
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.synthetic import ensure_cells
 from yolo_nas_ext.errors import NASError, TrialError
@@ -24,6 +24,14 @@ SMALL = [
     "population=2",
     "seed=3",
 ]
+
+
+def search(given):
+    return job.search(given, loop.run)
+
+
+def table(folder):
+    return list(csv.DictReader(io.StringIO((folder / "trials.csv").read_text(encoding="utf-8"))))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,7 @@ def test_a_run_leaves_everything(run):
     front = list((folder / "pareto").glob("nas-*.yaml"))
     assert front and all(f"nas-{read(f).key}" == f.stem for f in front)
     assert f"yolo detect train model={folder / 'best.yaml'} data=" in text
-    rows = list(csv.DictReader((folder / "trials.csv").open(encoding="utf-8")))
+    rows = table(folder)
     assert len(rows) == 4 and rows[0]["name"] == "yolov8n"
     assert "yolov8n" in text and "trial 4/4" in text
     assert not list(folder.rglob("*.tmp"))
@@ -60,7 +68,7 @@ def test_a_run_leaves_everything(run):
 
 def test_the_model_is_that_of_the_record(run):
     folder, _ = run
-    done = job.search({"resume": str(folder)})  # nothing is left to do
+    done = search({"resume": str(folder)})  # nothing is left to do
     best = done.study.best
     assert read(folder / "best.yaml") == best.architecture
     assert len(list((folder / "weights").glob("*.pt"))) == 1
@@ -93,9 +101,9 @@ def test_stock_ultralytics_loads_what_was_found(run, safe):
 def test_resume_with_other_settings_is_refused(run):
     folder, _ = run
     with pytest.raises(NASError, match=r"epochs=2: the run in .* has epochs=1"):
-        job.search({"resume": str(folder), "epochs": 2})
+        search({"resume": str(folder), "epochs": 2})
     with pytest.raises(NASError, match="not the folder of a run"):
-        job.search({"resume": str(folder.parent)})
+        search({"resume": str(folder.parent)})
 
 
 def test_resume_adds_trials_as_the_uninterrupted_search_would(run, cells, tmp_path, capsys):
@@ -106,7 +114,7 @@ def test_resume_adds_trials_as_the_uninterrupted_search_would(run, cells, tmp_pa
         "whole": {"data": str(cells), "project": str(tmp_path), "trials": 6, "epochs": 1,
                   "imgsz": 64, "batch": 8, "baseline": "yolov8n", "population": 2, "seed": 3},
     }.items():  # fmt: skip
-        done = job.search(given)
+        done = search(given)
         keys[name] = [(t.architecture.key, t.fitness) for t in done.study.trials]
     assert keys["more"] == keys["whole"]
 
@@ -114,11 +122,11 @@ def test_resume_adds_trials_as_the_uninterrupted_search_would(run, cells, tmp_pa
 def test_two_runs_do_not_share_a_folder(run, cells):
     folder, _ = run
     with pytest.raises(NASError, match=r"name=small: .* exists; resume="):
-        job.search({"data": str(cells), "project": str(folder.parent), "name": "small"})
+        search({"data": str(cells), "project": str(folder.parent), "name": "small"})
     from filelock import FileLock
 
     with FileLock(folder / ".lock"), pytest.raises(NASError, match="another search writes here"):
-        job.search({"resume": str(folder)})
+        search({"resume": str(folder)})
 
 
 class Fake:
@@ -146,7 +154,7 @@ def test_ctrl_c_ends_with_what_is_there(monkeypatch, cells, tmp_path, capsys):
     assert code == 3 and "interrupted" in out and f"resume={tmp_path / 'search'}" in out
     assert (tmp_path / "search" / "report.html").exists()
     fake(monkeypatch, [0.2] * 9)
-    done = job.search({"resume": str(tmp_path / "search")})
+    done = search({"resume": str(tmp_path / "search")})
     assert len(done.study.complete) == 9 and done.study.best.fitness == 0.3
 
 
@@ -156,7 +164,7 @@ def test_all_failed_is_exit_code_1(monkeypatch, cells, tmp_path, capsys):
     captured = capsys.readouterr()
     assert code == 1 and "no candidate could be judged" in captured.err
     assert "nan: loss is nan" in captured.out
-    rows = list(csv.DictReader((tmp_path / "search" / "trials.csv").open(encoding="utf-8")))
+    rows = table(tmp_path / "search")
     assert [r["state"] for r in rows] == ["failed"] * 3
 
 
@@ -169,14 +177,14 @@ def test_baselines_over_the_budget_are_named_and_left_out(monkeypatch, cells, tm
         "baseline yolov8n is over the budget" in out
         and "3.02M parameters > max_params=1.00M" in out
     )
-    done = job.search({"resume": str(tmp_path / "search")})
+    done = search({"resume": str(tmp_path / "search")})
     assert all(t.cost["params"] <= 1e6 for t in done.study.trials)
 
 
 def test_budget_hours_end_the_search(monkeypatch, cells, tmp_path, capsys):
     fake(monkeypatch, [0.5] * 50)
     given = {"data": str(cells), "project": str(tmp_path), "budget_hours": 1e-9, "trials": 50}
-    assert len(job.search(given).study.trials) == 1
+    assert len(search(given).study.trials) == 1
 
 
 def test_the_settings_of_a_run_are_saved_as_given(run):

@@ -50,9 +50,9 @@ def _search(arguments: Sequence[str]) -> int:
         print(config.help_text())
         return 0
     given = config.parse_arguments(arguments)
-    from yolo_nas_ext import job  # torch and Ultralytics load here, after the arguments are read
+    from yolo_nas_ext import job, loop  # torch and Ultralytics load here, after the arguments
 
-    done = job.search(given)
+    done = job.search(given, loop.run)
     if not done.study.complete:
         print("nas-search: no candidate could be judged; see trials.csv for why", file=sys.stderr)
         return 1

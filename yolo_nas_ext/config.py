@@ -132,6 +132,7 @@ KEYS: dict[str, Parse] = {
     "val_fraction": real(0, 0.9),
     "timeout": optional(real(0)),
     "device": text,
+    "threads": optional(whole(1)),
     "max_params": optional(real(0)),
     "max_flops": optional(real(0)),
     "max_memory": optional(real(0)),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
 
-from yolo_nas_ext import __version__, loop, report
+from yolo_nas_ext import __version__, report
 from yolo_nas_ext.config import MAY_CHANGE, Config, configure
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
@@ -53,11 +53,12 @@ class Job:
     notes: list[str] = field(default_factory=list)
 
 
-def search(given: Mapping[str, Any]) -> Job:
+def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     """Run, or resume, a search and write its results.
 
     Args:
         given: Keys and raw values, as on the command line.
+        run: The loop, `loop.run`.
 
     Returns:
         The finished or interrupted job.
@@ -74,7 +75,7 @@ def search(given: Mapping[str, Any]) -> Job:
     strategy = make_strategy(config.strategy, space, **options)
     estimator = make_estimator(config, data)
     seeds, notes = _baselines(config, space, budget)
-    space.sample(loop.generator(config.seed, "feasible"))  # says which limit binds if none fits
+    space.sample(random.Random(config.seed))  # says which limit binds if none fits
     notes = [*data.skipped, *notes]
     folder = folder or _claim(config)
     with _lock(folder):
@@ -94,12 +95,9 @@ def search(given: Mapping[str, Any]) -> Job:
             return estimator.estimate(trial.network, trial.fidelity, weights=weights)
 
         try:
-            loop.run(
+            run(
                 study, strategy, estimate, trials=config.trials, seed=config.seed, seeds=seeds,
-                hours=hours, fidelity=estimator.fidelity, on_trial=on_trial,
-                cost_of=partial(
-                    loop.costs_of, nc=data.nc, imgsz=config.imgsz, channels=data.channels
-                ),
+                hours=hours, fidelity=estimator.fidelity, on_trial=on_trial, cost_of=budget.record,
             )  # fmt: skip
         except KeyboardInterrupt:
             job.interrupted = True
@@ -141,7 +139,7 @@ def _settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
 
 def _baselines(
     config: Config, space: DetectorSpace, budget: Budget
-) -> tuple[list[loop.Seed], list[str]]:
+) -> tuple[list[Trial], list[str]]:
     """Return the hand-made networks to try first, and what to say of those that are left out."""
     seeds, notes = [], []
     for name in config.baseline:
@@ -160,7 +158,7 @@ def _baselines(
             point = space.point_of(architecture)
         except NASError:
             point = None  # measured as a reference, but no parent of candidates
-        seeds.append(loop.Seed(stem, point, architecture))
+        seeds.append(Trial(len(seeds), point, architecture, name=stem))
     return seeds, notes
 
 
@@ -168,6 +166,7 @@ def _claim(config: Config) -> Path:
     """Return a new run folder, made for this run alone, with its settings in it."""
     project = Path(config.project)
     saved = {**config.values, **config.host, "version": __version__}
+    saved["threads"] = config.threads or os.cpu_count()  # a resumed run keeps its digits
     saved = {n: list(v) if isinstance(v, tuple) else v for n, v in saved.items() if n != "resume"}
     try:
         project.mkdir(parents=True, exist_ok=True)

@@ -6,28 +6,19 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.space.architecture import Architecture
-from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy, make
 from yolo_nas_ext.study import Study, Trial
 
 Estimate = Callable[[Trial], Mapping[str, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Seed:
-    """A network that is tried before the strategy proposes: a hand-made one, by name."""
-
-    name: str
-    point: Point | None
-    architecture: Architecture | None
 
 
 def run(
@@ -37,9 +28,9 @@ def run(
     *,
     trials: int,
     seed: int = 0,
-    seeds: Sequence[Seed] = (),
+    seeds: Sequence[Trial] = (),
     hours: float = math.inf,
-    cost_of: Callable[[Architecture], Mapping[str, float]] | None = None,
+    cost_of: Callable[[Architecture], dict[str, float]] | None = None,
     fidelity: Mapping[str, float] | None = None,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> bool:
@@ -54,7 +45,7 @@ def run(
         estimate: Returns metrics with ``fitness`` for a trial; what it raises fails that trial.
         trials: Number of trials in all.
         seed: Of the proposals.
-        seeds: Tried first, in order.
+        seeds: Networks to try before the strategy proposes, in order: hand-made ones.
         hours: No trial starts once the trials have taken this long.
         cost_of: Analytic costs to record with a trial.
         fidelity: Recorded with a trial.
@@ -73,41 +64,32 @@ def run(
             return True
         cost = cost_of(candidate.architecture) if cost_of and candidate.architecture else {}
         trial = study.start(
-            Trial(
-                number, candidate.point, candidate.architecture, dict(fidelity or {}),
-                cost=dict(cost), name=candidate.name,
-            )
-        )  # fmt: skip
+            replace(candidate, number=number, fidelity=dict(fidelity or {}), cost=cost)
+        )
         on_trial(trial)
-        trial = _judge(trial, estimate, dict(cost))
+        trial = _judge(trial, estimate)
         study.finish(trial)
         on_trial(trial)
     return False
 
 
-def generator(seed: int, what: object) -> random.Random:
-    """Return the generator of trial `what`, the same in every process and Python."""
-    return random.Random(f"{seed}/{what}")
-
-
 def _candidate(
-    study: Study, strategy: Strategy, number: int, seed: int, seeds: Sequence[Seed]
-) -> Seed | None:
-    """Return what to try as trial `number`."""
+    study: Study, strategy: Strategy, number: int, seed: int, seeds: Sequence[Trial]
+) -> Trial | None:
+    """Return what to try as trial `number`, or None when there is nothing left."""
     if number < len(study.trials):  # was in flight when the run was killed
-        trial = study.trials[number]
-        return Seed(trial.name, trial.point, trial.architecture)
+        return study.trials[number]
     if number < len(seeds):
         return seeds[number]
-    points = strategy.propose(study.trials, 1, generator(seed, number))
+    points = strategy.propose(study.trials, 1, random.Random(f"{seed}/{number}"))
     if not points:
         return None
     space = study.space
     architecture = space.architecture(points[0]) if isinstance(space, DetectorSpace) else None
-    return Seed("", points[0], architecture)
+    return Trial(number, points[0], architecture)
 
 
-def _judge(trial: Trial, estimate: Estimate, cost: Mapping[str, float]) -> Trial:
+def _judge(trial: Trial, estimate: Estimate) -> Trial:
     """Return the trial with its outcome; only an interrupt and bad input get past.
 
     The analytic costs join the metrics in the units of objectives: millions of parameters, GFLOPs,
@@ -131,7 +113,7 @@ def _judge(trial: Trial, estimate: Estimate, cost: Mapping[str, float]) -> Trial
     return replace(
         trial,
         state="failed" if error else "complete",
-        metrics={n: v for n, v in {**units(cost), **metrics}.items() if math.isfinite(v)},
+        metrics={n: v for n, v in {**units(trial.cost), **metrics}.items() if math.isfinite(v)},
         seconds=time.perf_counter() - begin,
         error=error,
     )
@@ -182,11 +164,11 @@ def search(
         3
     """
     if not callable(estimator):
-        from yolo_nas_ext import job  # builds on this module
+        from yolo_nas_ext import job  # loads torch and Ultralytics, which a table does not need
 
         given = {"space": space, "estimator": estimator, "trials": trials, "project": project}
         keys = {name: value for name, value in given.items() if value is not None}
-        return job.search({**keys, "strategy": strategy, "seed": seed, **settings}).study
+        return job.search({**keys, "strategy": strategy, "seed": seed, **settings}, run).study
     if not isinstance(space, ChoiceSpace):
         raise NASError(f"space={space!r}: with a callable estimator, give a ChoiceSpace")
     if settings:
@@ -201,19 +183,5 @@ def search(
     def estimate(trial: Trial) -> Mapping[str, float]:
         return estimator(trial.point)
 
-    run(study, make(strategy, space), estimate, trials=count, seed=seed, cost_of=costs_of)
+    run(study, make(strategy, space), estimate, trials=count, seed=seed, cost_of=Budget().record)
     return study
-
-
-def costs_of(architecture: Architecture, **data: int) -> dict[str, float]:
-    """Return the analytic costs that are recorded with a trial.
-
-    Args:
-        architecture: What to count.
-        **data: ``nc``, ``imgsz`` and ``channels``; 80, 640 and 3 unless given.
-    """
-    found = costs(architecture, **data)
-    return {
-        "params": found.params, "flops": found.flops, "memory_bytes": found.memory,
-        "layers": found.layers,
-    }  # fmt: skip

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.blocks import BLOCKS
-from yolo_nas_ext.space.emit import rows
 from yolo_nas_ext.space.layers import LIGHT_HEAD, row_cost
+from yolo_nas_ext.space.rows import rows
 
 
 class Costs(NamedTuple):

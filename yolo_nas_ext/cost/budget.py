@@ -39,6 +39,14 @@ class Budget:
         """Return what an architecture costs for this budget's data; memoised."""
         return _costs(architecture, self.nc, self.imgsz, self.channels)
 
+    def record(self, architecture: Architecture) -> dict[str, float]:
+        """Return the costs that are recorded with a trial."""
+        found = self.costs(architecture)
+        return {
+            "params": found.params, "flops": found.flops, "memory_bytes": found.memory,
+            "layers": found.layers,
+        }  # fmt: skip
+
     def values(self, subject: Architecture) -> dict[str, tuple[float, float]]:
         """Return ``{limit: (value, bound)}`` of an architecture."""
         if not self.limits:

@@ -50,6 +50,7 @@ def _short(config: Any, data: Any) -> Estimator:
         device=config.device,
         overrides=config.host,
         timeout=config.timeout,
+        threads=config.threads,
     )
 
 

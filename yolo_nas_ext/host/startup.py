@@ -1,8 +1,8 @@
 """What is added to Ultralytics as it loads: the `yolo nas-*` commands and the plugin blocks.
 
 The finder that `hook/` installs beside the packages calls `find_spec`, in every process that loads
-the host. This runs in the middle of the host's import and can break it: it imports neither the host
-nor anything heavy, and what goes wrong here is shown with ``YOLO_NAS_DEBUG=1`` and else passed over.
+the host. This runs in the middle of the host's import: it imports neither the host nor anything
+heavy, and an error here is shown where ``YOLO_NAS_DEBUG=1`` is set and else passed over.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.rows import Row, rows
 
 
 class Tensor(NamedTuple):
@@ -373,10 +374,6 @@ def _detect(
         g.conv(bins._replace(c=reg_max, h=4, w=anchors), 1, norm=False, act=False)
 
 
-# A row of a host model definition: (from, repeats, module, arguments).
-Row = tuple[Any, int, str, tuple[Any, ...]]
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
     """The layers of a network for one image.
@@ -446,8 +443,6 @@ def lower(architecture: Architecture, nc: int = 80, imgsz: int = 640, channels: 
     Returns:
         Layers with the shapes for one image of channels x imgsz x imgsz.
     """
-    from yolo_nas_ext.space.emit import rows
-
     head = architecture.head
     backbone, rest = rows(architecture, nc)
     return lower_rows(

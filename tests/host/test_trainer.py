@@ -1,0 +1,225 @@
+import gc
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from ultralytics.nn.modules import Conv
+from ultralytics.nn.tasks import yaml_model_load
+
+from tests.host.shapes import draw
+from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.host import trainer as lean
+from yolo_nas_ext.host.dataset import read
+from yolo_nas_ext.space.blocks import BLOCKS  # noqa: F401
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.emit import emit
+
+SETTINGS = {"epochs": 2, "imgsz": 64, "batch": 4, "threads": 2, "overrides": {"nbs": 4}}
+SPLIT = (list(range(9)), [9, 10, 11])
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return draw(tmp_path_factory.mktemp("shapes"))
+
+
+@pytest.fixture(scope="module")
+def data(path):
+    return read(path)
+
+
+def network(seed):
+    import random
+
+    space = DetectorSpace.load("tiny")
+    return emit(space.architecture(space.sample(random.Random(seed))), 2)
+
+
+def run(data, seed=0, **more):
+    return lean.train(network(seed), data, SPLIT, **{**SETTINGS, **more})
+
+
+def test_metrics_have_the_names_of_the_field(data):
+    metrics = run(data).metrics
+    assert {"fitness", "map50_95", "map50", "precision", "recall", "loss_box", "loss_cls"} <= set(
+        metrics
+    )
+    assert all(math.isfinite(v) for v in metrics.values())
+    assert metrics["loss_box"] > 0
+
+
+PROGRAM = """
+import json, sys
+from yolo_nas_ext.host import trainer
+from yolo_nas_ext.host.dataset import read
+sys.path.insert(0, sys.argv[2])
+from tests.host.test_trainer import run
+print(json.dumps(run(read(sys.argv[1])).metrics))
+"""
+
+
+def test_the_same_numbers_first_tenth_and_elsewhere(data, path):
+    first = run(data).metrics
+    run(data, seed=1, epochs=1)
+    run(data, seed=2, epochs=1, imgsz=96)
+    torch.rand(7)
+    assert run(data).metrics == first
+    root = Path(__file__).resolve().parents[2]
+    child = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(path), str(root)],
+        capture_output=True, text=True, check=True, cwd=root,
+    )  # fmt: skip
+    assert json.loads(child.stdout.splitlines()[-1]) == first
+    assert run(data, **{"seed": 0, "epochs": 3}).metrics != first
+
+
+def test_the_seed_changes_the_numbers(data):
+    model = network(0)
+    losses = {
+        lean.train(model, data, SPLIT, **SETTINGS, seed=seed).metrics["loss_box"]
+        for seed in (0, 1, 2)
+    }
+    assert len(losses) == 3
+
+
+def test_it_learns(data):
+    short = run(data, epochs=1).metrics
+    longer = run(data, epochs=20, overrides={"nbs": 4, "optimizer": "AdamW", "lr0": 0.004}).metrics
+    assert longer["loss_box"] + longer["loss_cls"] < 0.75 * (short["loss_box"] + short["loss_cls"])
+
+
+def test_only_the_split_is_read(data, monkeypatch):
+    """Held-out images are not trained on, and the user's val is not opened."""
+    import cv2
+    from ultralytics.data import base
+
+    lean._IMAGES.clear()
+    opened = []
+    imread = base.imread
+    monkeypatch.setattr(base, "imread", lambda f, *a, **k: opened.append(f) or imread(f, *a, **k))
+    run(data, epochs=1)
+    assert sorted(opened) == sorted(data.images)  # each decoded once
+    run(data, seed=1, epochs=1)
+    assert len(opened) == len(data.images)
+    assert cv2 is not None and not any("/val/" in Path(f).as_posix() for f in opened)
+
+
+def test_augmentation_leaves_the_decoded_images_alone(data):
+    run(data, epochs=1)
+    held = next(d for key, d in lean._IMAGES.items() if key[:2] == ("train", 64))
+    before = [im.copy() for im in held.ims]
+    run(data, epochs=2, overrides={"hsv_v": 0.9, "hsv_h": 0.5, "mosaic": 1.0, "nbs": 4})
+    assert all((a == b).all() for a, b in zip(before, held.ims, strict=True))
+
+
+def test_nothing_is_printed_or_left_on_disk(data, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    run(data, epochs=1)
+    out, err = capfd.readouterr()
+    assert out == "" and err == "" and list(tmp_path.iterdir()) == []
+
+
+def test_nan_is_a_failed_trial(data):
+    with pytest.raises(TrialError, match=r"loss is (nan|inf)") as caught:
+        run(data, epochs=3, overrides={"box": 1e39, "nbs": 4})
+    assert caught.value.kind == "nan"
+
+
+def test_timeout(data):
+    with pytest.raises(TrialError, match="given up in epoch") as caught:
+        run(data, epochs=500, timeout=1.0)
+    assert caught.value.kind == "timeout"
+
+
+def test_a_build_failure_restores_the_host(data):
+    model = {**network(0), "activation": "torch.nn.ReLU()"}
+    model["backbone"] = [*model["backbone"], [-1, 1, "NoSuchModule", [8]]]
+    activation = Conv.default_act
+    with pytest.raises(TrialError) as caught:
+        lean.train(model, data, SPLIT, **SETTINGS)
+    assert caught.value.kind == "build" and "NoSuchModule" in str(caught.value)
+    assert Conv.default_act is activation
+
+
+def test_out_of_memory_is_a_failed_trial_and_the_batch_is_not_halved(data, monkeypatch):
+    batches = []
+
+    def loss(self, batch, preds=None):
+        batches.append(len(batch["im_file"]))
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr("ultralytics.nn.tasks.BaseModel.loss", loss)
+    with pytest.raises(TrialError) as caught:
+        run(data)
+    assert caught.value.kind == "memory" and batches == [4]
+
+
+def test_an_interrupt_gets_through(data, tmp_path):
+    def stop(epoch, losses):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(data, on_epoch=stop, weights=tmp_path / "w.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_epochs_are_reported(data):
+    seen = []
+    run(data, on_epoch=lambda epoch, losses: seen.append((epoch, losses["loss_box"])))
+    assert [epoch for epoch, _ in seen] == [1, 2] and all(v > 0 for _, v in seen)
+
+
+def models_alive():
+    gc.collect()
+    # By type: isinstance would ask lazy modules for attributes that warn.
+    return sum(type(o) is nn.Conv2d for o in gc.get_objects())
+
+
+def test_candidates_leave_nothing_behind(data):
+    run(data, epochs=1)
+    before = models_alive()
+    handles = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    for seed in range(6):
+        run(data, seed=seed, epochs=1)
+    assert models_alive() <= before
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/fd")) <= handles
+
+
+STOCK = """
+import sys
+sys.modules["yolo_nas_ext"] = None
+import torch
+from ultralytics import YOLO
+model = YOLO(sys.argv[1])
+assert model.task == "detect" and model.names == {0: "shape0", 1: "shape1"}
+model.predict(torch.zeros(1, 3, 64, 64), verbose=False)
+model.train(data=sys.argv[2], epochs=1, imgsz=64, batch=4, plots=False, amp=False, verbose=False,
+            project=sys.argv[3], workers=0)
+"""
+
+
+@pytest.mark.parametrize("safe", ["0", "1"])
+def test_the_checkpoint_is_a_stock_one(data, path, tmp_path, safe):
+    weights = tmp_path / "model.pt"
+    run(data, weights=weights)
+    assert str(Path.home()).encode() not in weights.read_bytes()
+    assert b"yolo_nas_ext" not in weights.read_bytes()
+    child = subprocess.run(
+        [sys.executable, "-c", STOCK, str(weights), str(path), str(tmp_path / "runs")],
+        capture_output=True, text=True, env={**os.environ, "ULTRALYTICS_SAFE_LOAD": safe},
+    )  # fmt: skip
+    assert child.returncode == 0, child.stderr[-2000:]
+
+
+def test_hand_made_models_train(data):
+    for name in ("yolov8n", "yolo11n", "yolo26n"):
+        definition = yaml_model_load(f"{name}.yaml")
+        metrics = lean.train(definition, data, SPLIT, **{**SETTINGS, "epochs": 1}).metrics
+        assert math.isfinite(metrics["loss_box"])

@@ -1,0 +1,59 @@
+"""Weights into a stock checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from copy import deepcopy
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from ultralytics import __version__
+from ultralytics.utils import DEFAULT_CFG_KEYS
+
+
+def save(
+    model: nn.Module, path: Path, *, args: Mapping[str, Any], metrics: Mapping[str, float]
+) -> None:
+    """Write a checkpoint as the host writes its finished ``best.pt``: half precision, no optimiser.
+
+    Args:
+        model: A host model; it is left as it is.
+        path: File to write, whole or not at all.
+        args: The host's training arguments; paths of this machine are left out.
+        metrics: Results for the record.
+    """
+    model = deepcopy(model).cpu().half().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for name in ("criterion", "args"):
+        if hasattr(model, name):
+            setattr(model, name, None if name == "criterion" else {})
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    local = ("save_dir", "project", "name", "data", "model", "device")
+    kept = {k: v for k, v in args.items() if k in DEFAULT_CFG_KEYS and k not in local}
+    checkpoint = {
+        "date": datetime.now().astimezone().isoformat(),
+        "version": __version__,
+        "license": "AGPL-3.0 License (https://ultralytics.com/license)",
+        "docs": "https://docs.ultralytics.com",
+        "epoch": -1,
+        "best_fitness": None,
+        "model": model,
+        "ema": None,
+        "updates": None,
+        "optimizer": None,
+        "scaler": None,
+        "train_args": {**kept, "task": args.get("task", "detect")},
+        "train_metrics": {name: float(value) for name, value in metrics.items()},
+        "train_results": {},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        torch.save(checkpoint, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,289 @@
+"""Reading a data set as the host does, without touching it, with errors that name the place."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+from ultralytics.data import utils as host
+from ultralytics.utils import LOGGER, patches
+from ultralytics.utils.ops import segments2boxes
+
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.resources import resource
+
+SMALLEST = 10  # pixels; the host refuses smaller images
+TOLERANCE = 0.01  # how far a coordinate may lie outside [0, 1], as in the host
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set with its training part verified.
+
+    Attributes:
+        source: As the user gave it.
+        yaml: The data YAML, or None for a folder without one.
+        task: Task it was read for.
+        names: Class names by index.
+        nc: Number of classes.
+        channels: Channels of its images.
+        images: Training images, sorted.
+        labels: For each of them the host's label dictionary.
+        skipped: A line for each image or label file that was left out.
+        data: The host's data dictionary.
+    """
+
+    source: str
+    yaml: Path | None
+    task: str
+    names: dict[int, str]
+    nc: int
+    channels: int
+    images: tuple[str, ...]
+    labels: tuple[dict[str, Any], ...] = field(repr=False)
+    skipped: tuple[str, ...]
+    data: dict[str, Any] = field(repr=False)
+
+    @property
+    def classes(self) -> list[frozenset[int]]:
+        """Classes in each training image."""
+        return [frozenset(int(c) for c in label["cls"].ravel()) for label in self.labels]
+
+
+def read(data: str | Path, task: str = "detect") -> DataSet:
+    """Return a data set with its training images and labels checked.
+
+    Args:
+        data: A data YAML, a name in the shipped `datasets/`, a data set of the host, or a folder
+            with ``images/train``, ``images/val``, ``labels/train`` and ``labels/val``.
+        task: Task to read it for.
+
+    Returns:
+        The data set; unreadable images are left out and named in `skipped`. Nothing is written
+        beside the images. The val part is only checked for images.
+
+    Raises:
+        NASError: For a missing or malformed data set, an empty split, no labels, or a label that is
+            not of the data set's classes or not a label: the file and line are named.
+    """
+    path = _locate(str(data))
+    content = _folder(path) if path.is_dir() else _host_dictionary(path)
+    names = {int(index): str(name) for index, name in content["names"].items()}
+    images = {split: _images(content[split], f"data={data}: {split}") for split in ("train", "val")}
+    kept, labels, skipped = _scan(images["train"], len(names))
+    if not kept:
+        raise NASError(f"data={data}: train: none of {len(images['train'])} images can be read")
+    if not any(len(label["cls"]) for label in labels):
+        where = host.img2label_paths([kept[0]])[0]
+        raise NASError(
+            f"data={data}: train: no labels at all; each image needs a text file such as {where} "
+            "with a line 'class x y width height' an object, relative to the image's size"
+        )
+    return DataSet(
+        str(data), None if path.is_dir() else path, task, names, len(names), content["channels"],
+        tuple(kept), tuple(labels), tuple(skipped), content,
+    )  # fmt: skip
+
+
+def _locate(data: str) -> Path:
+    """Return the YAML or folder that a name stands for."""
+    path = Path(data)
+    if path.is_dir():
+        found = [p for p in (path / "data.yaml", path / f"{path.name}.yaml") if p.is_file()]
+        return found[0] if found else path
+    shipped = {p.stem: p for p in resource("datasets").glob("*.yaml")}
+    if path.is_file():
+        return path
+    if path.name == data and path.stem in shipped:
+        return shipped[path.stem]
+    with _quiet(), contextlib.suppress(Exception):
+        found = host.check_file(data if path.suffix else f"{data}.yaml", hard=False)
+        if found and Path(found).is_file():
+            return Path(found)
+    raise NASError(
+        f"data={data}: no such file or folder.{did_you_mean(path.stem, shipped)} Give a data YAML, "
+        f"a folder with images/train and labels/train, or one of {', '.join(sorted(shipped))}"
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the host's log and its look-up of fonts, which waits for a network."""
+    level, font = LOGGER.level, host.check_font
+    LOGGER.setLevel(logging.CRITICAL)
+    host.check_font = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
+        host.check_font = font
+
+
+def _host_dictionary(path: Path) -> dict[str, Any]:
+    """Return the host's data dictionary of a YAML, after its download code has run if it has to."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise NASError(f"data={path}: not a YAML file ({reason})") from error
+    if not isinstance(content, dict):
+        raise NASError(f"data={path}: holds no keys; give path, train, val and names")
+    for key in ("train", "val"):
+        if not content.get(key) and not (key == "val" and content.get("validation")):
+            raise NASError(f"data={path}: key '{key}' is missing: the folder of its images")
+    try:
+        with _quiet():
+            data = host.check_det_dataset(str(path))
+    except NASError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).replace("❌", "").split())
+        raise NASError(f"data={path}: {reason}") from error
+    return data
+
+
+def _folder(folder: Path) -> dict[str, Any]:
+    """Return a data dictionary for a folder in YOLO layout that has no YAML."""
+    splits = {split: folder / "images" / split for split in ("train", "val")}
+    for path in splits.values():
+        if not path.is_dir():
+            raise NASError(
+                f"data={folder}: has no data.yaml and no folder {path.relative_to(folder)}; give a "
+                "data YAML, or a folder with images/train, images/val, labels/train and labels/val"
+            )
+    listed = folder / "classes.txt"
+    if listed.is_file():
+        lines = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines()]
+        names = [line for line in lines if line]
+    else:
+        top = -1
+        for file in (folder / "labels").rglob("*.txt"):
+            for line in file.read_text(encoding="utf-8-sig").splitlines():
+                first = line.split()[0] if line.split() else ""
+                top = max(top, int(first)) if first.isdigit() else top
+        names = [f"class_{index}" for index in range(max(top + 1, 1))]
+    return {
+        "path": folder.resolve(),
+        **{split: str(path.resolve()) for split, path in splits.items()},
+        "names": dict(enumerate(names)),
+        "nc": len(names),
+        "channels": 3,
+    }
+
+
+def _images(source: str | Sequence[str], where: str) -> list[str]:
+    """Return the images of a split: of folders, and of text files that list them."""
+    found: list[str] = []
+    for path in map(Path, [source] if isinstance(source, str) else source):
+        if path.is_dir():
+            found += [str(p) for p in path.rglob("*.*") if p.is_file()]
+        elif path.is_file():
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
+            found += [
+                str(path.parent / line[2:]) if line.startswith("./") else line
+                for line in map(str.strip, lines)
+                if line
+            ]
+        else:
+            raise NASError(f"{where}: {path} does not exist")
+    images = sorted(f for f in found if f.rpartition(".")[-1].lower() in host.IMG_FORMATS)
+    if not images:
+        raise NASError(
+            f"{where}: no images in {source}; allowed are {', '.join(sorted(host.IMG_FORMATS))}"
+        )
+    return images
+
+
+def _scan(images: Sequence[str], nc: int) -> tuple[list[str], list[dict[str, Any]], list[str]]:
+    """Return the readable images, their labels, and a line for each that is left out."""
+    kept, labels, skipped = [], [], []
+    for image, file in zip(images, host.img2label_paths(list(images)), strict=True):
+        try:
+            shape = _shape(image)
+        except (OSError, ImportError, ValueError, SyntaxError) as error:
+            skipped.append(f"skipped image {image}: {' '.join(str(error).split())}")
+            continue
+        boxes, segments = _boxes(Path(file), nc)
+        kept.append(image)
+        labels.append(
+            {
+                "im_file": image,
+                "shape": shape,
+                "cls": boxes[:, :1],
+                "bboxes": boxes[:, 1:],
+                "segments": segments,
+                "keypoints": None,
+                "normalized": True,
+                "bbox_format": "xywh",
+            }
+        )
+    return kept, labels, skipped
+
+
+def _shape(image: str) -> tuple[int, int]:
+    """Return height and width of an image that can be decoded to its end.
+
+    The host only looks at the header and rewrites JPEGs that end early; here nothing is written.
+    """
+    # The host's `Image.open` takes a damaged file for a HEIF image and wants to install a plugin.
+    heif = image.lower().endswith((".heic", ".heif"))
+    with (Image.open if heif else patches._image_open)(image) as file:
+        size = host.exif_size(file)
+        file.load()
+    if min(size) < SMALLEST:
+        raise ValueError(f"{size[0]} x {size[1]} pixels is too small")
+    return size[1], size[0]
+
+
+def _boxes(file: Path, nc: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the labels of a file as rows (class, x, y, width, height), and its polygons.
+
+    Raises:
+        NASError: For a line that is not a label, naming file and line.
+    """
+    rows: list[list[float]] = []
+    if file.is_file():
+        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+            if line.strip():
+                rows.append(_row(line.split(), f"{file}, line {number}", nc))
+    if not rows:
+        return np.zeros((0, 5), np.float32), []
+    if any(len(row) > 5 for row in rows):
+        if any(len(row) == 5 for row in rows):
+            raise NASError(f"{file}: mixes boxes and polygons; use one kind")
+        segments = [np.array(row[1:], np.float32).reshape(-1, 2) for row in rows]
+        classes = np.array([[row[0]] for row in rows], np.float32)
+        return np.concatenate((classes, segments2boxes(segments)), 1).astype(np.float32), segments
+    boxes = np.array(rows, np.float32)
+    _, first = np.unique(boxes, axis=0, return_index=True)
+    return boxes[np.sort(first)], []
+
+
+def _row(fields: list[str], where: str, nc: int) -> list[float]:
+    try:
+        row = [float(value) for value in fields]
+    except ValueError as error:
+        raise NASError(f"{where}: '{' '.join(fields)[:60]}' is not numbers") from error
+    if len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0):
+        raise NASError(
+            f"{where}: {len(row)} values; a box has 5 (class x y width height), a polygon a class "
+            "and at least 3 points"
+        )
+    if row[0] != int(row[0]) or not 0 <= row[0] < nc:
+        raise NASError(
+            f"{where}: class {fields[0]} is out of range; the data set has {nc} classes, 0 to "
+            f"{nc - 1}"
+        )
+    if not all(-TOLERANCE <= value <= 1 + TOLERANCE for value in row[1:]):
+        raise NASError(
+            f"{where}: coordinates {' '.join(fields[1:5])} are not relative to the image's size; "
+            "they lie between 0 and 1"
+        )
+    return row

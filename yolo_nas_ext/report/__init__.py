@@ -1,0 +1,64 @@
+"""What a search leaves for people: a table, two plots and one page."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext.report.findings import first_random_median
+from yolo_nas_ext.report.page import page
+from yolo_nas_ext.report.plots import pareto_png, progress_png
+from yolo_nas_ext.report.tables import summary_table, trials_csv
+from yolo_nas_ext.study import Study
+
+__all__ = [
+    "first_random_median",
+    "page",
+    "pareto_png",
+    "progress_png",
+    "summary_table",
+    "trials_csv",
+    "write",
+]
+
+
+def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
+    """Write ``trials.csv``, ``pareto.png``, ``progress.png`` and ``report.html`` into a folder.
+
+    Each file replaces the one of the same name whole or not at all, so that a reader never sees
+    half of one while a search goes on.
+
+    Args:
+        study: The record; any number of complete trials, none included.
+        folder: Where to write; made if absent.
+        **page_kwargs: Keyword arguments of `page`, of which ``title`` and ``settings`` are needed.
+            The title is that of the plot too.
+
+    Raises:
+        OSError: Where the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    title = str(page_kwargs.get("title", ""))
+    html = page(study, **page_kwargs)
+    _replace(folder / "trials.csv", lambda path: path.write_bytes(trials_csv(study).encode()))
+    _replace(folder / "pareto.png", lambda path: pareto_png(study, path, title))
+    _replace(folder / "progress.png", lambda path: progress_png(study, path))
+    _replace(folder / "report.html", lambda path: path.write_bytes(html.encode()))
+
+
+def _replace(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` write a temporary file beside `path` and move it there."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        fill(temporary)
+        umask = os.umask(0)  # a temporary file is private, a report need not be
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

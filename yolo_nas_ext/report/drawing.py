@@ -1,0 +1,148 @@
+"""A network as a drawing: its backbone down the left, neck and head beside the levels."""
+
+from __future__ import annotations
+
+from yolo_nas_ext.report.markup import Markup, element
+from yolo_nas_ext.space.architecture import Architecture, Block
+
+WIDTH = 560
+COLUMNS = {"backbone": 44, "down": 184, "up": 316, "head": 448}  # left edges
+BOX_WIDTH, BOX_HEIGHT, GAP = 104, 40, 16
+PITCH = BOX_HEIGHT + GAP
+HEADING = 34
+
+
+def drawing(architecture: Architecture, name: str) -> Markup:
+    """Return an SVG of a network: a box a block with its kind, kernel, channels and repeats.
+
+    Args:
+        architecture: The network.
+        name: What a screen reader calls it.
+    """
+    picture = _Picture(architecture)
+    return element(
+        "svg", *picture.lines, *picture.boxes, viewBox=f"0 0 {WIDTH} {picture.height}",
+        role="img", aria_label=f"Drawing of {name}", class_="network",
+    )  # fmt: skip
+
+
+class _Picture:
+    """Boxes and lines of one drawing."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.boxes: list[Markup] = []
+        self.lines: list[Markup] = []
+        self.neck, self.head = architecture.neck, architecture.head
+        self.rows: dict[int, float] = {}  # level: top of the box that gives its output
+        self.height = HEADING
+        self._backbone(architecture)
+        self._neck()
+        self._headings()
+
+    def _headings(self) -> None:
+        heads = {"backbone": "backbone", "head": "head"}
+        if self.neck.down:
+            heads |= {"down": "neck, up", "up": "neck, down"}
+        for column, text in heads.items():
+            x = COLUMNS[column] + BOX_WIDTH / 2
+            self.boxes.append(element("text", text, x=x, y=18, text_anchor="middle"))
+
+    def _backbone(self, architecture: Architecture) -> None:
+        ends = {index: level for level, index in architecture.levels.items()}
+        joined = {level for level, _ in zip(self.neck.levels[1:], self.neck.up, strict=False)}
+        left, y, at_level = COLUMNS["backbone"], float(HEADING), 0
+        for index, block in enumerate(architecture.backbone):
+            if index:
+                self._arrow(f"M{left + BOX_WIDTH / 2} {y - GAP}V{y}")
+            at_level += 1
+            level = ends.get(index)
+            if level in joined and at_level < 2:  # the neck has two boxes here
+                self._line(f"M{left + BOX_WIDTH / 2} {y - 1}V{y + PITCH}")
+                y += PITCH
+            self._box("backbone", y, block)
+            if level is not None:
+                self.rows[level] = y
+                text = f"P{level}"
+                self.boxes.append(element("text", text, x=4, y=y + BOX_HEIGHT / 2 + 5))
+                at_level = 0
+            y += PITCH
+        self.height = int(y)
+
+    def _neck(self) -> None:
+        """Draw the path down in stride, the path up in stride, and what the head reads."""
+        levels, half = self.neck.levels, BOX_HEIGHT / 2
+        down, up = COLUMNS["down"], COLUMNS["up"]
+        column = dict.fromkeys(levels, "backbone")  # where the newest output of a level is
+        below = levels[-1]
+        for level, block in zip(reversed(levels[:-1]), self.neck.down, strict=True):
+            y = self.rows[level]
+            self._box("down", y, block, "neck")
+            self._arrow(f"M{COLUMNS['backbone'] + BOX_WIDTH} {y + half}H{down}")
+            start = self.rows[below]
+            if below == levels[-1]:  # from the backbone's end
+                self._line(f"M{COLUMNS['backbone'] + BOX_WIDTH} {start + half}"
+                           f"H{down + BOX_WIDTH / 2}V{start}")  # fmt: skip
+            self._arrow(f"M{down + BOX_WIDTH / 2} {start}V{y + BOX_HEIGHT}")
+            column[level], below = "down", level
+        lowest = levels[0]
+        for level, (conv, block) in zip(levels[1:], self.neck.up, strict=False):
+            y = self.rows[level]
+            self._box("up", y - PITCH, conv, "neck")
+            self._box("up", y, block, "neck")
+            middle = up + BOX_WIDTH / 2
+            if level == levels[1]:
+                start = self.rows[lowest] + half
+                self._line(f"M{COLUMNS[column[lowest]] + BOX_WIDTH} {start}H{middle}")
+            else:
+                start = self.rows[level - 1] + BOX_HEIGHT
+            self._arrow(f"M{middle} {start}V{y - PITCH}")
+            self._arrow(f"M{middle} {y - GAP}V{y}")
+            self._arrow(f"M{COLUMNS[column[level]] + BOX_WIDTH} {y + half}H{up}")
+            column[level] = "up"
+        for level in self.head.levels:
+            self._detect(level, column.get(level, "backbone"))
+
+    def _detect(self, level: int, source: str) -> None:
+        y, left = self.rows[level], COLUMNS["head"]
+        self._arrow(f"M{COLUMNS[source] + BOX_WIDTH} {y + BOX_HEIGHT / 2}H{left}")
+        detail = f"stride {2**level}"
+        self._text_box(left, y, "detect", detail, "head", f"reads level {level}, {detail}")
+
+    def _box(self, column: str, y: float, block: Block, kind: str = "backbone") -> None:
+        first = block.kind + (f" {block.kernel}x{block.kernel}" if block.kernel else "")
+        second = f"{block.width}" + (f" ×{block.depth}" if block.depth > 1 else "")  # noqa: RUF001
+        second += " /2" if block.stride == 2 else ""
+        detail = [f"{block.kind}: {block.width} channels"]
+        detail += [f"{block.depth} repeats"] if block.depth > 1 else []
+        detail += [f"{block.hidden} hidden channels"] if block.hidden else []
+        detail += [f"kernel {block.kernel}"] if block.kernel else []
+        detail += ["stride 2"] if block.stride == 2 else []
+        self._text_box(COLUMNS[column], y, first, second, kind, ", ".join(detail))
+
+    def _text_box(
+        self, left: float, y: float, first: str, second: str, kind: str, detail: str
+    ) -> None:
+        middle = left + BOX_WIDTH / 2
+        parts = [
+            element("title", detail),
+            element("rect", x=left, y=y, width=BOX_WIDTH, height=BOX_HEIGHT, rx=5),
+            element("text", first, x=middle, y=y + 17, text_anchor="middle"),
+            element("text", second, x=middle, y=y + 33, text_anchor="middle"),
+        ]
+        self.boxes.append(element("g", *parts, class_=f"box {kind}"))
+
+    def _line(self, d: str) -> None:
+        self.lines.append(element("path", d=d, class_="flow"))
+
+    def _arrow(self, d: str) -> None:
+        """Draw a path ``M<x> <y>`` with one stroke, ``H<x>`` or ``V<y>``, and a head at its end."""
+        self._line(d)
+        stroke = max(d.rfind("H"), d.rfind("V"))
+        end = float(d[stroke + 1 :])
+        x0, y0 = (float(v) for v in d[1:stroke].split())
+        if d[stroke] == "H":
+            head = f"{end},{y0} {end - 6},{y0 - 3.5} {end - 6},{y0 + 3.5}"
+        else:
+            back = 6 if end > y0 else -6
+            head = f"{x0},{end} {x0 - 3.5},{end - back} {x0 + 3.5},{end - back}"
+        self.lines.append(element("polygon", points=head, class_="arrow"))

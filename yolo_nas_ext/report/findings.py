@@ -1,0 +1,238 @@
+"""Findings: what a record says, once, for the table, the plots and the page."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from statistics import median
+
+from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.study import Study, Trial
+
+FIRST = 10  # candidates whose median stands for what chance finds
+
+
+class Findings:
+    """A record seen by its reader.
+
+    A trial without a finite fitness counts as failed here, whatever its state says.
+
+    Args:
+        study: The record.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = _measured(study)
+        self.trials = self.study.trials
+        self.complete = self.study.complete
+        self.baselines = [t for t in self.trials if t.name and t.state != "running"]
+        self.found = [t for t in self.complete if not t.name]
+        self.failed = [t for t in self.trials if t.state == "failed"]
+
+    @cached_property
+    def best(self) -> Trial | None:
+        """The best complete trial in the space."""
+        return self.study.best if any(t.point is not None for t in self.complete) else None
+
+    @cached_property
+    def best_found(self) -> Trial | None:
+        """The best complete proposal."""
+        return _highest(self.found)
+
+    @cached_property
+    def best_baseline(self) -> Trial | None:
+        """The best complete hand-made network, in the space or not."""
+        return _highest([t for t in self.baselines if t.state == "complete"])
+
+    @cached_property
+    def front(self) -> list[Trial]:
+        """The front of the study."""
+        return self.study.front
+
+    @cached_property
+    def has_flops(self) -> bool:
+        """Whether fitness can be shown against FLOPs."""
+        inside = [t for t in self.complete if t.point is not None] or self.complete
+        return bool(inside) and all("flops" in t.cost for t in inside)
+
+    @cached_property
+    def first(self) -> list[Trial]:
+        """The first complete proposals."""
+        return self.found[:FIRST]
+
+    @cached_property
+    def failures(self) -> dict[str, list[Trial]]:
+        """Failed trials by the kind of their error, the most frequent kind first."""
+        kinds = defaultdict(list)
+        for trial in self.failed:
+            kind, colon, _ = trial.error.partition(":")
+            kinds[kind if colon and kind else "error"].append(trial)
+        return dict(sorted(kinds.items(), key=lambda item: -len(item[1])))
+
+    def lead(self) -> str:
+        """Return how far the best proposal is above the median of the first ones, or nothing."""
+        if self.best_found is None or len(self.first) < 3:
+            return ""
+        gain = self.best_found.fitness - median(t.fitness for t in self.first)
+        return (
+            f"best found {number(self.best_found.fitness)}, {signed(gain)} over the median of the "
+            f"first {len(self.first)} candidates"
+        )
+
+    def verdict(self) -> list[str]:
+        """Return what was found in plain sentences, the most important one first."""
+        found, hand = self.best_found, self.best_baseline
+        if found is None and hand is None:
+            return [self._nothing()]
+        if found is None:
+            assert hand is not None
+            return [f"No network of the search was judged yet; of the hand-made models {hand.name} "
+                    f"is best with fitness {number(hand.fitness)}."]  # fmt: skip
+        if hand is None:
+            sentence = (
+                f"{label(found)} is the best of {_count(len(self.found), 'network')} judged: "
+                f"fitness {number(found.fitness)}{size(found)}. No hand-made model was measured "
+                "beside it."
+            )
+            return [sentence, *self._caveat()]
+        return [_compare(found, hand), *self._cheaper(found, hand), *self._caveat()]
+
+    def _nothing(self) -> str:
+        if not self.failed:
+            return "No trial has ended yet: there is nothing to compare."
+        kind, trials = next(iter(self.failures.items()))
+        return (
+            f"No network could be judged: all {_count(len(self.failed), 'trial')} failed, "
+            f"{len(trials)} of them by '{kind}' ({' '.join(trials[0].error.split())[:200]})."
+        )
+
+    def _cheaper(self, found: Trial, hand: Trial) -> list[str]:
+        """Name the cheapest proposal that is no worse than the best hand-made network."""
+        if found.fitness < hand.fitness or not self.has_flops or "flops" not in hand.cost:
+            return []
+        good = [t for t in self.front if t.fitness >= hand.fitness and not t.name]
+        if not good or good[0] is found or good[0].cost["flops"] >= hand.cost["flops"]:
+            return []
+        return [
+            f"The cheapest network that is no worse than {hand.name} is {label(good[0])}: fitness "
+            f"{number(good[0].fitness)} with {_ratios(good[0], hand)}."
+        ]
+
+    def _caveat(self) -> list[str]:
+        if len(self.complete) < 2:
+            return []
+        return [
+            f"Every network was judged once and the best of {len(self.complete)} was picked, so "
+            "its fitness is a little flattered and a small difference may be chance."
+        ]
+
+
+def first_random_median(study: Study) -> float | None:
+    """Return the median fitness of the first 10 complete proposals, or of as many as there are.
+
+    Strategies start with random candidates, so this is what chance finds. None without proposals.
+    """
+    first = Findings(study).first
+    return median(t.fitness for t in first) if first else None
+
+
+def label(trial: Trial) -> str:
+    """Return the name of a hand-made network, ``nas-<key>``, or the trial's place from 1."""
+    if trial.name:
+        return trial.name
+    if trial.architecture is None:
+        return f"trial {trial.number + 1}"
+    return f"nas-{trial.architecture.key}"
+
+
+def number(value: float) -> str:
+    """Return a fitness for people."""
+    plain = value == 0 or 1e-3 <= abs(value) < 100
+    return f"{value:.4f}" if plain else f"{value:.4g}"
+
+
+def signed(value: float) -> str:
+    """Return a difference of fitness with its sign."""
+    return ("+" if value >= 0 else "-") + number(abs(value))
+
+
+def size(trial: Trial) -> str:
+    """Return ``" (1.2M parameters, 3.4G FLOPs)"``, or nothing without costs."""
+    names = {"params": "parameters", "flops": "FLOPs"}
+    parts = [f"{short(trial.cost[n])} {text}" for n, text in names.items() if n in trial.cost]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def metric_names(trials: Sequence[Trial]) -> list[str]:
+    """Return the names of all metrics but the fitness: detection's first, the others sorted."""
+    known = ("map50_95", "map50", "precision", "recall")
+    names = {name for trial in trials for name in trial.metrics} - {"fitness"}
+    return [n for n in known if n in names] + sorted(names - set(known))
+
+
+def _compare(found: Trial, hand: Trial) -> str:
+    difference = found.fitness - hand.fitness
+    ratios = _ratios(found, hand)
+    costs = f", with {ratios}" if ratios else ""
+    outside = "" if hand.point is not None else ", which is not in the search space,"
+    if difference > 0:
+        return (
+            f"{label(found)} is best: fitness {number(found.fitness)}, {number(difference)} above "
+            f"{hand.name} ({number(hand.fitness)}), the best hand-made model{costs}."
+        )
+    if difference == 0:
+        return (
+            f"{label(found)} equals {hand.name}, the best hand-made model: fitness "
+            f"{number(found.fitness)}{costs}."
+        )
+    return (
+        f"A hand-made model is best: {hand.name}{outside} has fitness {number(hand.fitness)}"
+        f"{size(hand)}. The best network found, {label(found)}, is {number(-difference)} below it "
+        f"({number(found.fitness)}){costs}."
+    )
+
+
+def _ratios(trial: Trial, other: Trial) -> str:
+    """Return ``"0.62 times its FLOPs and 0.48 times its parameters"``."""
+    parts = []
+    for name, text in (("flops", "FLOPs"), ("params", "parameters")):
+        if trial.cost.get(name) and other.cost.get(name):
+            ratio = trial.cost[name] / other.cost[name]
+            parts.append(f"{ratio:.2f} times its {text}")
+    return " and ".join(parts)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("" if n == 1 else "s")
+
+
+def _highest(trials: Sequence[Trial]) -> Trial | None:
+    return max(trials, key=lambda t: (t.fitness, -t.number)) if trials else None
+
+
+def _measured(study: Study) -> Study:
+    """Return a copy in memory where what cannot be compared has failed or is left out."""
+    copy = Study(study.space)
+    for trial in study.trials:
+        if trial.state == "complete" and not math.isfinite(trial.fitness):
+            value = trial.metrics.get("fitness", "missing")
+            trial = replace(trial, state="failed", error=trial.error or f"nan: fitness is {value}")
+        cost = {n: v for n, v in _finite(trial.cost).items() if v > 0}
+        trial = replace(trial, metrics=_finite(trial.metrics), cost=cost)
+        copy.start(trial)
+        copy.finish(trial)
+    return copy
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -1,0 +1,323 @@
+"""The page of a search: one HTML file that loads nothing and runs nothing but its own script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from types import MappingProxyType
+
+from yolo_nas_ext import __version__
+from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.report.charts import marker, pareto_chart, progress_chart, star, tooltip
+from yolo_nas_ext.report.drawing import drawing
+from yolo_nas_ext.report.findings import Findings, duration, label, metric_names, number, signed
+from yolo_nas_ext.report.markup import Markup, element, join
+from yolo_nas_ext.study import Study, Trial
+
+# Metrics that repeat a cost in another unit.
+REPEATED = {"params_m", "flops_g", "memory_mb"}
+TITLES = {"map50_95": "mAP50-95", "map50": "mAP50"}
+Cell = tuple[object, float | str | None]  # what is shown, and what it is sorted by if a number
+
+
+def page(
+    study: Study,
+    *,
+    title: str,
+    settings: Mapping[str, object],
+    notes: Sequence[str] = (),
+    command: str = "",
+    next_command: str = "",
+    data_name: str = "",
+    protocol: Mapping[str, object] = MappingProxyType({}),
+) -> str:
+    """Return the report of a search as one HTML page for any screen and for paper.
+
+    Nothing is loaded from anywhere, and a content security policy with the digests of the page's
+    own style and script keeps a browser from running anything else.
+
+    Args:
+        study: The record; any number of complete trials, none included.
+        title: Heading.
+        settings: Settings of the search by name.
+        notes: What the reader should know, for example of skipped images.
+        command: What was run, to repeat it.
+        next_command: What to run next.
+        data_name: Name of the data set.
+        protocol: How candidates were judged, by name.
+    """
+    findings = Findings(study)
+    counts = [f"{len(findings.trials)} trials", f"{len(findings.complete)} complete"]
+    counts += [f"{len(findings.failed)} failed"] if findings.failed else []
+    spent = sum(t.seconds for t in findings.trials if t.seconds == t.seconds)
+    counts += [duration(spent)] + ([f"data: {data_name}"] if data_name else [])
+    body = [
+        element("h1", title),
+        element("p", " · ".join(counts), class_="soft"),
+        _verdict(findings),
+        element("ul", *(element("li", note) for note in notes)) if notes else "",
+        _plots(findings),
+        _front(findings),
+        _networks(findings),
+        _trials(findings),
+        _failures(findings),
+        _pairs("How candidates were judged", protocol),
+        _pairs("Settings", settings),
+        _command("Run this search again", command),
+        _command("Next", next_command),
+        element("footer", element("p", f"Written by yolo_nas_ext {__version__}")),
+    ]
+    return _document(title, join(*body))
+
+
+def _document(title: str, body: Markup) -> str:
+    style, script = (
+        files("yolo_nas_ext.report")
+        .joinpath(name)
+        .read_text(encoding="utf-8")
+        .replace("\r\n", "\n")
+        for name in ("page.css", "page.js")
+    )
+    policy = (
+        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    head = join(
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="referrer", content="no-referrer"),
+        element("title", title),
+        Markup(f"<style>{style}</style>"),
+    )
+    body = element("body", body, Markup(f"<script>{script}</script>"))
+    return f"<!doctype html>\n{element('html', element('head', head), body, lang='en-GB')}\n"
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _verdict(findings: Findings) -> Markup:
+    sentences = findings.verdict()
+    if lead := findings.lead():
+        sentences.insert(1, f"{lead[0].upper()}{lead[1:]}.")
+    return element("div", *(element("p", s) for s in sentences), class_="verdict")
+
+
+def _plots(findings: Findings) -> Markup:
+    if not findings.trials:
+        return Markup()
+    against = "FLOPs" if findings.has_flops else "trial"
+    note = element("p", "Point at a mark to read it; click it to find it in the table.",
+                   class_="soft")  # fmt: skip
+    figures = [
+        (f"Fitness against {against}", pareto_chart, "Pareto front"),
+        ("Progress", progress_chart, "best so far"),
+    ]
+    content = [
+        element("figure", element("h3", name), chart(findings), _legend(findings, line))
+        for name, chart, line in figures
+    ]
+    return join(element("h2", "Plots"), element("div", *content, class_="pair"), note)
+
+
+def _legend(findings: Findings, line: str) -> Markup:
+    shades = [
+        element("circle", cx=7 + 12 * at, cy=10, r=5, class_=f"o{shade}")
+        for at, shade in enumerate((0, 3, 5, 7))
+    ]
+    items = [
+        (element("svg", *shades, viewBox="0 0 50 20"), "first to last trial"),
+        (element("svg", element("path", d="M0 10H26", class_="front"), viewBox="0 0 26 20"), line),
+        (element("svg", star(), viewBox="-10 -10 20 20"), "best"),
+    ]
+    if findings.baselines:
+        items.append((element("svg", marker(0), viewBox="-10 -10 20 20"), "hand-made"))
+    if findings.failed and line == "best so far":
+        tick = element("path", d="M4 4V16", class_="failed")
+        items.append((element("svg", tick, viewBox="0 0 8 20"), "failed"))
+    return element("figcaption", *(element("span", *item) for item in items), class_="legend")
+
+
+# Tables
+
+
+def _front(findings: Findings) -> Markup:
+    if not findings.front:
+        return Markup()
+    hand = findings.best_baseline
+    heads = ["Network", "Parameters", "FLOPs", "Fitness"]
+    heads += [f"Fitness over {hand.name}", f"FLOPs over {hand.name}"] if hand else []
+    rows = []
+    for trial in findings.front:
+        cells: list[Cell] = [_network(trial), *_costs(trial), _fitness(trial)]
+        if hand:
+            gain = trial.fitness - hand.fitness
+            cells.append((signed(gain), gain))
+            flops = [t.cost.get("flops", 0.0) for t in (trial, hand)]
+            ratio = flops[0] / flops[1] if all(flops) else None
+            cells.append((f"{ratio:.2f} times" if ratio else "", ratio or ""))
+        rows.append((_kind(findings, trial), None, cells))
+    text = "No other network judged is both cheaper and at least as good." if (
+        findings.has_flops) else "Without costs, the front is the best network."  # fmt: skip
+    return join(
+        element("h2", "The Pareto front"), element("p", text, class_="soft"),
+        _table(heads, rows, "front-table"),
+    )  # fmt: skip
+
+
+def _trials(findings: Findings) -> Markup:
+    if not findings.trials:
+        return Markup()
+    trials = findings.trials
+    metrics = [name for name in metric_names(trials) if name not in REPEATED]
+    generic = [t for t in trials if t.architecture is None and t.point is not None]
+    heads = ["Trial", "Network", "State", "Fitness", *(TITLES.get(m, m) for m in metrics)]
+    heads += ["Parameters", "FLOPs", "Memory", "Layers", "Seconds"]
+    heads += ["Choices"] * bool(generic) + ["Error"] * bool(findings.failed)
+    rows = []
+    for trial in trials:
+        cells: list[Cell] = [
+            (trial.number + 1, trial.number + 1), (label(trial), None), (trial.state, None),
+            _fitness(trial), *(_value(trial.metrics.get(m)) for m in metrics), *_costs(trial),
+            _cost(trial, "memory_bytes", "B"), _cost(trial, "layers"),
+            (f"{trial.seconds:.1f}", trial.seconds),
+        ]  # fmt: skip
+        if generic:
+            choices = ", ".join(f"{n}={v}" for n, v in (trial.point or {}).items())
+            cells.append((_wide(choices), None))
+        if findings.failed:
+            cells.append((_wide(trial.error), None))
+        rows.append((_kind(findings, trial), f"trial-{trial.number}", cells))
+    used = [i for i, _ in enumerate(heads) if i < 4 or any(r[2][i][1] != "" for r in rows)]
+    heads = [heads[i] for i in used]
+    rows = [(kind, name, [cells[i] for i in used]) for kind, name, cells in rows]
+    return join(element("h2", "All trials"), _table(heads, rows, "sortable", tall=True))
+
+
+def _failures(findings: Findings) -> Markup:
+    if not findings.failed:
+        return Markup()
+    rows = []
+    for kind, trials in findings.failures.items():
+        error = trials[0].error.removeprefix(f"{kind}:").strip()
+        cells: list[Cell] = [(kind, None), (len(trials), len(trials)), (_wide(error), None)]
+        rows.append(("", None, cells))
+    return join(element("h2", "Failures"), _table(["Kind", "Trials", "First message"], rows, ""))
+
+
+def _table(
+    heads: Sequence[str],
+    rows: Sequence[tuple[str, str | None, Sequence[Cell]]],
+    kind: str,
+    *,
+    tall: bool = False,
+) -> Markup:
+    """Return a table of (class, id, cells) rows; a cell with something to sort by is a number."""
+    numeric = [any(row[2][i][1] is not None for row in rows) for i in range(len(heads))]
+    head = [
+        element("th", text, scope="col", class_="n" if n else None)
+        for text, n in zip(heads, numeric, strict=True)
+    ]
+    lines = []
+    for name, anchor, cells in rows:
+        parts = [
+            shown if isinstance(shown, Wide) else element(
+                "td", shown, class_="n" if n else None, data_v=None if by is None else str(by)
+            )
+            for (shown, by), n in zip(cells, numeric, strict=True)
+        ]  # fmt: skip
+        lines.append(element("tr", *parts, class_=name or None, id=anchor))
+    table = element(
+        "table", element("thead", element("tr", *head)), element("tbody", *lines),
+        class_=kind or None,
+    )  # fmt: skip
+    return element("div", table, class_="scroll tall" if tall else "scroll", tabindex=0)
+
+
+class Wide(Markup):
+    """A cell of its own that may wrap."""
+
+    __slots__ = ()
+
+
+def _wide(text: str) -> Wide:
+    return Wide(element("td", text, class_="wide" if len(text) > 30 else None))
+
+
+def _kind(findings: Findings, trial: Trial) -> str:
+    if findings.best is not None and trial.number == findings.best.number:
+        return "best-row"
+    return "hand" if trial.name else ""
+
+
+def _network(trial: Trial) -> Cell:
+    return element("a", label(trial), href=f"#trial-{trial.number}", title=tooltip(trial)), None
+
+
+def _fitness(trial: Trial) -> Cell:
+    return (number(trial.fitness), trial.fitness) if trial.state == "complete" else ("", "")
+
+
+def _value(value: float | None) -> Cell:
+    return ("", "") if value is None else (number(value), value)
+
+
+def _costs(trial: Trial) -> list[Cell]:
+    return [_cost(trial, "params"), _cost(trial, "flops")]
+
+
+def _cost(trial: Trial, name: str, unit: str = "") -> Cell:
+    value = trial.cost.get(name)
+    return ("", "") if value is None else (short(value) + unit, value)
+
+
+# The rest
+
+
+def _networks(findings: Findings) -> Markup:
+    shown: list[tuple[str, Trial]] = []
+    best, hand = findings.best_found, findings.best_baseline
+    shown += [("best found", best)] if best and best.architecture else []
+    shown += [("best hand-made", hand)] if hand and hand.architecture else []
+    figures = [
+        element("figure", element("h3", f"{label(t)}, {text}"), drawing(t.network, label(t)))
+        for text, t in shown
+    ]
+    if not figures:
+        return Markup()
+    note = (
+        "A box is a block: its kind and kernel, its channels, ×repeats, /2 where it halves the "  # noqa: RUF001
+        "resolution. P3 is the level of stride 8."
+    )
+    return join(
+        element("h2", "The networks"), element("p", note, class_="soft"),
+        element("div", *figures, class_="pair"),
+    )  # fmt: skip
+
+
+def _pairs(title: str, values: Mapping[str, object]) -> Markup:
+    if not values:
+        return Markup()
+    rows = [
+        element("div", element("dt", name), element("dd", _said(value)))
+        for name, value in values.items()
+    ]
+    return join(element("h2", title), element("dl", *rows))
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "–"  # noqa: RUF001
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+        return ", ".join(str(v) for v in value) or "–"  # noqa: RUF001
+    return str(value)
+
+
+def _command(title: str, command: str) -> Markup:
+    if not command:
+        return Markup()
+    return join(element("h2", title), element("pre", element("code", command)))

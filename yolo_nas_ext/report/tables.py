@@ -1,0 +1,140 @@
+"""The trials as CSV, and the summary of a search as plain text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.report.findings import Findings, label, metric_names, number, signed
+from yolo_nas_ext.study import Study, Trial
+
+COSTS = ("params", "flops", "memory_bytes", "layers")
+FIXED: tuple[str, ...] = ("number", "key", "name", "state", "fitness", "seconds", "error", *COSTS)
+
+
+def trials_csv(study: Study) -> str:
+    """Return all trials as CSV (RFC 4180), a row a trial, in the order of their numbers.
+
+    Columns: ``number`` (from 0), ``key``, ``name``, ``state``, ``fitness``, the other metrics,
+    ``params``, ``flops``, ``memory_bytes``, ``layers``, ``seconds``, ``error``, the fidelity and
+    ``choice.<name>`` for every choice of the space. A name that occurs twice carries its group, for
+    example ``metric.seconds``. What does not apply, or is not finite, is empty. Text that a
+    spreadsheet would run as a formula starts with an apostrophe.
+    """
+    trials = study.trials
+    taken = set(FIXED)
+    metrics = _columns("metric", metric_names(trials), taken)
+    others = {name for trial in trials for name in trial.cost} - set(COSTS)
+    cost = {**{name: name for name in COSTS}, **_columns("cost", sorted(others), taken)}
+    fidelity = _columns("fidelity", sorted({n for t in trials for n in t.fidelity}), taken)
+    choices = {name: f"choice.{name}" for name in study.space.choices}
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(
+        _cell(name)
+        for name in (
+            "number", "key", "name", "state", "fitness", *metrics.values(), *cost.values(),
+            "seconds", "error", *fidelity.values(), *choices.values(),
+        )
+    )  # fmt: skip
+    for trial in trials:
+        row = [
+            trial.number, trial.architecture.key if trial.architecture else "", trial.name,
+            trial.state, trial.metrics.get("fitness"), *_pick(trial.metrics, metrics),
+            *map(_whole, _pick(trial.cost, cost)), trial.seconds, trial.error,
+            *_pick(trial.fidelity, fidelity), *_pick(trial.point or {}, choices),
+        ]  # fmt: skip
+        writer.writerow(_cell(value) for value in row)
+    return file.getvalue()
+
+
+def _columns(group: str, names: Iterable[str], taken: set[str]) -> dict[str, str]:
+    """Return a column name for each name, with its group where the name alone is taken."""
+    columns = {name: f"{group}.{name}" if name in taken else name for name in names}
+    taken |= set(columns.values())
+    return columns
+
+
+def _pick(values: Mapping[str, Any], columns: Mapping[str, str]) -> list[Any]:
+    return [values.get(name) for name in columns]
+
+
+def _whole(value: float | None) -> float | None:
+    """Return a count that was kept as 3.0 as 3."""
+    return int(value) if value is not None and float(value).is_integer() else value
+
+
+def _cell(value: Any) -> str:
+    """Return what stands in the file for a value."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    text = str(value).replace("\0", "").encode(errors="backslashreplace").decode()
+    # Spreadsheets run cells that start so, also behind blanks and in the full-width forms.
+    return f"'{text}" if text.lstrip(" ")[:1] in tuple("=+-@\t\r\n＝＋－＠") else text  # noqa: RUF001
+
+
+def summary_table(study: Study, top: int = 5) -> str:
+    """Return the summary of a search as plain aligned text.
+
+    Args:
+        study: The record.
+        top: Number of proposals to list; hand-made networks with a trial are always listed.
+
+    Returns:
+        Lines without a newline at the end: a heading, a row a network by fitness, and how far the
+        search got above its first candidates.
+    """
+    findings = Findings(study)
+    listed = sorted(findings.found, key=lambda t: (-t.fitness, t.number))[: max(top, 0)]
+    shown = {t.number: t for t in [*listed, *findings.baselines]}
+    if findings.best:
+        shown[findings.best.number] = findings.best
+    if not shown:
+        return findings.verdict()[0]
+    order = sorted(shown.values(), key=lambda t: (-t.fitness, t.number))
+    rows = [("network", "parameters", "FLOPs", "fitness", "")]
+    rows += [_row(trial, findings.best) for trial in order]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = [
+        f"{name:<{widths[0]}}  {params:>{widths[1]}}  {flops:>{widths[2]}}  "
+        f"{fitness:>{widths[3]}}  {note}".rstrip()
+        for name, params, flops, fitness, note in rows
+    ]
+    best, hand = findings.best_found, findings.best_baseline
+    if best and hand and hand.fitness > best.fitness:
+        lines.append(
+            f"a hand-made model is best: {_clean(hand.name, 40)} "
+            f"({signed(hand.fitness - best.fitness)} over the best network found)"
+        )
+    if lead := findings.lead():
+        lines.append(lead)
+    if findings.failed:
+        kinds = ", ".join(f"{len(t)} {_clean(kind, 20)}" for kind, t in findings.failures.items())
+        lines.append(f"{len(findings.failed)} of {len(findings.trials)} trials failed ({kinds})")
+    return "\n".join(lines)
+
+
+def _row(trial: Trial, best: Trial | None) -> tuple[str, str, str, str, str]:
+    notes = ["<- best"] if best is not None and trial.number == best.number else []
+    if trial.name:
+        notes.append("hand-made" if trial.point is not None else "hand-made, not in the space")
+    if trial.state == "failed":
+        notes.append(f"failed ({_clean(trial.error, 60)})")
+    params, flops = (
+        short(trial.cost[name]) if name in trial.cost else "-" for name in ("params", "flops")
+    )
+    fitness = number(trial.fitness) if trial.state == "complete" else "-"
+    return _clean(label(trial), 40), params, flops, fitness, ", ".join(notes)
+
+
+def _clean(text: str, most: int) -> str:
+    """Return text on one line without what a terminal would obey."""
+    text = "".join(c if c.isprintable() else " " for c in text)
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 3] + "..."
