@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml .ci/constraints.txt
 	touch $@
 
 search: install
-	$(VENV)/bin/yolo nas-search name=demo $(ARGS)
+	$(VENV)/bin/yolo nas-search $(ARGS)
 
 test: install
 	$(VENV)/bin/python -m pytest $(ARGS)

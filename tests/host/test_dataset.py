@@ -116,7 +116,7 @@ def put(name, text):
         (lambda f: (f / "data.yaml").write_text("a: ["), "not a YAML file"),
         (lambda f: [p.unlink() for p in (f / "images/val").iterdir()], "val: no images"),
         (lambda f: [p.unlink() for p in (f / "images/train").iterdir()], "train: no images"),
-        (lambda f: [p.write_bytes(b"x") for p in (f / "images/train").iterdir()], "none of 12 images"),
+        (lambda f: [p.write_bytes(b"x") for p in (f / "images/train").iterdir()], "none of 12"),
     ],
 )  # fmt: skip
 def test_bad_data_is_one_clear_line(folder, damage, message):

@@ -181,7 +181,7 @@ class LeanMixin(_Trainer):
 
     def _after_batch(self) -> None:
         if not torch.isfinite(self.loss).all():
-            raise TrialError("nan", f"the loss is {float(self.loss)} in epoch {self.epoch + 1}")
+            raise TrialError("nan", f"the loss is {self.loss.item()} in epoch {self.epoch + 1}")
         if time.perf_counter() > self._deadline:
             raise TrialError("timeout", f"given up in epoch {self.epoch + 1} of {self.epochs}")
 

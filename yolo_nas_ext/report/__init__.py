@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.report.findings import first_random_median
 from yolo_nas_ext.report.page import page
 from yolo_nas_ext.report.plots import pareto_png, progress_png
@@ -38,27 +38,31 @@ def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
             The title is that of the plot too.
 
     Raises:
-        OSError: Where the folder cannot be written.
+        NASError: Where the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     title = str(page_kwargs.get("title", ""))
-    html = page(study, **page_kwargs)
-    _replace(folder / "trials.csv", lambda path: path.write_bytes(trials_csv(study).encode()))
-    _replace(folder / "pareto.png", lambda path: pareto_png(study, path, title))
-    _replace(folder / "progress.png", lambda path: progress_png(study, path))
-    _replace(folder / "report.html", lambda path: path.write_bytes(html.encode()))
+    files: dict[str, Callable[[Path], object]] = {
+        "trials.csv": lambda path: path.write_bytes(trials_csv(study).encode()),
+        "pareto.png": lambda path: pareto_png(study, path, title),
+        "progress.png": lambda path: progress_png(study, path),
+        "report.html": lambda path: path.write_bytes(page(study, **page_kwargs).encode()),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, fill in files.items():
+            _replace(folder / name, fill)
+    except OSError as error:
+        raise NASError(
+            f"{folder}: the report cannot be written ({error.strerror or error}); make room or copy "
+            "the run elsewhere, then resume it"
+        ) from error
 
 
 def _replace(path: Path, fill: Callable[[Path], object]) -> None:
     """Let `fill` write a temporary file beside `path` and move it there."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         fill(temporary)
-        umask = os.umask(0)  # a temporary file is private, a report need not be
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

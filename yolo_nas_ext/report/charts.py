@@ -15,7 +15,8 @@ from yolo_nas_ext.study import Trial
 WIDTH, HEIGHT = 560, 400
 LEFT, TOP, RIGHT, BOTTOM = 66, 50, 540, 336  # the plotting area
 SHADES = 8  # classes o0 to o7 of the style sheet, from the first trial to the last
-LETTER, LINE = 9.5, 22  # size of a letter on a narrow screen, where text is largest
+PLAIN = 4  # the shade where the order is an axis
+LETTER, LINE = 10.5, 22  # size of a letter on a narrow screen, where text is largest
 STAR = " ".join(
     f"{r * math.sin(i * math.pi / 5):.1f},{-r * math.cos(i * math.pi / 5):.1f}"
     for i, r in enumerate([10, 4.2] * 5)
@@ -35,7 +36,7 @@ def pareto_chart(findings: Findings) -> Markup:
     parts = [
         _frame(x, y, title),
         _line([_spot(x, y, *corner) for corner in axes.steps(findings, x)], "front"),
-        *_trials(findings, shown, spots, set(t.number for t in findings.front)),
+        *_trials(findings, shown, spots, ordered=True),
     ]
     return _svg("Fitness of all networks against their FLOPs", parts)
 
@@ -60,7 +61,7 @@ def progress_chart(findings: Findings) -> Markup:
         mark = element("path", d=f"M{across:.1f} {BOTTOM}v-12", class_="failed")
         parts.append(_link(trial, mark))
     parts.append(_line([_spot(x, y, *c) for c in axes.best_so_far(findings)], "front"))
-    parts.extend(_trials(findings, findings.complete, spots, set()))
+    parts.extend(_trials(findings, findings.complete, spots))
     return _svg("Fitness of each trial and the best so far", parts)
 
 
@@ -73,6 +74,8 @@ def tooltip(trial: Trial) -> str:
         lines.append(f"{trial.state}: {trial.error}" if trial.error else trial.state)
     names = {"params": "parameters", "flops": "FLOPs"}
     lines += [f"{short(trial.cost[n])} {text}" for n, text in names.items() if n in trial.cost]
+    if trial.architecture is None and trial.point is not None:
+        lines += [f"{name}: {value}" for name, value in trial.point.items()]
     return "\n".join(lines)
 
 
@@ -120,23 +123,30 @@ def _line(corners: Sequence[tuple[float, float]], name: str) -> Markup:
 
 
 def _link(trial: Trial, mark: Markup) -> Markup:
-    return element("a", mark, element("title", tooltip(trial)), href=f"#trial-{trial.number}")
+    return element(
+        "a", mark, element("title", tooltip(trial)), href=f"#trial-{trial.number}", tabindex=-1
+    )
 
 
 def _trials(
     findings: Findings,
     shown: Sequence[Trial],
     spots: dict[int, tuple[float, float]],
-    marked: set[int],
+    *,
+    ordered: bool = False,
 ) -> list[Markup]:
-    """Return all points, then hand-made networks and the best with their names."""
+    """Return all points, then hand-made networks and the best with their names.
+
+    Ordered: points are shaded by their order and those of the front outlined.
+    """
     parts, names = [], []
     last = max((t.number for t in shown), default=0) or 1
+    front = {t.number for t in findings.front} if ordered else set()
     for trial in shown:
         if not trial.name:
             x, y = spots[trial.number]
-            shade = min(SHADES - 1, trial.number * SHADES // last)
-            kind = f"o{shade}" + (" on-front" if trial.number in marked else "")
+            shade = min(SHADES - 1, trial.number * SHADES // last) if ordered else PLAIN
+            kind = f"o{shade}" + (" on-front" if trial.number in front else "")
             parts.append(_link(trial, element("circle", cx=x, cy=y, r=4.5, class_=kind)))
     for index, trial in enumerate(findings.baselines):
         if trial.number in spots:
@@ -147,6 +157,9 @@ def _trials(
         if not best.name:
             names.append(best)
         parts.append(_link(best, _moved(star(), spots[best.number])))
+    if not shown:
+        middle = {"x": (LEFT + RIGHT) / 2, "y": (TOP + BOTTOM) / 2, "text_anchor": "middle"}
+        parts.append(element("text", "no trial is complete", **middle))
     return [*parts, *_names(names, spots)]
 
 

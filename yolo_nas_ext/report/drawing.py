@@ -42,7 +42,7 @@ class _Picture:
     def _headings(self) -> None:
         heads = {"backbone": "backbone", "head": "head"}
         if self.neck.down:
-            heads |= {"down": "neck, up", "up": "neck, down"}
+            heads |= {"down": "top-down", "up": "bottom-up"}
         for column, text in heads.items():
             x = COLUMNS[column] + BOX_WIDTH / 2
             self.boxes.append(element("text", text, x=x, y=18, text_anchor="middle"))

@@ -89,14 +89,15 @@ class Findings:
             return [self._nothing()]
         if found is None:
             assert hand is not None
-            return [f"No network of the search was judged yet; of the hand-made models {hand.name} "
+            return [f"No candidate of the search was judged yet; of the hand-made models {hand.name} "
                     f"is best with fitness {number(hand.fitness)}."]  # fmt: skip
         if hand is None:
             sentence = (
-                f"{label(found)} is the best of {_count(len(self.found), 'network')} judged: "
-                f"fitness {number(found.fitness)}{size(found)}. No hand-made model was measured "
-                "beside it."
+                f"{label(found)} is the best of {_count(len(self.found), 'candidate')} judged: "
+                f"fitness {number(found.fitness)}{size(found)}."
             )
+            if found.architecture is not None:
+                sentence += " No hand-made model was measured beside it."
             return [sentence, *self._caveat()]
         return [_compare(found, hand), *self._cheaper(found, hand), *self._caveat()]
 
@@ -105,7 +106,7 @@ class Findings:
             return "No trial has ended yet: there is nothing to compare."
         kind, trials = next(iter(self.failures.items()))
         return (
-            f"No network could be judged: all {_count(len(self.failed), 'trial')} failed, "
+            f"No candidate could be judged: all {_count(len(self.failed), 'trial')} failed, "
             f"{len(trials)} of them by '{kind}' ({' '.join(trials[0].error.split())[:200]})."
         )
 
@@ -125,7 +126,7 @@ class Findings:
         if len(self.complete) < 2:
             return []
         return [
-            f"Every network was judged once and the best of {len(self.complete)} was picked, so "
+            f"Every candidate was judged once and the best of {len(self.complete)} was picked, so "
             "its fitness is a little flattered and a small difference may be chance."
         ]
 

@@ -110,13 +110,11 @@ def _verdict(findings: Findings) -> Markup:
 def _plots(findings: Findings) -> Markup:
     if not findings.trials:
         return Markup()
-    against = "FLOPs" if findings.has_flops else "trial"
     note = element("p", "Point at a mark to read it; click it to find it in the table.",
                    class_="soft")  # fmt: skip
-    figures = [
-        (f"Fitness against {against}", pareto_chart, "Pareto front"),
-        ("Progress", progress_chart, "best so far"),
-    ]
+    figures = [("Progress", progress_chart, "best so far")]
+    if findings.has_flops:
+        figures.insert(0, ("Fitness against FLOPs", pareto_chart, "Pareto front"))
     content = [
         element("figure", element("h3", name), chart(findings), _legend(findings, line))
         for name, chart, line in figures
@@ -130,10 +128,11 @@ def _legend(findings: Findings, line: str) -> Markup:
         for at, shade in enumerate((0, 3, 5, 7))
     ]
     items = [
-        (element("svg", *shades, viewBox="0 0 50 20"), "first to last trial"),
         (element("svg", element("path", d="M0 10H26", class_="front"), viewBox="0 0 26 20"), line),
         (element("svg", star(), viewBox="-10 -10 20 20"), "best"),
     ]
+    if line != "best so far":
+        items.insert(0, (element("svg", *shades, viewBox="0 0 50 20"), "first to last trial"))
     if findings.baselines:
         items.append((element("svg", marker(0), viewBox="-10 -10 20 20"), "hand-made"))
     if findings.failed and line == "best so far":
@@ -149,7 +148,7 @@ def _front(findings: Findings) -> Markup:
     if not findings.front:
         return Markup()
     hand = findings.best_baseline
-    heads = ["Network", "Parameters", "FLOPs", "Fitness"]
+    heads = [_noun(findings), "Parameters", "FLOPs", "Fitness"]
     heads += [f"Fitness over {hand.name}", f"FLOPs over {hand.name}"] if hand else []
     rows = []
     for trial in findings.front:
@@ -161,8 +160,8 @@ def _front(findings: Findings) -> Markup:
             ratio = flops[0] / flops[1] if all(flops) else None
             cells.append((f"{ratio:.2f} times" if ratio else "", ratio or ""))
         rows.append((_kind(findings, trial), None, cells))
-    text = "No other network judged is both cheaper and at least as good." if (
-        findings.has_flops) else "Without costs, the front is the best network."  # fmt: skip
+    text = "Nothing else in the space that was judged is both cheaper and at least as good." if (
+        findings.has_flops) else "Without costs, the front is the best candidate."  # fmt: skip
     return join(
         element("h2", "The Pareto front"), element("p", text, class_="soft"),
         _table(heads, rows, "front-table"),
@@ -175,7 +174,7 @@ def _trials(findings: Findings) -> Markup:
     trials = findings.trials
     metrics = [name for name in metric_names(trials) if name not in REPEATED]
     generic = [t for t in trials if t.architecture is None and t.point is not None]
-    heads = ["Trial", "Network", "State", "Fitness", *(TITLES.get(m, m) for m in metrics)]
+    heads = ["Trial", _noun(findings), "State", "Fitness", *(TITLES.get(m, m) for m in metrics)]
     heads += ["Parameters", "FLOPs", "Memory", "Layers", "Seconds"]
     heads += ["Choices"] * bool(generic) + ["Error"] * bool(findings.failed)
     rows = []
@@ -235,7 +234,8 @@ def _table(
         "table", element("thead", element("tr", *head)), element("tbody", *lines),
         class_=kind or None,
     )  # fmt: skip
-    return element("div", table, class_="scroll tall" if tall else "scroll", tabindex=0)
+    return element("div", table, class_="scroll tall" if tall else "scroll", tabindex=0,
+                   role="region", aria_label=heads[0])  # fmt: skip
 
 
 class Wide(Markup):
@@ -246,6 +246,10 @@ class Wide(Markup):
 
 def _wide(text: str) -> Wide:
     return Wide(element("td", text, class_="wide" if len(text) > 30 else None))
+
+
+def _noun(findings: Findings) -> str:
+    return "Network" if any(t.architecture for t in findings.trials) else "Candidate"
 
 
 def _kind(findings: Findings, trial: Trial) -> str:

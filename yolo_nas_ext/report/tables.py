@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 from yolo_nas_ext.cost.budget import short
@@ -70,9 +71,9 @@ def _whole(value: float | None) -> float | None:
 
 def _cell(value: Any) -> str:
     """Return what stands in the file for a value."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    if value is None or (isinstance(value, Real) and not math.isfinite(value)):
         return ""
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, Real):
         return str(value)
     text = str(value).replace("\0", "").encode(errors="backslashreplace").decode()
     # Spreadsheets run cells that start so, also behind blanks and in the full-width forms.
