@@ -4,8 +4,8 @@
     python benchmarks/main_job.py data=my.yaml trials=20 epochs=20
 
 Runs `yolo nas-search` with the given keys in a new process and in a temporary project. The last
-line is a JSON object; `pass` holds the targets for the embedded data on 2 cores: at most 6
-minutes, at least 12 trials, a best fitness above the median of the first random candidates, every file there.
+line is a JSON object; `pass` holds the targets for the embedded data on 2 cores: at most 6 minutes,
+at least 12 trials, a best fitness above the median of the first candidates, every file there.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
         space = DetectorSpace.load(settings.get("space", "tiny"))
         trials = Study(space, folder / "study.db").trials
     complete = [t for t in trials if t.state == "complete"]
-    drawn = [t.fitness for t in complete if not t.name][: settings.get("population", 10)]
+    drawn = [t.fitness for t in complete if not t.name][: settings.get("population", 8)]
     best = max((t.fitness for t in complete if t.point is not None), default=0.0)
     median = statistics.median(drawn) if drawn else 0.0
     figures = {

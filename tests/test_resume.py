@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.host.shapes import draw
 from yolo_nas_ext.loop import search
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study import Study
@@ -64,3 +65,46 @@ def test_killed_ten_times_it_ends_like_an_uninterrupted_search(tmp_path):
     study = Study(space, tmp_path / "study.db")
     assert keys(study) == keys(whole)
     assert [t.fitness for t in study.trials] == [t.fitness for t in whole.trials]
+
+
+def command(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "yolo_nas_ext", "search", *arguments], stdout=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_the_command_killed_ten_times_ends_like_an_uninterrupted_one(tmp_path):
+    """The whole job with trainings: the same networks with the same fitness, and its files."""
+    data = draw(tmp_path / "shapes")
+    keys = ["epochs=1", "imgsz=64", "batch=4", "trials=16", "population=4", "baseline=yolov8n"]
+    given = [f"data={data}", f"project={tmp_path}", *keys]
+    assert command(*given, "name=whole").wait(300) == 0
+    rng, kills = random.Random(1), 0
+    arguments = [*given, "name=killed"]
+    folder = tmp_path / "killed"
+    for _ in range(40):
+        process = command(*arguments)
+        if kills < 10:
+            begun = time.monotonic()
+            while not (folder / "args.yaml").exists() and process.poll() is None:
+                time.sleep(0.01)
+            pause = rng.uniform(0.0, 9.0) - (time.monotonic() - begun if kills else 0.0)
+            time.sleep(max(0.0, pause))
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+        if process.wait(300) == 0:
+            break
+        arguments = [f"resume={folder}"]
+    assert kills == 10
+    studies = [
+        Study(DetectorSpace.load("tiny"), tmp_path / n / "study.db") for n in ("whole", "killed")
+    ]
+    whole, killed = ([(t.architecture.key, t.fitness) for t in s.trials] for s in studies)
+    assert killed == whole
+    for name in ("best.yaml", "best.pt", "trials.csv", "report.html", "pareto.png"):
+        assert (folder / name).is_file()
+    assert (folder / "best.yaml").read_text() == (tmp_path / "whole" / "best.yaml").read_text()

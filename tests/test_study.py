@@ -80,7 +80,7 @@ def test_damaged_and_foreign_databases(tmp_path):
         Study(SPACE, path)
     fill(Study(SPACE, tmp_path / "other.db"), done(0, 1.0, point()))
     other = ChoiceSpace({"c": (1, 2)})
-    with pytest.raises(NASError, match="of another space"):
+    with pytest.raises(NASError, match="other choices than when the run was started"):
         Study(other, tmp_path / "other.db")
 
 

@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         return _RUN[name](argv[1:])
     except NASError as error:
         print(f"{name}: {error}", file=sys.stderr)
-        return 2
+        return error.code
     except KeyboardInterrupt:
         print(f"{name}: interrupted, nothing was searched", file=sys.stderr)
         return 1
@@ -56,7 +56,7 @@ def _search(arguments: Sequence[str]) -> int:
     if not done.study.complete:
         print("nas-search: no candidate could be judged; see trials.csv for why", file=sys.stderr)
         return 1
-    return 3 if done.interrupted else 0
+    return 3 if done.interrupted or done.data.skipped else 0
 
 
 def _data(arguments: Sequence[str]) -> int:

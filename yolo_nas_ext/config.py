@@ -131,7 +131,7 @@ KEYS: dict[str, Parse] = {
     "batch": whole(1),
     "val_fraction": real(0, 0.9),
     "timeout": optional(real(0)),
-    "device": text,
+    "device": optional(text),
     "threads": optional(whole(1)),
     "max_params": optional(real(0)),
     "max_flops": optional(real(0)),

@@ -9,8 +9,16 @@ from collections.abc import Iterable
 class NASError(Exception):
     """Bad input: one line that names the key or file, what arrived, what is allowed and what to do.
 
-    The command prints the message alone and exits with code 2.
+    The command prints the message alone and exits with `code`.
     """
+
+    code = 2
+
+
+class RunError(NASError):
+    """A run that failed for reasons outside the input, such as a full disk; exit code 1."""
+
+    code = 1
 
 
 class TrialError(Exception):

@@ -7,7 +7,8 @@ import os
 import random
 import shlex
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from yolo_nas_ext import __version__, report
-from yolo_nas_ext.config import MAY_CHANGE, Config, configure
+from yolo_nas_ext.config import MAY_CHANGE, Config, configure, defaults
 from yolo_nas_ext.cost.budget import Budget
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.host import dataset, keys, models
-from yolo_nas_ext.progress import Progress, label
+from yolo_nas_ext.progress import Progress
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import TASKS, read, to_yaml
 from yolo_nas_ext.strategies import make as make_strategy
@@ -78,7 +79,7 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     notes = [*data.skipped, *notes]
     folder = folder or _claim(config)
-    with _lock(folder):
+    with _locked(folder):
         study = Study(space, folder / "study.db")
         job = Job(config, folder, study, data, budget, notes=notes)
         _announce(job)
@@ -101,7 +102,13 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
             )  # fmt: skip
         except KeyboardInterrupt:
             job.interrupted = True
-        _finish(job)
+        try:
+            _finish(job)
+        except OSError as error:
+            raise RunError(
+                f"{folder}: results cannot be written ({error.strerror}); check that the disk has "
+                f"room, then resume={folder}: every trial is recorded"
+            ) from error
     return job
 
 
@@ -142,7 +149,7 @@ def _baselines(
 ) -> tuple[list[Trial], list[str]]:
     """Return the hand-made networks to try first, and what to say of those that are left out."""
     seeds, notes = [], []
-    for name in config.baseline:
+    for name in dict.fromkeys(config.baseline):
         definition, scale = models.definition(name)
         architecture = read(definition, scale)
         over = [
@@ -197,11 +204,12 @@ def _new_folder(config: Config, project: Path) -> Path:
         number += 1
 
 
-def _lock(folder: Path) -> FileLock:
-    """Return the held lock of a run folder; it goes with the process, however that ends."""
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder for this process alone; the lock goes with it, however it ends."""
     lock = FileLock(folder / ".lock", timeout=0)
     try:
-        return lock.acquire().lock  # type: ignore[return-value]
+        lock.acquire()
     except Timeout:
         raise NASError(
             f"{folder}: another search writes here; wait for it or give another name"
@@ -210,6 +218,10 @@ def _lock(folder: Path) -> FileLock:
         raise NASError(
             f"{folder}: cannot be written ({error.strerror}); copy the run elsewhere"
         ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _announce(job: Job) -> None:
@@ -221,6 +233,8 @@ def _announce(job: Job) -> None:
     )
     for note in job.notes:
         print(f"note: {note}")
+    if data.skipped:
+        print(f"note: {len(data.skipped)} of the training images were skipped")
 
 
 # During and after
@@ -267,7 +281,7 @@ def _finish(job: Job) -> None:
         )
     resume = f"yolo nas-search resume={shlex.quote(str(folder))}"
     report.write(
-        study, folder, title=f"Search {folder.name}",
+        study, folder, title=f"{job.config.strategy.capitalize()} on {job.data.source}",
         settings={**job.config.values, **job.config.host},
         notes=job.notes, command=_command(job.config), next_command=train,
         data_name=job.config.data,
@@ -312,14 +326,11 @@ def _data_yaml(job: Job) -> Path:
 
 
 def _command(config: Config) -> str:
-    """Return the command that was given, to repeat the search."""
-    everything = {**config.values, **config.host}
+    """Return the command that repeats the search: every key that is not at its default."""
+    everything, usual = {**config.values, **config.host}, defaults()
     parts = []
-    for name in sorted(config.given - {"resume"}):
-        value = everything[name]
-        text = ",".join(value) or "none" if isinstance(value, tuple) else str(value)
-        parts.append(shlex.quote(f"{name}={text}"))
+    for name, value in everything.items():
+        if name not in ("resume", "threads") and value != usual.get(name):
+            text = (",".join(value) or "none") if isinstance(value, tuple) else str(value)
+            parts.append(shlex.quote(f"{name}={text}"))
     return " ".join(["yolo nas-search", *parts])
-
-
-__all__ = ["Job", "label", "search"]

@@ -133,9 +133,9 @@ def search(
     space: ChoiceSpace | str | None = None,
     estimator: Callable[[Any], Mapping[str, float]] | str | None = None,
     *,
-    strategy: str = "evolution",
+    strategy: str | None = None,
     trials: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     project: str | Path | None = None,
     **settings: Any,
 ) -> Study:
@@ -149,9 +149,9 @@ def search(
         space: A space, or for the whole job the name of a shipped one or a YAML.
         estimator: A function from a point to metrics with ``fitness``, which is maximised; or the
             name of an estimator.
-        strategy: A name in `strategies.STRATEGIES`.
+        strategy: A name in `strategies.STRATEGIES`; aging evolution unless given.
         trials: Number of trials; 50 with a callable.
-        seed: Of the proposals.
+        seed: Of the proposals; 0 unless given.
         project: Folder for the record; of the whole job, the folder of runs.
         **settings: Further keys of the command, for the whole job only.
 
@@ -166,9 +166,11 @@ def search(
     if not callable(estimator):
         from yolo_nas_ext import job  # loads torch and Ultralytics, which a table does not need
 
-        given = {"space": space, "estimator": estimator, "trials": trials, "project": project}
-        keys = {name: value for name, value in given.items() if value is not None}
-        return job.search({**keys, "strategy": strategy, "seed": seed, **settings}, run).study
+        given = {
+            "space": space, "estimator": estimator, "strategy": strategy, "trials": trials,
+            "seed": seed, "project": project, **settings,
+        }  # fmt: skip
+        return job.search({n: v for n, v in given.items() if v is not None}, run).study
     if not isinstance(space, ChoiceSpace):
         raise NASError(f"space={space!r}: with a callable estimator, give a ChoiceSpace")
     if settings:
@@ -178,10 +180,12 @@ def search(
         Path(project).mkdir(parents=True, exist_ok=True)
         path = Path(project) / "study.db"
     study = Study(space, path)
-    count = 50 if trials is None else trials
 
     def estimate(trial: Trial) -> Mapping[str, float]:
         return estimator(trial.point)
 
-    run(study, make(strategy, space), estimate, trials=count, seed=seed, cost_of=Budget().record)
+    run(
+        study, make(strategy or "evolution", space), estimate,
+        trials=50 if trials is None else trials, seed=seed or 0, cost_of=Budget().record,
+    )  # fmt: skip
     return study

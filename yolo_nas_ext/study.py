@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 
@@ -143,7 +144,7 @@ class Study:
 
     def _open(self, path: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with _storage_errors(path):
+        with _storage_errors(path, NASError):
             self._storage = optuna.storages.RDBStorage(
                 f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
             )
@@ -154,13 +155,20 @@ class Study:
                 load_if_exists=True,
             )
             self._study_id = study._study_id
+            mine = self._coder.fingerprint
+            if study.user_attrs.get("space", mine) != mine:
+                raise NASError(
+                    f"study {path}: the space has other choices than when the run was started; "
+                    "resume with the space file as it was, or start a new run"
+                )
+            study.set_user_attr("space", mine)
             for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
                 self._trials.append(self._coder.thaw(frozen))
                 self._ids.append(frozen._trial_id)
 
 
 @contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
+def _storage_errors(path: Path, kind: type[NASError] = RunError) -> Iterator[None]:
     """Turn a database's complaint into one line; what was recorded before stays as it is."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -168,7 +176,7 @@ def _storage_errors(path: Path) -> Iterator[None]:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
-        raise NASError(
+        raise kind(
             f"study {path}: cannot be read or written ({reason}); check that the disk has room and "
             "the file is an Optuna study, then resume the run: what was recorded is kept"
         ) from error
@@ -210,6 +218,12 @@ class _Coder:
         self._distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(tuple(table)) for name, table in self._options.items()
         }
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all choices and options."""
+        text = repr([(name, tuple(table)) for name, table in self._options.items()] + [self._fixed])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def freeze(self, trial: Trial) -> FrozenTrial:
         """Return a running Optuna trial."""

@@ -39,7 +39,7 @@ class ShortTraining:
         batch: Images a step; the gradient is applied at each, not accumulated as by the host.
         seed: Of the split and of every training.
         val_fraction: Part of the training images to measure on.
-        device: The host's device.
+        device: The host's device; it chooses one unless given.
         overrides: The host's arguments that the user gave.
         timeout: Seconds after which a training is given up.
         threads: CPU threads; all cores unless given.
@@ -47,7 +47,7 @@ class ShortTraining:
 
     def __init__(
         self, data: DataSet, *, task: str = "detect", epochs: int = 10, imgsz: int = 128,
-        batch: int = 16, seed: int = 0, val_fraction: float = 0.25, device: str = "cpu",
+        batch: int = 16, seed: int = 0, val_fraction: float = 0.25, device: str | None = None,
         overrides: Mapping[str, Any] | None = None, timeout: float | None = None,
         threads: int | None = None,
     ) -> None:  # fmt: skip

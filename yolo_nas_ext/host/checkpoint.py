@@ -14,6 +14,8 @@ from torch import nn
 from ultralytics import __version__
 from ultralytics.utils import DEFAULT_CFG_KEYS
 
+from yolo_nas_ext.errors import RunError
+
 
 def save(
     model: nn.Module, path: Path, *, args: Mapping[str, Any], metrics: Mapping[str, float]
@@ -25,6 +27,9 @@ def save(
         path: File to write, whole or not at all.
         args: The host's training arguments; paths of this machine are left out.
         metrics: Results for the record.
+
+    Raises:
+        RunError: Where the file cannot be written.
     """
     model = deepcopy(model).cpu().half().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for name in ("criterion", "args"):
@@ -55,5 +60,10 @@ def save(
     try:
         torch.save(checkpoint, temporary)
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise RunError(
+            f"{path}: weights cannot be written ({' '.join(str(error).split())[:200]}); check that "
+            "the disk has room, then resume the run: what was recorded is kept"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

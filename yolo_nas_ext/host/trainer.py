@@ -224,7 +224,8 @@ TRAINERS: dict[str, Callable[..., Any]] = {"detect": LeanDetectionTrainer}
 
 def train(
     model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]], *,
-    task: str = "detect", epochs: int, imgsz: int, batch: int, seed: int = 0, device: str = "cpu",
+    task: str = "detect", epochs: int, imgsz: int, batch: int, seed: int = 0,
+    device: str | None = None,
     overrides: Mapping[str, Any] | None = None, weights: Path | None = None,
     timeout: float | None = None, threads: int = 1, on_epoch: OnEpoch | None = None,
 ) -> Result:  # fmt: skip
@@ -242,7 +243,7 @@ def train(
         imgsz: Image size in pixels, a multiple of 32.
         batch: Images a step.
         seed: Of weights, order of images and augmentation.
-        device: The host's device.
+        device: The host's device; it chooses one unless given.
         overrides: Further arguments of the host's trainer.
         weights: Where the measured weights go, as a stock checkpoint.
         timeout: Seconds after which to give up.
@@ -259,7 +260,7 @@ def train(
     with tempfile.TemporaryDirectory() as folder, _quiet():
         arguments = {
             "val": False, "save": False, "plots": False, "verbose": False, "amp": False,
-            "exist_ok": True, "workers": 0, "patience": 0, "model": "nas.yaml", "data": "data.yaml",
+            "exist_ok": True, "patience": 0, "model": "nas.yaml", "data": "data.yaml",
             **(overrides or {}), "task": task, "mode": "train", "epochs": epochs, "imgsz": imgsz,
             "batch": batch, "seed": seed, "device": device, "save_dir": folder,
         }  # fmt: skip

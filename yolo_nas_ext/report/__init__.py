@@ -53,8 +53,8 @@ def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
             _replace(folder / name, fill)
     except OSError as error:
         raise NASError(
-            f"{folder}: the report cannot be written ({error.strerror or error}); make room or copy "
-            "the run elsewhere, then resume it"
+            f"{folder}: the report cannot be written ({error.strerror or error}); make room or "
+            "copy the run elsewhere, then resume it"
         ) from error
 
 

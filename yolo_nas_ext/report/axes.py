@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from yolo_nas_ext.cost.budget import short
 from yolo_nas_ext.report.findings import Findings
@@ -96,7 +97,7 @@ def _step(least: float, whole: bool) -> tuple[float, int]:
 
 def _short(value: float) -> str:
     """Return a tick such as ``1.5G``."""
-    text = short(value)
+    text = short(value) if value >= 1e3 else f"{value:.3g}"
     suffix = text[-1] if text[-1].isalpha() else ""
     digits = text.removesuffix(suffix)
     return (digits.rstrip("0").rstrip(".") if "." in digits else digits) + suffix
@@ -110,7 +111,7 @@ def pareto_axes(findings: Findings) -> tuple[Axis, Axis, list[Trial]]:
     shown = [t for t in findings.complete if not findings.has_flops or "flops" in t.cost]
     xs = [cost_of(findings, t) for t in shown] or [1.0]
     x = log_axis(xs) if findings.has_flops else linear_axis(xs, whole=True)
-    return x, linear_axis([t.fitness for t in shown] or [0.0, 1.0]), shown
+    return x, linear_axis([t.fitness for t in shown] or [0.0, 1.0], margin=0.13), shown
 
 
 def cost_of(findings: Findings, trial: Trial) -> float:
@@ -147,7 +148,7 @@ def time_ticks(findings: Findings, x: Axis, most: int = 5) -> tuple[str, list[tu
     ended = [t for t in findings.trials if t.state != "running"]
     clock = [0.0]
     for trial in ended:
-        clock.append(clock[-1] + max(trial.seconds, 0.0) * math.isfinite(trial.seconds))
+        clock.append(clock[-1] + max(trial.seconds, 0.0))
     if clock[-1] <= 0:
         return "", []
     units = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
@@ -166,6 +167,15 @@ def time_ticks(findings: Findings, x: Axis, most: int = 5) -> tuple[str, list[tu
 
 
 # Labels
+
+
+def along(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return points some 8 pixels apart along a line, for labels to keep off it."""
+    points: list[tuple[float, float]] = []
+    for (x0, y0), (x1, y1) in pairwise(corners):
+        count = int(math.hypot(x1 - x0, y1 - y0) / 8) + 1
+        points += [(x0 + (x1 - x0) * i / count, y0 + (y1 - y0) * i / count) for i in range(count)]
+    return points
 
 
 def place(
@@ -189,9 +199,10 @@ def place(
         for distance in (10, 20, 34, 52, 74):
             for turn in range(12):
                 dx, dy = math.cos(turn * math.pi / 6), math.sin(turn * math.pi / 6)
-                cx, cy = x + dx * (distance + width / 2), y + dy * (distance + height / 2)
+                cx = _within(x + dx * (distance + width / 2), width, bounds[0], bounds[2])
+                cy = _within(y + dy * (distance + height / 2), height, bounds[1], bounds[3])
                 box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
-                score = distance / 10 + _hidden(box, taken, points) + _outside(box, bounds)
+                score = distance / 10 + _hidden(box, taken, points)
                 if score < lowest:
                     chosen, lowest = (cx, cy), score
         centres.append(chosen)
@@ -207,6 +218,6 @@ def _hidden(box: Box, taken: Sequence[Box], points: Sequence[tuple[float, float]
     return 50 * over + 2 * hit
 
 
-def _outside(box: Box, bounds: Box) -> float:
-    beyond = (bounds[0] - box[0], bounds[1] - box[1], box[2] - bounds[2], box[3] - bounds[3])
-    return 20 * sum(max(0.0, distance) for distance in beyond)
+def _within(centre: float, size: float, low: float, high: float) -> float:
+    """Return the centre nearest to this one at which a label lies between bounds."""
+    return max(low + size / 2, min(centre, high - size / 2))

@@ -33,10 +33,10 @@ def pareto_chart(findings: Findings) -> Markup:
     x, y, shown = axes.pareto_axes(findings)
     title = "FLOPs of one image" if findings.has_flops else "trial"
     spots = {t.number: _spot(x, y, axes.cost_of(findings, t), t.fitness) for t in shown}
+    line = [_spot(x, y, *corner) for corner in axes.steps(findings, x)]
     parts = [
         _frame(x, y, title),
-        _line([_spot(x, y, *corner) for corner in axes.steps(findings, x)], "front"),
-        *_trials(findings, shown, spots, ordered=True),
+        *_trials(findings, shown, spots, line, ordered=True),
     ]
     return _svg("Fitness of all networks against their FLOPs", parts)
 
@@ -45,7 +45,7 @@ def progress_chart(findings: Findings) -> Markup:
     """Return fitness by trial with the best so far, as SVG."""
     ended = [t for t in findings.trials if t.state != "running"]
     x = axes.linear_axis([t.number + 1 for t in ended] or [1.0], margin=0.03, whole=True)
-    y = axes.linear_axis([t.fitness for t in findings.complete] or [0.0, 1.0], margin=0.1)
+    y = axes.linear_axis([t.fitness for t in findings.complete] or [0.0, 1.0], margin=0.14)
     spots = {t.number: _spot(x, y, t.number + 1, t.fitness) for t in findings.complete}
     parts = [_frame(x, y, "trial")]
     unit, ticks = axes.time_ticks(findings, x)
@@ -60,8 +60,8 @@ def progress_chart(findings: Findings) -> Markup:
         across = LEFT + x.at(trial.number + 1) * (RIGHT - LEFT)
         mark = element("path", d=f"M{across:.1f} {BOTTOM}v-12", class_="failed")
         parts.append(_link(trial, mark))
-    parts.append(_line([_spot(x, y, *c) for c in axes.best_so_far(findings)], "front"))
-    parts.extend(_trials(findings, findings.complete, spots))
+    line = [_spot(x, y, *corner) for corner in axes.best_so_far(findings)]
+    parts.extend(_trials(findings, findings.complete, spots, line))
     return _svg("Fitness of each trial and the best so far", parts)
 
 
@@ -117,9 +117,9 @@ def _frame(x: Axis, y: Axis, title: str) -> Markup:
     return join(*parts)
 
 
-def _line(corners: Sequence[tuple[float, float]], name: str) -> Markup:
+def _line(corners: Sequence[tuple[float, float]]) -> Markup:
     text = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-    return element("polyline", points=text, class_=name) if corners else Markup()
+    return element("polyline", points=text, class_="front") if corners else Markup()
 
 
 def _link(trial: Trial, mark: Markup) -> Markup:
@@ -132,14 +132,15 @@ def _trials(
     findings: Findings,
     shown: Sequence[Trial],
     spots: dict[int, tuple[float, float]],
+    line: Sequence[tuple[float, float]],
     *,
     ordered: bool = False,
 ) -> list[Markup]:
-    """Return all points, then hand-made networks and the best with their names.
+    """Return the line and all points, then hand-made networks and the best with their names.
 
     Ordered: points are shaded by their order and those of the front outlined.
     """
-    parts, names = [], []
+    parts, names = [_line(line)], []
     last = max((t.number for t in shown), default=0) or 1
     front = {t.number for t in findings.front} if ordered else set()
     for trial in shown:
@@ -160,19 +161,23 @@ def _trials(
     if not shown:
         middle = {"x": (LEFT + RIGHT) / 2, "y": (TOP + BOTTOM) / 2, "text_anchor": "middle"}
         parts.append(element("text", "no trial is complete", **middle))
-    return [*parts, *_names(names, spots)]
+    return [*parts, *_names(names, spots, line)]
 
 
 def _moved(mark: Markup, spot: tuple[float, float]) -> Markup:
     return element("g", mark, transform=f"translate({spot[0]:.1f} {spot[1]:.1f})")
 
 
-def _names(trials: Sequence[Trial], spots: dict[int, tuple[float, float]]) -> list[Markup]:
+def _names(
+    trials: Sequence[Trial],
+    spots: dict[int, tuple[float, float]],
+    line: Sequence[tuple[float, float]],
+) -> list[Markup]:
     texts = [_cut(label(t)) for t in trials]
     anchors = [spots[t.number] for t in trials]
     sizes = [(LETTER * len(text), LINE) for text in texts]
-    bounds = (LEFT, TOP - 14, RIGHT + 14, BOTTOM - 4)
-    centres = axes.place(anchors, sizes, list(spots.values()), bounds)
+    bounds = (LEFT, TOP - 4, RIGHT + 14, BOTTOM - 4)
+    centres = axes.place(anchors, sizes, [*spots.values(), *axes.along(line)], bounds)
     parts = []
     for text, (x, y), (ax, ay) in zip(texts, centres, anchors, strict=True):
         near = min(max(ax, x - LETTER * len(text) / 2), x + LETTER * len(text) / 2)

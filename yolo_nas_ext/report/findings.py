@@ -89,8 +89,10 @@ class Findings:
             return [self._nothing()]
         if found is None:
             assert hand is not None
-            return [f"No candidate of the search was judged yet; of the hand-made models {hand.name} "
-                    f"is best with fitness {number(hand.fitness)}."]  # fmt: skip
+            return [
+                "No candidate of the search was judged; of the hand-made models "
+                f"{hand.name} is best with fitness {number(hand.fitness)}."
+            ]
         if hand is None:
             sentence = (
                 f"{label(found)} is the best of {_count(len(self.found), 'candidate')} judged: "
@@ -229,7 +231,8 @@ def _measured(study: Study) -> Study:
             value = trial.metrics.get("fitness", "missing")
             trial = replace(trial, state="failed", error=trial.error or f"nan: fitness is {value}")
         cost = {n: v for n, v in _finite(trial.cost).items() if v > 0}
-        trial = replace(trial, metrics=_finite(trial.metrics), cost=cost)
+        seconds = trial.seconds if math.isfinite(trial.seconds) else 0.0
+        trial = replace(trial, metrics=_finite(trial.metrics), cost=cost, seconds=seconds)
         copy.start(trial)
         copy.finish(trial)
     return copy

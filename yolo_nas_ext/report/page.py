@@ -51,7 +51,7 @@ def page(
     findings = Findings(study)
     counts = [f"{len(findings.trials)} trials", f"{len(findings.complete)} complete"]
     counts += [f"{len(findings.failed)} failed"] if findings.failed else []
-    spent = sum(t.seconds for t in findings.trials if t.seconds == t.seconds)
+    spent = sum(t.seconds for t in findings.trials)
     counts += [duration(spent)] + ([f"data: {data_name}"] if data_name else [])
     body = [
         element("h1", title),
@@ -148,11 +148,11 @@ def _front(findings: Findings) -> Markup:
     if not findings.front:
         return Markup()
     hand = findings.best_baseline
-    heads = [_noun(findings), "Parameters", "FLOPs", "Fitness"]
+    heads = [_noun(findings), "Fitness", "Parameters", "FLOPs"]
     heads += [f"Fitness over {hand.name}", f"FLOPs over {hand.name}"] if hand else []
     rows = []
     for trial in findings.front:
-        cells: list[Cell] = [_network(trial), *_costs(trial), _fitness(trial)]
+        cells: list[Cell] = [_network(trial), _fitness(trial), *_costs(trial)]
         if hand:
             gain = trial.fitness - hand.fitness
             cells.append((signed(gain), gain))
@@ -191,9 +191,6 @@ def _trials(findings: Findings) -> Markup:
         if findings.failed:
             cells.append((_wide(trial.error), None))
         rows.append((_kind(findings, trial), f"trial-{trial.number}", cells))
-    used = [i for i, _ in enumerate(heads) if i < 4 or any(r[2][i][1] != "" for r in rows)]
-    heads = [heads[i] for i in used]
-    rows = [(kind, name, [cells[i] for i in used]) for kind, name, cells in rows]
     return join(element("h2", "All trials"), _table(heads, rows, "sortable", tall=True))
 
 
@@ -215,7 +212,13 @@ def _table(
     *,
     tall: bool = False,
 ) -> Markup:
-    """Return a table of (class, id, cells) rows; a cell with something to sort by is a number."""
+    """Return a table of (class, id, cells) rows; a cell with something to sort by is a number.
+
+    Columns of numbers without any are left out.
+    """
+    used = [i for i in range(len(heads)) if any(cells[i][1] != "" for _, _, cells in rows)]
+    heads = [heads[i] for i in used]
+    rows = [(name, anchor, [cells[i] for i in used]) for name, anchor, cells in rows]
     numeric = [any(row[2][i][1] is not None for row in rows) for i in range(len(heads))]
     head = [
         element("th", text, scope="col", class_="n" if n else None)

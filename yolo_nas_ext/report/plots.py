@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,11 +37,12 @@ def pareto_png(study: Study, path: Path, title: str = "") -> None:
     x, y, shown = axes.pareto_axes(findings)
     figure, plot = _figure(x, y)
     plot.set_xlabel("FLOPs of one image" if findings.has_flops else "trial", color=SOFT)
-    if corners := axes.steps(findings, x):
+    corners = axes.steps(findings, x) if findings.has_flops else []
+    if corners:
         plot.plot(*zip(*corners, strict=True), color=LINE, lw=1.4, zorder=2, label="Pareto front")
     where = {t.number: (axes.cost_of(findings, t), t.fitness) for t in shown}
     _order(plot, findings, where)
-    _markers(plot, findings, where)
+    _markers(plot, findings, where, corners)
     if title:
         plot.set_title(_cut(title, 70), fontsize=12, loc="left", pad=12, parse_math=False)
     _save(figure, path)
@@ -58,10 +58,11 @@ def progress_png(study: Study, path: Path) -> None:
     findings = Findings(study)
     ended = [t.number + 1 for t in findings.trials if t.state != "running"]
     x = axes.linear_axis(ended or [1], 10, margin=0.03, whole=True)
-    y = axes.linear_axis([t.fitness for t in findings.complete] or [0.0, 1.0], margin=0.1)
+    y = axes.linear_axis([t.fitness for t in findings.complete] or [0.0, 1.0], margin=0.14)
     figure, plot = _figure(x, y)
     plot.set_xlabel("trial", color=SOFT)
-    if corners := axes.best_so_far(findings):
+    corners = axes.best_so_far(findings)
+    if corners:
         plot.plot(*zip(*corners, strict=True), color=LINE, lw=1.4, zorder=2, label="best so far")
     if findings.failed:
         height = y.low + 0.035 * (y.high - y.low)
@@ -79,7 +80,7 @@ def progress_png(study: Study, path: Path) -> None:
     if found := [where[t.number] for t in findings.found]:
         plot.scatter(*zip(*found, strict=True), s=30, color="#4a87bf", edgecolors="white",
                      linewidths=0.6, zorder=3)  # fmt: skip
-    _markers(plot, findings, where)
+    _markers(plot, findings, where, corners)
     _save(figure, path)
 
 
@@ -123,7 +124,9 @@ def _order(plot: Axes, findings: Findings, where: Mapping[int, Spot]) -> None:
         bar.ax.tick_params(color=SOFT, labelcolor=SOFT)
 
 
-def _markers(plot: Axes, findings: Findings, where: Mapping[int, Spot]) -> None:
+def _markers(
+    plot: Axes, findings: Findings, where: Mapping[int, Spot], line: Sequence[Spot]
+) -> None:
     """Draw the hand-made networks and the best with their names, and the legend."""
     shape = {"edgecolors": "white", "linewidths": 0.8, "clip_on": False}
     names: list[tuple[str, Spot]] = []
@@ -147,10 +150,12 @@ def _markers(plot: Axes, findings: Findings, where: Mapping[int, Spot]) -> None:
                   color=SOFT, fontsize=13)  # fmt: skip
     if plot.get_legend_handles_labels()[0]:
         plot.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4, frameon=False)
-    _names(plot, names, list(where.values()))
+    _names(plot, names, list(where.values()), line)
 
 
-def _names(plot: Axes, names: Sequence[tuple[str, Spot]], points: Sequence[Spot]) -> None:
+def _names(
+    plot: Axes, names: Sequence[tuple[str, Spot]], points: Sequence[Spot], line: Sequence[Spot]
+) -> None:
     """Write names where they hide little; all is measured in points of 1/72 inch."""
     figure = plot.get_figure(root=True)
     assert figure is not None
@@ -166,11 +171,12 @@ def _names(plot: Axes, names: Sequence[tuple[str, Spot]], points: Sequence[Spot]
     sizes = [(0.65 * SIZE * len(text), 1.4 * SIZE) for text, _ in names]
     area = plot.get_window_extent()
     bounds = (area.x0 * scale, area.y0 * scale + 8, area.x1 * scale, area.y1 * scale)
-    centres = axes.place(anchors, sizes, [to_points(p) for p in points], bounds)
+    hidden = [*map(to_points, points), *axes.along([to_points(p) for p in line])]
+    centres = axes.place(anchors, sizes, hidden, bounds)
     for (text, spot), (x, y), (ax, ay) in zip(names, centres, anchors, strict=True):
         offset = (x - ax, y - ay)
         width, height = 0.65 * SIZE * len(text), 1.4 * SIZE
-        far = math.hypot(abs(offset[0]) - width / 2, abs(offset[1]) - height / 2) > 30
+        far = max(abs(offset[0]) - width / 2, abs(offset[1]) - height / 2) > 16
         plot.annotate(
             text, spot, offset, textcoords="offset points", ha="center", va="center", fontsize=SIZE,
             fontweight="bold", color=LINE, zorder=7, annotation_clip=False, parse_math=False,

@@ -1,0 +1,356 @@
+import csv
+import io
+import math
+import re
+import sys
+import warnings
+from html.parser import HTMLParser
+from statistics import median
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.report import fakes
+from yolo_nas_ext import report
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.report import axes
+from yolo_nas_ext.report.findings import Findings, label
+from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.study import Study, Trial
+
+NOT_FINITE = r"\b(nan|inf)\b"
+PAGE = {"title": "A search", "settings": {"data": "cells.yaml", "trials": 3, "max_flops": None}}
+
+
+@pytest.fixture(scope="module")
+def study():
+    return fakes.detectors(30)
+
+
+def rows(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def cells(html, kind):
+    """Rows of the first column's texts and links of a table of this class."""
+    table = re.search(rf'<table class="{kind}">(.*?)</table>', html, re.S)
+    return re.findall(r"<tr[^>]*>(.*?)</tr>", table.group(1), re.S)[1:]
+
+
+class Reader(HTMLParser):
+    """Every element and attribute of a page; fails where elements do not close in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.seen, self.open = [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+# CSV
+
+
+def test_csv_round_trip(study):
+    found = rows(report.trials_csv(study))
+    assert len(found) == len(study.trials)
+    for row, trial in zip(found, study.trials, strict=True):
+        assert int(row["number"]) == trial.number and row["state"] == trial.state
+        assert row["key"] == trial.network.key and row["name"] == trial.name
+        assert row["error"] == trial.error and float(row["seconds"]) == trial.seconds
+        for name in ("params", "flops", "memory_bytes", "layers"):
+            assert int(row[name]) == trial.cost[name]
+        for name, value in trial.metrics.items():
+            assert float(row[name]) == value
+        for name, value in (trial.point or {}).items():
+            assert row[f"choice.{name}"] == str(value)
+        if trial.state == "failed":
+            assert row["fitness"] == "" == row["epochs"]
+    head = report.trials_csv(study).split("\r\n", 1)[0].split(",")
+    assert head[:7] == ["number", "key", "name", "state", "fitness", "map50_95", "map50"]
+    assert head.index("layers") < head.index("seconds") < head.index("error")
+    assert head[head.index("error") + 1 :][:3] == ["epochs", "imgsz", "choice.stem.block"]
+
+
+def test_csv_neutralises_formulas_and_keeps_odd_text():
+    study = fakes.table(2)
+    errors = [
+        "=HYPERLINK(1)",
+        "+1",
+        "-1",
+        "@x",
+        "\tx",
+        'a "quoted", text\nin two lines',
+        " =1",
+        "é",
+    ]
+    for error in errors:
+        fakes.add(study, None, error=error, name=error)
+    found = rows(report.trials_csv(study))
+    for row, error in zip(found[2:], errors, strict=True):
+        risky = error.lstrip(" ")[0] in "=+-@\t"
+        assert row["error"] == row["name"] == ("'" + error if risky else error)
+    assert {row["choice.b"] for row in found} <= {"x", "'=1+1"}
+    assert {row["choice.odd"] for row in found} <= {"(1, 2)", "'-3"}
+
+
+def test_csv_of_names_that_occur_twice_and_values_that_are_none():
+    study = fakes.table(0)
+    metrics = {"fitness": -0.5, "seconds": 2.0, "epochs": 1.0, "x": math.nan, "n": np.float32(-1)}
+    fakes.add(study, 0.0, metrics=metrics, fidelity={"epochs": 3}, cost={"flops": 2.0, "x": 1.5})
+    (row,) = rows(report.trials_csv(study))
+    assert (row["fitness"], row["metric.seconds"], row["seconds"]) == ("-0.5", "2.0", "0.0")
+    assert (row["epochs"], row["fidelity.epochs"]) == ("1.0", "3")
+    assert (row["flops"], row["x"], row["cost.x"], row["n"]) == ("2", "", "1.5", "-1.0")
+
+
+# Text
+
+
+def test_summary(study):
+    text = report.summary_table(study, top=3)
+    lines = text.splitlines()
+    best = next(line for line in lines if "<- best" in line)
+    assert best.startswith(label(study.best)) and f"{study.best.fitness:.4f}" in best
+    assert all(any(line.startswith(name) for line in lines) for name in fakes.baselines())
+    assert sum(line.startswith("nas-") for line in lines) == 3
+    assert "hand-made, not in the space" in text and "trials failed" in text
+    assert max(map(len, lines)) <= 100
+    found = [t.fitness for t in study.complete if not t.name]
+    assert report.first_random_median(study) == median(found[:10])
+    gain = max(found) - median(found[:10])
+    assert f"best found {max(found):.4f}, +{gain:.4f} over the median of the first 10" in text
+
+
+def test_summary_of_failed_baselines_and_hostile_names():
+    study = fakes.table(0)
+    assert "No trial has ended" in report.summary_table(study)
+    fakes.add(study, None, name="yolov8n\x1b[31m", error="memory: out of memory\nat line 3")
+    text = report.summary_table(study)
+    assert "failed (memory: out of memory at line 3)" in text and "\x1b" not in text
+    assert report.first_random_median(study) is None
+    fakes.add(study, 0.5, name="better", point=None)
+    fakes.add(study, 0.4)
+    assert "a hand-made model is best: better (+0.1000" in report.summary_table(study)
+
+
+def test_verdict():
+    def said(*trials):
+        study = fakes.table(0)
+        for fitness, more in trials:
+            fakes.add(study, fitness, **more)
+        return Findings(study).verdict()[0]
+
+    hand = {"name": "yolov8n", "cost": {"flops": 10.0, "params": 4.0}}
+    ours = {"cost": {"flops": 5.0, "params": 1.0}}
+    assert said() == "No trial has ended yet: there is nothing to compare."
+    assert "all 2 trials failed, 2 of them by 'nan'" in said(*[(None, {"error": "nan: x"})] * 2)
+    assert "best of 1 candidate judged: fitness 0.5000 (1 parameters" in said((0.5, ours))
+    assert "of the hand-made models yolov8n is best" in said((0.5, hand))
+    assert said((0.5, hand), (0.6, ours)) == (
+        "trial 2 is best: fitness 0.6000, 0.1000 above yolov8n (0.5000), the best hand-made model, "
+        "with 0.50 times its FLOPs and 0.25 times its parameters."
+    )
+    assert "equals yolov8n" in said((0.5, hand), (0.5, ours))
+    assert said((0.5, hand | {"point": None}), (0.4, ours)).startswith(
+        "A hand-made model is best: yolov8n, which is not in the search space, has fitness 0.5000"
+    )
+
+
+# Page
+
+
+def test_page_shows_the_front_of_the_study(study):
+    html = report.page(study, **PAGE)
+    front = [re.search(r'href="#trial-(\d+)"', row).group(1) for row in cells(html, "front-table")]
+    assert [int(number) for number in front] == [t.number for t in study.front]
+    anchors = re.findall(r'<tr[^>]* id="trial-(\d+)"', html)
+    assert [int(number) for number in anchors] == [t.number for t in study.trials]
+    assert html.count('class="network"') == 2 and html.count('class="chart"') == 2
+    assert all(trial.error.split(":")[0] in html for trial in study.trials)
+
+
+def test_page_loads_nothing_and_allows_its_own_script_only(study):
+    html = report.page(study, **PAGE)
+    assert "http:" not in html and "https:" not in html and "@import" not in html
+    seen = Reader(html).seen
+    for tag, attributes in seen:
+        assert tag not in ("link", "img", "iframe", "object", "base", "form")
+        assert "src" not in attributes and "style" not in attributes
+        assert attributes.get("href", "#").startswith("#")
+        assert not any(name.startswith("on") for name in attributes)
+    policy = next(a["content"] for _, a in seen if a.get("http-equiv"))
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert [tag for tag, _ in seen].count("script") == 1
+
+
+def test_nothing_hostile_gets_through(tmp_path):
+    bad = fakes.HOSTILE
+    study = Study(ChoiceSpace({bad: (bad, "$x_{")}))
+    fakes.add(study, 0.3, name=bad, cost={"flops": 1.0})
+    fakes.add(study, 0.4, metrics={"fitness": 0.4, bad: 1.0}, fidelity={bad: 1}, cost={"flops": 2})
+    fakes.add(study, 0.5, name="$\\frac{", cost={"flops": 3.0})
+    fakes.add(study, 0.2, name="モデル\udcff\0", cost={"flops": 4.0}, point=None)
+    fakes.add(study, None, error=f"{bad}: {bad}\x00\udcff")
+    report.write(
+        study, tmp_path, title=f"{bad} $\\frac{{ \udcff", settings={bad: bad, "list": (bad,)},
+        notes=[bad], command=bad, next_command=bad, data_name=bad, protocol={bad: [bad]},
+    )  # fmt: skip
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in html and "alert(1)" in html and "\0" not in html
+    assert [tag for tag, _ in Reader(html).seen].count("script") == 1
+    assert len(rows((tmp_path / "trials.csv").read_text(encoding="utf-8"))) == 5
+
+
+# Files
+
+
+def no_trials(study):
+    pass
+
+
+def one_trial(study):
+    fakes.add(study, 0.5)
+
+
+def all_failed(study):
+    for error in ("nan: x", "", "no kind"):
+        fakes.add(study, None, error=error)
+
+
+def still_running(study):
+    fakes.add(study, None, state="running")
+
+
+def nan_metrics(study):
+    fakes.add(study, math.nan)
+    fakes.add(study, 0.5, metrics={"fitness": 0.5, "map50": math.nan, "loss_box": math.inf})
+    fakes.add(study, 0.0, metrics={}, seconds=math.nan)
+
+
+def equal_fitness(study):
+    for _ in range(4):
+        fakes.add(study, 0.0, cost={"flops": 5.0})
+
+
+def references_only(study):
+    fakes.add(study, 0.5, point=None, name="yolov8n", cost={"flops": 5.0})
+
+
+def some_costs(study):
+    fakes.add(study, 0.5, cost={"flops": 5.0})
+    fakes.add(study, 0.6, cost={"flops": 0.0})
+    fakes.add(study, 0.4, cost={"flops": math.nan})
+
+
+def large_values(study):
+    fakes.add(study, -1e9, cost={"flops": 1.0}, seconds=1e6)
+    fakes.add(study, 1e9, cost={"flops": 1e15}, seconds=1e7)
+
+
+CASES = [
+    no_trials, one_trial, all_failed, still_running, nan_metrics, equal_fitness, references_only,
+    some_costs, large_values,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_writes_whatever_was_recorded(case, tmp_path):
+    study = fakes.table(0)
+    case(study)
+    report.write(study, tmp_path / "new" / "run", **PAGE)
+    found = sorted(path.name for path in (tmp_path / "new" / "run").iterdir())
+    assert found == ["pareto.png", "progress.png", "report.html", "trials.csv"]
+    html = (tmp_path / "new" / "run" / "report.html").read_text(encoding="utf-8")
+    Reader(html)
+    assert not [value for value in re.findall(r'="([^"]*)"', html) if re.search(NOT_FINITE, value)]
+    assert len(rows(report.trials_csv(study))) == len(study.trials)
+    assert report.summary_table(study)
+
+
+def test_pngs_show_something(study, tmp_path):
+    before = dict(sys.modules["matplotlib"].rcParams)
+    for other in (study, fakes.table(5)):
+        report.write(other, tmp_path, **PAGE)
+        for name in ("pareto.png", "progress.png"):
+            with Image.open(tmp_path / name) as image:
+                assert image.format == "PNG" and min(image.size) >= 700
+                colours = image.convert("RGB").getcolors(1 << 20)
+                assert len(colours) > 50
+    assert dict(sys.modules["matplotlib"].rcParams) == before
+
+
+def test_a_failed_write_leaves_what_was_there(study, tmp_path, monkeypatch):
+    (tmp_path / "pareto.png").write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, "pareto_png", fail)
+    with pytest.raises(NASError, match="No space left"):
+        report.write(study, tmp_path, **PAGE)
+    assert (tmp_path / "pareto.png").read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pareto.png", "trials.csv"]
+
+
+# Axes
+
+
+@pytest.mark.parametrize("low", [3.0, 1.1e8, 9.9e8])
+@pytest.mark.parametrize("factor", [1.0, 1.3, 2.5, 9.0, 80.0, 1e6])
+def test_logarithmic_ticks(low, factor):
+    axis = axes.log_axis([low, low * factor])
+    assert axis.low < low and axis.high > low * factor
+    assert 1 <= len(axis.ticks) <= 6 and len(set(axis.texts)) == len(axis.texts)
+    assert all(0 <= axis.at(tick) <= 1 for tick in axis.ticks)
+
+
+@pytest.mark.parametrize("values", [(0.0, 1.0), (0.4, 0.4), (-3.0, 2000.0), (0.41, 0.4101), (0, 0)])
+def test_linear_ticks(values):
+    axis = axes.linear_axis(values)
+    assert axis.low < min(values) <= max(values) < axis.high
+    assert 2 <= len(axis.ticks) <= 7 and len(set(axis.texts)) == len(axis.texts)
+    for tick, text in zip(axis.ticks, axis.texts, strict=True):
+        assert float(text) == pytest.approx(tick, abs=1e-9)
+
+
+def test_names_do_not_hide_one_another():
+    anchors = [(100.0, 100.0), (104.0, 101.0), (98.0, 103.0)]
+    sizes = [(60.0, 14.0)] * 3
+    centres = axes.place(anchors, sizes, anchors, (0.0, 0.0, 300.0, 200.0))
+    for i, (x, y) in enumerate(centres):
+        assert 30 <= x <= 270 and 7 <= y <= 193
+        for ox, oy in centres[:i]:
+            assert abs(x - ox) >= 60 or abs(y - oy) >= 14
+
+
+def test_time_axis_is_in_step_with_the_trials():
+    study = fakes.table(0)
+    for seconds in (1800.0, 1800.0, 7200.0, 3600.0):
+        fakes.add(study, 0.5, seconds=seconds)
+    findings = Findings(study)
+    unit, ticks = axes.time_ticks(findings, axes.linear_axis([1, 4], whole=True))
+    assert unit == "hours"
+    places = {float(text): place for place, text in ticks}
+    assert places[1.0] == pytest.approx(2.5) and places[3.0] == pytest.approx(3.5)
+
+
+def test_no_warning_is_left_behind(tmp_path):
+    filters = list(warnings.filters)
+    report.pareto_png(fakes.table(1), tmp_path / "p.png", "日本")
+    assert list(warnings.filters) == filters
+
+
+def test_trials_of_a_killed_run_are_shown():
+    study = fakes.table(2)
+    study.start(Trial(2, study.trials[0].point))
+    html = report.page(study, **PAGE)
+    assert html.count("running") == 1 and "3 trials · 2 complete" in html
