@@ -26,7 +26,7 @@ PARTS = {
     "strategies": "space study",
     "estimators": "host data cost space",
     "report": "study cost space",
-    "progress": "study cost space",
+    "progress": "report study cost space",
     "loop": "job strategies estimators data report cost study space config",
     "job": "strategies estimators data report progress cost host study space config",
     "cli": "job loop strategies estimators data report progress cost host study space config",

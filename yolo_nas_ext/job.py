@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -257,40 +258,58 @@ def _best(study: Study) -> list[Trial]:
 
 def _finish(job: Job) -> None:
     """Write what a run leaves, and say what it found."""
-    folder, study = job.folder, job.study
-    model = folder / "best.yaml"
-    pareto = folder / "pareto"
+    folder, config = job.folder, job.config
+    _write_front(job)
+    train = ""
+    for trial in _best(job.study):
+        model = _write_model(job, folder / "best.yaml", trial)
+        _copy_weights(folder / "weights" / f"{trial.network.key}.pt", folder / "best.pt")
+        train = (
+            f"yolo {config.task} train model={shlex.quote(str(model))} "
+            f"data={shlex.quote(str(_data_yaml(job)))} imgsz={config.imgsz} epochs=100"
+        )
+    report.write(
+        job.study, folder, title=f"{config.strategy.capitalize()} on {job.data.source}",
+        settings={**config.values, **config.host}, notes=job.notes, command=_command(config),
+        next_command=train, data_name=config.data, protocol=_protocol(job),
+    )  # fmt: skip
+    print("\n" + report.summary_table(job.study))
+    if job.interrupted:
+        print(f"\ninterrupted; go on with:\n  yolo nas-search resume={shlex.quote(str(folder))}")
+    if train:
+        print(f"\nreport: {folder / 'report.html'}\nnext:\n  {train}")
+
+
+def _write_front(job: Job) -> None:
+    """Write the model definitions of the Pareto front, and delete those that have left it."""
+    pareto = job.folder / "pareto"
     pareto.mkdir(exist_ok=True)
-    kept = set()
-    for trial in study.front:
-        kept.add(_write_model(job, pareto / f"nas-{trial.network.key}.yaml", trial))
+    kept = {
+        _write_model(job, pareto / f"nas-{trial.network.key}.yaml", trial)
+        for trial in job.study.front
+    }
     for file in pareto.glob("nas-*.yaml"):
         if file not in kept:
             file.unlink()
-    train = ""
-    for trial in _best(study):
-        _write_model(job, model, trial)
-        weights = folder / "weights" / f"{trial.network.key}.pt"
-        if weights.is_file():
-            temporary = folder / ".best.pt"
-            shutil.copyfile(weights, temporary)
-            os.replace(temporary, folder / "best.pt")
-        train = (
-            f"yolo {job.config.task} train model={shlex.quote(str(model))} "
-            f"data={shlex.quote(str(_data_yaml(job)))} imgsz={job.config.imgsz} epochs=100"
-        )
-    resume = f"yolo nas-search resume={shlex.quote(str(folder))}"
-    report.write(
-        study, folder, title=f"{job.config.strategy.capitalize()} on {job.data.source}",
-        settings={**job.config.values, **job.config.host},
-        notes=job.notes, command=_command(job.config), next_command=train,
-        data_name=job.config.data,
-    )  # fmt: skip
-    print("\n" + report.summary_table(study))
-    if job.interrupted:
-        print(f"\ninterrupted; go on with:\n  {resume}")
-    if train:
-        print(f"\nreport: {folder / 'report.html'}\nnext:\n  {train}")
+
+
+def _copy_weights(source: Path, target: Path) -> None:
+    """Copy a checkpoint whole or not at all; an estimator that does not train leaves none."""
+    if source.is_file():
+        temporary = target.with_name(f".{target.name}.tmp")
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+
+
+def _protocol(job: Job) -> dict[str, Any]:
+    """Return how fitness was measured, for the report."""
+    part, seed = f"{job.config.val_fraction:.0%}", job.config.seed
+    first = next(iter(job.study.trials), None)
+    return {
+        **(first.fidelity if first else {}),
+        "measured on": f"{part} of the training images, held out by seed {seed}; val is not used",
+        **{name: version(name) for name in ("ultralytics", "torch")},
+    }
 
 
 def _write_model(job: Job, path: Path, trial: Trial) -> Path:

@@ -6,6 +6,7 @@ import sys
 from typing import TextIO
 
 from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.report.findings import duration, label
 from yolo_nas_ext.study import Study, Trial
 
 
@@ -59,19 +60,3 @@ class Progress:
         seconds = remaining * sum(recent) / len(recent)
         seconds = min(seconds, max(0.0, 3600 * self.hours - sum(ended)))
         return f"{duration(seconds)} left"
-
-
-def label(trial: Trial) -> str:
-    """Return the name of a hand-made network, or ``nas-<key>``."""
-    if trial.name or trial.architecture is None:
-        return trial.name or f"#{trial.number}"
-    return f"nas-{trial.architecture.key}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the largest unit that suits it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

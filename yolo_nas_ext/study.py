@@ -58,8 +58,9 @@ class Trial:
 
     @property
     def fitness(self) -> float:
-        """Fitness of a complete trial, else minus infinity."""
-        return self.metrics.get("fitness", -math.inf) if self.state == "complete" else -math.inf
+        """Finite fitness of a complete trial, else minus infinity."""
+        value = self.metrics.get("fitness", math.nan)
+        return value if self.state == "complete" and math.isfinite(value) else -math.inf
 
 
 class Study:
@@ -107,11 +108,10 @@ class Study:
     @property
     def front(self) -> list[Trial]:
         """The Pareto front of fitness against FLOPs, cheapest first; without costs the best."""
-        found = [t for t in self.complete if t.point is not None]
+        members = [t for t in self.complete if t.point is not None]
+        found = [t for t in members if "flops" in t.cost]
         if not found:
-            return []
-        if not all("flops" in t.cost for t in found):
-            return [self.best]
+            return [self.best] if members else []
         front: list[Trial] = []
         for trial in sorted(found, key=lambda t: (t.cost["flops"], -t.fitness, t.number)):
             if not front or trial.fitness > front[-1].fitness:

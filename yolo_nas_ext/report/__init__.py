@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.report.findings import first_random_median
 from yolo_nas_ext.report.page import page
 from yolo_nas_ext.report.plots import pareto_png, progress_png
@@ -38,7 +38,7 @@ def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
             The title is that of the plot too.
 
     Raises:
-        NASError: Where the folder cannot be written.
+        RunError: Where the folder cannot be written.
     """
     title = str(page_kwargs.get("title", ""))
     files: dict[str, Callable[[Path], object]] = {
@@ -52,7 +52,7 @@ def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
         for name, fill in files.items():
             _replace(folder / name, fill)
     except OSError as error:
-        raise NASError(
+        raise RunError(
             f"{folder}: the report cannot be written ({error.strerror or error}); make room or "
             "copy the run elsewhere, then resume it"
         ) from error
