@@ -110,6 +110,15 @@ def test_only_the_split_is_read(data, monkeypatch):
     assert cv2 is not None and not any("/val/" in Path(f).as_posix() for f in opened)
 
 
+def test_images_that_do_not_fit_are_read_from_disk_with_the_same_result(data, monkeypatch):
+    held = run(data, epochs=1).metrics
+    lean._IMAGES.clear()
+    monkeypatch.setattr(lean, "MEMORY", 0.0)
+    assert run(data, epochs=1).metrics == held
+    assert all(d.cache is None for d in lean._IMAGES.values())
+    lean._IMAGES.clear()
+
+
 def test_augmentation_leaves_the_decoded_images_alone(data):
     run(data, epochs=1)
     held = next(d for key, d in lean._IMAGES.items() if key[:2] == ("train", 64))

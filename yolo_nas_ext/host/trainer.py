@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from ultralytics.data import YOLODataset, build_dataloader
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -51,11 +52,14 @@ class Result:
 
 
 class HeldImages(YOLODataset):
-    """The host's data set over known images and labels; images stay decoded."""
+    """The host's data set over known images and labels; images stay decoded if they fit."""
 
     def __init__(self, labels: Sequence[dict[str, Any]], *args: Any, **kwargs: Any) -> None:
         self._held = labels
         super().__init__([label["im_file"] for label in labels], *args, **kwargs)  # pyright: ignore[reportArgumentType]
+        size = self.imgsz if isinstance(self.imgsz, int) else max(self.imgsz)
+        if self.ni * size * size * self.channels > MEMORY * psutil.virtual_memory().available:
+            return  # read from disk at every use, as the host does
         decoded = [super(HeldImages, self).load_image(index) for index in range(self.ni)]
         self.ims, self.im_hw0, self.im_hw = map(list, zip(*decoded, strict=True))
         self.cache = "ram"  # mosaics draw from all images rather than from a buffer of recent ones
@@ -84,6 +88,8 @@ class HeldImages(YOLODataset):
 # The mixin stands in front of a trainer of the host, of whichever task.
 _Trainer: Any = object
 
+MEMORY = 0.5  # part of the free memory that decoded images may take
+SETS = 4  # sets of decoded images kept: two of this search, two of the one before
 # Decoded images by what they are, for all candidates of this process.
 _IMAGES: dict[tuple[Any, ...], HeldImages] = {}
 
@@ -132,6 +138,8 @@ class LeanMixin(_Trainer):
         labels = [data.labels[index] for index in indices]
         key = (mode, args.imgsz, data.channels, *(label["im_file"] for label in labels))
         if key not in _IMAGES:
+            while len(_IMAGES) >= SETS:
+                del _IMAGES[next(iter(_IMAGES))]
             _IMAGES[key] = HeldImages(
                 labels, imgsz=args.imgsz, augment=mode == "train", hyp=args, rect=False, pad=0.0,
                 data=self.data, task=args.task, batch_size=batch_size, stride=32,
