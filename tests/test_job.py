@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 
@@ -179,6 +180,40 @@ def test_baselines_over_the_budget_are_named_and_left_out(monkeypatch, cells, tm
     )
     done = search({"resume": str(tmp_path / "search")})
     assert all(t.cost["params"] <= 1e6 for t in done.study.trials)
+
+
+def test_a_search_that_learnt_nothing_says_so(monkeypatch, cells, tmp_path, capsys):
+    fake(monkeypatch, [0.0] * 2)
+    arguments = [f"data={cells}", f"project={tmp_path}", "trials=2", "baseline=none"]
+    assert main(["search", *arguments]) == 0
+    assert "every fitness is 0" in capsys.readouterr().out
+    assert "every fitness is 0" in (tmp_path / "search" / "report.html").read_text()
+
+
+def test_skipped_images_are_named_and_exit_code_3(monkeypatch, cells, tmp_path, capsys):
+    folder = tmp_path / "data"
+    shutil.copytree(cells.parent, folder)
+    bad = sorted((folder / "images" / "train").iterdir())[2]
+    bad.write_bytes(b"no image")
+    fake(monkeypatch, [0.5])
+    arguments = [f"data={folder / 'data.yaml'}", f"project={tmp_path}", "trials=1", "baseline=none"]
+    assert main(["search", *arguments]) == 3
+    out = capsys.readouterr().out
+    assert bad.name in out and "1 of 24 training images were skipped" in out
+
+
+def test_a_folder_without_yaml_gets_one_for_the_next_command(monkeypatch, cells, tmp_path, capsys):
+    folder = tmp_path / "data"
+    shutil.copytree(cells.parent, folder)
+    (folder / "data.yaml").unlink()
+    fake(monkeypatch, [0.5])
+    arguments = [f"data={folder}", f"project={tmp_path}", "trials=1", "baseline=none"]
+    assert main(["search", *arguments]) == 0
+    written = tmp_path / "search" / "data.yaml"
+    assert f"data={written}" in capsys.readouterr().out
+    from ultralytics.data.utils import check_det_dataset
+
+    assert check_det_dataset(str(written))["nc"] == 3
 
 
 def test_budget_hours_end_the_search(monkeypatch, cells, tmp_path, capsys):

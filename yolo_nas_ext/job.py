@@ -235,7 +235,8 @@ def _announce(job: Job) -> None:
     for note in job.notes:
         print(f"note: {note}")
     if data.skipped:
-        print(f"note: {len(data.skipped)} of the training images were skipped")
+        total = len(data.images) + len(data.skipped)
+        print(f"note: {len(data.skipped)} of {total} training images were skipped")
 
 
 # During and after
@@ -260,6 +261,11 @@ def _finish(job: Job) -> None:
     """Write what a run leaves, and say what it found."""
     folder, config = job.folder, job.config
     _write_front(job)
+    if job.study.complete and max(t.fitness for t in job.study.complete) <= 0:
+        job.notes.append(
+            "every fitness is 0: these trainings are too short to tell networks apart; raise epochs"
+        )
+        print(f"note: {job.notes[-1]}")
     train = ""
     for trial in _best(job.study):
         model = _write_model(job, folder / "best.yaml", trial)
