@@ -275,7 +275,7 @@ def _finish(job: Job) -> None:
             f"data={shlex.quote(str(_data_yaml(job)))} imgsz={config.imgsz} epochs=100"
         )
     report.write(
-        job.study, folder, title=f"{config.strategy.capitalize()} on {job.data.source}",
+        job.study, folder, title=f"{config.strategy.capitalize()} on {Path(job.data.source).name}",
         settings={**config.values, **config.host}, notes=job.notes, command=_command(config),
         next_command=train, data_name=config.data, protocol=_protocol(job),
     )  # fmt: skip

@@ -8,6 +8,8 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from yolo_nas_ext.errors import NASError
 
+BACKGROUND = -1  # stands for the absence of classes, so that empty images are stratified as well
+
 
 def hold_out(
     classes: Sequence[Iterable[int]],
@@ -31,8 +33,12 @@ def hold_out(
         Sorted indices (train, held out); neither is empty.
 
     Raises:
-        NASError: For fewer than two groups.
+        NASError: For fewer than two groups, or a fraction that leaves one side empty.
     """
+    if not 0 < fraction < 1:
+        raise NASError(f"val_fraction={fraction}: give a number above 0 and below 1")
+    if groups is not None and len(groups) != len(classes):
+        raise NASError(f"{len(groups)} groups for {len(classes)} images: give one for each image")
     members = _members(len(classes), groups)
     if len(members) < 2:
         raise NASError(
@@ -69,39 +75,43 @@ def _draw(
 ) -> list[int]:
     """Return groups of about `n` images in all, leaving `spare` groups of every class behind."""
     rng = random.Random(f"split/{seed}")
-    has = [frozenset(c for index in group for c in classes[index]) for group in members]
+    has = [frozenset(c for i in group for c in classes[i]) or {BACKGROUND} for group in members]
     order = list(range(len(members)))
     rng.shuffle(order)
-    total = sum(map(len, members))
-    frequency = Counter(c for group in has for c in group)
-    wanted = {c: max(1.0, count * n / total) for c, count in frequency.items()}
-    left = Counter(frequency)
-    taken: list[int] = []
+    most = max(round(n), 1)
+    left = Counter(c for group in has for c in group)
+    share = n / sum(map(len, members))
+    wanted = {c: max(1.0, count * share) for c, count in left.items()}
+    rarest_first = sorted(left, key=lambda c: (left[c], c))
+    have: Counter[int] = Counter()
+    taken: dict[int, None] = {}
     size = 0
 
-    def may_take(group: int) -> bool:
-        return size + len(members[group]) <= max(round(n), 1) and all(
-            left[c] > spare for c in has[group]
-        )
-
-    chosen: set[int] = set()
-    have: Counter[int] = Counter()
-    for rare in sorted(frequency, key=lambda c: (frequency[c], c)):
-        for group in order:
-            if have[rare] >= wanted[rare] - 0.5:
-                break
-            if group in chosen or rare not in has[group] or not may_take(group):
-                continue
-            chosen.add(group)
-            taken.append(group)
+    def take(group: int) -> None:
+        nonlocal size
+        if group in taken or size + len(members[group]) > most:
+            return
+        if all(left[c] > spare for c in has[group]):
+            taken[group] = None
             size += len(members[group])
             have.update(has[group])
             left.subtract(has[group])
-    # Fill up with what is most wanted: backgrounds, and classes that are still short.
+
+    # Every class once, by the group with the most classes that are still missing; then each up to
+    # its share; then what rounding left over.
+    for rare in rarest_first:
+        if not have[rare]:
+            holders = [group for group in order if rare in has[group]]
+            for group in sorted(holders, key=lambda g: sum(have[c] > 0 for c in has[g])):
+                if have[rare]:
+                    break
+                take(group)
+    for rare in rarest_first:
+        for group in order:
+            if have[rare] >= wanted[rare] - 0.5:
+                break
+            if rare in has[group]:
+                take(group)
     for group in order:
-        if group not in chosen and size < round(n) and may_take(group):
-            chosen.add(group)
-            taken.append(group)
-            size += len(members[group])
-            left.subtract(has[group])
-    return taken or [min(order, key=lambda g: len(members[g]))]
+        take(group)
+    return list(taken) or [min(order, key=lambda g: len(members[g]))]

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.data.splits import hold_out
+from yolo_nas_ext.data.splits import hold_out, subset
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host import keys, models
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.trainer import OnEpoch, train
 from yolo_nas_ext.space.architecture import Architecture
@@ -26,6 +28,7 @@ SHORT: dict[str, Any] = {
     "close_mosaic": 0,
 }
 WARMUP = 0.1  # of the epochs; the host's 3 epochs would be most of the training
+MOST_WARMUP = 3.0  # epochs, as the host
 
 
 class ShortTraining:
@@ -43,6 +46,10 @@ class ShortTraining:
         overrides: The host's arguments that the user gave.
         timeout: Seconds after which a training is given up.
         threads: CPU threads; all cores unless given.
+
+    Raises:
+        NASError: For a part that cannot be held out, an image size that is no multiple of 32, or
+            arguments that the host refuses.
     """
 
     def __init__(
@@ -61,8 +68,9 @@ class ShortTraining:
         self.timeout = timeout
         self.threads = threads or os.cpu_count() or 1
         self.split = hold_out(data.classes, fraction=val_fraction, seed=seed)
-        recipe = {**SHORT, "nbs": batch, "warmup_epochs": WARMUP * epochs}
-        self.overrides = {**recipe, **(overrides or {})}
+        self.overrides = {**SHORT, "nbs": batch, **(overrides or {})}
+        _check_size(imgsz)
+        keys.check(self.overrides)
 
     @property
     def fidelity(self) -> dict[str, float]:
@@ -70,28 +78,55 @@ class ShortTraining:
         return {"epochs": self.epochs, "imgsz": self.imgsz, "images": len(self.split[0])}
 
     def estimate(
-        self, architecture: Architecture | Mapping[str, Any],
+        self, architecture: Architecture | Mapping[str, Any] | str | Path,
         fidelity: Mapping[str, float] | None = None, report: OnEpoch | None = None,
         weights: Path | None = None,
     ) -> dict[str, float]:  # fmt: skip
         """Return the metrics of a network after a short training; see `host.trainer.Result`.
 
         Args:
-            architecture: What to train, or a model definition of the host.
-            fidelity: May hold ``epochs`` other than the default.
-            report: Called after each epoch.
+            architecture: What to train, or a model definition of the host: as a dictionary, a name
+                such as ``yolo11n`` or the path of a YAML.
+            fidelity: Other ``epochs``, ``imgsz`` (pixels) or ``images`` to train on than the
+                estimator's; the held-out images stay the same.
+            report: Called after each epoch; see `host.trainer.train`.
             weights: Where a stock checkpoint goes.
 
         Raises:
+            NASError: For a fidelity or a path that cannot be used.
             TrialError: For a candidate that cannot be trained.
         """
-        if isinstance(architecture, Architecture):
-            architecture = emit(architecture, self.data.nc, self.task)
-        epochs = int((fidelity or {}).get("epochs", self.epochs))
-        overrides = dict(self.overrides)
+        fidelity = {**self.fidelity, **(fidelity or {})}
+        epochs, imgsz = int(fidelity["epochs"]), int(fidelity["imgsz"])
+        _check_size(imgsz)
+        warmup = {"warmup_epochs": min(WARMUP * epochs, MOST_WARMUP)}
         return train(
-            architecture, self.data, self.split, task=self.task, epochs=epochs, imgsz=self.imgsz,
-            batch=self.batch, seed=self.seed, device=self.device, overrides=overrides,
-            weights=weights, timeout=self.timeout, threads=self.threads,
-            on_epoch=report,
+            self._definition(architecture), self.data, self._part(int(fidelity["images"])),
+            task=self.task, epochs=epochs, imgsz=imgsz, batch=self.batch, seed=self.seed,
+            device=self.device, overrides={**warmup, **self.overrides}, weights=weights,
+            timeout=self.timeout, threads=self.threads, on_epoch=report,
         ).metrics  # fmt: skip
+
+    def _definition(
+        self, architecture: Architecture | Mapping[str, Any] | str | Path
+    ) -> Mapping[str, Any]:
+        if isinstance(architecture, Architecture):
+            return emit(architecture, self.data.nc, self.task)
+        if isinstance(architecture, Mapping):
+            return architecture
+        content, scale = models.definition(str(architecture))
+        return {**content, "scale": scale} if scale else content
+
+    def _part(self, images: int) -> tuple[list[int], list[int]]:
+        """Return the split with `images` of its images to train on, the classes kept in share."""
+        train_on, held_out = self.split
+        if images == len(train_on):
+            return self.split
+        classes = self.data.classes
+        chosen = subset([classes[index] for index in train_on], images, seed=self.seed)
+        return [train_on[index] for index in chosen], held_out
+
+
+def _check_size(imgsz: int) -> None:
+    if imgsz < 32 or imgsz % 32:
+        raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")

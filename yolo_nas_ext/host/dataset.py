@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import numpy as np
 import yaml
 from PIL import Image
 from ultralytics.data import utils as host
-from ultralytics.utils import LOGGER, patches
+from ultralytics.utils import LOGGER, NUM_THREADS, patches
 from ultralytics.utils.ops import segments2boxes
 
 from yolo_nas_ext.errors import NASError, did_you_mean
@@ -52,9 +55,9 @@ class DataSet:
     data: dict[str, Any] = field(repr=False)
 
     @property
-    def classes(self) -> list[frozenset[int]]:
+    def classes(self) -> tuple[frozenset[int], ...]:
         """Classes in each training image."""
-        return [frozenset(int(c) for c in label["cls"].ravel()) for label in self.labels]
+        return tuple(frozenset(int(c) for c in label["cls"].ravel()) for label in self.labels)
 
 
 def read(data: str | Path, task: str = "detect") -> DataSet:
@@ -97,7 +100,9 @@ def _locate(data: str) -> Path:
     path = Path(data)
     if path.is_dir():
         found = [p for p in (path / "data.yaml", path / f"{path.name}.yaml") if p.is_file()]
-        return found[0] if found else path
+        # A YAML that only names the classes says nothing about the folders: the layout does.
+        laid_out = (path / "images" / "train").is_dir()
+        return next((p for p in found if not laid_out or "train" in _mapping(p)), path)
     shipped = {p.stem: p for p in resource("datasets").glob("*.yaml")}
     if path.is_file():
         return path
@@ -128,25 +133,41 @@ def _quiet() -> Iterator[None]:
 
 def _host_dictionary(path: Path) -> dict[str, Any]:
     """Return the host's data dictionary of a YAML, after its download code has run if it has to."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise NASError(f"data={path}: not a YAML file ({reason})") from error
-    if not isinstance(content, dict):
-        raise NASError(f"data={path}: holds no keys; give path, train, val and names")
+    content = _mapping(path)
     for key in ("train", "val"):
         if not content.get(key) and not (key == "val" and content.get("validation")):
             raise NASError(f"data={path}: key '{key}' is missing: the folder of its images")
     try:
         with _quiet():
             data = host.check_det_dataset(str(path))
-    except NASError:
+    except NASError:  # of our own data sets' download code
         raise
     except Exception as error:
         reason = " ".join(str(error).replace("❌", "").split())
         raise NASError(f"data={path}: {reason}") from error
     return data
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """Return the keys of a YAML."""
+    try:
+        content = yaml.safe_load(_text(path))
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise NASError(f"data={path}: not a YAML file ({reason})") from error
+    if not isinstance(content, dict):
+        raise NASError(f"data={path}: holds no keys; give path, train, val and names")
+    return content
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, without a byte-order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise NASError(f"{path}: not a text file that can be read ({reason}); save it as UTF-8 "
+                       "or remove it") from error  # fmt: skip
 
 
 def _folder(folder: Path) -> dict[str, Any]:
@@ -158,24 +179,36 @@ def _folder(folder: Path) -> dict[str, Any]:
                 f"data={folder}: has no data.yaml and no folder {path.relative_to(folder)}; give a "
                 "data YAML, or a folder with images/train, images/val, labels/train and labels/val"
             )
-    listed = folder / "classes.txt"
-    if listed.is_file():
-        lines = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines()]
-        names = [line for line in lines if line]
-    else:
-        top = -1
-        for file in (folder / "labels").rglob("*.txt"):
-            for line in file.read_text(encoding="utf-8-sig").splitlines():
-                first = line.split()[0] if line.split() else ""
-                top = max(top, int(first)) if first.isdigit() else top
-        names = [f"class_{index}" for index in range(max(top + 1, 1))]
+    names = _names(folder)
     return {
         "path": folder.resolve(),
         **{split: str(path.resolve()) for split, path in splits.items()},
-        "names": dict(enumerate(names)),
+        "names": names,
         "nc": len(names),
         "channels": 3,
     }
+
+
+def _names(folder: Path) -> dict[int, str]:
+    """Return the class names of a folder: as listed, or numbered up to the largest label."""
+    listed = folder / "classes.txt"
+    if listed.is_file():
+        lines = [line.strip() for line in _text(listed).splitlines()]
+        return dict(enumerate(line for line in lines if line))
+    for path in (folder / "data.yaml", folder / f"{folder.name}.yaml"):
+        names = _mapping(path).get("names") if path.is_file() else None
+        if names and isinstance(names, (list, dict)):
+            try:
+                return host.check_class_names(names)
+            except (KeyError, TypeError, ValueError) as error:
+                reason = " ".join(str(error).split())
+                raise NASError(f"data={path}: key 'names': {reason}") from error
+    top = 0
+    for file in (folder / "labels").rglob("*.txt"):
+        for line in _text(file).splitlines():
+            first = line.split()[0] if line.split() else ""
+            top = max(top, int(first)) if first.isdecimal() else top
+    return {index: f"class_{index}" for index in range(top + 1)}
 
 
 def _images(source: str | Sequence[str], where: str) -> list[str]:
@@ -183,9 +216,10 @@ def _images(source: str | Sequence[str], where: str) -> list[str]:
     found: list[str] = []
     for path in map(Path, [source] if isinstance(source, str) else source):
         if path.is_dir():
-            found += [str(p) for p in path.rglob("*.*") if p.is_file()]
+            # Without hidden files, as the host: macOS leaves a "._name" beside every image.
+            found += glob.glob(str(Path(glob.escape(str(path))) / "**" / "*.*"), recursive=True)
         elif path.is_file():
-            lines = path.read_text(encoding="utf-8-sig").split("\n")
+            lines = _text(path).split("\n")
             found += [
                 str(path.parent / line[2:]) if line.startswith("./") else line
                 for line in map(str.strip, lines)
@@ -204,11 +238,12 @@ def _images(source: str | Sequence[str], where: str) -> list[str]:
 def _scan(images: Sequence[str], nc: int) -> tuple[list[str], list[dict[str, Any]], list[str]]:
     """Return the readable images, their labels, and a line for each that is left out."""
     kept, labels, skipped = [], [], []
-    for image, file in zip(images, host.img2label_paths(list(images)), strict=True):
-        try:
-            shape = _shape(image)
-        except (OSError, ImportError, ValueError, SyntaxError) as error:
-            skipped.append(f"skipped image {image}: {' '.join(str(error).split())}")
+    with ThreadPool(NUM_THREADS) as pool:
+        shapes = pool.map(_shape, images)
+    files = host.img2label_paths(list(images))
+    for image, file, shape in zip(images, files, shapes, strict=True):
+        if isinstance(shape, str):
+            skipped.append(f"skipped image {image}: {shape}")
             continue
         boxes, segments = _boxes(Path(file), nc)
         kept.append(image)
@@ -227,19 +262,22 @@ def _scan(images: Sequence[str], nc: int) -> tuple[list[str], list[dict[str, Any
     return kept, labels, skipped
 
 
-def _shape(image: str) -> tuple[int, int]:
-    """Return height and width of an image that can be decoded to its end.
+def _shape(image: str) -> tuple[int, int] | str:
+    """Return height and width of an image that can be decoded to its end, or why it cannot.
 
     The host only looks at the header and rewrites JPEGs that end early; here nothing is written.
     """
     # The host's `Image.open` takes a damaged file for a HEIF image and wants to install a plugin.
     heif = image.lower().endswith((".heic", ".heif"))
-    with (Image.open if heif else patches._image_open)(image) as file:
-        size = host.exif_size(file)
-        file.load()
-    if min(size) < SMALLEST:
-        raise ValueError(f"{size[0]} x {size[1]} pixels is too small")
-    return size[1], size[0]
+    try:
+        with (Image.open if heif else patches._image_open)(image) as file:
+            width, height = host.exif_size(file)
+            file.load()
+    except Exception as error:  # a damaged file makes decoders fail in many ways
+        return " ".join(str(error).split()) or type(error).__name__
+    if min(width, height) < SMALLEST:
+        return f"{width} x {height} pixels is too small"
+    return height, width
 
 
 def _boxes(file: Path, nc: int) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -250,7 +288,7 @@ def _boxes(file: Path, nc: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """
     rows: list[list[float]] = []
     if file.is_file():
-        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+        for number, line in enumerate(_text(file).splitlines(), 1):
             if line.strip():
                 rows.append(_row(line.split(), f"{file}, line {number}", nc))
     if not rows:
@@ -276,7 +314,7 @@ def _row(fields: list[str], where: str, nc: int) -> list[float]:
             f"{where}: {len(row)} values; a box has 5 (class x y width height), a polygon a class "
             "and at least 3 points"
         )
-    if row[0] != int(row[0]) or not 0 <= row[0] < nc:
+    if not math.isfinite(row[0]) or row[0] != int(row[0]) or not 0 <= row[0] < nc:
         raise NASError(
             f"{where}: class {fields[0]} is out of range; the data set has {nc} classes, 0 to "
             f"{nc - 1}"
@@ -286,4 +324,6 @@ def _row(fields: list[str], where: str, nc: int) -> list[float]:
             f"{where}: coordinates {' '.join(fields[1:5])} are not relative to the image's size; "
             "they lie between 0 and 1"
         )
+    if len(row) == 5 and min(row[3:]) < 0:
+        raise NASError(f"{where}: a box of width {fields[3]} and height {fields[4]}; not negative")
     return row
