@@ -31,7 +31,7 @@ def test_every_class_that_can_be_is_on_both_sides():
             if n >= 2:
                 sides = [any(c in classes[i] for i in side) for side in (train, held)]
                 assert sides[0], "no class is taken from training altogether"
-                assert sides[1] or n < 4
+                assert sides[1]
 
 
 def test_frequencies_are_kept():
@@ -42,6 +42,23 @@ def test_frequencies_are_kept():
     part = Counter(c for i in held for c in classes[i])
     for c in whole:
         assert part[c] / whole[c] == pytest.approx(0.2, abs=0.06)
+
+
+def test_images_without_objects_are_shared_out_too():
+    classes = [frozenset({0})] * 80 + [frozenset()] * 20
+    _, held = hold_out(classes, fraction=0.2)
+    assert Counter(bool(classes[i]) for i in held) == {True: 16, False: 4}
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.5, float("nan")])
+def test_a_fraction_that_leaves_a_side_empty(fraction):
+    with pytest.raises(NASError, match="above 0 and below 1"):
+        hold_out([{0}] * 5, fraction=fraction)
+
+
+def test_a_group_for_each_image():
+    with pytest.raises(NASError, match="2 groups for 3 images"):
+        hold_out([{0}] * 3, groups=["a", "b"])
 
 
 def test_groups_are_never_split():

@@ -36,6 +36,66 @@ def test_keys_of_the_user_replace_the_recipe(data):
     assert short.overrides["optimizer"] == "AdamW"
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"imgsz": 100}, "multiple of 32"),
+        ({"overrides": {"lr00": 1}}, "lr00"),
+        ({"overrides": {"lr0": "fast"}}, "lr0"),
+        ({"overrides": {"optimizer": "Adan"}}, "Did you mean"),
+        ({"val_fraction": 1.0}, "above 0 and below 1"),
+    ],
+)
+def test_bad_settings_are_found_before_the_first_trial(data, given, message):
+    with pytest.raises(NASError, match=message):
+        ShortTraining(data, **given)
+
+
+def calls(short, monkeypatch, *fidelities):
+    seen = []
+
+    def train(model, data, split, **more):
+        seen.append({"model": model, "split": split, **more})
+        return type("Result", (), {"metrics": {}})
+
+    monkeypatch.setattr("yolo_nas_ext.estimators.training.train", train)
+    for fidelity in fidelities:
+        short.estimate("yolo11n", fidelity)
+    return seen
+
+
+def test_a_fidelity_is_kept(data, monkeypatch):
+    short = ShortTraining(data, epochs=10, imgsz=64)
+    usual, cheap = calls(short, monkeypatch, None, {"epochs": 2, "imgsz": 32, "images": 4})
+    assert (usual["epochs"], usual["imgsz"], usual["split"]) == (10, 64, short.split)
+    assert (cheap["epochs"], cheap["imgsz"], len(cheap["split"][0])) == (2, 32, 4)
+    assert set(cheap["split"][0]) < set(short.split[0]) and cheap["split"][1] == short.split[1]
+    with pytest.raises(NASError, match="multiple of 32"):
+        short.estimate("yolo11n", {"imgsz": 50})
+    with pytest.raises(NASError, match="give 1 to"):
+        short.estimate("yolo11n", {"images": 99})
+
+
+def test_the_warm_up_is_part_of_each_schedule(data, monkeypatch):
+    warmups = [
+        call["overrides"]["warmup_epochs"]
+        for call in calls(ShortTraining(data), monkeypatch, {"epochs": 2}, {"epochs": 500})
+    ]
+    assert warmups == [0.2, 3.0]
+    mine = ShortTraining(data, overrides={"warmup_epochs": 1.0})
+    assert calls(mine, monkeypatch, None)[0]["overrides"]["warmup_epochs"] == 1.0
+
+
+def test_a_model_by_name_or_path(data, monkeypatch, tmp_path):
+    short = ShortTraining(data)
+    (call,) = calls(short, monkeypatch, None)
+    assert call["model"]["scale"] == "n" and call["model"]["backbone"]
+    (tmp_path / "own.yaml").write_text("nc: 2\nbackbone: []\nhead: []\n")
+    short.estimate(tmp_path / "own.yaml")
+    with pytest.raises(NASError, match="no such model"):
+        short.estimate("yolo11q")
+
+
 def test_the_held_out_part_depends_on_the_seed_alone(data):
     splits = [ShortTraining(data, seed=s, epochs=e).split for s, e in ((0, 1), (0, 9), (1, 1))]
     assert splits[0] == splits[1] != splits[2]

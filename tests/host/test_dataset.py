@@ -49,6 +49,21 @@ def test_a_folder_without_yaml(folder):
     assert data.names == {0: "square", 1: "round"} and data.yaml is None and len(data.images) == 12
 
 
+def test_a_yaml_that_only_names_the_classes_of_a_folder(folder):
+    (folder / "data.yaml").write_text("names: [square, round]")
+    data = read(folder)
+    assert data.names == {0: "square", 1: "round"} and data.yaml is None and len(data.images) == 12
+    (folder / "data.yaml").write_text("names: {0: square, 5: round}")
+    with pytest.raises(NASError, match="key 'names'"):
+        read(folder)
+
+
+def test_hidden_files_are_no_images(folder):
+    (folder / "images" / "train" / "._000.png").write_bytes(b"left by macOS")
+    data = read(folder)
+    assert len(data.images) == 12 and not data.skipped
+
+
 def test_a_folder_with_a_yaml_uses_it(folder):
     assert read(folder).yaml == folder / "data.yaml"
 
@@ -105,6 +120,11 @@ def put(name, text):
         (put("002.txt", "-1 .5 .5 .1 .1"), r"line 1: class -1 is out of range"),
         (put("002.txt", "0.5 .5 .5 .1 .1"), r"line 1: class 0\.5 is out of range"),
         (put("002.txt", "cat .5 .5 .1 .1"), r"line 1: 'cat .* is not numbers"),
+        (put("002.txt", "nan .5 .5 .1 .1"), r"line 1: class nan is out of range"),
+        (put("002.txt", "1e400 .5 .5 .1 .1"), r"line 1: class 1e400 is out of range"),
+        (put("002.txt", "0 .5 nan .1 .1"), r"line 1: coordinates .* not relative"),
+        (put("002.txt", "0 .5 .5 -0.005 .1"), r"line 1: a box of width -0\.005"),
+        (lambda f: (f / "labels/train/002.txt").write_bytes(b"\xff\xfe\0"), r"002\.txt: not a t"),
         (put("002.txt", "0 .5 .5 .1"), r"line 1: 4 values; a box has 5"),
         (put("002.txt", "0 50 60 10 10"), r"line 1: coordinates .* not relative"),
         (put("002.txt", "0 .5 .5 .1 .1\n0 0 0 0 1 1 1"), r"mixes boxes and polygons"),

@@ -1,9 +1,12 @@
 import gc
+import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from ultralytics.nn.modules import Conv
 from ultralytics.nn.tasks import yaml_model_load
 
 from tests.host.shapes import draw
-from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import trainer as lean
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.space.blocks import BLOCKS  # noqa: F401
@@ -21,6 +24,7 @@ from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import emit
 
 SETTINGS = {"epochs": 2, "imgsz": 64, "batch": 4, "threads": 2, "overrides": {"nbs": 4}}
+MOSAIC = {"nbs": 4, "mosaic": 1.0, "close_mosaic": 0}
 SPLIT = (list(range(9)), [9, 10, 11])
 
 
@@ -112,19 +116,63 @@ def test_only_the_split_is_read(data, monkeypatch):
 
 def test_images_that_do_not_fit_are_read_from_disk_with_the_same_result(data, monkeypatch):
     held = run(data, epochs=1).metrics
+    mosaics = run(data, epochs=1, overrides=MOSAIC).metrics
     lean._IMAGES.clear()
     monkeypatch.setattr(lean, "MEMORY", 0.0)
     assert run(data, epochs=1).metrics == held
-    assert all(d.cache is None for d in lean._IMAGES.values())
-    lean._IMAGES.clear()
+    assert not any(lean._IMAGES.values())
+    assert run(data, epochs=1, overrides=MOSAIC).metrics == mosaics
+
+
+def test_what_changed_on_disk_is_read_again(path, tmp_path):
+    """A user corrects labels and images between two searches of one session."""
+    folder = tmp_path / "set"
+    shutil.copytree(path.parent, folder)
+    losses = [run(read(folder / "data.yaml"), epochs=1).metrics["loss_box"]]
+    for file in (folder / "labels" / "train").glob("*.txt"):
+        file.write_text("0 .5 .5 .3 .3\n")
+    losses.append(run(read(folder / "data.yaml"), epochs=1).metrics["loss_box"])
+    for file in (folder / "images" / "train").glob("*.png"):
+        shutil.copy(folder / "images" / "val" / "000.png", file)
+    losses.append(run(read(folder / "data.yaml"), epochs=1).metrics["loss_box"])
+    assert len(set(losses)) == 3
+
+
+def test_the_users_folder_stays_as_it_is(path, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(path.parent, folder)
+    # The host takes this for its own cache of the image, and deletes it as a damaged one.
+    (folder / "images" / "train" / "000.npy").write_bytes(b"the user's own")
+
+    def state():
+        return {
+            p: hashlib.sha256(p.read_bytes()).digest() for p in folder.rglob("*") if p.is_file()
+        }
+
+    before = state()
+    run(read(folder / "data.yaml"), epochs=1)
+    assert state() == before
+
+
+def test_one_class_for_all_leaves_the_labels_alone(data):
+    before = [label["cls"].copy() for label in data.labels]
+    run(data, epochs=1, overrides={"nbs": 4, "single_cls": True})
+    assert all((a == b["cls"]).all() for a, b in zip(before, data.labels, strict=True))
+
+
+def test_sets_of_images_are_let_go(data):
+    for imgsz in (64, 96, 128):
+        run(data, epochs=1, imgsz=imgsz)
+    assert [key[1] for key in lean._IMAGES] == [96, 128]
 
 
 def test_augmentation_leaves_the_decoded_images_alone(data):
     run(data, epochs=1)
-    held = next(d for key, d in lean._IMAGES.items() if key[:2] == ("train", 64))
-    before = [im.copy() for im in held.ims]
+    (held,) = (known for key, known in lean._IMAGES.items() if key[1] == 64)
+    before = {file: image[0].copy() for file, (_, image) in held.items()}
+    assert len(before) == 12
     run(data, epochs=2, overrides={"hsv_v": 0.9, "hsv_h": 0.5, "mosaic": 1.0, "nbs": 4})
-    assert all((a == b).all() for a, b in zip(before, held.ims, strict=True))
+    assert all((before[file] == image[0]).all() for file, (_, image) in held.items())
 
 
 def test_nothing_is_printed_or_left_on_disk(data, tmp_path, monkeypatch, capfd):
@@ -138,6 +186,31 @@ def test_nan_is_a_failed_trial(data):
     with pytest.raises(TrialError, match=r"loss is (nan|inf)") as caught:
         run(data, epochs=3, overrides={"box": 1e39, "nbs": 4})
     assert caught.value.kind == "nan"
+
+
+def test_weights_that_are_not_finite_are_a_failed_trial(data, monkeypatch):
+    step = lean.LeanDetectionTrainer.optimizer_step
+
+    def last(self):
+        step(self)
+        if self.ema.updates == 6:  # the last of two epochs of three steps
+            next(self.ema.ema.parameters()).fill_(math.nan)
+
+    monkeypatch.setattr(lean.LeanDetectionTrainer, "optimizer_step", last)
+    with pytest.raises(TrialError) as caught:
+        run(data)
+    assert caught.value.kind == "nan"
+
+
+@pytest.mark.parametrize("imgsz", [0, 16, 100, -32])
+def test_image_sizes_are_taken_as_given_or_refused(data, imgsz):
+    with pytest.raises(NASError, match="multiple of 32"):
+        run(data, imgsz=imgsz)
+
+
+def test_a_task_without_a_trainer(data):
+    with pytest.raises(NASError, match="Did you mean 'detect'"):
+        run(data, task="detekt")
 
 
 def test_timeout(data):
@@ -167,6 +240,41 @@ def test_out_of_memory_is_a_failed_trial_and_the_batch_is_not_halved(data, monke
     with pytest.raises(TrialError) as caught:
         run(data)
     assert caught.value.kind == "memory" and batches == [4]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("x"), RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory")],
+)
+def test_every_kind_of_too_little_memory(data, monkeypatch, error):
+    def loss(self, batch, preds=None):
+        raise error
+
+    monkeypatch.setattr("ultralytics.nn.tasks.BaseModel.loss", loss)
+    with pytest.raises(TrialError) as caught:
+        run(data)
+    assert caught.value.kind == "memory"
+
+
+def test_an_error_of_the_caller_gets_through(data):
+    class Pruned(Exception):
+        pass
+
+    def stop(epoch, losses):
+        raise Pruned
+
+    with pytest.raises(Pruned):
+        run(data, on_epoch=stop)
+
+
+def test_measuring_after_every_epoch(data):
+    seen = []
+    metrics = run(data, validate="every", on_epoch=lambda _, m: seen.append(m)).metrics
+    assert [("fitness" in m, "loss_box" in m) for m in seen] == [(True, True)] * 2
+    assert seen[-1] == metrics
+    # Measuring in between changes nothing of the training.
+    assert metrics == run(data, on_epoch=lambda _, m: seen.append(m)).metrics
+    assert "fitness" not in seen[2] and seen[3] == metrics
 
 
 def test_an_interrupt_gets_through(data, tmp_path):
@@ -201,6 +309,27 @@ def test_candidates_leave_nothing_behind(data):
         assert len(os.listdir("/proc/self/fd")) <= handles
 
 
+def test_a_model_goes_at_once(data, monkeypatch):
+    """Without the garbage collector, and while the error of a failed trial is still held."""
+    built = []
+    setup = lean.LeanMixin.setup_model
+
+    def watched(self):
+        setup(self)
+        built.append(weakref.ref(self.model))
+
+    monkeypatch.setattr(lean.LeanMixin, "setup_model", watched)
+    gc.disable()
+    try:
+        run(data, epochs=1)
+        with pytest.raises(TrialError) as caught:
+            run(data, timeout=0.0)
+        assert caught.value.kind == "timeout" and len(built) == 2
+        assert [model() for model in built] == [None, None]
+    finally:
+        gc.enable()
+
+
 STOCK = """
 import sys
 sys.modules["yolo_nas_ext"] = None
@@ -227,8 +356,17 @@ def test_the_checkpoint_is_a_stock_one(data, path, tmp_path, safe):
     assert child.returncode == 0, child.stderr[-2000:]
 
 
-def test_hand_made_models_train(data):
+def test_hand_made_models_train(data, tmp_path):
     for name in ("yolov8n", "yolo11n", "yolo26n"):
         definition = yaml_model_load(f"{name}.yaml")
-        metrics = lean.train(definition, data, SPLIT, **{**SETTINGS, "epochs": 1}).metrics
+        definition["yaml_file"] = str(tmp_path / "local" / f"{name}.yaml")
+        weights = tmp_path / "model.pt"
+        metrics = lean.train(
+            definition, data, SPLIT, **{**SETTINGS, "epochs": 1, "weights": weights}
+        ).metrics
         assert math.isfinite(metrics["loss_box"])
+        assert str(tmp_path).encode() not in weights.read_bytes()
+        model = torch.load(weights, weights_only=False)["model"]
+        norms = [m for m in model.modules() if type(m) is nn.BatchNorm2d]
+        assert {norm.momentum for norm in norms} == {0.03}  # the host's
+        assert {p.dtype for p in model.parameters()} == {torch.float16}

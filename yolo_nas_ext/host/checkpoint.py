@@ -16,6 +16,12 @@ from ultralytics.utils import DEFAULT_CFG_KEYS
 
 from yolo_nas_ext.errors import RunError
 
+# Arguments of a training that name files, folders or devices of the machine it ran on.
+LOCAL = frozenset(
+    "save_dir project name data model device cfg pretrained resume source tracker "
+    "distill_model".split()
+)
+
 
 def save(
     model: nn.Module, path: Path, *, args: Mapping[str, Any], metrics: Mapping[str, float]
@@ -37,8 +43,13 @@ def save(
             setattr(model, name, None if name == "criterion" else {})
     for parameter in model.parameters():
         parameter.requires_grad = False
-    local = ("save_dir", "project", "name", "data", "model", "device")
-    kept = {k: v for k, v in args.items() if k in DEFAULT_CFG_KEYS and k not in local}
+    for value in model.state_dict().values():
+        if value.is_floating_point():
+            torch.nan_to_num_(value)  # what half precision cannot hold, as the host does
+    definition: Any = getattr(model, "yaml", None)
+    if isinstance(definition, dict) and "yaml_file" in definition:  # a path of this machine
+        definition["yaml_file"] = Path(definition["yaml_file"]).name
+    kept = {k: v for k, v in args.items() if k in DEFAULT_CFG_KEYS and k not in LOCAL}
     checkpoint = {
         "date": datetime.now().astimezone().isoformat(),
         "version": __version__,

@@ -10,13 +10,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
+import random
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -24,14 +28,16 @@ import torch
 from ultralytics.data import YOLODataset, build_dataloader
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules import Conv
-from ultralytics.utils import LOGGER, callbacks
-from ultralytics.utils.torch_utils import init_seeds, unwrap_model
+from ultralytics.utils import LOGGER, NUM_THREADS, callbacks
+from ultralytics.utils.torch_utils import init_seeds, unset_deterministic, unwrap_model
 
-from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.host import checkpoint
 from yolo_nas_ext.host.dataset import DataSet
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
+# An image file's (time of change, length), and what the host's `load_image` returned for it.
+Decoded = tuple[tuple[int, int], tuple[np.ndarray, tuple[int, int], tuple[int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,46 +58,73 @@ class Result:
 
 
 class HeldImages(YOLODataset):
-    """The host's data set over known images and labels; images stay decoded if they fit."""
+    """The host's data set over known images and labels; images stay decoded if they fit.
 
-    def __init__(self, labels: Sequence[dict[str, Any]], *args: Any, **kwargs: Any) -> None:
+    Args:
+        labels: The host's label dictionaries.
+        known: Decoded images by file, which the data sets of all candidates share and fill.
+        *args: The host's.
+        **kwargs: The host's.
+    """
+
+    def __init__(
+        self, labels: Sequence[dict[str, Any]], known: dict[str, Decoded], *args: Any, **kwargs: Any
+    ) -> None:  # fmt: skip
         self._held = labels
         super().__init__([label["im_file"] for label in labels], *args, **kwargs)  # pyright: ignore[reportArgumentType]
-        size = self.imgsz if isinstance(self.imgsz, int) else max(self.imgsz)
-        if self.ni * size * size * self.channels > MEMORY * psutil.virtual_memory().available:
-            return  # read from disk at every use, as the host does
-        decoded = [super(HeldImages, self).load_image(index) for index in range(self.ni)]
-        self.ims, self.im_hw0, self.im_hw = map(list, zip(*decoded, strict=True))
         self.cache = "ram"  # mosaics draw from all images rather than from a buffer of recent ones
-        self.buffer = []
+        self.transforms = self.build_transforms(hyp=copy(kwargs["hyp"]))  # which look at `cache`
+        # The host prefers an array beside the image, and deletes or rewrites one it finds damaged.
+        self.npy_files = [Path(os.devnull) / "none"] * self.ni
+        self._decode(known)
+
+    def _decode(self, known: dict[str, Decoded]) -> None:
+        """Fill the host's buffers; without room, leave them empty and so read at every use."""
+        stats = [os.stat(file) for file in self.im_files]
+        stamps = [(stat.st_mtime_ns, stat.st_size) for stat in stats]
+        new = []
+        for index, (file, stamp) in enumerate(zip(self.im_files, stamps, strict=True)):
+            if file not in known or known[file][0] != stamp:
+                known.pop(file, None)
+                new.append(index)
+        size = self.imgsz if isinstance(self.imgsz, int) else max(self.imgsz)
+        need = len(new) * size * size * self.channels
+        if new and need <= MEMORY * psutil.virtual_memory().available:
+            with ThreadPool(NUM_THREADS) as pool:
+                images = pool.map(super().load_image, new)
+            for index, image in zip(new, images, strict=True):
+                known[self.im_files[index]] = stamps[index], image
+        buffers: Any = (self.ims, self.im_hw0, self.im_hw)
+        for index, file in enumerate(self.im_files):
+            if file in known:
+                buffers[0][index], buffers[1][index], buffers[2][index] = known[file][1]
 
     def get_img_files(self, img_path: Any) -> list[str]:
         """Return the images as given."""
         return list(img_path)
 
     def get_labels(self) -> list[dict[str, Any]]:
-        """Return the labels as given."""
-        return [dict(label) for label in self._held]
+        """Return the labels as given; ``single_cls`` writes into their classes."""
+        return [{**label, "cls": label["cls"].copy()} for label in self._held]
 
     def load_image(self, i: int, *args: Any, **kwargs: Any) -> Any:
         """Return a copy of a decoded image: augmentation works in place."""
         im, before, after = super().load_image(i, *args, **kwargs)
         return im.copy(), before, after
 
-    def for_candidate(self, hyp: Any) -> HeldImages:
-        """Return a data set that shares the images but has transforms of its own."""
-        twin = copy(self)
-        twin.transforms = twin.build_transforms(hyp=copy(hyp))
-        return twin
-
 
 # The mixin stands in front of a trainer of the host, of whichever task.
 _Trainer: Any = object
 
 MEMORY = 0.5  # part of the free memory that decoded images may take
-SETS = 4  # sets of decoded images kept: two of this search, two of the one before
-# Decoded images by what they are, for all candidates of this process.
-_IMAGES: dict[tuple[Any, ...], HeldImages] = {}
+SETS = 2  # sets of decoded images kept; a search has one for each image size
+# Decoded images by (data set, image size, channels), for all candidates of this process.
+_IMAGES: dict[tuple[Any, ...], dict[str, Decoded]] = {}
+
+# Of batch norms. The host's 0.03 averages over some 33 steps, too slow for weights that are new at
+# every step: what is measured after 75 of them is not the network that was trained.
+MOMENTUM = 0.1
+USUAL = 0.03
 
 
 class LeanMixin(_Trainer):
@@ -118,8 +151,9 @@ class LeanMixin(_Trainer):
         events = {
             "on_train_batch_start": [LeanMixin._before_batch],
             "on_train_batch_end": [LeanMixin._after_batch],
-            "on_train_epoch_end": [LeanMixin._after_epoch],
+            "on_fit_epoch_end": [LeanMixin._after_epoch],
         }
+        self.callers_error: Exception | None = None  # of `on_epoch`: not this candidate's failure
         super().__init__(overrides=overrides, _callbacks=events)
 
     # Data
@@ -127,25 +161,27 @@ class LeanMixin(_Trainer):
     def get_dataset(self) -> dict[str, Any]:
         """Return the data dictionary; the splits are indices, as nothing is read from disk."""
         data = self._data_set
-        return {**data.data, "names": dict(data.names), "nc": data.nc, "train": 0, "val": 1}
+        names = {0: "item"} if self.args.single_cls else dict(data.names)  # as the host does
+        return {**data.data, "names": names, "nc": len(names), "train": 0, "val": 1}
 
     def get_dataloader(
         self, dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: str = "train"
     ) -> Any:
         """Return a loader over the decoded images of one side of the split."""
         args: Any = self.args
-        data, indices = self._data_set, self._split[0 if mode == "train" else 1]
-        labels = [data.labels[index] for index in indices]
-        key = (mode, args.imgsz, data.channels, *(label["im_file"] for label in labels))
-        if key not in _IMAGES:
-            while len(_IMAGES) >= SETS:
-                del _IMAGES[next(iter(_IMAGES))]
-            _IMAGES[key] = HeldImages(
-                labels, imgsz=args.imgsz, augment=mode == "train", hyp=args, rect=False, pad=0.0,
-                data=self.data, task=args.task, batch_size=batch_size, stride=32,
-            )  # fmt: skip
+        data = self._data_set
+        key = (data.source, args.imgsz, data.channels)
+        known = _IMAGES[key] = _IMAGES.pop(key, {})  # the latest is last
+        while len(_IMAGES) > SETS:
+            del _IMAGES[next(iter(_IMAGES))]
+        images = HeldImages(
+            [data.labels[index] for index in self._split[0 if mode == "train" else 1]], known,
+            imgsz=args.imgsz, augment=mode == "train", hyp=args, rect=False, pad=0.0,
+            data=self.data, task=args.task, batch_size=batch_size, stride=32,
+            single_cls=args.single_cls, classes=args.classes,
+        )  # fmt: skip
         return build_dataloader(
-            _IMAGES[key].for_candidate(args), batch=batch_size, workers=args.workers,
+            images, batch=batch_size, workers=args.workers,
             shuffle=mode == "train", rank=-1, device=self.device,
         )  # fmt: skip
 
@@ -155,6 +191,8 @@ class LeanMixin(_Trainer):
         """Build the model from the seed, whatever ran before in this process."""
         init_seeds(self.args.seed, deterministic=self.args.deterministic)
         model = self.get_model(cfg=deepcopy(dict(self._definition)), verbose=False)
+        for norm in _norms(model):
+            norm.momentum = MOMENTUM
         if self.device.type == "cpu":
             model = model.to(memory_format=torch.channels_last)  # faster convolutions on CPUs
         self.model = model
@@ -182,6 +220,15 @@ class LeanMixin(_Trainer):
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 
+    def validate(self) -> Any:
+        """Measure as the host; its transforms draw random numbers, which training gets back."""
+        states = random.getstate(), np.random.get_state()
+        try:
+            return super().validate()
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
     # What ends a training early
 
     def _before_batch(self) -> None:
@@ -194,8 +241,15 @@ class LeanMixin(_Trainer):
             raise TrialError("timeout", f"given up in epoch {self.epoch + 1} of {self.epochs}")
 
     def _after_epoch(self) -> None:
+        if self.fitness is not None and not np.isfinite(self.fitness):
+            raise TrialError("nan", f"the fitness is {self.fitness} in epoch {self.epoch + 1}")
         if self._on_epoch:
-            self._on_epoch(self.epoch + 1, self.losses())
+            measured = self.args.val or self.epoch + 1 == self.epochs
+            try:
+                self._on_epoch(self.epoch + 1, results(self) if measured else self.losses())
+            except Exception as error:
+                self.callers_error = error
+                raise
 
     def losses(self) -> dict[str, float]:
         """Return the current epoch's mean training losses, ``loss_box`` and so on."""
@@ -233,9 +287,9 @@ TRAINERS: dict[str, Callable[..., Any]] = {"detect": LeanDetectionTrainer}
 def train(
     model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]], *,
     task: str = "detect", epochs: int, imgsz: int, batch: int, seed: int = 0,
-    device: str | None = None,
-    overrides: Mapping[str, Any] | None = None, weights: Path | None = None,
-    timeout: float | None = None, threads: int = 1, on_epoch: OnEpoch | None = None,
+    device: str | None = None, overrides: Mapping[str, Any] | None = None,
+    weights: Path | None = None, timeout: float | None = None, threads: int = 1,
+    on_epoch: OnEpoch | None = None, validate: Literal["last", "every"] = "last",
 ) -> Result:  # fmt: skip
     """Train a model from scratch and measure it once on the held-out images.
 
@@ -256,19 +310,28 @@ def train(
         weights: Where the measured weights go, as a stock checkpoint.
         timeout: Seconds after which to give up.
         threads: CPU threads; importing the host leaves one where nobody set another number.
-        on_epoch: Called with an epoch's number and mean training losses.
+        on_epoch: Called with an epoch's number, from 1, and its mean training losses, and with all
+            metrics where it was measured. What it raises gets through as it is.
+        validate: Measure after the ``last`` epoch or after ``every`` one.
 
     Raises:
+        NASError: For a task or image size that no candidate could be trained with.
         TrialError: For a model that cannot be built, a loss that is not finite, too little memory,
             or when the time is up.
     """
+    if task not in TRAINERS:
+        raise NASError(
+            f"task={task}: no trainer.{did_you_mean(task, TRAINERS)} Allowed: {', '.join(TRAINERS)}"
+        )
+    if imgsz < 32 or imgsz % 32:
+        raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
     begin = time.perf_counter()
     torch.set_num_threads(threads)
     deadline = math.inf if timeout is None else begin + timeout
     with tempfile.TemporaryDirectory() as folder, _quiet():
         arguments = {
-            "val": False, "save": False, "plots": False, "verbose": False, "amp": False,
-            "exist_ok": True, "patience": 0, "model": "nas.yaml", "data": "data.yaml",
+            "save": False, "plots": False, "verbose": False, "amp": False, "exist_ok": True,
+            "val": validate == "every", "patience": 0, "model": "nas.yaml", "data": "data.yaml",
             **(overrides or {}), "task": task, "mode": "train", "epochs": epochs, "imgsz": imgsz,
             "batch": batch, "seed": seed, "device": device, "save_dir": folder,
         }  # fmt: skip
@@ -278,20 +341,38 @@ def train(
                 model, data, split, arguments, deadline=deadline, on_epoch=on_epoch
             )
             trainer.train()
-            metrics = _metrics(trainer)
-            if weights is not None:
-                args = {**vars(trainer.args)}
-                checkpoint.save(unwrap_model(trainer.ema.ema), weights, args=args, metrics=metrics)
-        except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AssertionError) as error:
+            metrics = _finish(trainer, weights)
+        except NASError:
+            raise
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # which hold tensors, and so the model
+            if trainer is not None and error is trainer.callers_error:
+                raise
             raise _failure(error, trainer) from error
         finally:
             if trainer is not None:  # host objects refer to one another; the model goes at once
+                for name in ("train_loader", "test_loader"):
+                    if loader := getattr(trainer, name, None):
+                        loader.close()  # ends its workers
                 trainer.__dict__.clear()
     return Result(metrics, time.perf_counter() - begin, epochs)
 
 
-def _metrics(trainer: Any) -> dict[str, float]:
-    """Return the results under the names of the field."""
+def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
+    """Return the metrics and write the measured weights."""
+    metrics = results(trainer)
+    model = unwrap_model(trainer.ema.ema)
+    if not all(value.isfinite().all() for value in model.state_dict().values()):
+        raise TrialError("nan", "weights are not finite after the last step")
+    if weights is not None:
+        for norm in _norms(model):
+            norm.momentum = USUAL  # for whoever goes on training
+        checkpoint.save(model, weights, args=vars(trainer.args), metrics=metrics)
+    return metrics
+
+
+def results(trainer: Any) -> dict[str, float]:
+    """Return measured and training metrics of the last epoch under the names of the field."""
     names = {"mAP50-95": "map50_95", "mAP50": "map50", "precision": "precision", "recall": "recall"}
     metrics = {"fitness": float(trainer.fitness)}
     for name, value in trainer.metrics.items():
@@ -301,12 +382,22 @@ def _metrics(trainer: Any) -> dict[str, float]:
     return {**metrics, **trainer.losses()}
 
 
+# How torch says that there is not enough memory: on GPUs, on Linux and on Windows.
+NO_MEMORY = (
+    "out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed",
+)  # fmt: skip
+
+
+def _norms(model: torch.nn.Module) -> Iterator[torch.nn.BatchNorm2d]:
+    return (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+
+
 def _failure(error: Exception, trainer: Any) -> TrialError:
     """Return what to record for an exception of a training."""
     if isinstance(error, TrialError):
         return error
     text = " ".join(str(error).split())[:300] or type(error).__name__
-    if "out of memory" in text.lower() or "can't allocate memory" in text.lower():
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
         return TrialError("memory", text)
     built = trainer is not None and isinstance(getattr(trainer, "model", None), torch.nn.Module)
     return TrialError("error" if built else "build", f"{type(error).__name__}: {text}")
@@ -326,3 +417,4 @@ def _quiet() -> Iterator[None]:
         callbacks.add_integration_callbacks = integrations
         Conv.default_act = activation
         np.set_printoptions(**options)
+        unset_deterministic()  # which the host leaves on where its trainer cannot be made
