@@ -15,6 +15,8 @@ from yolo_nas_ext.resources import resource
 
 Parse = Callable[[Any], Any]
 SUFFIXES = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+# Defaults of cfg/nas.yaml are those of a short training; these are the host's.
+FULL = {"epochs": 100, "batch": 16}
 MAY_CHANGE = ("trials", "budget_hours", "timeout", "device", "resume")  # on resuming a run
 
 
@@ -178,6 +180,8 @@ def configure(
             raise NASError(
                 f"{name}={raw}: unknown key.{hint} `yolo nas-search help` lists the keys"
             )
+    if values["estimator"] == "full":
+        values |= {name: value for name, value in FULL.items() if name not in given}
     return Config(values, host, frozenset(given))
 
 

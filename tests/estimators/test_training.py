@@ -3,9 +3,11 @@ import random
 import pytest
 
 from tests.host.shapes import draw
+from yolo_nas_ext.config import configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators import ESTIMATORS, make
 from yolo_nas_ext.estimators.training import ShortTraining
+from yolo_nas_ext.host import keys
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import emit
@@ -120,3 +122,15 @@ def test_unknown_estimator(data):
 
     with pytest.raises(NASError, match="Did you mean 'short'"):
         make(configure({"estimator": "shorts"}, {}, {}), data)
+
+
+def test_full_is_the_hosts_schedule(data, architecture, monkeypatch):
+    """Nothing is set but what a search needs, and the trainer's averages are the host's."""
+    config = configure({"estimator": "full", "imgsz": 64, "lr0": 0.02}, keys.TRAINING, keys.REFUSED)
+    assert (config.epochs, config.batch) == (100, 16)
+    full = make(config, data)
+    seen = calls(full, monkeypatch, None)
+    assert seen[0]["overrides"] == {"lr0": 0.02} and not seen[0]["short"]
+    given = {"estimator": "full", "epochs": 3, "batch": 4}
+    again = configure({**given, **configure(given, {}, {}).values}, {}, {})
+    assert (again.epochs, again.batch) == (3, 4)

@@ -269,7 +269,7 @@ def test_an_error_of_the_caller_gets_through(data):
 
 def test_measuring_after_every_epoch(data):
     seen = []
-    metrics = run(data, validate="every", on_epoch=lambda _, m: seen.append(m)).metrics
+    metrics = run(data, every=1, on_epoch=lambda _, m: seen.append(m)).metrics
     assert [("fitness" in m, "loss_box" in m) for m in seen] == [(True, True)] * 2
     assert seen[-1] == metrics
     # Measuring in between changes nothing of the training.

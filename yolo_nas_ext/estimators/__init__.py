@@ -39,22 +39,25 @@ class Estimator(Protocol):
 def _short(config: Any, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.training import ShortTraining
 
-    return ShortTraining(
-        data,
-        task=config.task,
-        epochs=config.epochs,
-        imgsz=config.imgsz,
-        batch=config.batch,
-        seed=config.seed,
-        val_fraction=config.val_fraction,
-        device=config.device,
-        overrides=config.host,
-        timeout=config.timeout,
-        threads=config.threads,
-    )
+    return ShortTraining(data, **_common(config))
 
 
-ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {"short": _short}
+def _full(config: Any, data: Any) -> Estimator:
+    from yolo_nas_ext.estimators.training import FullTraining
+
+    return FullTraining(data, **_common(config))
+
+
+def _common(config: Any) -> dict[str, Any]:
+    return {
+        "task": config.task, "epochs": config.epochs, "imgsz": config.imgsz,
+        "batch": config.batch, "seed": config.seed,
+        "val_fraction": config.val_fraction, "device": config.device, "overrides": config.host,
+        "timeout": config.timeout, "threads": config.threads,
+    }  # fmt: skip
+
+
+ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {"short": _short, "full": _full}
 
 
 def make(config: Any, data: Any) -> Estimator:

@@ -1,4 +1,4 @@
-"""Short trainings through the host's own trainer."""
+"""Short and full trainings through the host's own trainer."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ WARMUP = 0.1  # of the epochs; the host's 3 epochs would be most of the training
 MOST_WARMUP = 3.0  # epochs, as the host
 
 
-class ShortTraining:
-    """Fitness after a short training on one part of train, measured on the other.
+class Training:
+    """Fitness after a training on one part of train, measured on the other.
 
     Args:
         data: The data set; its val part is not used.
         task: The host's task.
         epochs: Epochs of a candidate.
         imgsz: Image size in pixels.
-        batch: Images a step; the gradient is applied at each, not accumulated as by the host.
+        batch: Images a step.
         seed: Of the split and of every training.
         val_fraction: Part of the training images to measure on.
         device: The host's device; it chooses one unless given.
@@ -51,6 +51,8 @@ class ShortTraining:
         NASError: For a part that cannot be held out, an image size that is no multiple of 32, or
             arguments that the host refuses.
     """
+
+    short = False  # whether the trainer's averages are made to keep up with few steps
 
     def __init__(
         self, data: DataSet, *, task: str = "detect", epochs: int = 10, imgsz: int = 128,
@@ -68,9 +70,19 @@ class ShortTraining:
         self.timeout = timeout
         self.threads = threads or os.cpu_count() or 1
         self.split = hold_out(data.classes, fraction=val_fraction, seed=seed)
-        self.overrides = {**SHORT, "nbs": batch, **(overrides or {})}
+        self.overrides = {**self.recipe(batch), **(overrides or {})}
         _check_size(imgsz)
         keys.check(self.overrides)
+
+    @staticmethod
+    def recipe(batch: int) -> dict[str, Any]:
+        """Return the host's arguments for a batch size, without the warm-up."""
+        return {}
+
+    @staticmethod
+    def warmup(epochs: int) -> dict[str, Any]:
+        """Return the host's arguments for the warm-up of so many epochs."""
+        return {}
 
     @property
     def fidelity(self) -> dict[str, float]:
@@ -99,12 +111,12 @@ class ShortTraining:
         fidelity = {**self.fidelity, **(fidelity or {})}
         epochs, imgsz = int(fidelity["epochs"]), int(fidelity["imgsz"])
         _check_size(imgsz)
-        warmup = {"warmup_epochs": min(WARMUP * epochs, MOST_WARMUP)}
         return train(
             self._definition(architecture), self.data, self._part(int(fidelity["images"])),
             task=self.task, epochs=epochs, imgsz=imgsz, batch=self.batch, seed=self.seed,
-            device=self.device, overrides={**warmup, **self.overrides}, weights=weights,
-            timeout=self.timeout, threads=self.threads, on_epoch=report,
+            device=self.device, overrides={**self.warmup(epochs), **self.overrides},
+            weights=weights, timeout=self.timeout, threads=self.threads, on_epoch=report,
+            short=self.short,
         ).metrics  # fmt: skip
 
     def _definition(
@@ -125,6 +137,30 @@ class ShortTraining:
         classes = self.data.classes
         chosen = subset([classes[index] for index in train_on], images, seed=self.seed)
         return [train_on[index] for index in chosen], held_out
+
+
+class ShortTraining(Training):
+    """A few epochs of a recipe of its own: the gradient is applied at every step."""
+
+    short = True
+
+    @staticmethod
+    def recipe(batch: int) -> dict[str, Any]:
+        """Return `SHORT`, and a step a batch rather than one for 64 images as the host."""
+        return {**SHORT, "nbs": batch}
+
+    @staticmethod
+    def warmup(epochs: int) -> dict[str, Any]:
+        """Return a warm-up that leaves most of the epochs to the training."""
+        return {"warmup_epochs": min(WARMUP * epochs, MOST_WARMUP)}
+
+
+class FullTraining(Training):
+    """The host's complete training, its defaults for all that is not given: honest and slow.
+
+    Fitness is that of the averaged weights after the last epoch; the best epoch is not picked, as
+    the images it would be picked by are those that are measured.
+    """
 
 
 def _check_size(imgsz: int) -> None:

@@ -20,7 +20,7 @@ from copy import copy, deepcopy
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import psutil
@@ -137,17 +137,22 @@ class LeanMixin(_Trainer):
         overrides: The host's arguments.
         deadline: `time.perf_counter` at which the training is given up.
         on_epoch: Called after each epoch with its mean losses.
+        short: Whether averages keep up with few steps; else they are the host's.
+        every: Epochs from one measurement to the next; only the last is measured without.
     """
 
     def __init__(
         self, model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]],
         overrides: dict[str, Any], *, deadline: float = math.inf, on_epoch: OnEpoch | None = None,
+        short: bool = True, every: int | None = None,
     ) -> None:  # fmt: skip
         self._definition = model
         self._data_set = data
         self._split = split
         self._deadline = deadline
         self._on_epoch = on_epoch
+        self._short = short
+        self._every = every
         events = {
             "on_train_batch_start": [LeanMixin._before_batch],
             "on_train_batch_end": [LeanMixin._after_batch],
@@ -191,8 +196,9 @@ class LeanMixin(_Trainer):
         """Build the model from the seed, whatever ran before in this process."""
         init_seeds(self.args.seed, deterministic=self.args.deterministic)
         model = self.get_model(cfg=deepcopy(dict(self._definition)), verbose=False)
-        for norm in _norms(model):
-            norm.momentum = MOMENTUM
+        if self._short:
+            for norm in _norms(model):
+                norm.momentum = MOMENTUM
         if self.device.type == "cpu":
             model = model.to(memory_format=torch.channels_last)  # faster convolutions on CPUs
         self.model = model
@@ -206,8 +212,10 @@ class LeanMixin(_Trainer):
         init_seeds(seed, deterministic=self.args.deterministic)
 
     def _setup_train(self) -> None:
-        """Set up as the host, with a moving average that suits few steps."""
+        """Set up as the host, with a moving average that suits few steps if there are few."""
         super()._setup_train()
+        if not self._short:
+            return
         steps = len(self.train_loader) * self.epochs
         # The host averages over some 10,000 steps; over a tenth of this training here.
         most = min(0.9999, max(0.0, 1 - 10 / steps))
@@ -222,12 +230,18 @@ class LeanMixin(_Trainer):
 
     def validate(self) -> Any:
         """Measure as the host; its transforms draw random numbers, which training gets back."""
+        if not self._measures():
+            return self.metrics, self.fitness
         states = random.getstate(), np.random.get_state()
         try:
             return super().validate()
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])
+
+    def _measures(self) -> bool:
+        epoch = self.epoch + 1
+        return epoch == self.epochs or (self._every is not None and epoch % self._every == 0)
 
     # What ends a training early
 
@@ -241,12 +255,11 @@ class LeanMixin(_Trainer):
             raise TrialError("timeout", f"given up in epoch {self.epoch + 1} of {self.epochs}")
 
     def _after_epoch(self) -> None:
-        if self.fitness is not None and not np.isfinite(self.fitness):
+        if self._measures() and not np.isfinite(self.fitness):
             raise TrialError("nan", f"the fitness is {self.fitness} in epoch {self.epoch + 1}")
         if self._on_epoch:
-            measured = self.args.val or self.epoch + 1 == self.epochs
             try:
-                self._on_epoch(self.epoch + 1, results(self) if measured else self.losses())
+                self._on_epoch(self.epoch + 1, results(self) if self._measures() else self.losses())
             except Exception as error:
                 self.callers_error = error
                 raise
@@ -289,7 +302,7 @@ def train(
     task: str = "detect", epochs: int, imgsz: int, batch: int, seed: int = 0,
     device: str | None = None, overrides: Mapping[str, Any] | None = None,
     weights: Path | None = None, timeout: float | None = None, threads: int = 1,
-    on_epoch: OnEpoch | None = None, validate: Literal["last", "every"] = "last",
+    on_epoch: OnEpoch | None = None, every: int | None = None, short: bool = True,
 ) -> Result:  # fmt: skip
     """Train a model from scratch and measure it once on the held-out images.
 
@@ -312,7 +325,9 @@ def train(
         threads: CPU threads; importing the host leaves one where nobody set another number.
         on_epoch: Called with an epoch's number, from 1, and its mean training losses, and with all
             metrics where it was measured. What it raises gets through as it is.
-        validate: Measure after the ``last`` epoch or after ``every`` one.
+        every: Measure after every so many epochs too; without, after the last alone.
+        short: Let batch norms and the moving average of the weights keep up with few steps; they
+            are the host's without.
 
     Raises:
         NASError: For a task or image size that no candidate could be trained with.
@@ -331,15 +346,16 @@ def train(
     with tempfile.TemporaryDirectory() as folder, _quiet():
         arguments = {
             "save": False, "plots": False, "verbose": False, "amp": False, "exist_ok": True,
-            "val": validate == "every", "patience": 0, "model": "nas.yaml", "data": "data.yaml",
+            "val": every is not None, "patience": 0, "model": "nas.yaml", "data": "data.yaml",
             **(overrides or {}), "task": task, "mode": "train", "epochs": epochs, "imgsz": imgsz,
             "batch": batch, "seed": seed, "device": device, "save_dir": folder,
         }  # fmt: skip
         trainer = None
         try:
             trainer = TRAINERS[task](
-                model, data, split, arguments, deadline=deadline, on_epoch=on_epoch
-            )
+                model, data, split, arguments, deadline=deadline, on_epoch=on_epoch,
+                short=short, every=every,
+            )  # fmt: skip
             trainer.train()
             metrics = _finish(trainer, weights)
         except NASError:

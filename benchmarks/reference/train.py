@@ -1,0 +1,236 @@
+"""The reference sets: networks trained in full, by which estimators are judged.
+
+    python benchmarks/reference/train.py set=brain [jobs=2] [data=../shared/data/brain_tumor]
+    python benchmarks/reference/train.py set=cells [jobs=2]
+    python benchmarks/reference/train.py set=mine data=my.yaml networks=16 images=450 imgsz=96
+
+Networks are spread over the shipped spaces, their levels and FLOPs, with YOLOv8n, YOLO11n and
+YOLO26n among them. Each is trained by the host's complete schedule (its defaults, 100 epochs) on a
+class-stratified part of the data set's images, and measured after the last epoch on all others: of
+train and val alike, as nothing is chosen by them. The first seed comes for all networks, then the
+second.
+
+`<set>.json` holds the settings and networks, `<set>.jsonl` a row a training, written whole and at
+once; run the command again to go on after an interrupt or a kill. The last line is a JSON object;
+`pass` is whether every training is there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import platform
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.detector import DetectorSpace
+
+HERE = Path(__file__).parent
+BASELINES = ("yolov8n", "yolo11n", "yolo26n")
+SPACES = ("tiny", "yolo", "damo")
+POOL = 8000  # points drawn of each space to choose from
+LARGEST = 1.5  # times YOLOv8n's FLOPs
+MEASURE = 10  # epochs from one point of the learning curve to the next
+SETS: dict[str, dict[str, Any]] = {
+    "brain": {
+        "data": "../shared/data/brain_tumor", "images": 450, "imgsz": 96, "epochs": 100,
+        "networks": 32, "seeds": 2,
+    },
+    "cells": {
+        "data": "cells", "images": 180, "imgsz": 128, "epochs": 100, "networks": 16, "seeds": 2,
+    },
+}  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Train what is missing, print progress and figures, and return the exit code."""
+    given = parse_arguments(arguments)
+    name, jobs = str(given.pop("set", "brain")), int(given.pop("jobs", 2))
+    plan = _plan(name, given)
+    file = HERE / f"{name}.jsonl"
+    rows = read(file)
+    have = {(row["key"], row["seed"]) for row in rows}
+    todo = [
+        (network, seed)
+        for seed in range(plan["settings"]["seeds"])
+        for network in plan["networks"]
+        if (network["key"], seed) not in have
+    ]
+    print(f"{name}: {len(rows)} trainings are there, {len(todo)} to do, {jobs} at a time")
+    begin, work = time.perf_counter(), sum(network["flops"] for network, _ in todo)
+    done = 0.0
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(jobs, _start, (plan["settings"],)) as pool, file.open("a") as out:
+        for row in pool.imap_unordered(_train, todo):
+            out.write(json.dumps(row) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+            rows.append(row)
+            done += row["flops"]
+            left = (time.perf_counter() - begin) * (work / done - 1) / 60
+            print(
+                f"{len(rows):>3} {row['name'] or row['space']:<8} {row['key']} seed {row['seed']} "
+                f"{row['flops'] / 1e6:6.1f} MFLOPs  fitness {row['metrics'].get('fitness', 0):.4f} "
+                f"{row['seconds']:6.0f} s  {left:4.0f} min left",
+                flush=True,
+            )
+    good = len(rows) >= len(plan["networks"]) * plan["settings"]["seeds"]
+    hours = sum(row["seconds"] for row in rows) / 3600
+    cpu = platform.processor() or platform.machine()
+    print(
+        json.dumps(
+            {
+                "set": name,
+                "trainings": len(rows),
+                "hours": round(hours, 2),
+                "cpu": cpu,
+                "pass": good,
+            }
+        )
+    )
+    return 0 if good else 1
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of results; a last line that a kill cut off is dropped from it."""
+    if not file.is_file():
+        return []
+    text = file.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        file.write_text(whole, encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def _plan(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings and networks of a set: as written before, or chosen and written now."""
+    file = HERE / f"{name}.json"
+    if file.is_file():
+        plan = json.loads(file.read_text(encoding="utf-8"))
+        if given:
+            plan["settings"] |= {"data": given.get("data", plan["settings"]["data"])}
+        return plan
+    settings = {**SETS["brain"], **SETS.get(name, {}), **given}
+    plan = {"settings": settings, "networks": choose(settings["networks"], settings["imgsz"])}
+    file.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+    return plan
+
+
+def choose(n: int, imgsz: int) -> list[dict[str, Any]]:
+    """Return `n` networks, the hand-made ones first, spread over spaces, levels and log FLOPs."""
+    from yolo_nas_ext.host.models import definition
+    from yolo_nas_ext.space.emit import read as read_model
+
+    hand_made = [(b, "", read_model(*definition(b))) for b in BASELINES]
+    most = LARGEST * costs(hand_made[0][2], imgsz=imgsz).flops
+    chosen = {a.key: _entry(name, space, a, imgsz) for name, space, a in hand_made}
+    used: Counter[object] = Counter()
+    for index, space_name in enumerate(SPACES):
+        share = (n - len(BASELINES)) * (index + 1) // len(SPACES)
+        share -= (n - len(BASELINES)) * index // len(SPACES)
+        space, rng = DetectorSpace.load(space_name), random.Random(f"reference/{space_name}")
+        # Rejected rather than sampled within a budget, which would walk to the cheapest heads.
+        pool = (space.architecture(space.sample(rng)) for _ in range(POOL))
+        drawn = {a.key: _entry("", space_name, a, imgsz) for a in pool}
+        entries = [e for e in drawn.values() if e["flops"] <= most and e["key"] not in chosen]
+        entries.sort(key=lambda e: e["flops"])
+        low, high = (math.log(entries[i]["flops"]) for i in (0, -1))
+        for step in range(share):
+            # Of the dozen nearest to an even spread of log FLOPs, one whose levels are rare so far.
+            target = low + (high - low) * (step + 0.5) / share
+            nearest = sorted(entries, key=lambda e: abs(math.log(e["flops"]) - target))
+            near = [e for e in nearest if e["key"] not in chosen][:12]
+            best = min(near, key=lambda e: used[_levels(e)])
+            used[_levels(best)] += 1
+            chosen[best["key"]] = best
+    return list(chosen.values())
+
+
+def _levels(entry: Mapping[str, Any]) -> str:
+    architecture = entry["architecture"]
+    return json.dumps([architecture["neck"]["levels"], architecture["head"]])
+
+
+def _entry(name: str, space: str, architecture: Architecture, imgsz: int) -> dict[str, Any]:
+    cost = costs(architecture, imgsz=imgsz)
+    return {
+        "key": architecture.key, "name": name, "space": space, "params": cost.params,
+        "flops": cost.flops, "architecture": architecture.to_dict(),
+    }  # fmt: skip
+
+
+# In a worker process, which keeps its data set.
+
+_state: dict[str, Any] = {}
+
+
+def _start(settings: Mapping[str, Any]) -> None:
+    from yolo_nas_ext.data.splits import subset
+    from yolo_nas_ext.host.dataset import read as read_data
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if hasattr(os, "nice"):
+        os.nice(10)
+    data = read_data(settings["data"])
+    with tempfile.TemporaryDirectory() as folder:  # a data set of train and val alike
+        both = Path(folder) / "both.yaml"
+        parts = [str(p) for s in ("train", "val") for p in _listed(data.data[s])]
+        both.write_text(
+            yaml.safe_dump({"train": parts, "val": parts[-1], "names": dict(data.names)}),
+            encoding="utf-8",
+        )
+        everything = read_data(both)
+    train_on = subset(everything.classes, settings["images"], seed=0)
+    others = sorted(set(range(len(everything.images))) - set(train_on))
+    _state.update(settings=settings, data=everything, split=(train_on, others))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _train(task: tuple[dict[str, Any], int]) -> dict[str, Any]:
+    """Train one network and return its row."""
+    from yolo_nas_ext.errors import TrialError
+    from yolo_nas_ext.host.trainer import train
+    from yolo_nas_ext.space.emit import emit
+
+    network, seed = task
+    settings, data = _state["settings"], _state["data"]
+    losses, curve = [], {}
+
+    def keep(epoch: int, metrics: Mapping[str, float]) -> None:
+        losses.append([round(metrics[n], 4) for n in ("loss_box", "loss_cls", "loss_dfl")])
+        if "fitness" in metrics:
+            curve[epoch] = round(metrics["fitness"], 5)
+
+    row = {name: value for name, value in network.items() if name != "architecture"}
+    begin = time.perf_counter()
+    try:
+        metrics = train(
+            emit(Architecture.from_dict(network["architecture"]), data.nc), data, _state["split"],
+            epochs=settings["epochs"], imgsz=settings["imgsz"], batch=16, seed=seed, device="cpu",
+            threads=1, short=False, every=MEASURE, on_epoch=keep,
+        ).metrics  # fmt: skip
+        row |= {"metrics": {n: round(v, 5) for n, v in metrics.items()}, "error": ""}
+    except TrialError as error:
+        row |= {"metrics": {}, "error": str(error)}
+    seconds = round(time.perf_counter() - begin, 1)
+    return {**row, "seed": seed, "seconds": seconds, "curve": curve, "losses": losses}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
