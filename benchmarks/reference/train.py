@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
                 flush=True,
             )
     good = len(rows) >= len(plan["networks"]) * plan["settings"]["seeds"]
-    hours = sum(row["seconds"] for row in rows) / 3600
+    hours = sum(row["cpu_seconds"] for row in rows) / 3600
     cpu = platform.processor() or platform.machine()
     print(
         json.dumps(
@@ -213,12 +213,12 @@ def _train(task: tuple[dict[str, Any], int]) -> dict[str, Any]:
     losses, curve = [], {}
 
     def keep(epoch: int, metrics: Mapping[str, float]) -> None:
-        losses.append([round(metrics[n], 4) for n in ("loss_box", "loss_cls", "loss_dfl")])
+        losses.append({n: round(v, 4) for n, v in metrics.items() if n.startswith("loss")})
         if "fitness" in metrics:
             curve[epoch] = round(metrics["fitness"], 5)
 
     row = {name: value for name, value in network.items() if name != "architecture"}
-    begin = time.perf_counter()
+    begin = time.perf_counter(), time.process_time()
     try:
         metrics = train(
             emit(Architecture.from_dict(network["architecture"]), data.nc), data, _state["split"],
@@ -228,8 +228,12 @@ def _train(task: tuple[dict[str, Any], int]) -> dict[str, Any]:
         row |= {"metrics": {n: round(v, 5) for n, v in metrics.items()}, "error": ""}
     except TrialError as error:
         row |= {"metrics": {}, "error": str(error)}
-    seconds = round(time.perf_counter() - begin, 1)
-    return {**row, "seed": seed, "seconds": seconds, "curve": curve, "losses": losses}
+    end = time.perf_counter(), time.process_time()
+    seconds, cpu_seconds = (round(b - a, 1) for a, b in zip(begin, end, strict=True))
+    return {
+        **row, "seed": seed, "seconds": seconds, "cpu_seconds": cpu_seconds,
+        "curve": curve, "losses": losses,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

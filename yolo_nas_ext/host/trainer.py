@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,10 @@ class Result:
 
     Attributes:
         metrics: ``fitness`` (the host's for the task), ``map50_95``, ``map50``, ``precision``,
-            ``recall`` on the held-out images, and ``loss_*``: mean training losses of the last
-            epoch.
+            ``recall`` on the held-out images; ``loss_*``: mean training losses of the last epoch;
+            ``val_loss_*``: mean losses on the held-out images; of an end-to-end head also
+            ``loss_many_*`` and ``val_loss_many_*``: those of its one-to-many branch, which are
+            the ones that compare with other heads' losses.
         seconds: Wall time.
         epochs: Epochs trained.
     """
@@ -154,6 +157,8 @@ class LeanMixin(_Trainer):
         self._short = short
         self._every = every
         events = {
+            "on_train_start": [LeanMixin._watch_losses],
+            "on_train_epoch_start": [LeanMixin._forget_losses],
             "on_train_batch_start": [LeanMixin._before_batch],
             "on_train_batch_end": [LeanMixin._after_batch],
             "on_fit_epoch_end": [LeanMixin._after_epoch],
@@ -233,6 +238,7 @@ class LeanMixin(_Trainer):
         if not self._measures():
             return self.metrics, self.fitness
         states = random.getstate(), np.random.get_state()
+        self._many["val_"] = []
         try:
             return super().validate()
         finally:
@@ -266,9 +272,36 @@ class LeanMixin(_Trainer):
 
     def losses(self) -> dict[str, float]:
         """Return the current epoch's mean training losses, ``loss_box`` and so on."""
-        return {
-            f"loss_{name.removesuffix('_loss')}": float(value) for name, value in self.tloss.items()
-        }
+        return {**_named("loss_", self.tloss), **self._means("")}
+
+    def measured(self) -> dict[str, float]:
+        """Return the mean losses on the held-out images, ``val_loss_box`` and so on."""
+        found = {n.removeprefix("val/"): v for n, v in self.metrics.items() if "val/" in n}
+        return {**_named("val_loss_", found), **self._means("val_")}
+
+    def _watch_losses(self) -> None:
+        """Keep the losses of the one-to-many branch, of which an end-to-end head says nothing."""
+        self._many: dict[str, list[dict[str, torch.Tensor]]] = {"": [], "val_": []}
+        for part, model in (("", unwrap_model(self.model)), ("val_", self.ema.ema)):
+            if getattr(model, "criterion", None) is None:
+                model.criterion = model.init_criterion()
+            if many := getattr(model.criterion, "one2many", None):
+                many.loss = partial(self._note_loss, part, many.loss)
+
+    def _note_loss(self, part: str, loss: Callable[..., Any], *args: Any) -> Any:
+        result = loss(*args)
+        self._many[part].append(result[1])
+        return result
+
+    def _forget_losses(self) -> None:
+        self._many[""] = []
+
+    def _means(self, part: str) -> dict[str, float]:
+        noted = self._many[part]
+        means = (
+            {n: sum(float(one[n]) for one in noted) / len(noted) for n in noted[0]} if noted else {}
+        )
+        return _named(f"{part}loss_many_", means)
 
     # What is left out
 
@@ -383,6 +416,7 @@ def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
     if weights is not None:
         for norm in _norms(model):
             norm.momentum = USUAL  # for whoever goes on training
+        model.criterion = None  # knows the trainer
         checkpoint.save(model, weights, args=vars(trainer.args), metrics=metrics)
     return metrics
 
@@ -395,7 +429,11 @@ def results(trainer: Any) -> dict[str, float]:
         short = name.removeprefix("metrics/").split("(")[0]
         if name.startswith("metrics/") and short in names:
             metrics[names[short]] = float(value)
-    return {**metrics, **trainer.losses()}
+    return {**metrics, **trainer.losses(), **trainer.measured()}
+
+
+def _named(prefix: str, losses: Mapping[str, Any]) -> dict[str, float]:
+    return {f"{prefix}{name.removesuffix('_loss')}": float(v) for name, v in losses.items()}
 
 
 # How torch says that there is not enough memory: on GPUs, on Linux and on Windows.
