@@ -26,11 +26,11 @@ from yolo_nas_ext.space.emit import read as read_model
 RECIPES: dict[str, dict[str, object]] = {
     "shipped": {"batch": 8},
     "lr0=0.002": {"batch": 8, "lr0": 0.002},
+    "mosaic=0.5": {"batch": 8, "mosaic": 0.5, "close_mosaic": 2},
     "batch=16": {"batch": 16},
     "batch=16 lr0=0.002": {"batch": 16, "lr0": 0.002},
     "batch=16 SGD": {"batch": 16, "optimizer": "SGD", "lr0": 0.02, "momentum": 0.937},
     "batch=16 MuSGD": {"batch": 16, "optimizer": "MuSGD", "lr0": 0.01, "momentum": 0.9},
-    "mosaic": {"batch": 8, "mosaic": 1.0, "close_mosaic": 2},
 }
 
 

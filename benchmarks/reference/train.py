@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def main(arguments: list[str]) -> int:
     begin, work = time.perf_counter(), sum(network["flops"] for network, _ in todo)
     done = 0.0
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, _start, (plan["settings"],)) as pool, file.open("a") as out:
+    with context.Pool(jobs, start, (plan["settings"],)) as pool, file.open("a") as out:
         for row in pool.imap_unordered(_train, todo):
             out.write(json.dumps(row) + "\n")
             out.flush()
@@ -174,10 +175,11 @@ def _entry(name: str, space: str, architecture: Architecture, imgsz: int) -> dic
 
 # In a worker process, which keeps its data set.
 
-_state: dict[str, Any] = {}
+state: dict[str, Any] = {}
 
 
-def _start(settings: Mapping[str, Any]) -> None:
+def start(settings: Mapping[str, Any]) -> None:
+    """Read the data set of a reference set, and which of its images the trainings see."""
     from yolo_nas_ext.data.splits import subset
     from yolo_nas_ext.host.dataset import read as read_data
 
@@ -195,7 +197,12 @@ def _start(settings: Mapping[str, Any]) -> None:
         everything = read_data(both)
     train_on = subset(everything.classes, settings["images"], seed=0)
     others = sorted(set(range(len(everything.images))) - set(train_on))
-    _state.update(settings=settings, data=everything, split=(train_on, others))
+    seen = replace(
+        everything,
+        images=tuple(everything.images[i] for i in train_on),
+        labels=tuple(everything.labels[i] for i in train_on),
+    )
+    state.update(settings=settings, data=everything, split=(train_on, others), seen=seen)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -209,7 +216,7 @@ def _train(task: tuple[dict[str, Any], int]) -> dict[str, Any]:
     from yolo_nas_ext.space.emit import emit
 
     network, seed = task
-    settings, data = _state["settings"], _state["data"]
+    settings, data = state["settings"], state["data"]
     losses, curve = [], {}
 
     def keep(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -221,7 +228,7 @@ def _train(task: tuple[dict[str, Any], int]) -> dict[str, Any]:
     begin = time.perf_counter(), time.process_time()
     try:
         metrics = train(
-            emit(Architecture.from_dict(network["architecture"]), data.nc), data, _state["split"],
+            emit(Architecture.from_dict(network["architecture"]), data.nc), data, state["split"],
             epochs=settings["epochs"], imgsz=settings["imgsz"], batch=16, seed=seed, device="cpu",
             threads=1, short=False, every=MEASURE, on_epoch=keep,
         ).metrics  # fmt: skip

@@ -124,6 +124,8 @@ SETS = 2  # sets of decoded images kept; a search has one for each image size
 # Decoded images by (data set, image size, channels), for all candidates of this process.
 _IMAGES: dict[tuple[Any, ...], dict[str, Decoded]] = {}
 
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+
 # Of batch norms. The host's 0.03 averages over some 33 steps, too slow for weights that are new at
 # every step: what is measured after 75 of them is not the network that was trained.
 MOMENTUM = 0.1
@@ -226,6 +228,14 @@ class LeanMixin(_Trainer):
         most = min(0.9999, max(0.0, 1 - 10 / steps))
         self.ema.decay = lambda x: min(most, (1 + x) / (10 + x))
 
+    def build_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """Build the host's optimiser; one that has a fused step takes it, a tenth of the time."""
+        optimizer = super().build_optimizer(*args, **kwargs)
+        if isinstance(optimizer, FUSED) and self.device.type in ("cpu", "cuda"):
+            for group in optimizer.param_groups:
+                group |= {"fused": True, "foreach": False}
+        return optimizer
+
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Prepare a batch as the host, in the memory format of the model."""
         batch = super().preprocess_batch(batch)
@@ -282,7 +292,8 @@ class LeanMixin(_Trainer):
     def _watch_losses(self) -> None:
         """Keep the losses of the one-to-many branch, of which an end-to-end head says nothing."""
         self._many: dict[str, list[dict[str, torch.Tensor]]] = {"": [], "val_": []}
-        for part, model in (("", unwrap_model(self.model)), ("val_", self.ema.ema)):
+        models: dict[str, Any] = {"": unwrap_model(self.model), "val_": self.ema.ema}
+        for part, model in models.items():
             if getattr(model, "criterion", None) is None:
                 model.criterion = model.init_criterion()
             if many := getattr(model.criterion, "one2many", None):
@@ -410,7 +421,7 @@ def train(
 def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
     """Return the metrics and write the measured weights."""
     metrics = results(trainer)
-    model = unwrap_model(trainer.ema.ema)
+    model: Any = unwrap_model(trainer.ema.ema)
     if not all(value.isfinite().all() for value in model.state_dict().values()):
         raise TrialError("nan", "weights are not finite after the last step")
     if weights is not None:

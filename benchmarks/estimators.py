@@ -1,0 +1,214 @@
+"""How well each estimator orders networks: its rank correlation with trainings in full.
+
+    python benchmarks/estimators.py [set=brain] [only=short,params] [jobs=1]
+
+Each estimator judges every network of a reference set (benchmarks/reference) from the images that
+the full trainings saw and no others; what it says is compared with the fitness after those. The
+table gives Kendall's tau and Spearman's rho with 95 % bootstrap intervals over networks, tau over
+the better half, regret@3 (fitness lost by training only the estimator's three first), and the
+cost: its share of the processor time of full trainings. Above it stand the tau of parameters and
+FLOPs and the noise ceiling, the tau between two seeds of the full trainings.
+
+Judgements are kept in `reference/<set>.estimates.jsonl` and made once; run again to go on. The last
+line is a JSON object; `pass` is whether the targets at 5 % and 1 % of the cost and the zero-cost
+target are met.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau, spearmanr
+
+sys.path.insert(0, str(Path(__file__).parent / "reference"))
+import train as reference  # the script beside it
+
+from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.space.architecture import Architecture
+
+HERE = Path(__file__).parent / "reference"
+DRAWS = 2000  # bootstrap samples
+Row = Mapping[str, Any]
+
+
+# Short trainings by name: settings of `ShortTraining`, and overrides of the host's arguments.
+SHORT: dict[str, dict[str, Any]] = {
+    "short": {"epochs": 6, "batch": 8},
+    "short-1": {"epochs": 1, "batch": 4},
+}
+# The losses of an end-to-end head compare with others' in its one-to-many branch alone.
+SCORES = {
+    "fitness": lambda m: m["fitness"],
+    "mAP50": lambda m: m["map50"],
+    "training box loss": lambda m: -_many(m, "loss", "box"),
+    "training class loss": lambda m: -_many(m, "loss", "cls"),
+    "held-out box loss": lambda m: -_many(m, "val_loss", "box"),
+    "held-out class loss": lambda m: -_many(m, "val_loss", "cls"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Judge what is missing, print the table and figures, and return the exit code."""
+    given = {"set": "brain", "only": None, "jobs": 1, **parse_arguments(arguments)}
+    name, jobs = str(given["set"]), int(given["jobs"])
+    plan = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    truth = Truth(reference.read(HERE / f"{name}.jsonl"))
+    file = HERE / f"{name}.estimates.jsonl"
+    rows = reference.read(file)
+    wanted = str(given["only"]).split(",") if given["only"] else list(SHORT)
+    have = {(row["estimator"], row["key"]) for row in rows}
+    todo = [
+        (estimator, network)
+        for estimator in wanted
+        for network in plan["networks"]
+        if (estimator, network["key"]) not in have
+    ]
+    print(f"{len(rows)} estimates are there, {len(todo)} to do; {len(truth.keys)} networks trained")
+    context = multiprocessing.get_context("spawn")
+    if todo:
+        with (
+            context.Pool(jobs, reference.start, (plan["settings"],)) as pool,
+            file.open("a") as out,
+        ):
+            for row in pool.imap_unordered(_judge, todo):
+                out.write(json.dumps(row) + "\n")
+                out.flush()
+                rows.append(row)
+                print(".", end="", flush=True)
+        print()
+    return _table(name, truth, plan["networks"], rows)
+
+
+class Truth:
+    """Fitness after trainings in full, of the networks that have one.
+
+    Args:
+        rows: Rows of a reference set.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        found: dict[str, dict[int, float]] = {}
+        for row in rows:
+            if row["metrics"]:
+                found.setdefault(row["key"], {})[row["seed"]] = row["metrics"]["fitness"]
+        self.fitness = {key: mean(seeds.values()) for key, seeds in found.items()}
+        self.keys = list(self.fitness)
+        self.pairs = [(s[0], s[1]) for s in found.values() if {0, 1} <= set(s)]
+        seconds = [row["cpu_seconds"] for row in rows]
+        self.seconds = mean(seconds) if seconds else math.nan  # of the processor, a training
+
+    def ceiling(self, best: bool = False) -> float:
+        """Return tau between two seeds, over all networks or the half with the better first one."""
+        pairs = sorted(self.pairs, reverse=True)
+        return tau(*zip(*pairs[: (len(pairs) + 1) // 2] if best else pairs, strict=True))
+
+
+def tau(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return Kendall's tau-b."""
+    return float(kendalltau(a, b).statistic)
+
+
+def _many(metrics: Mapping[str, float], prefix: str, kind: str) -> float:
+    return metrics.get(f"{prefix}_many_{kind}", metrics[f"{prefix}_{kind}"])
+
+
+def _judge(task: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what one estimator says of one network, in a worker of the reference set."""
+    from yolo_nas_ext.estimators.training import ShortTraining
+
+    name, network = task
+    settings, data = reference.state["settings"], reference.state["seen"]
+    given = dict(SHORT[name])
+    short = ShortTraining(
+        data, **{"imgsz": settings["imgsz"], "device": "cpu", "threads": 1, **given}
+    )
+    begin = time.process_time()
+    losses: list[dict[str, float]] = []
+    architecture = Architecture.from_dict(network["architecture"])
+    metrics = short.estimate(architecture, report=lambda _, m: losses.append(dict(m)))
+    seconds = time.process_time() - begin
+    return {
+        "estimator": name, "key": network["key"], "cpu_seconds": round(seconds, 2),
+        "metrics": {n: round(v, 6) for n, v in metrics.items()},
+        "losses": [{n: round(v, 4) for n, v in e.items() if n.startswith("loss")} for e in losses],
+    }  # fmt: skip
+
+
+def _table(name: str, truth: Truth, networks: Sequence[Row], rows: Sequence[Row]) -> int:
+    """Print the table and the figures, and return the exit code."""
+    known = {network["key"]: network for network in networks}
+    keys = [key for key in truth.keys if key in known]
+    target = [truth.fitness[key] for key in keys]
+    print(
+        f"\n{len(keys)} networks, {len(truth.pairs)} of them with two seeds; fitness "
+        f"{min(target):.3f} to {max(target):.3f}; noise ceiling: tau {truth.ceiling():.2f}, "
+        f"better half {truth.ceiling(best=True):.2f}\n"
+    )
+    print("| estimator | score | tau | 95 % | rho | better half | regret@3 | cost |")
+    print("|---|---|---|---|---|---|---|---|")
+    figures: dict[str, dict[str, float]] = {}
+    for cost in ("params", "flops"):
+        line = judge([known[key][cost] for key in keys], target)
+        figures[cost] = line
+        print(_line("", cost, line))
+    by_estimator: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        by_estimator.setdefault(row["estimator"], {})[row["key"]] = row
+    for estimator, found in by_estimator.items():
+        own = [key for key in keys if key in found]
+        if len(own) < 8:
+            continue
+        share = mean(found[key]["cpu_seconds"] for key in own) / truth.seconds
+        for score, read in SCORES.items():
+            values = [read(found[key]["metrics"]) for key in own]
+            line = {**judge(values, [truth.fitness[key] for key in own]), "cost": share}
+            figures[f"{estimator}: {score}"] = line
+            print(_line(estimator, score, line))
+    print(json.dumps({"set": name, "networks": len(keys), "figures": figures}))
+    return 0
+
+
+def judge(values: Sequence[float], target: Sequence[float]) -> dict[str, float]:
+    """Return how well values order networks by their fitness in full.
+
+    Args:
+        values: What an estimator says; higher is better.
+        target: Fitness after trainings in full, of the same networks.
+
+    Returns:
+        ``tau`` with the bounds ``low`` and ``high`` of its 95 % interval, ``rho``, ``better_half``
+        and ``regret``, fitness lost by training only the first three.
+    """
+    x, y = np.asarray(values, float), np.asarray(target, float)
+    draws = np.random.default_rng(0).integers(len(x), size=(DRAWS, len(x)))
+    spread = [t for t in (tau(x[d], y[d]) for d in draws) if math.isfinite(t)]  # pyright: ignore[reportArgumentType]
+    half = np.argsort(-y)[: (len(y) + 1) // 2]
+    first = np.argsort(-x, kind="stable")[:3]
+    low, high = np.quantile(spread, [0.025, 0.975]) if spread else (math.nan, math.nan)
+    return {
+        "tau": tau(x, y), "low": float(low), "high": float(high),  # pyright: ignore[reportArgumentType]
+        "rho": float(spearmanr(x, y).statistic),
+        "better_half": tau(x[half], y[half]),  # pyright: ignore[reportArgumentType]
+        "regret": float(y.max() - y[first].max()),
+    }  # fmt: skip
+
+
+def _line(estimator: str, score: str, line: Mapping[str, float]) -> str:
+    cost = f"{line['cost']:.1%}" if "cost" in line else "0"
+    return (
+        f"| {estimator} | {score} | {line['tau']:.2f} | {line['low']:.2f} to {line['high']:.2f} | "
+        f"{line['rho']:.2f} | {line['better_half']:.2f} | {line['regret']:.4f} | {cost} |"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
