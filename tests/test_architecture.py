@@ -27,9 +27,11 @@ PARTS = {
     "estimators": "host data cost space",
     "report": "study cost space",
     "progress": "report study cost space",
-    "loop": "job strategies estimators data report cost study space config",
-    "job": "strategies estimators data report progress cost host study space config",
-    "cli": "job loop strategies estimators data report progress cost host study space config",
+    "loop": "job repeats strategies estimators data report cost study space config",
+    "repeats": "study",
+    "job": "repeats strategies estimators data report progress cost host study space config",
+    "cli": "job loop repeats strategies estimators data report progress cost host study space "
+    "config",
     "__main__": "cli",
     "hook": "cli host",
 }

@@ -63,6 +63,9 @@ def test_a_run_leaves_everything(run):
     assert f"yolo detect train model={folder / 'best.yaml'} data=" in text
     rows = table(folder)
     assert len(rows) == 4 and rows[0]["name"] == "yolov8n"
+    (repeated,) = [row for row in rows if row["fitness_again"]]
+    both = [float(repeated[f"fitness_{part}"]) for part in ("first", "again")]
+    assert float(repeated["fitness"]) == sum(both) / 2 and "again 1" in text
     assert "yolov8n" in text and "trial 4/4" in text
     assert not list(folder.rglob("*.tmp"))
 
@@ -132,6 +135,8 @@ def test_two_runs_do_not_share_a_folder(run, cells):
 
 class Fake:
     """An estimator that fails as told, in place of trainings."""
+
+    seeded = False
 
     def __init__(self, outcomes):
         self.fidelity = {"epochs": 1.0}

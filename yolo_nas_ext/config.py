@@ -132,6 +132,7 @@ KEYS: dict[str, Parse] = {
     "imgsz": size,
     "batch": whole(1),
     "val_fraction": real(0, 0.9),
+    "confirm": whole(0),
     "timeout": optional(real(0)),
     "device": optional(text),
     "threads": optional(whole(1)),

@@ -24,6 +24,7 @@ from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.host import dataset, keys, models
 from yolo_nas_ext.progress import Progress
+from yolo_nas_ext.repeats import repeat
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import TASKS, read, to_yaml
 from yolo_nas_ext.strategies import make as make_strategy
@@ -92,15 +93,21 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
                 _keep_best_weights(folder, study)
             progress(trial)
 
-        def estimate(trial: Trial) -> Mapping[str, float]:
+        def estimate(trial: Trial, **other: float) -> Mapping[str, float]:
             weights = folder / "weights" / f"{trial.network.key}.pt"
-            return estimator.estimate(trial.network, trial.fidelity, weights=weights)
+            return estimator.estimate(trial.network, {**trial.fidelity, **other}, weights=weights)
 
         try:
             run(
                 study, strategy, estimate, trials=config.trials, seed=config.seed, seeds=seeds,
                 hours=hours, fidelity=estimator.fidelity, on_trial=on_trial, cost_of=budget.record,
             )  # fmt: skip
+            if estimator.seeded:
+                repeat(
+                    study, lambda trial, seed: estimate(trial, seed=seed), n=config.confirm,
+                    seed=config.seed, on_repeat=progress.again,
+                )  # fmt: skip
+            _keep_best_weights(folder, study)
         except KeyboardInterrupt:
             job.interrupted = True
         try:

@@ -50,6 +50,17 @@ class Progress:
         line = f"{head}  {size}  {result}  {best}  {trial.seconds:.1f} s  {left}"
         print(("\r\x1b[K" if self.watched else "") + line, file=self.stream, flush=True)
 
+    def again(self, before: Trial, after: Trial) -> None:
+        """Say what a repeat of a good trial measured."""
+        again = after.metrics.get("fitness_again")
+        text = "failed" if again is None else f"fitness {again:.4f}"
+        done = f"again {len(self.study.repeats)}"
+        print(
+            f"{done:<{6 + 2 * self._digits}}  {label(before):<14}  {text} "
+            f"({before.fitness:.4f} in the search)",
+            file=self.stream, flush=True,
+        )  # fmt: skip
+
     def left(self) -> str:
         """Return an estimate of the time left, from the trials so far."""
         ended = [t.seconds for t in self.study.trials if t.state != "running"]

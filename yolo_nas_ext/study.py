@@ -79,19 +79,30 @@ class Study:
         self.path = path
         self._trials: list[Trial] = []
         self._ids: list[int] = []
+        self._repeats: dict[int, list[float]] = {}
         self._coder = _Coder(space)
         if path is not None:
             self._open(path)
 
     @property
     def trials(self) -> Sequence[Trial]:
-        """All trials, the running one included."""
+        """All trials as they were first judged, the running one included: what strategies see."""
         return tuple(self._trials)
 
     @property
+    def repeats(self) -> Mapping[int, Sequence[float]]:
+        """Fitness in repeats by the number of the trial; none for a repeat that failed."""
+        return self._repeats
+
+    @property
+    def results(self) -> Sequence[Trial]:
+        """All trials; fitness of one that was judged again is the mean of its measurements."""
+        return [_merged(trial, self._repeats.get(trial.number, ())) for trial in self._trials]
+
+    @property
     def complete(self) -> list[Trial]:
-        """Complete trials."""
-        return [t for t in self._trials if t.state == "complete"]
+        """Complete trials among `results`."""
+        return [t for t in self.results if t.state == "complete"]
 
     @property
     def best(self) -> Trial:
@@ -142,6 +153,15 @@ class Study:
                 self._storage.set_trial_state_values(trial_id, STATES[trial.state], values)
         self._trials[trial.number] = trial
 
+    def repeat(self, number: int, fitness: Sequence[float]) -> None:
+        """Record what repeats of a complete trial measured; none for a repeat that failed."""
+        self._repeats[number] = list(fitness)
+        if self.path is not None:
+            with _storage_errors(self.path):
+                self._storage.set_study_user_attr(
+                    self._study_id, "repeats", {str(n): f for n, f in self._repeats.items()}
+                )
+
     def _open(self, path: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with _storage_errors(path, NASError):
@@ -162,6 +182,8 @@ class Study:
                     "resume with the space file as it was, or start a new run"
                 )
             study.set_user_attr("space", mine)
+            found = study.user_attrs.get("repeats", {})
+            self._repeats = {int(number): list(values) for number, values in found.items()}
             for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
                 self._trials.append(self._coder.thaw(frozen))
                 self._ids.append(frozen._trial_id)
@@ -180,6 +202,18 @@ def _storage_errors(path: Path, kind: type[NASError] = RunError) -> Iterator[Non
             f"study {path}: cannot be read or written ({reason}); check that the disk has room and "
             "the file is an Optuna study, then resume the run: what was recorded is kept"
         ) from error
+
+
+def _merged(trial: Trial, again: Sequence[float]) -> Trial:
+    if not again:
+        return trial
+    values = [trial.fitness, *again]
+    fitness = {
+        "fitness": sum(values) / len(values),
+        "fitness_first": trial.fitness,
+        "fitness_again": sum(again) / len(again),
+    }
+    return replace(trial, metrics={**trial.metrics, **fitness})
 
 
 def _attributes(trial: Trial) -> dict[str, Any]:

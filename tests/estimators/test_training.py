@@ -78,6 +78,14 @@ def test_a_fidelity_is_kept(data, monkeypatch):
         short.estimate("yolo11n", {"images": 99})
 
 
+def test_another_seed_trains_on_other_images(data, monkeypatch):
+    short = ShortTraining(data, seed=3)
+    usual, other = calls(short, monkeypatch, None, {"seed": 4})
+    assert (usual["seed"], usual["split"]) == (3, short.split)
+    assert (other["seed"], other["split"]) == (4, ShortTraining(data, seed=4).split)
+    assert short.split != other["split"]
+
+
 def test_the_warm_up_is_part_of_each_schedule(data, monkeypatch):
     warmups = [
         call["overrides"]["warmup_epochs"]

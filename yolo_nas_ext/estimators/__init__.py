@@ -16,6 +16,9 @@ from yolo_nas_ext.space.architecture import Architecture
 class Estimator(Protocol):
     """Judges architectures; metrics carry their unit in the name, and ``fitness`` is maximised."""
 
+    seeded: bool
+    """Whether another ``seed`` in the fidelity gives another measurement of the same network."""
+
     @property
     def fidelity(self) -> Mapping[str, float]:
         """How it judges, for example ``{"epochs": 10, "imgsz": 128}``."""

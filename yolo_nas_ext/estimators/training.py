@@ -52,6 +52,7 @@ class Training:
             arguments that the host refuses.
     """
 
+    seeded = True
     short = False  # whether the trainer's averages are made to keep up with few steps
 
     def __init__(
@@ -69,7 +70,8 @@ class Training:
         self.device = device
         self.timeout = timeout
         self.threads = threads or os.cpu_count() or 1
-        self.split = hold_out(data.classes, fraction=val_fraction, seed=seed)
+        self.val_fraction = val_fraction
+        self.split = self._split(seed)
         self.overrides = {**self.recipe(batch), **(overrides or {})}
         _check_size(imgsz)
         keys.check(self.overrides)
@@ -100,7 +102,8 @@ class Training:
             architecture: What to train, or a model definition of the host: as a dictionary, a name
                 such as ``yolo11n`` or the path of a YAML.
             fidelity: Other ``epochs``, ``imgsz`` (pixels) or ``images`` to train on than the
-                estimator's; the held-out images stay the same.
+                estimator's, for which the held-out images stay the same; or another ``seed``,
+                which holds out others as well.
             report: Called after each epoch; see `host.trainer.train`.
             weights: Where a stock checkpoint goes.
 
@@ -111,9 +114,10 @@ class Training:
         fidelity = {**self.fidelity, **(fidelity or {})}
         epochs, imgsz = int(fidelity["epochs"]), int(fidelity["imgsz"])
         _check_size(imgsz)
+        seed = int(fidelity.get("seed", self.seed))
         return train(
-            self._definition(architecture), self.data, self._part(int(fidelity["images"])),
-            task=self.task, epochs=epochs, imgsz=imgsz, batch=self.batch, seed=self.seed,
+            self._definition(architecture), self.data, self._part(int(fidelity["images"]), seed),
+            task=self.task, epochs=epochs, imgsz=imgsz, batch=self.batch, seed=seed,
             device=self.device, overrides={**self.warmup(epochs), **self.overrides},
             weights=weights, timeout=self.timeout, threads=self.threads, on_epoch=report,
             short=self.short,
@@ -129,13 +133,16 @@ class Training:
         content, scale = models.definition(str(architecture))
         return {**content, "scale": scale} if scale else content
 
-    def _part(self, images: int) -> tuple[list[int], list[int]]:
-        """Return the split with `images` of its images to train on, the classes kept in share."""
-        train_on, held_out = self.split
-        if images == len(train_on):
-            return self.split
+    def _split(self, seed: int) -> tuple[list[int], list[int]]:
+        return hold_out(self.data.classes, fraction=self.val_fraction, seed=seed)
+
+    def _part(self, images: int, seed: int) -> tuple[list[int], list[int]]:
+        """Return a seed's split with `images` to train on, the classes kept in share."""
         classes = self.data.classes
-        chosen = subset([classes[index] for index in train_on], images, seed=self.seed)
+        train_on, held_out = self.split if seed == self.seed else self._split(seed)
+        if images == len(train_on):
+            return train_on, held_out
+        chosen = subset([classes[index] for index in train_on], images, seed=seed)
         return [train_on[index] for index in chosen], held_out
 
 

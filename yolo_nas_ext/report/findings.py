@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from statistics import median
+from statistics import mean, median
 
 from yolo_nas_ext.cost.budget import short
 from yolo_nas_ext.study import Study, Trial
@@ -127,6 +127,17 @@ class Findings:
     def _caveat(self) -> list[str]:
         if len(self.complete) < 2:
             return []
+        lucky = [t for t in self.complete if "fitness_again" in t.metrics]
+        if lucky:
+            before, after = (
+                mean(t.metrics[f"fitness_{part}"] for t in lucky) for part in ("first", "again")
+            )
+            return [
+                f"The best {len(lucky)} were trained again with another seed and count with the "
+                f"mean of both. In the search they had scored {number(before)} on average, the "
+                f"second time {number(after)}: being picked had flattered them by "
+                f"{signed(before - after)}."
+            ]
         return [
             f"Every candidate was judged once and the best of {len(self.complete)} was picked, so "
             "its fitness is a little flattered and a small difference may be chance."
@@ -226,7 +237,7 @@ def _highest(trials: Sequence[Trial]) -> Trial | None:
 def _measured(study: Study) -> Study:
     """Return a copy in memory where what cannot be compared has failed or is left out."""
     copy = Study(study.space)
-    for trial in study.trials:
+    for trial in study.results:
         if trial.state == "complete" and not math.isfinite(trial.fitness):
             value = trial.metrics.get("fitness", "missing")
             trial = replace(trial, state="failed", error=trial.error or f"nan: fitness is {value}")

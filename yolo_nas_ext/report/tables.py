@@ -26,7 +26,7 @@ def trials_csv(study: Study) -> str:
     example ``metric.seconds``. What does not apply, or is not finite, is empty. Text that a
     spreadsheet would run as a formula starts with an apostrophe.
     """
-    trials = study.trials
+    trials = study.results
     taken = set(FIXED)
     metrics = _columns("metric", metric_names(trials), taken)
     others = {name for trial in trials for name in trial.cost} - set(COSTS)

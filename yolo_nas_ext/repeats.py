@@ -1,0 +1,56 @@
+"""Repeats: the best candidates are judged again with another seed before a winner is named.
+
+The best of many noisy measurements is flattered by its luck, the winner's curse; a second
+measurement is not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.study import Study, Trial
+
+PART = 4  # at most one trial of so many is repeated, times two where repeats change the order
+
+
+def repeat(
+    study: Study,
+    estimate: Callable[[Trial, int], Mapping[str, float]],
+    *,
+    n: int,
+    seed: int,
+    on_repeat: Callable[[Trial, Trial], None] = lambda before, after: None,
+    deadline: float | None = None,
+) -> None:
+    """Judge the `n` best trials again, and those that are among the `n` best thereafter.
+
+    Fitness of a repeated trial is the mean of both measurements, so that others may overtake it;
+    these are repeated too, up to `2 n` trials in all. What is recorded is not judged again.
+
+    Args:
+        study: A finished search; repeats are recorded in it.
+        estimate: Returns metrics with ``fitness`` of a trial under another seed.
+        n: Number of best trials; at most a quarter of the complete ones are.
+        seed: The search's; repeats take the next one.
+        on_repeat: Called with a trial as it was and as it is after its repeat.
+        deadline: `time.perf_counter` after which none is started.
+    """
+    n = min(n, len(_members(study)) // PART)
+    while len(study.repeats) < 2 * n:
+        trial = next((t for t in _members(study)[:n] if t.number not in study.repeats), None)
+        if trial is None or (deadline is not None and time.perf_counter() > deadline):
+            return
+        try:
+            again = [float(estimate(trial, seed + 1)["fitness"])]
+        except TrialError:
+            again = []  # judged once: there is nothing to average
+        study.repeat(trial.number, again)
+        on_repeat(trial, study.results[trial.number])
+
+
+def _members(study: Study) -> list[Trial]:
+    """Return the complete trials of the space, the best first."""
+    found = [t for t in study.complete if t.point is not None]
+    return sorted(found, key=lambda t: (-t.fitness, t.number))
