@@ -27,11 +27,12 @@ PARTS = {
     "estimators": "host data cost space",
     "report": "study cost space",
     "progress": "report study cost space",
-    "loop": "job repeats strategies estimators data report cost study space config",
+    "loop": "job pruning strategies estimators data report cost study space config",
     "repeats": "study",
-    "job": "repeats strategies estimators data report progress cost host study space config",
-    "cli": "job loop repeats strategies estimators data report progress cost host study space "
+    "pruning": "study",
+    "job": "repeats pruning strategies estimators data report progress cost host study space "
     "config",
+    "cli": "job loop data config host",
     "__main__": "cli",
     "hook": "cli host",
 }

@@ -125,6 +125,7 @@ KEYS: dict[str, Parse] = {
     "strategy": text,
     "population": whole(2),
     "trials": whole(1),
+    "pruner": text,
     "budget_hours": optional(real(0)),
     "seed": whole(0, 2**31 - 1),
     "estimator": text,

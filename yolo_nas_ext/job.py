@@ -22,14 +22,17 @@ from yolo_nas_ext.config import MAY_CHANGE, Config, configure, defaults
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.estimators import make as make_estimator
+from yolo_nas_ext.estimators.scores import localisation
 from yolo_nas_ext.host import dataset, keys, models
 from yolo_nas_ext.progress import Progress
+from yolo_nas_ext.pruning import Pruning
 from yolo_nas_ext.repeats import repeat
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import TASKS, read, to_yaml
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.study import Study, Trial
 
+Report = Callable[[int, float], None]
 LIMITS = ("max_params", "max_flops", "max_memory", "max_layers")
 
 
@@ -77,6 +80,7 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     options = {"population": config.population} if config.strategy == "evolution" else {}
     strategy = make_strategy(config.strategy, space, **options)
     estimator = make_estimator(config, data)
+    Pruning(config.pruner)  # says what is allowed, before anything is written
     seeds, notes = _baselines(config, space, budget)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     notes = [*data.skipped, *notes]
@@ -93,14 +97,20 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
                 _keep_best_weights(folder, study)
             progress(trial)
 
-        def estimate(trial: Trial, **other: float) -> Mapping[str, float]:
+        def estimate(trial: Trial, report: Report = _ignore, **other: float) -> Mapping[str, float]:
             weights = folder / "weights" / f"{trial.network.key}.pt"
-            return estimator.estimate(trial.network, {**trial.fidelity, **other}, weights=weights)
+            fidelity = {**trial.fidelity, **other}
+
+            def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+                report(epoch, localisation(metrics))
+
+            return estimator.estimate(trial.network, fidelity, on_epoch, weights=weights)
 
         try:
             run(
                 study, strategy, estimate, trials=config.trials, seed=config.seed, seeds=seeds,
-                hours=hours, fidelity=estimator.fidelity, on_trial=on_trial, cost_of=budget.record,
+                hours=hours, fidelity=estimator.fidelity, pruner=config.pruner, on_trial=on_trial,
+                cost_of=budget.record,
             )  # fmt: skip
             if estimator.seeded:
                 repeat(
@@ -118,6 +128,10 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
                 f"room, then resume={folder}: every trial is recorded"
             ) from error
     return job
+
+
+def _ignore(epoch: int, value: float) -> None:
+    """Take no notice of a learning curve."""
 
 
 # Before

@@ -12,13 +12,15 @@ from typing import Any
 
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.pruning import Pruning
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy, make
 from yolo_nas_ext.study import Study, Trial
 
-Estimate = Callable[[Trial], Mapping[str, float]]
+Report = Callable[[int, float], None]  # an epoch from 1, and how good the network is after it
+Estimate = Callable[[Trial, Report], Mapping[str, float]]
 
 
 def run(
@@ -32,6 +34,7 @@ def run(
     hours: float = math.inf,
     cost_of: Callable[[Architecture], dict[str, float]] | None = None,
     fidelity: Mapping[str, float] | None = None,
+    pruner: str = "none",
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> bool:
     """Add trials to a study until it has `trials` of them.
@@ -42,19 +45,22 @@ def run(
     Args:
         study: The record; its finished trials are kept, a running one is run again.
         strategy: Where to look.
-        estimate: Returns metrics with ``fitness`` for a trial; what it raises fails that trial.
+        estimate: Returns metrics with ``fitness`` for a trial; what it raises fails that trial. It
+            may report the learning curve meanwhile.
         trials: Number of trials in all.
         seed: Of the proposals.
         seeds: Networks to try before the strategy proposes, in order: hand-made ones.
         hours: No trial starts once the trials have taken this long.
         cost_of: Analytic costs to record with a trial.
         fidelity: Recorded with a trial.
+        pruner: Gives up trials whose learning curve falls behind; see `pruning.PRUNERS`.
         on_trial: Called when a trial starts and when it has ended.
 
     Returns:
         Whether the search ended because the space or the hours are exhausted.
     """
     finished = [t for t in study.trials if t.state != "running"]
+    pruning = Pruning(pruner, finished)
     for number in range(len(finished), trials):
         spent = sum(trial.seconds for trial in study.trials)
         if spent >= 3600 * hours:
@@ -67,7 +73,9 @@ def run(
             replace(candidate, number=number, fidelity=dict(fidelity or {}), cost=cost)
         )
         on_trial(trial)
-        trial = _judge(trial, estimate)
+        pruning.start()
+        trial = _judge(trial, estimate, pruning.prune)
+        pruning.end(trial)
         study.finish(trial)
         on_trial(trial)
     return False
@@ -89,7 +97,7 @@ def _candidate(
     return Trial(number, points[0], architecture)
 
 
-def _judge(trial: Trial, estimate: Estimate) -> Trial:
+def _judge(trial: Trial, estimate: Estimate, prune: Callable[[int, float], bool]) -> Trial:
     """Return the trial with its outcome; only an interrupt and bad input get past.
 
     The analytic costs join the metrics in the units of objectives: millions of parameters, GFLOPs,
@@ -97,9 +105,16 @@ def _judge(trial: Trial, estimate: Estimate) -> Trial:
     """
     begin = time.perf_counter()
     metrics: dict[str, float] = {}
+    curve: dict[int, float] = {}
     error = ""
+
+    def report(epoch: int, value: float) -> None:
+        curve[epoch] = value
+        if prune(epoch, value):
+            raise TrialError("pruned", f"fell behind after epoch {epoch}")
+
     try:
-        metrics = {name: float(value) for name, value in estimate(trial).items()}
+        metrics = {name: float(value) for name, value in estimate(trial, report).items()}
         if not math.isfinite(metrics.get("fitness", math.nan)):
             error = f"nan: fitness is {metrics.get('fitness', 'missing')}"
     except TrialError as failure:
@@ -112,10 +127,11 @@ def _judge(trial: Trial, estimate: Estimate) -> Trial:
         error = f"error: {type(failure).__name__}: {' '.join(str(failure).split())[:300]}"
     return replace(
         trial,
-        state="failed" if error else "complete",
+        state="pruned" if error.startswith("pruned: ") else "failed" if error else "complete",
         metrics={n: v for n, v in {**units(trial.cost), **metrics}.items() if math.isfinite(v)},
         seconds=time.perf_counter() - begin,
         error=error,
+        curve=curve,
     )
 
 
@@ -181,7 +197,7 @@ def search(
         path = Path(project) / "study.db"
     study = Study(space, path)
 
-    def estimate(trial: Trial) -> Mapping[str, float]:
+    def estimate(trial: Trial, report: Report) -> Mapping[str, float]:
         return estimator(trial.point)
 
     run(

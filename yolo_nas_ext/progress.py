@@ -45,6 +45,8 @@ class Progress:
             f"fitness {trial.fitness:.4f}"
             if trial.state == "complete"
             else f"failed ({trial.error})"
+            if trial.state == "failed"
+            else trial.error
         )
         left = self.left()
         line = f"{head}  {size}  {result}  {best}  {trial.seconds:.1f} s  {left}"

@@ -18,7 +18,10 @@ from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 
-STATES = {"running": TrialState.RUNNING, "complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
+STATES = {
+    "running": TrialState.RUNNING, "complete": TrialState.COMPLETE, "failed": TrialState.FAIL,
+    "pruned": TrialState.PRUNED,
+}  # fmt: skip
 SIMPLE = (bool, int, float, str, type(None))
 
 
@@ -31,12 +34,14 @@ class Trial:
         point: The point of the space, or None for a reference network that is not in the space.
         architecture: The network, for a detector.
         fidelity: How it was judged, for example ``{"epochs": 10, "imgsz": 128}``.
-        state: ``running``, ``complete`` or ``failed``.
+        state: ``running``, ``complete``, ``failed``, or ``pruned`` when its learning curve fell
+            behind.
         metrics: What was measured; ``fitness`` is maximised, other names carry their unit.
         cost: Analytic costs: ``params``, ``flops``, ``memory_bytes``, ``layers``.
         seconds: Wall time of the estimate.
-        error: ``kind: message`` of a failed trial.
+        error: ``kind: message`` of a failed or pruned trial.
         name: Name of a hand-made network, for example ``yolov8n``; empty for a proposal.
+        curve: Learning curve: how good it was after each epoch, higher is better.
     """
 
     number: int
@@ -49,6 +54,7 @@ class Trial:
     seconds: float = 0.0
     error: str = ""
     name: str = ""
+    curve: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def network(self) -> Architecture:
@@ -149,6 +155,8 @@ class Study:
             with _storage_errors(self.path):
                 for name, value in _attributes(trial).items():
                     self._storage.set_trial_user_attr(trial_id, name, value)
+                for step, value in trial.curve.items():
+                    self._storage.set_trial_intermediate_value(trial_id, step, value)
                 values = [trial.fitness] if trial.state == "complete" else None
                 self._storage.set_trial_state_values(trial_id, STATES[trial.state], values)
         self._trials[trial.number] = trial
@@ -293,6 +301,7 @@ class _Coder:
                 seconds=attrs["seconds"],
                 error=attrs["error"],
                 name=attrs["name"],
+                curve=dict(frozen.intermediate_values),
             )
         except (KeyError, StopIteration, TypeError) as error:
             raise NASError(

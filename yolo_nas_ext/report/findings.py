@@ -31,6 +31,7 @@ class Findings:
         self.baselines = [t for t in self.trials if t.name and t.state != "running"]
         self.found = [t for t in self.complete if not t.name]
         self.failed = [t for t in self.trials if t.state == "failed"]
+        self.pruned = [t for t in self.trials if t.state == "pruned"]
 
     @cached_property
     def best(self) -> Trial | None:

@@ -50,7 +50,8 @@ def page(
     """
     findings = Findings(study)
     counts = [f"{len(findings.trials)} trials", f"{len(findings.complete)} complete"]
-    counts += [f"{len(findings.failed)} failed"] if findings.failed else []
+    for state, trials in (("pruned", findings.pruned), ("failed", findings.failed)):
+        counts += [f"{len(trials)} {state}"] if trials else []
     spent = sum(t.seconds for t in findings.trials)
     counts += [duration(spent)] + ([f"data: {data_name}"] if data_name else [])
     body = [

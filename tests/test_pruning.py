@@ -1,0 +1,75 @@
+from dataclasses import replace
+from statistics import median
+
+import pytest
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.loop import run
+from yolo_nas_ext.pruning import FIRST, PRUNERS, Pruning
+from yolo_nas_ext.report.findings import Findings
+from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.strategies import make
+from yolo_nas_ext.study import Study
+
+EPOCHS = 9
+SPACE = ChoiceSpace({"a": range(40)})
+
+
+def searched(pruner, trials=40, study=None, epochs=None):
+    """A search in which trial a's curve is a straight line to a."""
+    study = study or Study(SPACE)
+
+    def estimate(trial, report):
+        for epoch in range(1, EPOCHS + 1):
+            if epochs is not None:
+                epochs.append((trial.number, epoch))
+            report(epoch, trial.point["a"] * epoch)
+        return {"fitness": trial.point["a"]}
+
+    run(study, make("random", SPACE), estimate, trials=trials, seed=1, pruner=pruner)
+    return study
+
+
+@pytest.mark.parametrize("name", sorted(PRUNERS))
+def test_the_best_is_kept_where_curves_do_not_cross(name):
+    epochs = []
+    study = searched(name, epochs=epochs)
+    assert study.best.fitness == 39
+    assert (len(epochs) < 0.8 * 40 * EPOCHS) == (name != "none")
+    assert all(
+        t.error.startswith("pruned: fell behind") for t in study.trials if t.state == "pruned"
+    )
+    assert not [t for t in study.trials if t.state == "failed"]
+
+
+def test_the_median_decides_after_the_first_few():
+    study = searched("median")
+    for trial in study.trials:
+        # What the rule says, worked out by hand: behind the median of the complete ones before.
+        before = [t for t in study.trials[: trial.number] if t.state == "complete"]
+        middle = median(t.fitness for t in before) if before else 0
+        behind = len(before) >= FIRST and trial.point["a"] < middle
+        assert (trial.state == "pruned") == behind
+        assert len(trial.curve) == (1 if behind else EPOCHS)
+
+
+@pytest.mark.parametrize("name", ["median", "asha"])
+def test_a_resumed_search_gives_up_the_same(name, tmp_path):
+    whole = searched(name)
+    first = searched(name, trials=17, study=Study(SPACE, tmp_path / "study.db"))
+    assert len(first.trials) == 17
+    resumed = searched(name, study=Study(SPACE, tmp_path / "study.db"))
+    assert [replace(t, seconds=0.0) for t in resumed.trials] == [
+        replace(t, seconds=0.0) for t in whole.trials
+    ]
+    assert Study(SPACE, tmp_path / "study.db").trials == resumed.trials
+
+
+def test_the_report_counts_them_apart_from_failures():
+    findings = Findings(searched("median"))
+    assert findings.pruned and not findings.failed
+
+
+def test_unknown_pruner():
+    with pytest.raises(NASError, match="Did you mean 'median'"):
+        Pruning("medien")

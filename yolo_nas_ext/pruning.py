@@ -1,0 +1,78 @@
+"""Early stopping: a candidate whose learning curve falls behind is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, SuccessiveHalvingPruner
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.study import STATES, Trial
+
+FIRST = 5  # trials that always run to their end, for the median to mean something
+
+PRUNERS: dict[str, Callable[[], BasePruner | None]] = {
+    "none": lambda: None,
+    # Below the median of the others at the same epoch.
+    "median": lambda: MedianPruner(n_startup_trials=FIRST),
+    # Not among the best third at epochs 1, 3, 9, ... (Li et al. 2020, arXiv:1810.05934)
+    "asha": lambda: SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+}
+
+
+class Pruning:
+    """Decides epoch by epoch whether a trial is worth going on with.
+
+    Optuna's pruner works on a study in memory that mirrors the record's learning curves; made from
+    the same history it decides the same, so a resumed search gives up whom an uninterrupted one
+    would have.
+
+    Args:
+        name: A key of `PRUNERS`.
+        history: Trials that have ended, in order.
+
+    Raises:
+        NASError: For an unknown name.
+    """
+
+    def __init__(self, name: str, history: Sequence[Trial] = ()) -> None:
+        if name not in PRUNERS:
+            raise NASError(
+                f"pruner={name}: no such pruner.{did_you_mean(name, PRUNERS)} Allowed: "
+                f"{', '.join(PRUNERS)}"
+            )
+        self._pruner = PRUNERS[name]()
+        self._storage = InMemoryStorage()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(storage=self._storage, direction="maximize")
+        for trial in history:
+            self.start()
+            for step, value in sorted(trial.curve.items()):
+                self.prune(step, value)
+            self.end(trial)
+
+    def start(self) -> None:
+        """Begin the next trial."""
+        self._trial = self._storage.create_new_trial(self._study._study_id)
+
+    def prune(self, step: int, value: float) -> bool:
+        """Say whether to give up the running trial.
+
+        Args:
+            step: Epoch, from 1.
+            value: How good the network is by then; higher is better, and comparable between
+                networks at the same epoch.
+        """
+        if self._pruner is None:
+            return False
+        self._storage.set_trial_intermediate_value(self._trial, step, value)
+        return self._pruner.prune(self._study, self._storage.get_trial(self._trial))
+
+    def end(self, trial: Trial) -> None:
+        """Note what became of the running trial."""
+        state = STATES[trial.state]
+        values = [trial.fitness] if state == TrialState.COMPLETE else None
+        self._storage.set_trial_state_values(self._trial, state, values)
