@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import nn
 from ultralytics.nn.modules import Conv
-from ultralytics.nn.tasks import yaml_model_load
+from ultralytics.nn.tasks import ClassificationModel, DetectionModel, yaml_model_load
 
 from tests.host.shapes import draw
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.host import models
 from yolo_nas_ext.host import trainer as lean
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.space.blocks import BLOCKS  # noqa: F401
@@ -61,6 +62,7 @@ def test_metrics_have_the_names_of_the_field(data):
 PROGRAM = """
 import json, sys
 from yolo_nas_ext.host import trainer
+from yolo_nas_ext.host import models
 from yolo_nas_ext.host.dataset import read
 sys.path.insert(0, sys.argv[2])
 from tests.host.test_trainer import run
@@ -370,3 +372,31 @@ def test_hand_made_models_train(data, tmp_path):
         norms = [m for m in model.modules() if type(m) is nn.BatchNorm2d]
         assert {norm.momentum for norm in norms} == {0.03}  # the host's
         assert {p.dtype for p in model.parameters()} == {torch.float16}
+
+
+@pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
+def test_heads_of_every_kind_begin_alike(name):
+    content, scale = models.definition(name)
+    model = DetectionModel({**content, "scale": scale}, nc=3, verbose=False)
+    lean.head_start(model, 64)
+    head = model.model[-1]
+    pairs = [(head.cv2, head.cv3)]
+    if name == "yolo26n":  # end to end
+        pairs.append((head.one2one_cv2, head.one2one_cv3))
+    for boxes, scores in pairs:
+        for box, score, stride in zip(boxes, scores, (8, 16, 32), strict=True):
+            sides = box[-1].bias.view(4, head.reg_max)
+            if head.reg_max > 1:  # the host decodes a side as the mean over its bins
+                sides = sides.softmax(1) @ torch.arange(head.reg_max, dtype=torch.float32)
+            assert torch.allclose(sides, torch.tensor(2.0), atol=0.05)
+            # The host's odds for 5 objects among the cells of a level, for 640 px there.
+            objects = score[-1].bias.detach().exp().sum() * (64 / stride) ** 2
+            assert float(objects) == pytest.approx(5)
+
+
+def test_other_heads_are_left_alone():
+    content, _ = models.definition("yolo11n-cls")  # its head is no detection head
+    model = ClassificationModel({**content, "scale": "n"}, nc=3, verbose=False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    lean.head_start(model, 64)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

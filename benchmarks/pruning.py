@@ -1,0 +1,90 @@
+"""What giving up early saves and what it loses, replayed on networks that were trained in full.
+
+    python benchmarks/pruning.py [set=brain] [orders=200]
+
+The learning curves of a reference set (benchmarks/reference) come in random orders, as a random
+search would meet them, and every pruner decides epoch by epoch as in a search. The table gives the
+share of all epochs that are trained, how often the best network is given up, and the regret: the
+fitness of the best network less that of the best one which is trained to its end, on average and
+in the worst twentieth of the orders. The last line is a JSON object; `pass` is a mean regret of at
+most 0.01 with at least a quarter of the epochs saved, for any pruner.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent / "reference"))
+import train as reference  # the script beside it
+
+from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.estimators.scores import localisation
+from yolo_nas_ext.pruning import PRUNERS, Pruning
+from yolo_nas_ext.space.choices import Point
+from yolo_nas_ext.study import Trial
+
+HERE = Path(__file__).parent / "reference"
+REGRET, SAVED = 0.01, 0.25
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table and figures, and return the exit code."""
+    given = {"set": "brain", "orders": 200, **parse_arguments(arguments)}
+    rows = [
+        row
+        for row in reference.read(HERE / f"{given['set']}.jsonl")
+        if row["metrics"] and row["seed"] == 0
+    ]
+    print(f"{given['set']}: {len(rows)} networks, {len(rows[0]['losses'])} epochs\n")
+    print("| pruner | epochs trained | best given up | regret | regret, 95 % |")
+    print("|---|---|---|---|---|")
+    figures: dict[str, dict[str, float]] = {}
+    for name in PRUNERS:
+        replays = [replay(name, rows, seed) for seed in range(int(given["orders"]))]
+        epochs, regret = (np.array([r[i] for r in replays]) for i in (0, 1))
+        figures[name] = figure = {
+            "epochs": float(epochs.mean()),
+            "lost": float((regret > 0).mean()),
+            "regret": float(regret.mean()),
+            "worst": float(np.quantile(regret, 0.95)),
+        }
+        print(
+            f"| {name} | {figure['epochs']:.0%} | {figure['lost']:.0%} | {figure['regret']:.4f} | "
+            f"{figure['worst']:.4f} |"
+        )
+    good = any(f["regret"] <= REGRET and f["epochs"] <= 1 - SAVED for f in figures.values())
+    print(json.dumps({**given, "networks": len(rows), "figures": figures, "pass": good}))
+    return 0 if good else 1
+
+
+def replay(pruner: str, rows: Sequence[Mapping[str, Any]], seed: int) -> tuple[float, float]:
+    """Return the share of epochs trained and the regret of one random order."""
+    order = random.Random(seed).sample(rows, len(rows))
+    pruning, trained, kept = Pruning(pruner), 0, [0.0]
+    for number, row in enumerate(order):
+        trial = Trial(number, Point({"key": row["key"]}))
+        pruning.start()
+        for epoch, losses in enumerate(row["losses"], 1):
+            trained += 1
+            if epoch < len(row["losses"]) and pruning.prune(epoch, localisation(losses)):
+                trial = replace(trial, state="pruned")
+                break
+        else:
+            fitness = row["metrics"]["fitness"]
+            trial = replace(trial, state="complete", metrics={"fitness": fitness})
+            kept.append(fitness)
+        pruning.end(trial)
+    best = max(row["metrics"]["fitness"] for row in rows)
+    return trained / sum(len(row["losses"]) for row in rows), best - max(kept)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
