@@ -10,7 +10,7 @@ from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import STRATEGIES, make
 from yolo_nas_ext.study import Trial
 
-pytestmark = pytest.mark.parametrize("name", sorted(STRATEGIES))
+pytestmark = pytest.mark.parametrize("name", [*STRATEGIES, "optuna:tpe", "optuna:nsgaii"])
 TABLE = ChoiceSpace(
     {f"l{i}": ("id", "k3", "k5") for i in range(3)}, feasible=lambda p: p["l0"] != "k5"
 )

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.strategies.auto import Auto
+from yolo_nas_ext.strategies.bayes import Bayes, Features
 from yolo_nas_ext.strategies.evolution import Evolution
+from yolo_nas_ext.strategies.local import LocalSearch
+from yolo_nas_ext.strategies.nsga2 import Nsga2
+from yolo_nas_ext.strategies.optuna import PREFIX, OptunaStrategy
 from yolo_nas_ext.strategies.random import RandomSearch
+from yolo_nas_ext.strategies.reinforce import Reinforce
 from yolo_nas_ext.study import Trial
 
 
@@ -24,23 +31,43 @@ class Strategy(Protocol):
         ...
 
 
-STRATEGIES: dict[str, Callable[..., Strategy]] = {"random": RandomSearch, "evolution": Evolution}
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "auto": Auto,
+    "random": RandomSearch,
+    "local": LocalSearch,
+    "evolution": Evolution,
+    "nsga2": Nsga2,
+    "reinforce": Reinforce,
+    "bayes": Bayes,
+}
 
 
-def make(name: str, space: ChoiceSpace, **options: int) -> Strategy:
+def make(
+    name: str, space: ChoiceSpace, *, goal: Goal | None = None, trials: int | None = None,
+    features: Features | None = None, **options: Any,
+) -> Strategy:  # fmt: skip
     """Return the strategy of that name for a space.
 
     Args:
-        name: A key of `STRATEGIES`.
+        name: A key of `STRATEGIES`, or ``optuna:`` and the name of a sampler.
         space: Where it looks.
+        goal: Objectives and limits; the fitness alone unless given.
+        trials: Number of trials that the search may take, for a strategy that asks.
+        features: Free numbers about a point, for a strategy that learns from them.
         **options: Arguments of the strategy.
 
     Raises:
-        NASError: For an unknown name.
+        NASError: For an unknown name, or a goal that the strategy cannot search for.
     """
+    if name.startswith(PREFIX):
+        return OptunaStrategy(space, name, goal=goal)
     if name not in STRATEGIES:
         raise NASError(
             f"strategy={name}: no such strategy.{did_you_mean(name, STRATEGIES)} Allowed: "
-            f"{', '.join(STRATEGIES)}"
+            f"{', '.join(STRATEGIES)}, {PREFIX}<sampler>"
         )
-    return STRATEGIES[name](space, **options)
+    if name in ("auto", "bayes"):
+        options["features"] = features
+    if name == "auto":
+        options["trials"] = trials
+    return STRATEGIES[name](space, goal=goal, **options)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.history import identities, members
+from yolo_nas_ext.strategies.history import fill, members, worths
 from yolo_nas_ext.study import Trial
 
 
@@ -18,34 +19,41 @@ class Evolution:
 
     Args:
         space: Where to look.
+        goal: Objectives and limits; with several objectives each child draws its own weights.
         population: Number of newest complete trials that may have children. Until there are as
-        many,
-            points are drawn at random.
+            many, points are drawn at random.
         sample: Number of them that compete to be the parent.
     """
 
-    def __init__(self, space: ChoiceSpace, population: int = 10, sample: int = 4) -> None:
+    def __init__(
+        self,
+        space: ChoiceSpace,
+        *,
+        goal: Goal | None = None,
+        population: int = 10,
+        sample: int = 4,
+    ) -> None:
         self.space = space
+        self.goal = goal or Goal()
         self.population = population
         self.sample = sample
 
     def propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
         """Return `n` new points: children, or random ones while the population fills."""
-        seen = identities(self.space, history)
-        living = members(self.space, history)[-self.population :]
+        living = members(self.space, history, self.goal)[-self.population :]
+        objectives = len(self.goal.objectives)
+        worth = worths(self.goal, living)
 
         def candidate() -> Point:
             if len(living) < self.population:
                 return self.space.sample(rng)
-            rivals = rng.sample(living, min(self.sample, len(living)))
-            parent = max(rivals, key=lambda trial: (trial.fitness, trial.number))
+            ranked = worth
+            if objectives > 1:
+                weights = [rng.expovariate(1.0) for _ in range(objectives)]
+                ranked = worths(self.goal, living, weights)
+            rivals = rng.sample(range(len(living)), min(self.sample, len(living)))
+            parent = living[max(rivals, key=lambda i: (ranked[i], living[i].number))]
             assert parent.point is not None
             return self.space.mutate(parent.point, rng)
 
-        found: list[Point] = []
-        for _ in range(n):
-            point = self.space.unseen(candidate, seen, rng)
-            if point is None:
-                break
-            found.append(point)
-        return found
+        return fill(self.space, history, n, candidate, rng)

@@ -1,0 +1,276 @@
+"""Bayesian optimisation over choices: a Gaussian process, expected improvement, mutations."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy.special import erfcx, log_ndtr, ndtr
+from threadpoolctl import ThreadpoolController
+
+from yolo_nas_ext.objectives import Goal
+from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.strategies.history import fill, identities, members, worths
+from yolo_nas_ext.strategies.surrogate import FITTED, Code, Process, normalised, numeric
+from yolo_nas_ext.study import Trial
+
+Features = Callable[[Point], Sequence[float]]
+
+START = 4  # random points before the model proposes; more of them cost more than they teach
+MODELLED = 500  # trials in the model: of more, the best half of these and an even part of the rest
+PARENTS = 8  # best points whose mutations are candidates
+CHILDREN = 60  # a parent
+STRANGERS = 200  # candidates from everywhere
+CHECKED = 160  # candidates whose feasibility is asked, the most promising first
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What is known after some trials.
+
+    Attributes:
+        process: Of the goal's targets.
+        gaps: For every limit the process of how far a metric is beyond it, and where 0 is.
+        best: Highest target that keeps the limits; None while there is none.
+        parents: Places of the best points, of shape (parents, choices).
+        centre: Mean of the features.
+        scale: Deviation of the features.
+    """
+
+    process: Process
+    gaps: tuple[tuple[Process, float], ...]
+    best: float | None
+    parents: np.ndarray
+    centre: np.ndarray
+    scale: np.ndarray
+
+
+class Bayes:
+    """Proposes where a surrogate expects the greatest improvement.
+
+    The surrogate is `surrogate.Process`. Its expected improvement, times the probability that the
+    limits are kept (Gardner et al. 2014), is maximised over mutations of the best points, as in
+    BANANAS (White et al. 2021, arXiv:1910.11858), and random ones. Several objectives are joined by
+    weights drawn anew for each proposal (Knowles 2006, ParEGO). The points of a batch, and trials
+    that run, count as if they had been measured at their prediction, which keeps a batch diverse. A
+    failed trial counts as the worst one.
+
+    Args:
+        space: Where to look.
+        goal: Objectives and limits.
+        features: Free numbers about a point, for example its parameters and FLOPs.
+        start: Number of random points before the model proposes.
+    """
+
+    def __init__(
+        self, space: ChoiceSpace, *, goal: Goal | None = None, features: Features | None = None,
+        start: int = START,
+    ) -> None:  # fmt: skip
+        self.space = space
+        self.goal = goal or Goal()
+        self.features = features
+        self.start = start
+        self._code = Code(space.choices)
+        self._names = list(self._code.choices)
+        self._options = list(self._code.choices.values())
+        self._sizes = np.array([len(options) for options in self._options], dtype=int)
+        self._ordered = np.array([numeric(options) for options in self._options], dtype=bool)
+        self._fixed = {name: options[0] for name, options in space.choices.items()}
+
+    def propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
+        """Return `n` new points, random ones while there is little to learn from."""
+        # Matrices this small are slower with threads, and with one thread the digits stay the same.
+        with _threads().limit(limits=1, user_api="blas"):
+            return self._propose(history, n, rng)
+
+    def _propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
+        trials = members(self.space, history, self.goal)
+        if len(trials) < self.start or not self._names:
+            return fill(self.space, history, n, lambda: self.space.sample(rng), rng)
+        failed = [t for t in history if t.state == "failed" and t.point is not None]
+        waiting = [t.point for t in history if t.state == "running" and t.point is not None]
+        seen = identities(self.space, history)
+        found: list[Point] = []
+        model = None
+        for _ in range(n):
+            if model is None or len(self.goal.objectives) > 1:
+                model = self._model(trials, failed, [*waiting, *found], rng)
+            point = self._best(model, seen, rng)
+            if point is None:
+                break
+            found.append(point)
+            model = self._believe(model, [point])
+        return found
+
+    # The model
+
+    def _model(
+        self,
+        trials: Sequence[Trial],
+        failed: Sequence[Trial],
+        waiting: Sequence[Point],
+        rng: random.Random,
+    ) -> _Model:
+        goal = Goal(self.goal.objectives)
+        weights = [rng.expovariate(1.0) for _ in goal.objectives]
+        total = sum(weights)
+        worth = np.array(worths(goal, trials, [w / total for w in weights]))
+        kept = np.array([self.goal.excess(t.metrics) == 0 for t in trials])
+        chosen = _thin(worth, MODELLED)
+        trials, worth, kept = [trials[i] for i in chosen], worth[chosen], kept[chosen]
+        failed = failed[-(MODELLED // 4) :]
+        points = [t.point for t in (*trials, *failed) if t.point is not None]
+        targets = normalised(np.r_[worth, np.full(len(failed), worth.min())])
+        places = self._code.places(points)
+        features = self._raw_features(points, places)
+        centre, scale = features.mean(axis=0), features.std(axis=0)
+        counts = self._code.counts(places).shape[1]
+        scale[:counts] = 1.0  # one choice more or less is a step whatever was tried so far
+        scale[scale == 0] = 1.0
+        scaled = (features - centre) / scale
+        process = Process(places, scaled, targets, self._code, _thin(targets, FITTED))
+        measured = slice(0, len(trials))
+        gaps = []
+        for column in np.array([self.goal.gaps(t.metrics) for t in trials]).T:
+            column = np.clip(column, -10, 10)  # a metric that is missing is infinitely far
+            middle, spread = column.mean(), column.std() or 1.0
+            values = (column - middle) / spread
+            gap = Process(
+                places[measured], scaled[measured], values, self._code, _thin(-values, FITTED)
+            )
+            gaps.append((gap, -middle / spread))
+        order = np.lexsort((-targets[measured], ~kept))
+        best = float(targets[measured][kept].max()) if kept.any() else None
+        model = _Model(process, tuple(gaps), best, places[order[:PARENTS]], centre, scale)
+        return self._believe(model, waiting)
+
+    def _believe(self, model: _Model, points: Sequence[Point]) -> _Model:
+        """Return the model as if points had been measured at their prediction."""
+        process = model.process
+        for point in points:
+            places = self._code.places([point])
+            features = self._features(model, [point], places)
+            mean, _ = process.predict(places, features)
+            process = process.with_point(places[0], features[0], float(mean[0]))
+        return _Model(process, model.gaps, model.best, model.parents, model.centre, model.scale)
+
+    def _raw_features(self, points: Sequence[Point], places: np.ndarray) -> np.ndarray:
+        counts = self._code.counts(places)
+        if self.features is None:
+            return counts
+        given = np.array([list(self.features(point)) for point in points], dtype=float)
+        return np.hstack([counts, given.reshape(len(points), -1)])
+
+    def _features(self, model: _Model, points: Sequence[Point], places: np.ndarray) -> np.ndarray:
+        return (self._raw_features(points, places) - model.centre) / model.scale
+
+    # The acquisition
+
+    def _best(self, model: _Model, seen: set[Hashable], rng: random.Random) -> Point | None:
+        """Return the feasible new candidate of the highest acquisition, or any new point."""
+        places = self._candidates(model.parents, rng)
+        if self.features is None:
+            scores = _acquisition(model, places, self._features(model, [], places))
+            points = (self._point(places[i]) for i in np.argsort(-scores, kind="stable")[:CHECKED])
+            allowed = (p for p in points if self._is_new(p, seen))
+            chosen = next(allowed, None)
+        else:  # features cost as much as feasibility: of fewer candidates, both are asked
+            some = [self._point(row) for row in places[:CHECKED]]
+            some = [p for p in some if self._is_new(p, seen)]
+            chosen = self._first(model, some)
+        if chosen is None:
+            near = [self.space.mutate(self._point(row), rng) for row in model.parents]
+            chosen = self._first(model, [p for p in near if self._is_new(p, seen)])
+        if chosen is not None:
+            seen.add(self.space.identity(chosen))
+            return chosen
+        return self.space.unseen(lambda: self.space.sample(rng), seen, rng)
+
+    def _first(self, model: _Model, points: Sequence[Point]) -> Point | None:
+        """Return the point of the highest acquisition."""
+        if not points:
+            return None
+        places = self._code.places(points)
+        return points[
+            int(_acquisition(model, places, self._features(model, points, places)).argmax())
+        ]
+
+    def _is_new(self, point: Point, seen: set[Hashable]) -> bool:
+        return self.space.feasible(point) and self.space.identity(point) not in seen
+
+    def _point(self, places: np.ndarray) -> Point:
+        chosen = {n: o[i] for n, o, i in zip(self._names, self._options, places, strict=True)}
+        return self.space.canonical({**self._fixed, **chosen})
+
+    def _candidates(self, parents: np.ndarray, rng: random.Random) -> np.ndarray:
+        """Return places of mutations of the parents and of random points, in random order."""
+        draw = np.random.default_rng(rng.getrandbits(64))
+        children = np.repeat(parents, CHILDREN, axis=0)
+        changes = 1 + (draw.random(len(children)) < 0.5) + (draw.random(len(children)) < 0.2)
+        active = [np.array(self._active(row)) for row in parents]
+        for i, row in enumerate(children):
+            open_to_change = active[i // CHILDREN]
+            if len(open_to_change):
+                for j in draw.choice(open_to_change, int(changes[i])):
+                    row[j] = self._moved(int(row[j]), int(j), draw)
+        strangers = draw.integers(0, self._sizes, (STRANGERS, len(self._sizes)))
+        places = np.unique(np.vstack([children, strangers]), axis=0)
+        return draw.permutation(places, axis=0)
+
+    def _active(self, places: np.ndarray) -> list[int]:
+        names = set(self.space.active(self._point(places)))
+        return [i for i, name in enumerate(self._names) if name in names]
+
+    def _moved(self, place: int, choice: int, draw: np.random.Generator) -> int:
+        """Return another option's place: of an ordered choice as often the next as any."""
+        size = int(self._sizes[choice])
+        if self._ordered[choice] and draw.random() < 0.5:
+            step = 1 if draw.random() < 0.5 else -1
+            return place + step if 0 <= place + step < size else place - step
+        other = int(draw.integers(size - 1))
+        return other + (other >= place)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all loaded libraries, hence once
+
+
+def _acquisition(model: _Model, places: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Return the log of expected improvement times the probability that all limits are kept."""
+    if model.best is None:
+        score = np.zeros(len(places))
+    else:
+        mean, deviation = model.process.predict(places, features)
+        score = np.log(deviation) + log_improvement((mean - model.best) / deviation)
+    for gap, zero in model.gaps:
+        mean, deviation = gap.predict(places, features)
+        score = score + log_ndtr((zero - mean) / deviation)
+    return score
+
+
+def log_improvement(z: np.ndarray) -> np.ndarray:
+    """Return ln(pdf(z) + z cdf(z)), far below 0 too (Ament et al. 2023, arXiv:2310.20708)."""
+    z = np.asarray(z, dtype=float)
+    density = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
+    near = np.maximum(z, -5.0)
+    plain = np.log(np.exp(-0.5 * near**2) / np.sqrt(2 * np.pi) + near * ndtr(near))
+    far = np.minimum(z, -5.0)
+    ratio = np.sqrt(np.pi / 2) * erfcx(-far / np.sqrt(2))  # cdf / pdf
+    tail = density + np.where(
+        far > -1e3, np.log1p(np.maximum(far * ratio, -1 + 1e-16)), -2 * np.log(-far)
+    )
+    return np.where(z > -5, plain, tail)
+
+
+def _thin(values: np.ndarray, n: int) -> np.ndarray:
+    """Return at most `n` indices: the highest values and an even part of the others, in order."""
+    if len(values) <= n:
+        return np.arange(len(values))
+    order = np.argsort(-values, kind="stable")
+    top, rest = order[: n // 2], np.sort(order[n // 2 :])
+    even = rest[np.linspace(0, len(rest) - 1, n - n // 2).astype(int)]
+    return np.sort(np.r_[top, even])
