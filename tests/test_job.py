@@ -123,6 +123,23 @@ def test_resume_adds_trials_as_the_uninterrupted_search_would(run, cells, tmp_pa
     assert keys["more"] == keys["whole"]
 
 
+@pytest.mark.parametrize("damage", [b"epochs: [1", b"\0", b"\xff\xfe"])
+def test_a_run_with_damaged_settings_is_one_clear_line(run, tmp_path, damage):
+    folder = tmp_path / "run"
+    shutil.copytree(run[0], folder)
+    (folder / "args.yaml").write_bytes(damage)
+    with pytest.raises(NASError, match=r"args\.yaml is damaged") as caught:
+        search({"resume": str(folder)})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_baseline_that_cannot_be_read_is_named(cells, tmp_path):
+    given = {"data": str(cells), "project": str(tmp_path / "runs"), "baseline": "yolov8n-seg"}
+    with pytest.raises(NASError, match=r"baseline=yolov8n-seg: cannot be read \(ends in Segment"):
+        search(given)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_two_runs_do_not_share_a_folder(run, cells):
     folder, _ = run
     with pytest.raises(NASError, match=r"name=small: .* exists; resume="):

@@ -48,6 +48,15 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def folder_name(value: Any) -> str:
+    """Accept the name of one folder."""
+    name = text(value)
+    if name in (".", "..") or re.search(r"[/\\\x00-\x1f]", name) or not 0 < len(name) <= 100:
+        raise ValueError("the name of a folder, up to 100 characters without / and \\; where it "
+                         "is made is for project=")  # fmt: skip
+    return name
+
+
 def texts(value: Any) -> tuple[str, ...]:
     """Accept names separated by commas, or a list; ``none`` is the empty one."""
     value = () if value is None else value
@@ -62,13 +71,12 @@ def whole(low: int, high: float = math.inf) -> Parse:
     """Accept a whole number between two bounds."""
 
     def parse(value: Any) -> int:
-        number = _number(value)
+        number = _number(value, f"a whole number of {low} or more")
         if number != int(number) or not low <= number <= high:
             upper = f" to {high:g}" if high < math.inf else " or more"
             raise ValueError(f"a whole number of {low}{upper}")
         return int(number)
 
-    parse.allowed = f"a whole number of {low} or more"  # pyright: ignore[reportFunctionMemberAccess]
     return parse
 
 
@@ -102,7 +110,7 @@ def optional(parse: Parse) -> Parse:
     return maybe
 
 
-def _number(value: Any) -> float:
+def _number(value: Any, wanted: str = "a number") -> float:
     """Return a number that may have a suffix; refuse booleans and others."""
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*([KMGT])?\s*", value, re.IGNORECASE)
@@ -111,9 +119,9 @@ def _number(value: Any) -> float:
                 return float(match[1]) * SUFFIXES.get((match[2] or "").upper(), 1.0)
             except ValueError:
                 pass
-        raise ValueError("a number, with K, M, G or T behind it if you like")
+        raise ValueError(f"{wanted}, with K, M, G or T behind it if you like")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError("a number")
+        raise ValueError(wanted)
     return float(value)
 
 
@@ -140,9 +148,9 @@ KEYS: dict[str, Parse] = {
     "max_params": optional(real(0)),
     "max_flops": optional(real(0)),
     "max_memory": optional(real(0)),
-    "max_layers": optional(real(0)),
+    "max_layers": optional(whole(1)),
     "project": text,
-    "name": text,
+    "name": folder_name,
     "resume": optional(text),
 }
 

@@ -36,5 +36,6 @@ class TrialError(Exception):
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the known name nearest to `name`, or an empty string."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    names = {text.lower(): text for text in known}  # a wrong capital is no difference
+    near = difflib.get_close_matches(str(name).lower(), list(names), n=1, cutoff=0.6)
+    return f" Did you mean '{names[near[0]]}'?" if near else ""

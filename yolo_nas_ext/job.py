@@ -147,7 +147,13 @@ def _settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
         return config, None
     folder = Path(config.resume)
     file = folder / "args.yaml"
-    saved = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    try:
+        saved = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise NASError(
+            f"resume={config.resume}: {file} is damaged ({' '.join(str(error).split())}); put back "
+            "the settings that the run was started with"
+        ) from error
     if not isinstance(saved, dict):
         raise NASError(
             f"resume={config.resume}: not the folder of a run (no args.yaml in it); give the "
@@ -173,7 +179,13 @@ def _baselines(
     seeds, notes = [], []
     for name in dict.fromkeys(config.baseline):
         definition, scale = models.definition(name)
-        architecture = read(definition, scale)
+        try:
+            architecture = read(definition, scale)
+        except NASError as error:
+            raise NASError(
+                f"baseline={name}: cannot be read ({str(error).removeprefix('model definition: ')}"
+                "); leave it out, or give one of the kind of yolov8n, yolo11n or yolo26n"
+            ) from error
         over = [
             f"{budget.say(limit, value)} > {limit}={budget.say(limit, bound)}"
             for limit, (value, bound) in budget.values(architecture).items()

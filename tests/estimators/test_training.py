@@ -1,6 +1,7 @@
 import random
 
 import pytest
+import torch
 
 from tests.host.shapes import draw
 from yolo_nas_ext.config import configure
@@ -32,6 +33,20 @@ def test_an_architecture_and_its_definition_are_the_same(data, architecture, tmp
     assert short.fidelity == {"epochs": 1, "imgsz": 64, "images": len(short.split[0])}
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_training_has_the_threads_that_were_asked_for(data, architecture, threads):
+    seen = []
+    short = ShortTraining(data, epochs=1, imgsz=64, batch=4, threads=threads, device="cpu")
+    short.estimate(architecture, report=lambda *_: seen.append(torch.get_num_threads()))
+    assert seen == [threads]
+
+
+def test_capitals_of_an_optimiser_do_not_matter(data):
+    assert ShortTraining(data, overrides={"optimizer": "sgd"}).overrides["optimizer"] == "sgd"
+    with pytest.raises(NASError, match="Did you mean 'SGD'"):
+        ShortTraining(data, overrides={"optimizer": "sgdd"})
+
+
 def test_keys_of_the_user_replace_the_recipe(data):
     short = ShortTraining(data, overrides={"lr0": 0.5, "degrees": 10.0})
     assert short.overrides["lr0"] == 0.5 and short.overrides["degrees"] == 10.0
@@ -46,6 +61,11 @@ def test_keys_of_the_user_replace_the_recipe(data):
         ({"overrides": {"lr0": "fast"}}, "lr0"),
         ({"overrides": {"optimizer": "Adan"}}, "Did you mean"),
         ({"val_fraction": 1.0}, "above 0 and below 1"),
+        ({"overrides": {"copy_paste_mode": "fold"}}, "copy_paste_mode=fold: .* flip, mixup"),
+        ({"device": "nowhere"}, r"device=nowhere: .* here one of cpu"),
+        ({"device": "0,1"}, "a search uses one device"),
+        ({"overrides": {"classes": [2]}}, r"classes=\[2\]: .* from 0 to 1"),
+        ({"overrides": {"classes": "disc"}}, "classes=disc"),
     ],
 )
 def test_bad_settings_are_found_before_the_first_trial(data, given, message):

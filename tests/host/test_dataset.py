@@ -113,6 +113,11 @@ def put(name, text):
     return lambda folder: (folder / "labels" / "train" / name).write_text(text)
 
 
+def names(text, train="train: images/train"):
+    content = f"{train}\nval: images/val\nnames: {text}"
+    return lambda folder: (folder / "data.yaml").write_text(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -134,6 +139,12 @@ def put(name, text):
         (lambda f: (f / "data.yaml").write_text("val: images/val"), "key 'train' is missing"),
         (lambda f: (f / "data.yaml").write_text("[1, 2]"), "holds no keys"),
         (lambda f: (f / "data.yaml").write_text("a: ["), "not a YAML file"),
+        (names("{-1: a, 0: b}"), r"key 'names': the classes are -1, 0; number the 2 of them from"),
+        (names("{one: a, two: b}"), r"key 'names': the classes are one, two;"),
+        (names("[a, b]\nchannels: 0"), "channels=0: give a whole number"),
+        (names("[a, b]\nchannels: rgb"), "channels=rgb: give a whole number"),
+        (names("[a, b]\ntrain: [1, 2]", train=""), r"key 'train': \[1, 2\]; give a folder"),
+        (names("[a, b]\npath: nowhere\ndownload: exit(3)"), "its download code exits with 3"),
         (lambda f: [p.unlink() for p in (f / "images/val").iterdir()], "val: no images"),
         (lambda f: [p.unlink() for p in (f / "images/train").iterdir()], "train: no images"),
         (lambda f: [p.write_bytes(b"x") for p in (f / "images/train").iterdir()], "none of 12"),

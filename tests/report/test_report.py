@@ -322,6 +322,12 @@ def test_linear_ticks(values):
         assert float(text) == pytest.approx(tick, abs=1e-9)
 
 
+@pytest.mark.parametrize("trials", [1, 2, 5, 14, 33, 100, 250])
+def test_trials_are_marked_by_whole_numbers(trials):
+    axis = axes.linear_axis([1, trials], whole=True)
+    assert all(text == str(int(tick)) for text, tick in zip(axis.texts, axis.ticks, strict=True))
+
+
 def test_names_do_not_hide_one_another():
     anchors = [(100.0, 100.0), (104.0, 101.0), (98.0, 103.0)]
     sizes = [(60.0, 14.0)] * 3

@@ -74,7 +74,8 @@ class Training:
         self.split = self._split(seed)
         self.overrides = {**self.recipe(batch), **(overrides or {})}
         _check_size(imgsz)
-        keys.check(self.overrides)
+        keys.check(self.overrides, nc=data.nc)
+        keys.check_device(device)
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:

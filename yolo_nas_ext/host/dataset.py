@@ -108,7 +108,7 @@ def _locate(data: str) -> Path:
         return path
     if path.name == data and path.stem in shipped:
         return shipped[path.stem]
-    with _quiet(), contextlib.suppress(Exception):
+    with quiet(), contextlib.suppress(Exception):
         found = host.check_file(data if path.suffix else f"{data}.yaml", hard=False)
         if found and Path(found).is_file():
             return Path(found)
@@ -119,7 +119,7 @@ def _locate(data: str) -> Path:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the host's log and its look-up of fonts, which waits for a network."""
     level, font = LOGGER.level, host.check_font
     LOGGER.setLevel(logging.CRITICAL)
@@ -134,18 +134,46 @@ def _quiet() -> Iterator[None]:
 def _host_dictionary(path: Path) -> dict[str, Any]:
     """Return the host's data dictionary of a YAML, after its download code has run if it has to."""
     content = _mapping(path)
+    _check_values(path, content)
     for key in ("train", "val"):
         if not content.get(key) and not (key == "val" and content.get("validation")):
             raise NASError(f"data={path}: key '{key}' is missing: the folder of its images")
     try:
-        with _quiet():
+        with quiet():
             data = host.check_det_dataset(str(path))
     except NASError:  # of our own data sets' download code
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # download code may do anything
         reason = " ".join(str(error).replace("❌", "").split())
+        if isinstance(error, SystemExit):
+            reason = f"its download code exits with {reason or 0}"
         raise NASError(f"data={path}: {reason}") from error
     return data
+
+
+def _check_values(path: Path, content: dict[str, Any]) -> None:
+    """Refuse values that the host passes over, or meets with an error of Python's.
+
+    Raises:
+        NASError: Naming the key.
+    """
+    for key in ("train", "val", "validation"):
+        value = content.get(key)
+        if isinstance(value, list) and not all(isinstance(folder, str) for folder in value):
+            raise NASError(f"data={path}: key '{key}': {value}; give a folder or a list of folders")
+    _check_names(path, content.get("names"))
+    channels = content.get("channels", 3)
+    if type(channels) is not int or channels < 1:
+        raise NASError(f"data={path}: channels={channels}: give a whole number of 1 or more")
+
+
+def _check_names(path: Path, names: Any) -> None:
+    """Refuse classes that are not numbered from 0 without a gap."""
+    if isinstance(names, dict) and {str(key) for key in names} != set(map(str, range(len(names)))):
+        raise NASError(
+            f"data={path}: key 'names': the classes are {', '.join(map(str, names))[:80]}; number "
+            f"the {len(names)} of them from 0 to {len(names) - 1}"
+        )
 
 
 def _mapping(path: Path) -> dict[str, Any]:
@@ -198,11 +226,8 @@ def _names(folder: Path) -> dict[int, str]:
     for path in (folder / "data.yaml", folder / f"{folder.name}.yaml"):
         names = _mapping(path).get("names") if path.is_file() else None
         if names and isinstance(names, (list, dict)):
-            try:
-                return host.check_class_names(names)
-            except (KeyError, TypeError, ValueError) as error:
-                reason = " ".join(str(error).split())
-                raise NASError(f"data={path}: key 'names': {reason}") from error
+            _check_names(path, names)
+            return host.check_class_names(names)
     top = 0
     for file in (folder / "labels").rglob("*.txt"):
         for line in _text(file).splitlines():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from ultralytics.cfg import get_cfg
 from ultralytics.utils import DEFAULT_CFG_DICT
+from ultralytics.utils.torch_utils import select_device
 
 from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.host.dataset import quiet
 
 _OWN = "a search sets this itself; leave it out"
 _LATER = "this belongs to the training of the found model; give it to `yolo detect train`"
@@ -25,6 +29,7 @@ REFUSED: dict[str, str] = {
     ),
 }  # fmt: skip
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
+NAMED = {"optimizer": OPTIMIZERS, "copy_paste_mode": ("flip", "mixup")}
 _TRAINING = (
     "workers optimizer single_cls cos_lr close_mosaic amp multi_scale classes cls_remap "
     "overlap_mask mask_ratio dropout max_det iou conf lr0 lrf momentum weight_decay warmup_epochs "
@@ -35,19 +40,63 @@ _TRAINING = (
 TRAINING: dict[str, Any] = {k: DEFAULT_CFG_DICT[k] for k in _TRAINING if k in DEFAULT_CFG_DICT}
 
 
-def check(overrides: Mapping[str, Any]) -> None:
+def check(overrides: Mapping[str, Any], *, nc: int | None = None) -> None:
     """Refuse values that the host's trainer would refuse.
+
+    Args:
+        overrides: Keys of the host's training.
+        nc: Number of classes of the data set, where it is known.
 
     Raises:
         NASError: With the host's reason in one line.
     """
-    optimizer = overrides.get("optimizer", "auto")
-    if optimizer not in OPTIMIZERS:  # the host finds out when the first training begins
-        raise NASError(
-            f"optimizer={optimizer}: no such optimizer.{did_you_mean(optimizer, OPTIMIZERS)} "
-            f"Allowed: {', '.join(OPTIMIZERS)}"
-        )
+    for name, allowed in NAMED.items():  # of which the host's trainer complains, in every training
+        value = str(overrides.get(name, allowed[0]))
+        if value.lower() not in map(str.lower, allowed):
+            raise NASError(
+                f"{name}={value}: no such {name}.{did_you_mean(value, allowed)} "
+                f"Allowed: {', '.join(allowed)}"
+            )
     try:
         get_cfg(overrides=dict(overrides))
     except (TypeError, ValueError, SyntaxError, AssertionError) as error:
         raise NASError(" ".join(str(error).split())) from error
+    _check_classes(overrides.get("classes"), math.inf if nc is None else nc)
+
+
+def _check_classes(classes: Any, nc: float) -> None:
+    """Refuse classes that the data set has not: the host would train on no label."""
+    if classes is None:
+        return
+    listed = classes if isinstance(classes, (list, tuple)) else [classes]
+    if not listed or not all(type(c) is int and 0 <= c < nc for c in listed):
+        upper = "" if nc == math.inf else f" to {nc - 1}"
+        raise NASError(
+            f"classes={classes}: give numbers of classes of the data set, from 0{upper}, for "
+            "example classes=0 or classes=[0,2]"
+        )
+
+
+def check_device(device: str | None) -> None:
+    """Refuse a device that this machine has not; the host would find out in every training.
+
+    Raises:
+        NASError: Naming what is there.
+    """
+    if device is None:
+        return
+    there = ["cpu", *map(str, range(torch.cuda.device_count()))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    threads = torch.get_num_threads()
+    try:
+        with quiet():
+            chosen = torch.device(select_device(device, verbose=False))
+        if "," in device or (device.startswith("mps") and chosen.type != "mps"):
+            raise ValueError("one device")
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise NASError(
+            f"device={device}: cannot train on it; a search uses one device, here one of "
+            f"{', '.join(there)}"
+        ) from error
+    finally:
+        torch.set_num_threads(threads)  # which the host changes with the device

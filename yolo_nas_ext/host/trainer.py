@@ -414,7 +414,6 @@ def train(
     if imgsz < 32 or imgsz % 32:
         raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
     begin = time.perf_counter()
-    torch.set_num_threads(threads)
     deadline = math.inf if timeout is None else begin + timeout
     with tempfile.TemporaryDirectory() as folder, _quiet():
         arguments = {
@@ -429,6 +428,7 @@ def train(
                 model, data, split, arguments, deadline=deadline, on_epoch=on_epoch,
                 short=short, every=every,
             )  # fmt: skip
+            torch.set_num_threads(threads)  # as making it sets the host's own number, a core less
             trainer.train()
             metrics = _finish(trainer, weights)
         except NASError:

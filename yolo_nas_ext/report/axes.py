@@ -88,10 +88,8 @@ def _step(least: float, whole: bool) -> tuple[float, int]:
     power = math.floor(math.log10(least))
     mantissa = next((m for m in (1, 2, 2.5, 5) if m * 10.0**power >= least), 10)
     step = mantissa * 10.0**power
-    if whole and step < 1:
-        return 1.0, 0
     if whole:
-        step = math.ceil(step)
+        return max(1.0, math.ceil(step)), 0
     return step, max(0, -power + (mantissa == 2.5) - (mantissa == 10))
 
 
