@@ -23,7 +23,7 @@ PARTS = {
     "cost": "space",
     "study": "space objectives",
     "host": "space",
-    "data": "host",
+    "data": "host config",
     "strategies": "space study objectives",
     "estimators": "host data cost space",
     "report": "study cost space objectives",

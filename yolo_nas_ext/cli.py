@@ -46,7 +46,7 @@ def search_main() -> None:
 
 
 def _search(arguments: Sequence[str]) -> int:
-    if any(a.lstrip("-") in ("help", "h") for a in arguments):
+    if _asks_help(arguments):
         print(config.help_text())
         return 0
     given = config.parse_arguments(arguments)
@@ -60,9 +60,16 @@ def _search(arguments: Sequence[str]) -> int:
 
 
 def _data(arguments: Sequence[str]) -> int:
-    from yolo_nas_ext.data import coco
+    from yolo_nas_ext.data import command
 
-    return coco.main(config.parse_arguments(arguments))
+    if _asks_help(arguments):
+        print(command.help_text())
+        return 0
+    return command.main(config.parse_arguments(arguments))
+
+
+def _asks_help(arguments: Sequence[str]) -> bool:
+    return any(a.lstrip("-") in ("help", "h") for a in arguments)
 
 
 _RUN: dict[str, Callable[[Sequence[str]], int]] = {"nas-search": _search, "nas-data": _data}

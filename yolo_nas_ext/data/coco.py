@@ -27,6 +27,7 @@ from PIL import Image
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
+from yolo_nas_ext.data.masks import join
 from yolo_nas_ext.errors import NASError, did_you_mean
 
 TASKS = ("detect", "segment")
@@ -164,17 +165,6 @@ def _inspect(path: Path) -> tuple[int, int, bool]:
         raise OSError(str(error) or type(error).__name__) from error
 
 
-def _join(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Join the outlines (n, 2) of an object in pieces into one, by bridges of no width."""
-    whole = parts[0]
-    for part in parts[1:]:
-        gaps = ((whole[:, None] - part[None]) ** 2).sum(-1)
-        i, j = np.unravel_index(int(gaps.argmin()), gaps.shape)
-        turned = np.concatenate((part[j:], part[: j + 1]))
-        whole = np.concatenate((whole[: i + 1], turned, whole[i:]))
-    return whole
-
-
 def _outline(segmentation: Any, width: int, height: int) -> tuple[float, ...] | None:
     """Return COCO polygons or RLE as one polygon (x, y, x, y, ...) in [0, 1]; None without area."""
     parts: list[np.ndarray] = []
@@ -198,7 +188,7 @@ def _outline(segmentation: Any, width: int, height: int) -> tuple[float, ...] | 
     parts = [part for part in parts if len(part) >= 3 and np.isfinite(part).all()]
     if not parts:
         return None
-    points = np.clip(_join(parts) / (width, height), 0.0, 1.0)
+    points = np.clip(join(parts) / (width, height), 0.0, 1.0)
     return tuple(float(v) for v in points.reshape(-1)) if np.ptp(points, 0).all() else None
 
 
@@ -551,6 +541,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "all_classes": (bool,),
 }
 _ARGUMENTS = {"val": "val_fraction", "subset": "max_images"}
+OPTIONS = tuple(key for key in _KEYS if key not in ("source", "images", "out"))
 _EXAMPLE = "yolo nas-data source=instances.json images=train2017 out=my_data"
 
 

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from yolo_nas_ext.data.fingerprint import fingerprint
+from yolo_nas_ext.data.intensity import WINDOWS, to_8_bits, window
+from yolo_nas_ext.errors import NASError
+
+
+def scan(patient, sides=(20,), size=(512, 512), spacing=0.8, between=2.0, least=0.0, **more):
+    return {
+        "patient": patient, "size": list(size), "spacing_mm": [spacing, spacing],
+        "between_mm": between, "intensity": [least, 0.0, 1.0, 900.0],
+        "pictures": [{"labels": [1]}, {"labels": []}],
+        "objects": [[s, s + 3, s * s, 1] for s in sides], "colour": False, "text": False, **more,
+    }  # fmt: skip
+
+
+def test_figures_and_no_warning_where_all_is_well():
+    seen = fingerprint([scan(f"p{i}") for i in range(20)], {1: "tumour"})
+    assert seen.figures["patients"] == 20 and seen.figures["objects"] == {"tumour": 20}
+    assert seen.figures["object px"] == [20] * 5 and seen.figures["imgsz"] == 512
+    assert seen.warnings == [] and seen.suggested["imgsz"] == 512
+
+
+def test_small_lesions_ask_for_a_larger_size_or_p2():
+    seen = fingerprint([scan(f"p{i}", (9, 30)) for i in range(20)], {1: "tumour"}, imgsz=256)
+    (warning,) = seen.warnings
+    assert "50% of the objects are below 8 px at imgsz=256" in warning and "P2" in warning
+    larger = seen.suggested["imgsz"]
+    again = fingerprint([scan(f"p{i}", (9, 30)) for i in range(20)], {1: "tumour"}, imgsz=larger)
+    assert 256 < larger <= 512 and not again.warnings
+
+
+def test_what_else_matters():
+    records = [scan(f"p{i}", spacing=0.5 + 0.1 * i, between=8.0, least=-1000.0) for i in range(8)]
+    records[0]["text"] = True
+    said = "\n".join(fingerprint(records, {1: "a", 2: "b"}).warnings)
+    for part in ("8 patients", "times as far apart", "mm: spacing=", "no window", "show text",
+                 "class b has 0"):  # fmt: skip
+        assert part in said
+    assert "one patient" in "\n".join(fingerprint([scan("p")], {1: "a"}).warnings)
+    assert fingerprint(records, {1: "a"}).suggested["augment"] == "ct"
+    windowed = fingerprint(records, {1: "a"}, windowed=True).warnings
+    assert not any("no window" in line for line in windowed)
+
+
+def test_pictures_without_objects_or_thickness():
+    flat = scan("p")
+    del flat["between_mm"]
+    flat["objects"] = []
+    seen = fingerprint([flat], {1: "a"})
+    assert seen.suggested["augment"] == "xray" and seen.figures["object px"] == []
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_map_their_ends_to_black_and_white(name):
+    low, high = window(name)
+    level, width = WINDOWS[name]
+    got = to_8_bits(np.array([low - 1, low, level, high, high + 1]), low, high)
+    assert got.tolist() == [0, 0, 128, 255, 255] and high - low == width
+
+
+def test_windows_by_numbers_and_others():
+    assert window("percentile") is None and window("-600/1500") == (-1350, 150)
+    assert window("40/80") == window("brain")
+    assert to_8_bits(np.array([5, 5]), 5, 5).tolist() == [0, 0]
+    for bad in ("40", "40/-80", "a/b", ""):
+        with pytest.raises(NASError, match="not a window"):
+            window(bad)

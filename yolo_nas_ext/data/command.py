@@ -1,0 +1,209 @@
+"""`yolo nas-data`: keys, and what is said on the screen."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolo_nas_ext.config import optional, real, size, text, whole
+from yolo_nas_ext.data import coco, convert, pairing
+from yolo_nas_ext.data.fingerprint import Fingerprint, fingerprint
+from yolo_nas_ext.data.intensity import window
+from yolo_nas_ext.data.slices import Cut
+from yolo_nas_ext.data.volumes import AXES
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.resources import resource
+
+
+def _one_of(*options: Any) -> Callable[[Any], Any]:
+    def parse(value: Any) -> Any:
+        if value not in options:
+            hint = did_you_mean(value, map(str, options))
+            raise ValueError(f"one of {', '.join(map(str, options))}.{hint}".rstrip("."))
+        return value
+
+    return parse
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _spacing(value: Any) -> float:
+    """Return millimetres, 0 for native and -1 for iso."""
+    if value in ("native", "iso"):
+        return 0.0 if value == "native" else -1.0
+    try:
+        return real(0)(value)
+    except ValueError as error:
+        raise ValueError("native, iso or a number of mm above 0") from error
+
+
+def _names(value: Any) -> dict[int, str]:
+    """Return names by label of ``1:tumour,2:cyst``, of a mapping, or of names for 1, 2, ..."""
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
+        parts = value if isinstance(value, list) else str(value).split(",")
+        parts = [str(part).strip() for part in parts]
+        numbered = [re.fullmatch(r"(\d+)\s*:\s*(.+)", part) for part in parts]
+        if any(numbered) and not all(numbered):
+            raise ValueError("names such as 1:tumour,2:cyst")
+        pairs = [(m[1], m[2]) for m in numbered if m] or list(enumerate(parts, 1))
+    try:
+        names = {int(label): str(name).strip() for label, name in pairs}
+    except (TypeError, ValueError) as error:
+        raise ValueError("names such as 1:tumour,2:cyst") from error
+    if min(names, default=0) < 1 or not all(names.values()):
+        raise ValueError("names such as 1:tumour,2:cyst, for labels from 1 on")
+    if any(not name.isprintable() or set(name) & set('/\\:*?"<>|') for name in names.values()):
+        raise ValueError("names without the signs that folders cannot have")
+    return names
+
+
+KEYS: dict[str, Callable[[Any], Any]] = {
+    "source": text,
+    "masks": optional(text),
+    "group": optional(text),
+    "fold": optional(whole(0)),
+    "volume": optional(whole(0)),
+    "values": _one_of("auto", "classes", "instances"),
+    "names": optional(_names),
+    "empty_masks": _flag,
+    "out": optional(text),
+    "task": _one_of(*convert.TASKS),
+    "class_from": _one_of("mask", "folder"),
+    "val": real(0, 0.9),
+    "seed": whole(0, 2**31 - 1),
+    "salt": optional(text),
+    "linkage": optional(text),
+    "axis": _one_of(*AXES),
+    "channels": _one_of(1, 3),
+    "spacing": _spacing,
+    "window": text,
+    "connectivity": _one_of(4, 8),
+    "min_mm2": real(0, open_low=False),
+    "empty": optional(real(0, 1, open_low=False)),
+    "imgsz": optional(size),
+}
+
+
+def main(settings: Mapping[str, Any]) -> int:
+    """Run `yolo nas-data` and return its exit code.
+
+    Args:
+        settings: Keys and raw values of the command.
+
+    Returns:
+        0; 3 when scans or images were left out, each of them named, or when it was interrupted.
+
+    Raises:
+        NASError: For bad input, or where nothing can be converted.
+    """
+    if "images" in settings:
+        return coco.main(dict(settings))
+    values = _values(settings)
+    if values["source"] in (None, ""):
+        raise NASError(
+            "source: is required; as in yolo nas-data source=scans out=my_data task=segment"
+        )
+    options = _options(values)
+    out, linkage = (Path(v) if (v := values[k]) else None for k in ("out", "linkage"))
+    if out and linkage and linkage.resolve().is_relative_to(out.resolve()):
+        raise NASError(
+            f"linkage={linkage}: is inside out={out}, which others may see; put it elsewhere"
+        )
+    found = pairing.find(
+        values["source"], values["masks"], group=values["group"], volume=values["volume"],
+        fold=values["fold"],
+    )  # fmt: skip
+    for name in found.orphans:
+        print(f"note: the mask {name} has no scan")
+    if not found.labelled:
+        print("note: no masks were found: pictures are written without labels")
+    summary = convert.convert(found, out, options, salt=values["salt"])
+    if summary.interrupted:
+        print(f"interrupted; {len(summary.records)} scans are done: the same command goes on")
+        return 3
+    if linkage:
+        _link(linkage, summary.linkage)
+    windowed = values["window"] != "percentile"
+    seen = fingerprint(summary.records, summary.names, imgsz=values["imgsz"], windowed=windowed)
+    _say(summary, seen, options)
+    return 3 if summary.skipped else 0
+
+
+def help_text() -> str:
+    """Return what `yolo nas-data help` prints: the keys with their defaults."""
+    keys = resource("cfg", "data.yaml").read_text(encoding="utf-8")
+    return f"{keys}\n# Of a COCO JSON: source, images, out, {', '.join(coco.OPTIONS)}\n"
+
+
+def _values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    values = yaml.safe_load(resource("cfg", "data.yaml").read_text(encoding="utf-8"))
+    for key, value in settings.items():
+        if key not in KEYS:
+            raise NASError(
+                f"{key}: unknown key of nas-data.{did_you_mean(key, KEYS)} Known: "
+                f"{', '.join(KEYS)}; of a COCO JSON also images, which says that it is one"
+            )
+        values[key] = value
+    for key, value in values.items():
+        try:
+            values[key] = KEYS[key](value) if value is not None or key != "source" else None
+        except (ValueError, OverflowError) as error:
+            raise NASError(f"{key}={value}: not allowed; {key} takes {error}") from error
+    return values
+
+
+def _options(values: Mapping[str, Any]) -> convert.Options:
+    task = values["task"]
+    empty = values["empty"]
+    if empty is None:
+        empty = 1.0 if task == "classify" else 0.1
+    how = Cut(
+        axis=AXES.index(values["axis"]), channels=values["channels"], spacing=values["spacing"],
+        window=window(values["window"]), connectivity=values["connectivity"],
+        min_mm2=values["min_mm2"], empty=empty,
+    )  # fmt: skip
+    return convert.Options(
+        task=task, cut=how, names=values["names"] or {}, values=values["values"],
+        empty_masks=values["empty_masks"], class_from=values["class_from"], volume=values["volume"],
+        val=values["val"], seed=values["seed"],
+    )  # fmt: skip
+
+
+def _link(path: Path, linkage: Mapping[str, str]) -> None:
+    """Write which pseudonym stands for which scan, readable by its owner alone."""
+    try:
+        path.touch(mode=0o600)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("scan", "pseudonym"), *linkage.items()])
+    except OSError as error:
+        raise NASError(f"linkage={path}: cannot be written ({error.strerror})") from error
+
+
+def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) -> None:
+    for name, value in seen.table:
+        print(f"{name:<22}{value}")
+    for warning in seen.warnings:
+        print(f"warning: {warning}")
+    if summary.skipped:
+        total = len(summary.skipped) + len(summary.records)
+        print(f"{len(summary.skipped)} of {total} scans were skipped, named above")
+    if summary.out is None:
+        print("nothing was written; give out= to convert")
+        return
+    sides = list(summary.split.values())
+    print(f"{sides.count('train')} patients in train, {sides.count('val')} in val")
+    data = summary.out if options.task == "classify" else summary.out / "data.yaml"
+    keys = " ".join(f"{key}={value}" for key, value in seen.suggested.items())
+    print(f"next:\n  yolo nas-search data={shlex.quote(str(data))} task={options.task} {keys}")

@@ -1,0 +1,387 @@
+"""Scans as pictures: NIfTI, NRRD and DICOM volumes turned to one orientation, and plain images.
+
+Voxels stay as they are stored (at most 4 bytes each, once) and become numbers a slice at a time, so
+that a CT of 800 slices needs no more than its own size.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import nibabel as nib
+import nrrd
+import numpy as np
+from nibabel import orientations
+from nibabel.filebasedimages import ImageFileError
+from PIL import Image
+
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr")
+PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+AXES = ("sagittal", "coronal", "axial")
+STANDARD = ("L", "P", "S")  # what indices grow towards: DICOM's own, and how slices are looked at
+SAME = 0.1  # voxels that the corners of a mask may be off those of its image
+SLAB = 16  # slices converted at a time where voxels are stored in 8 bytes
+
+
+class ScanError(Exception):
+    """A scan that cannot be used; the others still can.
+
+    Args:
+        kind: One word that tells nothing of a patient, for the record.
+        message: What is wrong and what to do, for the screen.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a header said beside geometry.
+
+    Attributes:
+        removed: Names of DICOM attributes that are not passed on.
+        private: Number of private elements that are not passed on.
+        text: Whether pixels may show text.
+        colour: Whether pictures have three channels of 8 bits.
+    """
+
+    removed: tuple[str, ...] = ()
+    private: int = 0
+    text: bool = False
+    colour: bool = False
+
+
+class Scan(Protocol):
+    """What slices are cut from."""
+
+    @property
+    def facts(self) -> Facts:
+        """What the header said."""
+        ...
+
+    def planes(self, axis: int) -> int:
+        """Return the number of slices across an axis."""
+        ...
+
+    def plane(self, axis: int, index: int) -> np.ndarray:
+        """Return a slice (h, w) as it is looked at, or (h, w, 3) of a coloured picture."""
+        ...
+
+    def spacing_of(self, axis: int) -> tuple[float, float]:
+        """Return the distance of a slice's rows and of its columns in mm."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A scan in three dimensions; indices grow to the patient's left, back and head.
+
+    Attributes:
+        stored: Voxels as stored.
+        slope: Value = `slope` * stored + `intercept`.
+        intercept: See `slope`.
+        affine: From indices to mm, (4, 4), as NIfTI's.
+        was: Orientation of the file, for example ``RAS``.
+        facts: What the header said.
+    """
+
+    stored: np.ndarray
+    slope: float
+    intercept: float
+    affine: np.ndarray
+    was: str = ""
+    facts: Facts = field(default_factory=Facts)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Size of a voxel in mm along its three axes."""
+        x, y, z = (float(v) for v in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return x, y, z
+
+    def planes(self, axis: int) -> int:
+        """Return the number of slices across an axis."""
+        return self.stored.shape[axis]
+
+    def plane(self, axis: int, index: int) -> np.ndarray:
+        """Return a slice (h, w) as radiologists look at it: head or front up, right on the left."""
+        flat = np.take(self.stored, index, axis).T
+        values = self.values(flat)
+        return values if axis == 2 else values[::-1]
+
+    def values(self, stored: np.ndarray) -> np.ndarray:
+        """Return stored numbers as values; unscaled ones keep their type."""
+        if self.slope == 1 and self.intercept == 0:
+            return stored
+        return stored.astype(np.float32) * np.float32(self.slope) + np.float32(self.intercept)
+
+    def spacing_of(self, axis: int) -> tuple[float, float]:
+        """Return the distance of a slice's rows and of its columns in mm."""
+        x, y, z = self.spacing
+        return ((z, y), (z, x), (y, x))[axis]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A plain image as a scan of one slice.
+
+    Attributes:
+        values: Pixels (h, w), or (h, w, 3) of colours.
+        spacing: Rows and columns in mm; 1 where nobody knows.
+        facts: What the header said.
+    """
+
+    values: np.ndarray
+    spacing: tuple[float, float] = (1.0, 1.0)
+    facts: Facts = field(default_factory=Facts)
+
+    def planes(self, axis: int) -> int:
+        """Return 1."""
+        return 1
+
+    def plane(self, axis: int, index: int) -> np.ndarray:
+        """Return the image."""
+        return self.values
+
+    def spacing_of(self, axis: int) -> tuple[float, float]:
+        """Return the distance of rows and of columns in mm."""
+        return self.spacing
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix of a file in lower case, ``.nii.gz`` as one."""
+    match = re.search(r"(\.nii\.gz|\.seg\.nrrd|\.[^.]*)$", path.name.lower())
+    return match[1] if match else ""
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without its suffix."""
+    return path.name[: len(path.name) - len(suffix_of(path))]
+
+
+def turned(
+    stored: np.ndarray, affine: np.ndarray, slope: float = 1.0, intercept: float = 0.0,
+    facts: Facts | None = None,
+) -> Volume:  # fmt: skip
+    """Return voxels in the standard orientation, without copying them.
+
+    Raises:
+        ScanError: Where the affine gives an axis no direction.
+    """
+    if stored.ndim != 3 or 0 in stored.shape:
+        raise ScanError("dimensions", f"has the shape {stored.shape}; volumes have three axes")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise ScanError("affine", "has a header that gives its voxels no place; correct its affine")
+    before = orientations.io_orientation(affine)
+    change = orientations.ornt_transform(before, orientations.axcodes2ornt(STANDARD))
+    inverse = orientations.inv_ornt_aff(change, stored.shape)
+    was = "".join(str(code) for code in orientations.ornt2axcodes(before))
+    standard = orientations.apply_orientation(stored, change)
+    return Volume(standard, slope, intercept, affine @ inverse, was, facts or Facts())
+
+
+DAMAGED = (
+    OSError, EOFError, zlib.error, gzip.BadGzipFile, ImageFileError, ValueError, KeyError,
+    nrrd.NRRDError, MemoryError, SyntaxError, Image.DecompressionBombError,
+)  # fmt: skip
+
+
+def read(path: Path, volume: int | None = None) -> Scan:
+    """Return the scan in a file that is not DICOM.
+
+    Args:
+        path: NIfTI, NRRD or an image.
+        volume: Which volume of a file that holds several; such a file is refused without.
+
+    Raises:
+        ScanError: For a file that is damaged, or that is no volume of numbers.
+    """
+    suffix = suffix_of(path)
+    try:
+        if suffix in (".nii", ".nii.gz"):
+            return _nifti(path, volume)
+        return _picture(path) if suffix in PICTURES else _nrrd(path, volume)
+    except DAMAGED as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ScanError(
+            "damaged", f"cannot be read to its end ({reason}); copy it again"
+        ) from error
+
+
+def _nifti(path: Path, volume: int | None) -> Volume:
+    image: Any = nib.load(path, keep_file_open=True)  # type: ignore[attr-defined]
+    shape, kind = image.shape, image.get_data_dtype()
+    _check_numbers(kind)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    which: tuple[Any, ...] = ()
+    if len(shape) > 3:
+        which = (_which(shape, shape[3:], volume), *[0] * (len(shape) - 4))
+    proxy = image.dataobj
+    slope, intercept = float(proxy.slope), float(proxy.inter)
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if kind.itemsize <= 4 and not which:
+        stored = np.asanyarray(proxy.get_unscaled()).reshape(shape[:3], order="F")
+    else:  # a slab at a time, so that 8 bytes a voxel are never there at once
+        slope, intercept = 1.0, 0.0
+        stored = np.empty(shape[:3], np.float32, order="F")
+        for start in range(0, shape[2], SLAB):
+            end = min(start + SLAB, shape[2])
+            part = np.asarray(proxy[(slice(None), slice(None), slice(start, end), *which)])
+            stored[:, :, start:end] = part.reshape(*shape[:2], end - start)
+    return turned(stored, image.affine, slope, intercept)
+
+
+def _nrrd(path: Path, volume: int | None) -> Volume:
+    stored, header = nrrd.read(str(path), index_order="F")
+    _check_numbers(stored.dtype)
+    directions = np.atleast_2d(
+        np.asarray(header.get("space directions", np.eye(stored.ndim)), float)
+    )
+    spatial: Any = np.isfinite(directions).all(1)  # axes of channels have no direction
+    if stored.ndim > 3:
+        if spatial.sum() != 3:
+            raise ScanError("dimensions", f"has {stored.ndim} axes, of which three must be spatial")
+        others = [n for n, inside in zip(stored.shape, spatial, strict=True) if not inside]
+        at = _which(stored.shape, others, volume)
+        for index, axis in enumerate(np.flatnonzero(~spatial)):
+            stored = np.take(stored, at if not index else 0, axis - index)
+    affine = np.eye(4)
+    affine[:3, :3] = directions[spatial].T[:3, :3]
+    affine[:3, 3] = np.asarray(header.get("space origin", np.zeros(3)), float)
+    space = str(header.get("space", "left-posterior-superior")).lower().replace("_", "-")
+    if space in ("left-posterior-superior", "lps"):
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    elif space in ("left-anterior-superior", "las"):
+        affine = np.diag([-1.0, 1.0, 1.0, 1.0]) @ affine
+    if stored.dtype.itemsize > 4:
+        stored = stored.astype(np.float32)
+    return turned(stored, affine)
+
+
+def _picture(path: Path) -> Picture:
+    with Image.open(path) as image:
+        if image.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "PA", "LA"):
+            image = image.convert("RGB" if image.mode != "LA" else "L")
+        values = np.asarray(image)
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if values.ndim == 3:
+        rgb = values[..., :3]
+        if values.dtype == np.uint8 and (rgb == rgb[..., :1]).all():
+            return Picture(rgb[..., 0])  # a grey picture in colour channels
+        return Picture(rgb, facts=Facts(colour=True))
+    return Picture(values)
+
+
+def _check_numbers(kind: np.dtype) -> None:
+    if kind.kind not in "iufb":
+        raise ScanError("type", f"stores {kind} a voxel; volumes of plain numbers can be read")
+
+
+def _which(shape: Any, others: Any, volume: int | None) -> int:
+    """Return the volume to read of a file with several; refuse it where none was chosen."""
+    n = int(others[0])
+    if volume is None or not 0 <= volume < n:
+        size = " x ".join(str(v) for v in shape)
+        raise ScanError(
+            "dimensions", f"is {len(shape)}-D ({size}), {n} volumes in one file; choose one with "
+            f"volume=0 to volume={n - 1}, or split it"
+        )  # fmt: skip
+    return volume
+
+
+def labels(path: Path) -> Scan:
+    """Return a mask; of a coloured picture every colour is a label.
+
+    Raises:
+        ScanError: For a file that cannot be read.
+    """
+    if suffix_of(path) not in PICTURES:
+        return read(path)
+    try:
+        with Image.open(path) as image:
+            values = np.asarray(image)
+    except DAMAGED as error:
+        raise ScanError("damaged", "cannot be read to its end; copy it again") from error
+    if values.ndim == 3 and values.shape[-1] in (2, 4):
+        values = np.where(values[..., -1:] > 0, values[..., :-1], 0)
+    if values.ndim == 3:
+        grey = (values == values[..., :1]).all()
+        wide = values.astype(np.int64)
+        values = wide[..., 0] if grey else (wide * [65536, 256, 1][: wide.shape[-1]]).sum(-1)
+    return Picture(values.astype(np.int64))
+
+
+def check_labels(plane: np.ndarray) -> np.ndarray:
+    """Return a plane of a mask as whole numbers.
+
+    Raises:
+        ScanError: For values that are not whole numbers of at least 0.
+    """
+    if plane.dtype.kind in "ub":
+        return plane.astype(np.int64)
+    if plane.dtype.kind == "f":
+        if not np.isfinite(plane).all():
+            raise ScanError(
+                "labels", "has labels that are NaN or infinite in its mask; save whole numbers"
+            )
+        if (plane != np.rint(plane)).any():
+            value = float(plane[plane != np.rint(plane)].flat[0])
+            raise ScanError(
+                "labels", f"has the label {value:g} in its mask; labels are whole numbers: "
+                "threshold or round the mask before saving"
+            )  # fmt: skip
+    if plane.size and plane.min() < 0:
+        raise ScanError("labels", f"has the label {plane.min():g}; labels are 0 or more")
+    return plane.astype(np.int64)
+
+
+def check_pair(image: Scan, mask: Scan, axis: int) -> None:
+    """Refuse a mask that does not lie on its image.
+
+    Raises:
+        ScanError: For another shape, or corners that are more than `SAME` voxels apart.
+    """
+    if isinstance(image, Volume) and isinstance(mask, Volume):
+        if image.stored.shape != mask.stored.shape:
+            sizes = (" x ".join(map(str, v.stored.shape)) for v in (mask, image))
+            raise ScanError(
+                "shape", "has a mask of {} voxels, but is {}; resample one of them".format(*sizes)
+            )
+        corners = np.array(
+            [[*((np.array(image.stored.shape) - 1) * c), 1] for c in np.ndindex(2, 2, 2)]
+        )
+        off = np.linalg.norm(((image.affine - mask.affine) @ corners.T)[:3], axis=0).max()
+        if off > SAME * min(image.spacing):
+            raise ScanError("affine", f"has a mask whose affine puts it {off:.3g} mm elsewhere; "
+                            "correct the header or resample the mask")  # fmt: skip
+        return
+    shapes = [s.plane(axis, 0).shape[:2] for s in (mask, image)]
+    if shapes[0] != shapes[1] or image.planes(axis) != mask.planes(axis):
+        raise ScanError(
+            "shape", f"has a mask of {shapes[0]} pixels, but is {shapes[1]}; resize one of them"
+        )
+
+
+MANY = 32  # labels; a mask of 8 bits with more is one of instances
+
+
+def looks_like_instances(path: Path) -> bool:
+    """Say whether a picture is a map of instances: of 16 bits, of colours, or of many labels."""
+    if suffix_of(path) not in PICTURES:
+        return False
+    try:
+        with Image.open(path) as image:
+            colours = image.mode in ("RGB", "RGBA") and np.ptp(np.asarray(image)[..., :3], -1).any()
+            wide = image.mode.startswith("I")
+            return bool(colours or wide or len(np.unique(np.asarray(image))) > MANY)
+    except DAMAGED:
+        return False
