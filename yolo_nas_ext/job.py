@@ -89,6 +89,7 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
         study = Study(space, folder / "study.db")
         job = Job(config, folder, study, data, budget, notes=notes)
         _announce(job)
+        estimator.images = folder / "images"
         hours = config.budget_hours or math.inf
         progress = Progress(study, config.trials, hours)
 
@@ -120,6 +121,8 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
             _keep_best_weights(folder, study)
         except KeyboardInterrupt:
             job.interrupted = True
+        finally:
+            shutil.rmtree(folder / "images", ignore_errors=True)
         try:
             _finish(job)
         except OSError as error:

@@ -17,7 +17,7 @@ from ultralytics.nn.tasks import ClassificationModel, DetectionModel, yaml_model
 
 from tests.host.shapes import draw
 from yolo_nas_ext.errors import NASError, TrialError
-from yolo_nas_ext.host import models
+from yolo_nas_ext.host import images, models
 from yolo_nas_ext.host import trainer as lean
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.space.blocks import BLOCKS  # noqa: F401
@@ -62,7 +62,7 @@ def test_metrics_have_the_names_of_the_field(data):
 PROGRAM = """
 import json, sys
 from yolo_nas_ext.host import trainer
-from yolo_nas_ext.host import models
+from yolo_nas_ext.host import images, models
 from yolo_nas_ext.host.dataset import read
 sys.path.insert(0, sys.argv[2])
 from tests.host.test_trainer import run
@@ -105,7 +105,7 @@ def test_only_the_split_is_read(data, monkeypatch):
     import cv2
     from ultralytics.data import base
 
-    lean._IMAGES.clear()
+    images._IMAGES.clear()
     opened = []
     imread = base.imread
     monkeypatch.setattr(base, "imread", lambda f, *a, **k: opened.append(f) or imread(f, *a, **k))
@@ -119,10 +119,10 @@ def test_only_the_split_is_read(data, monkeypatch):
 def test_images_that_do_not_fit_are_read_from_disk_with_the_same_result(data, monkeypatch):
     held = run(data, epochs=1).metrics
     mosaics = run(data, epochs=1, overrides=MOSAIC).metrics
-    lean._IMAGES.clear()
-    monkeypatch.setattr(lean, "MEMORY", 0.0)
+    images._IMAGES.clear()
+    monkeypatch.setattr(images, "MEMORY", 0.0)
     assert run(data, epochs=1).metrics == held
-    assert not any(lean._IMAGES.values())
+    assert not any(images._IMAGES.values())
     assert run(data, epochs=1, overrides=MOSAIC).metrics == mosaics
 
 
@@ -165,12 +165,12 @@ def test_one_class_for_all_leaves_the_labels_alone(data):
 def test_sets_of_images_are_let_go(data):
     for imgsz in (64, 96, 128):
         run(data, epochs=1, imgsz=imgsz)
-    assert [key[1] for key in lean._IMAGES] == [96, 128]
+    assert [key[1] for key in images._IMAGES] == [96, 128]
 
 
 def test_augmentation_leaves_the_decoded_images_alone(data):
     run(data, epochs=1)
-    (held,) = (known for key, known in lean._IMAGES.items() if key[1] == 64)
+    (held,) = (known for key, known in images._IMAGES.items() if key[1] == 64)
     before = {file: image[0].copy() for file, (_, image) in held.items()}
     assert len(before) == 12
     run(data, epochs=2, overrides={"hsv_v": 0.9, "hsv_h": 0.5, "mosaic": 1.0, "nbs": 4})

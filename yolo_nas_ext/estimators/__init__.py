@@ -19,6 +19,9 @@ class Estimator(Protocol):
     seeded: bool
     """Whether another ``seed`` in the fidelity gives another measurement of the same network."""
 
+    images: Path | None
+    """Folder for decoded images that do not fit into memory; who runs the search sets it."""
+
     @property
     def fidelity(self) -> Mapping[str, float]:
         """How it judges, for example ``{"epochs": 10, "imgsz": 128}``."""

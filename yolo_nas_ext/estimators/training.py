@@ -70,6 +70,8 @@ class Training:
         self.device = device
         self.timeout = timeout
         self.threads = threads or os.cpu_count() or 1
+        self.images: Path | None = None
+        self.shared = False  # whether other processes use that folder too
         self.val_fraction = val_fraction
         self.split = self._split(seed)
         self.overrides = {**self.recipe(batch), **(overrides or {})}
@@ -121,7 +123,7 @@ class Training:
             task=self.task, epochs=epochs, imgsz=imgsz, batch=self.batch, seed=seed,
             device=self.device, overrides={**self.warmup(epochs), **self.overrides},
             weights=weights, timeout=self.timeout, threads=self.threads, on_epoch=report,
-            short=self.short,
+            short=self.short, images=self.images, shared=self.shared,
         ).metrics  # fmt: skip
 
     def _definition(

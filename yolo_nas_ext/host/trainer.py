@@ -10,35 +10,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import random
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import copy, deepcopy
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
-from ultralytics.data import YOLODataset, build_dataloader
+from ultralytics.data import build_dataloader
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.modules import Conv, Detect
-from ultralytics.utils import LOGGER, NUM_THREADS, callbacks
+from ultralytics.utils import LOGGER, callbacks
 from ultralytics.utils.torch_utils import init_seeds, unset_deterministic, unwrap_model
 
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.host import checkpoint
 from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.images import held
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
-# An image file's (time of change, length), and what the host's `load_image` returned for it.
-Decoded = tuple[tuple[int, int], tuple[np.ndarray, tuple[int, int], tuple[int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,69 +56,8 @@ class Result:
     epochs: int
 
 
-class HeldImages(YOLODataset):
-    """The host's data set over known images and labels; images stay decoded if they fit.
-
-    Args:
-        labels: The host's label dictionaries.
-        known: Decoded images by file, which the data sets of all candidates share and fill.
-        *args: The host's.
-        **kwargs: The host's.
-    """
-
-    def __init__(
-        self, labels: Sequence[dict[str, Any]], known: dict[str, Decoded], *args: Any, **kwargs: Any
-    ) -> None:  # fmt: skip
-        self._held = labels
-        super().__init__([label["im_file"] for label in labels], *args, **kwargs)  # pyright: ignore[reportArgumentType]
-        self.cache = "ram"  # mosaics draw from all images rather than from a buffer of recent ones
-        self.transforms = self.build_transforms(hyp=copy(kwargs["hyp"]))  # which look at `cache`
-        # The host prefers an array beside the image, and deletes or rewrites one it finds damaged.
-        self.npy_files = [Path(os.devnull) / "none"] * self.ni
-        self._decode(known)
-
-    def _decode(self, known: dict[str, Decoded]) -> None:
-        """Fill the host's buffers; without room, leave them empty and so read at every use."""
-        stats = [os.stat(file) for file in self.im_files]
-        stamps = [(stat.st_mtime_ns, stat.st_size) for stat in stats]
-        new = []
-        for index, (file, stamp) in enumerate(zip(self.im_files, stamps, strict=True)):
-            if file not in known or known[file][0] != stamp:
-                known.pop(file, None)
-                new.append(index)
-        size = self.imgsz if isinstance(self.imgsz, int) else max(self.imgsz)
-        need = len(new) * size * size * self.channels
-        if new and need <= MEMORY * psutil.virtual_memory().available:
-            with ThreadPool(NUM_THREADS) as pool:
-                images = pool.map(super().load_image, new)
-            for index, image in zip(new, images, strict=True):
-                known[self.im_files[index]] = stamps[index], image
-        buffers: Any = (self.ims, self.im_hw0, self.im_hw)
-        for index, file in enumerate(self.im_files):
-            if file in known:
-                buffers[0][index], buffers[1][index], buffers[2][index] = known[file][1]
-
-    def get_img_files(self, img_path: Any) -> list[str]:
-        """Return the images as given."""
-        return list(img_path)
-
-    def get_labels(self) -> list[dict[str, Any]]:
-        """Return the labels as given; ``single_cls`` writes into their classes."""
-        return [{**label, "cls": label["cls"].copy()} for label in self._held]
-
-    def load_image(self, i: int, *args: Any, **kwargs: Any) -> Any:
-        """Return a copy of a decoded image: augmentation works in place."""
-        im, before, after = super().load_image(i, *args, **kwargs)
-        return im.copy(), before, after
-
-
 # The mixin stands in front of a trainer of the host, of whichever task.
 _Trainer: Any = object
-
-MEMORY = 0.5  # part of the free memory that decoded images may take
-SETS = 2  # sets of decoded images kept; a search has one for each image size
-# Decoded images by (data set, image size, channels), for all candidates of this process.
-_IMAGES: dict[tuple[Any, ...], dict[str, Decoded]] = {}
 
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
@@ -146,12 +81,15 @@ class LeanMixin(_Trainer):
         on_epoch: Called after each epoch with its mean losses.
         short: Whether averages keep up with few steps; else they are the host's.
         every: Epochs from one measurement to the next; only the last is measured without.
+        images: Folder for decoded images that do not fit into memory.
+        shared: Whether other processes use that folder too.
     """
 
     def __init__(
         self, model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]],
         overrides: dict[str, Any], *, deadline: float = math.inf, on_epoch: OnEpoch | None = None,
-        short: bool = True, every: int | None = None,
+        short: bool = True, every: int | None = None, images: Path | None = None,
+        shared: bool = False,
     ) -> None:  # fmt: skip
         self._definition = model
         self._data_set = data
@@ -160,6 +98,8 @@ class LeanMixin(_Trainer):
         self._on_epoch = on_epoch
         self._short = short
         self._every = every
+        self._images = images
+        self._shared = shared
         events = {
             "on_train_start": [LeanMixin._watch_losses],
             "on_train_epoch_start": [LeanMixin._forget_losses],
@@ -184,12 +124,9 @@ class LeanMixin(_Trainer):
         """Return a loader over the decoded images of one side of the split."""
         args: Any = self.args
         data = self._data_set
-        key = (data.source, args.imgsz, data.channels)
-        known = _IMAGES[key] = _IMAGES.pop(key, {})  # the latest is last
-        while len(_IMAGES) > SETS:
-            del _IMAGES[next(iter(_IMAGES))]
-        images = HeldImages(
-            [data.labels[index] for index in self._split[0 if mode == "train" else 1]], known,
+        images = held(
+            [data.labels[index] for index in self._split[0 if mode == "train" else 1]],
+            data.labels, data.source, folder=self._images, shared=self._shared,
             imgsz=args.imgsz, augment=mode == "train", hyp=args, rect=False, pad=0.0,
             data=self.data, task=args.task, batch_size=batch_size, stride=32,
             single_cls=args.single_cls, classes=args.classes,
@@ -376,6 +313,7 @@ def train(
     device: str | None = None, overrides: Mapping[str, Any] | None = None,
     weights: Path | None = None, timeout: float | None = None, threads: int = 1,
     on_epoch: OnEpoch | None = None, every: int | None = None, short: bool = True,
+    images: Path | None = None, shared: bool = False,
 ) -> Result:  # fmt: skip
     """Train a model from scratch and measure it once on the held-out images.
 
@@ -401,6 +339,10 @@ def train(
         every: Measure after every so many epochs too; without, after the last alone.
         short: Let batch norms and the moving average of the weights keep up with few steps; they
             are the host's without.
+        images: Folder for decoded images that do not fit into memory; without one they are
+            decoded at every use.
+        shared: Whether other processes use that folder too; then all images are mapped from it,
+            so that no process holds a copy.
 
     Raises:
         NASError: For a task or image size that no candidate could be trained with.
@@ -426,7 +368,7 @@ def train(
         try:
             trainer = TRAINERS[task](
                 model, data, split, arguments, deadline=deadline, on_epoch=on_epoch,
-                short=short, every=every,
+                short=short, every=every, images=images, shared=shared,
             )  # fmt: skip
             torch.set_num_threads(threads)  # as making it sets the host's own number, a core less
             trainer.train()

@@ -1,0 +1,172 @@
+"""Images of a data set, decoded and resized once for all candidates: in memory, or mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, MutableMapping, Sequence
+from copy import copy
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from filelock import FileLock
+from ultralytics.data import YOLODataset
+from ultralytics.utils import NUM_THREADS
+
+# An image file's (time of change, length), and what the host's `load_image` returned for it.
+Stamp = tuple[int, int]
+Decoded = tuple[Stamp, tuple[np.ndarray, tuple[int, int], tuple[int, int]]]
+
+MEMORY = 0.5  # part of the free memory that decoded images may take
+DISK = 0.5  # part of the free disk that they may take where they are mapped
+SETS = 2  # sets of decoded images kept; a search has one for each image size
+# Decoded images by (data set, image size, channels), for all candidates of this process.
+_IMAGES: dict[tuple[Any, ...], MutableMapping[str, Decoded]] = {}
+
+
+class HeldImages(YOLODataset):
+    """The host's data set over known images and labels; images stay decoded if they fit.
+
+    Args:
+        labels: The host's label dictionaries.
+        known: Decoded images by file, which the data sets of all candidates share and fill; None
+            to decode nothing beforehand.
+        *args: The host's.
+        **kwargs: The host's.
+    """
+
+    def __init__(
+        self, labels: Sequence[dict[str, Any]], known: MutableMapping[str, Decoded] | None,
+        *args: Any, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        self._held = labels
+        super().__init__([label["im_file"] for label in labels], *args, **kwargs)  # pyright: ignore[reportArgumentType]
+        self.cache = "ram"  # mosaics draw from all images rather than from a buffer of recent ones
+        self.transforms = self.build_transforms(hyp=copy(kwargs["hyp"]))  # which look at `cache`
+        # The host prefers an array beside the image, and deletes or rewrites one it finds damaged.
+        self.npy_files = [Path(os.devnull) / "none"] * self.ni
+        if known is not None:
+            self._decode(known)
+
+    def _decode(self, known: MutableMapping[str, Decoded]) -> None:
+        """Fill the host's buffers; without room, leave them empty and so read at every use."""
+        stamps = [_stamp(file) for file in self.im_files]
+        new = []
+        for index, (file, stamp) in enumerate(zip(self.im_files, stamps, strict=True)):
+            if file not in known or known[file][0] != stamp:
+                known.pop(file, None)
+                new.append(index)
+        if new and self.bytes_of(len(new)) <= MEMORY * psutil.virtual_memory().available:
+            with ThreadPool(NUM_THREADS) as pool:
+                images = pool.map(super().load_image, new)
+            for index, image in zip(new, images, strict=True):
+                known[self.im_files[index]] = stamps[index], image
+        buffers: Any = (self.ims, self.im_hw0, self.im_hw)
+        for index, file in enumerate(self.im_files):
+            if file in known:
+                buffers[0][index], buffers[1][index], buffers[2][index] = known[file][1]
+
+    def bytes_of(self, images: int) -> int:
+        """Return what so many decoded images take at the most."""
+        size = self.imgsz if isinstance(self.imgsz, int) else max(self.imgsz)
+        return images * size * size * self.channels
+
+    def map_to(self, folder: Path) -> dict[str, Decoded]:
+        """Return all images, decoded into one file of the folder and mapped from there.
+
+        Processes that map the same file share its pages. It is written by the first that asks,
+        whole or not at all; none of the others decodes anything.
+
+        Raises:
+            OSError: Where the folder has no room or cannot be written.
+        """
+        stamps = {file: _stamp(file) for file in self.im_files}
+        what = json.dumps([sorted(stamps.items()), self.imgsz, self.channels])
+        target = folder / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.images"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            if not target.is_file():
+                self._write(target)
+        index = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
+        data = np.asarray(np.memmap(target, np.uint8, mode="r"))
+        return {
+            file: (stamps[file], (data[start:end].reshape(shape), tuple(before), tuple(after)))
+            for file, (start, end, shape, before, after) in index.items()
+        }
+
+    def _write(self, target: Path) -> None:
+        """Decode all images into a file, with an index beside it that comes first."""
+        if self.bytes_of(self.ni) > DISK * shutil.disk_usage(target.parent).free:
+            raise OSError(f"{target.parent}: no room for {self.ni} decoded images")
+        index: dict[str, Any] = {}
+        parts = [target.with_suffix(f".{name}.tmp") for name in ("images", "json")]
+        with parts[0].open("wb") as out, ThreadPool(NUM_THREADS) as pool:
+            decoded = pool.imap(super().load_image, range(self.ni))
+            for file, (image, before, after) in zip(self.im_files, decoded, strict=True):
+                start = out.tell()
+                out.write(np.ascontiguousarray(image).data)
+                index[file] = start, out.tell(), image.shape, before, after
+        parts[1].write_text(json.dumps(index), encoding="utf-8")
+        os.replace(parts[1], target.with_suffix(".json"))
+        os.replace(parts[0], target)
+
+    def get_img_files(self, img_path: Any) -> list[str]:
+        """Return the images as given."""
+        return list(img_path)
+
+    def get_labels(self) -> list[dict[str, Any]]:
+        """Return the labels as given; ``single_cls`` writes into their classes."""
+        return [{**label, "cls": label["cls"].copy()} for label in self._held]
+
+    def load_image(self, i: int, *args: Any, **kwargs: Any) -> Any:
+        """Return a copy of a decoded image: augmentation works in place."""
+        im, before, after = super().load_image(i, *args, **kwargs)
+        return im.copy(), before, after
+
+
+def held(
+    labels: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]], source: str,
+    *, folder: Path | None = None, shared: bool = False, **arguments: Any,
+) -> HeldImages:  # fmt: skip
+    """Return the host's data set over some images of a data set.
+
+    Args:
+        labels: The host's label dictionaries of the images wanted.
+        everything: Those of the whole data set, of which other candidates want other parts.
+        source: Name of the data set.
+        folder: Where decoded images that do not fit into memory are kept, if anywhere.
+        shared: Whether other processes use the folder too, so that memory would hold copies.
+        **arguments: The host's, of its data set.
+    """
+    key = (source, arguments["imgsz"], arguments["data"].get("channels", 3))
+    if key in _IMAGES:
+        _IMAGES[key] = _IMAGES.pop(key)  # the latest is last
+    else:
+        _IMAGES[key] = _mapped(everything, folder, shared, arguments) if folder else {}
+    while len(_IMAGES) > SETS:
+        del _IMAGES[next(iter(_IMAGES))]
+    return HeldImages(labels, _IMAGES[key], **arguments)
+
+
+def _mapped(
+    everything: Sequence[dict[str, Any]], folder: Path, shared: bool, arguments: Mapping[str, Any]
+) -> dict[str, Decoded]:
+    """Return mapped images, or none where memory holds them or the disk does not."""
+    whole = HeldImages(everything, None, **{**arguments, "augment": False})
+    fits = whole.bytes_of(whole.ni) <= MEMORY * psutil.virtual_memory().available
+    if fits and not shared:
+        return {}
+    try:
+        return whole.map_to(folder)
+    except OSError:  # then images are read at every use, as without a folder
+        return {}
+
+
+def _stamp(file: str) -> Stamp:
+    stat = os.stat(file)
+    return stat.st_mtime_ns, stat.st_size
