@@ -1,9 +1,9 @@
 """Analytic scores: closed forms over the convolutions of the backbone, microseconds each.
 
-Both rest on the entropy of a convolution, half the logarithm of its fan-in ``c_in / groups * k^2``,
-summed along the main path: of a block with branches its longest path by convolutions, and of equally
-long ones that of most entropy. A stage is a level of the backbone; it ends where the next stride of
-2 begins. Neck and head do not count.
+Both rest on the entropy of a convolution, half the logarithm of its fan-in
+``c_in / groups * k^2``, summed along the main path: of a block with branches its longest path by
+convolutions, and of equally long ones that of most entropy. A stage is a level of the backbone; it
+ends where the next stride of 2 begins. Neck and head do not count.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ class ChoiceSpace:
                 if not names:
                     return point
                 name = rng.choice(names)
-                values[name] = rng.choice(self._targets(name, values[name]))
+                values[name] = rng.choice(self.targets(name, values[name]))
             child = self.canonical(values)
             if child != point and self.feasible(child):
                 return child
@@ -313,7 +313,7 @@ class ChoiceSpace:
                         seen.add(other)
                         yield other
 
-    def _targets(self, name: str, value: Any) -> list[Any]:
+    def targets(self, name: str, value: Any) -> list[Any]:
         """Return the options that one move of choice `name` can lead to from `value`."""
         options = self.choices[name]
         kind, amounts = self.moves.get(name, ("any", ()))

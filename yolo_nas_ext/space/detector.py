@@ -76,17 +76,16 @@ class DetectorSpace(ChoiceSpace):
         return self.architecture(point).key
 
     def _build(self, point: Mapping[str, Any]) -> Architecture:
-        neck_levels, head_levels = _levels(point["levels"])
-        stem = Block(point["stem.block"], point["stem.width"], 1, 2, 0, point["stem.kernel"])
-        backbone = [stem]
-        for stage in self._present(point):
-            backbone.extend(_stage(stage, point, backbone[-1].width))
-        backbone.extend(_context(point["context"], backbone[-1].width))
-        down = tuple(_neck_block(point, level) for level in reversed(neck_levels[:-1]))
+        neck_levels, head_levels = split_levels(point["levels"])
+        backbone = [stem_block(point)]
+        for stage in self.present(point):
+            backbone.extend(stage_blocks(stage, point, backbone[-1].width))
+        backbone.extend(context_blocks(point["context"], backbone[-1].width))
+        down = tuple(neck_block(point, level) for level in reversed(neck_levels[:-1]))
         up = tuple(
             (
-                Block("conv", _neck_width(point, level - 1), 1, 2, 0, 3),
-                _neck_block(point, level, top=level == neck_levels[-1]),
+                Block("conv", neck_width(point, level - 1), 1, 2, 0, 3),
+                neck_block(point, level, top=level == neck_levels[-1]),
             )
             for level in neck_levels[1:]
             if level <= head_levels[-1]
@@ -96,9 +95,9 @@ class DetectorSpace(ChoiceSpace):
             tuple(backbone), neck, Head(head_levels, point["head.reg_max"], point["head.end2end"])
         )
 
-    def _present(self, point: Mapping[str, Any]) -> list[Stage]:
+    def present(self, point: Mapping[str, Any]) -> list[Stage]:
         """Return the stages up to the level where the backbone ends."""
-        top = _levels(point["levels"])[0][-1]
+        top = split_levels(point["levels"])[0][-1]
         return [stage for stage in self.stages if stage.level <= top]
 
     # Which choices matter
@@ -106,7 +105,7 @@ class DetectorSpace(ChoiceSpace):
     def canonical(self, values: Mapping[str, Any]) -> Point:
         """Return the values with every choice that does not matter here at its first option."""
         result = dict(values)
-        dead = self._dead(result)
+        dead = self.dead(result)
         for name in dead:
             result[name] = self.choices[name][0]
         for prefix, kind in self._kinds(result):
@@ -118,41 +117,42 @@ class DetectorSpace(ChoiceSpace):
 
     def active(self, point: Mapping[str, Any]) -> list[str]:
         """Return the choices with more than one option that change the network at this point."""
-        dead = self._dead(point)
+        dead = self.dead(point)
         return [n for n, options in self.choices.items() if len(options) > 1 and n not in dead]
 
     def _allowed(self, point: Point) -> bool:
         """Say whether the rules hold between the choices that matter."""
-        dead = self._dead(point)
+        dead = self.dead(point)
         values = {name: value for name, value in point.items() if name not in dead}
         return all(rule.holds(values) for rule in self.rules)
 
     def _kinds(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        for stage in self._present(values):
+        for stage in self.present(values):
             yield stage.name, values[f"{stage.name}.block"]
         yield "neck", values["neck.block"]
 
-    def _dead(self, values: Mapping[str, Any]) -> set[str]:
+    def dead(self, values: Mapping[str, Any]) -> set[str]:
         """Return the choices that change nothing at these values."""
-        neck_levels, head_levels = _levels(values["levels"])
-        present = {stage.name for stage in self._present(values)}
+        neck_levels, head_levels = split_levels(values["levels"])
+        present = {stage.name for stage in self.present(values)}
         prefixes = {stage.name for stage in self.stages} - present
         if len(neck_levels) == 1:
             prefixes.add("neck")
         dead = {name for name in self.choices if name.split(".")[0] in prefixes}
-        for stage in self._present(values):
+        for stage in self.present(values):
             if stage.stride == 1 or values[f"{stage.name}.down"] == "inside":
                 dead.add(f"{stage.name}.down_width")
             if stage.stride == 1:
                 dead.add(f"{stage.name}.down")
+        built = head_levels[-1] == neck_levels[-1]  # the neck's last block of the bottom-up path
         for prefix, kind in self._kinds(values):
             block = BLOCKS[kind]
-            top = BLOCKS.get(values["neck.top"]) if prefix == "neck" else None
+            top = BLOCKS.get(values["neck.top"]) if prefix == "neck" and built else None
             if not block.kernels and not (top and top.kernels):
                 dead.add(f"{prefix}.kernel")
             if not block.bottleneck:
                 dead |= {f"{prefix}.expansion", f"{prefix}.hidden"}
-        if head_levels[-1] < neck_levels[-1]:
+        if not built:
             dead.add("neck.top")
         return dead & self.choices.keys()
 
@@ -202,7 +202,7 @@ class DetectorSpace(ChoiceSpace):
             if stage.level <= neck.levels[-1]:
                 rest = self._describe_stage(stage, rest, values)
         values["context"] = next(
-            (n for n in CONTEXTS if rest == _context(n, rest[-1].width if rest else 0)),
+            (n for n in CONTEXTS if rest == context_blocks(n, rest[-1].width if rest else 0)),
             "+".join(block.kind for block in rest),
         )
         if len(neck.levels) > 1:
@@ -253,7 +253,7 @@ class DetectorSpace(ChoiceSpace):
         for width in self.choices["neck.width"]:
             for growth in self.choices["neck.growth"]:
                 sizes = {"neck.width": width, "neck.growth": growth}
-                if all(_neck_width(sizes, lv) == block.width for lv, block in by_level.items()):
+                if all(neck_width(sizes, lv) == block.width for lv, block in by_level.items()):
                     values |= sizes
                     return
         raise NASError(
@@ -266,7 +266,7 @@ class DetectorSpace(ChoiceSpace):
         return next((option for option in self.choices[name] if fits(option)), otherwise)
 
 
-def _levels(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def split_levels(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the neck's and the head's levels of ``"2-4"`` or ``"2-5:3-5"``."""
     parts = []
     for part in text.split(":"):
@@ -275,7 +275,13 @@ def _levels(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return parts[0], parts[-1]
 
 
-def _stage(stage: Stage, point: Mapping[str, Any], c_in: int) -> list[Block]:
+def stem_block(point: Mapping[str, Any]) -> Block:
+    """Return the first block."""
+    return Block(point["stem.block"], point["stem.width"], 1, 2, 0, point["stem.kernel"])
+
+
+def stage_blocks(stage: Stage, point: Mapping[str, Any], c_in: int) -> list[Block]:
+    """Return the blocks of a stage behind `c_in` channels, from the stage's own choices."""
     name = stage.name
     kind, width = point[f"{name}.block"], point[f"{name}.width"]
     down = point[f"{name}.down"] if stage.stride == 2 else ""
@@ -300,7 +306,8 @@ def _hidden(point: Mapping[str, Any], name: str, kind: str, width: int) -> int:
     return hidden_width(kind, width, point[f"{name}.expansion"])
 
 
-def _context(name: str, width: int) -> list[Block]:
+def context_blocks(name: str, width: int) -> list[Block]:
+    """Return the blocks between a backbone of that width and the neck."""
     return [
         Block(kind, width, 1, 1, 0, 5, shortcut)
         if kind == "sppf"
@@ -309,12 +316,14 @@ def _context(name: str, width: int) -> list[Block]:
     ]
 
 
-def _neck_width(point: Mapping[str, Any], level: int) -> int:
+def neck_width(point: Mapping[str, Any], level: int) -> int:
+    """Return the channels of the neck at a level."""
     return round8(point["neck.width"] * point["neck.growth"] ** (level - 3))
 
 
-def _neck_block(point: Mapping[str, Any], level: int, *, top: bool = False) -> Block:
-    kind, width = point["neck.block"], _neck_width(point, level)
+def neck_block(point: Mapping[str, Any], level: int, *, top: bool = False) -> Block:
+    """Return the neck's block at a level; `top` is the last of the bottom-up path."""
+    kind, width = point["neck.block"], neck_width(point, level)
     if top and point["neck.top"] != "same":
         kind = point["neck.top"]
     allowed = BLOCKS[kind].kernels

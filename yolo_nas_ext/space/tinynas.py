@@ -1,9 +1,9 @@
 """TinyNAS structures, the text in which DAMO-YOLO's backbones were published, as architectures.
 
-A structure is a list of dictionaries: a stem ``{'class': 'ConvKXBNRELU', 'in': 12, 'out': 24, 'k': 3,
-'s': 1}`` behind a Focus, or with 3 inputs and stride 2, then super-blocks such as ``{'class':
-'SuperResConvK1KX', 'in': 24, 'out': 64, 'btn': 24, 'k': 3, 's': 2, 'L': 2}``. A dictionary with
-``best_structures`` holds several; the first is read.
+A structure is a list of dictionaries: a stem ``{'class': 'ConvKXBNRELU', 'in': 12, 'out': 24,
+'k': 3, 's': 1}`` behind a Focus, or with 3 inputs and stride 2, then super-blocks such as
+``{'class': 'SuperResConvK1KX', 'in': 24, 'out': 64, 'btn': 24, 'k': 3, 's': 2, 'L': 2}``. A
+dictionary with ``best_structures`` holds several; the first is read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.space.blocks import hidden_width
 
 STEM = "ConvKXBNRELU"
-# Class of a super-block -> its kind in the catalogue; the tool and its results name them differently.
+# Class of a super-block -> its kind in the catalogue; the tool's configs and results name them
+# differently.
 CLASSES = {
     "SuperResConvK1KX": "k1kx", "SuperResK1KX": "k1kx",
     "SuperResConvKXKX": "kxkx", "SuperResKXKX": "kxkx",
@@ -58,7 +59,8 @@ def structure(
     levels = Architecture(tuple(backbone), Neck((), (), ()), Head(())).levels
     if max(levels) != LEVELS[-1]:
         raise NASError(
-            f"{where}: it has {max(levels)} strides of 2, stem included; a backbone for P3 to P5 has 5"
+            f"{where}: it has {max(levels)} strides of 2, stem included; a backbone for P3 to P5 "
+            "has 5"
         )
     return Architecture(tuple(backbone), pan(backbone[levels[LEVELS[0]]].width), Head(LEVELS))
 

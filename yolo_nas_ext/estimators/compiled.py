@@ -1,0 +1,425 @@
+"""A detector space compiled for speed: networks as rows of option indices, whole batches at once.
+
+Nothing is built a network: what it costs and scores is gathered from tables of its parts (see
+`estimators.parts`), some microseconds each. It says what the space, `cost.analytic` and
+`estimators.entropy` say; tests hold them together on random points.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from yolo_nas_ext.estimators.entropy import (
+    DEEPMAD_WEIGHTS,
+    EFFECTIVENESS,
+    MADNAS_WEIGHTS,
+    PENALTY,
+    weights,
+)
+from yolo_nas_ext.estimators.parts import (
+    Floats,
+    Ints,
+    Logarithms,
+    Numbers,
+    Part,
+    Row,
+    look_up,
+    row_of,
+    values_of,
+)
+from yolo_nas_ext.space.architecture import Block
+from yolo_nas_ext.space.blocks import BLOCKS
+from yolo_nas_ext.space.choices import Point
+from yolo_nas_ext.space.detector import (
+    DetectorSpace,
+    context_blocks,
+    neck_block,
+    neck_width,
+    split_levels,
+    stage_blocks,
+    stem_block,
+)
+from yolo_nas_ext.space.layers import row_cost
+from yolo_nas_ext.space.rules import NonDecreasing, Ratio, Rule
+
+Mask = npt.NDArray[np.bool_]
+PREFIX_GOVERNORS = ("block", "down", "top")
+
+
+class Draw:
+    """Random whole numbers by integer arithmetic on PCG64's raw stream, the same everywhere.
+
+    Args:
+        seed: Any whole number of at least 0.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.PCG64(seed)
+
+    def below(self, bounds: Ints) -> Ints:
+        """Return for each bound, of less than 2**31, a number from 0 up to but not that bound."""
+        raw = self._bits.random_raw(len(bounds)) >> np.uint64(32)
+        return (raw * bounds.astype(np.uint64) >> np.uint64(32)).astype(np.int64)
+
+
+class Measured(NamedTuple):
+    """What is known of a batch of networks: costs as in `cost.analytic`, and the backbone's stages.
+
+    Attributes:
+        params: Parameters.
+        flops: FLOPs of one image.
+        layers: DAMO-YOLO's count.
+        logs: Logarithms of the fan-ins up to the end of each stage, networks x stages.
+        convs: Convolutions on the main path up to there.
+        widths: Channels at the end of each stage.
+        top: Number of stages of each network.
+        spread: Standard deviation of the blocks' repeats.
+    """
+
+    params: Ints
+    flops: Ints
+    layers: Ints
+    logs: Floats
+    convs: Ints
+    widths: Ints
+    top: Ints
+    spread: Floats
+
+
+@dataclass
+class _Tally:
+    """Running sums over a batch of networks."""
+
+    n: int
+    stages: int
+    params: Ints = field(init=False)
+    ops: Ints = field(init=False)
+    logs: Floats = field(init=False)
+    convs: Ints = field(init=False)
+    repeats: Ints = field(init=False)  # count, sum and sum of squares
+    light: Mask = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.params, self.ops = np.zeros(self.n, np.int64), np.zeros(self.n, np.int64)
+        self.logs = np.zeros((self.n, self.stages))
+        self.convs = np.zeros((self.n, self.stages), np.int64)
+        self.repeats = np.zeros((3, self.n), np.int64)
+        self.light = np.zeros(self.n, bool)
+
+    def add(self, found: Numbers, where: Any) -> None:
+        """Add a part's costs to the networks at an index or mask."""
+        self.params[where] += found.params
+        self.ops[where] += found.ops
+        self.light[where] |= found.light
+
+    def add_to_backbone(self, found: Numbers, where: Any, stage: Any) -> None:
+        """Add a part with its place on the main path."""
+        self.add(found, where)
+        self.logs[where, stage] += found.logs
+        self.convs[where, stage] += found.convs
+        self.repeats[:, where] += (found.depth > 0, found.depth, found.depth**2)
+
+
+class CompiledSpace:
+    """A detector space as tables.
+
+    A network is a row of option indices in the order of the space's choices; batches are arrays of
+    networks x choices.
+
+    Args:
+        space: The space; its limits are not looked at.
+        nc: Number of classes.
+        imgsz: Image size in pixels.
+        channels: Channels of the image.
+    """
+
+    def __init__(
+        self, space: DetectorSpace, *, nc: int = 80, imgsz: int = 640, channels: int = 3
+    ) -> None:
+        self.space = space
+        self.nc, self.imgsz, self.channels = nc, imgsz, channels
+        self.names = tuple(space.choices)
+        self.sizes = np.array([len(options) for options in space.choices.values()], np.int64)
+        self._at = {name: i for i, name in enumerate(self.names)}
+        self._log = Logarithms()
+        self._levels = [split_levels(text) for text in space.choices["levels"]]
+        self._top = np.array([neck[-1] for neck, _ in self._levels], np.int64)
+        self._dead = {name: self._dead_table(name) for name in self.names}
+        self._kernels = self._kernel_tables()
+        self._moves = self._move_tables()
+        self._options = {
+            name: np.array(options, np.float64)
+            for name, options in space.choices.items()
+            if all(isinstance(o, (int, float)) for o in options)
+        }
+        self._make_parts()
+
+    # Networks and points
+
+    def encode(self, point: Mapping[str, Any]) -> Ints:
+        """Return the row of a point."""
+        choices = self.space.choices
+        return np.array([choices[name].index(point[name]) for name in self.names], np.int64)
+
+    def decode(self, network: Sequence[int] | Ints) -> Point:
+        """Return the point of a row."""
+        return Point(values_of(self.names, self.space.choices, [int(i) for i in network]))
+
+    def dead(self, networks: Ints) -> Mask:
+        """Return which choices change nothing, networks x choices; see `DetectorSpace.dead`."""
+        found = np.zeros(networks.shape, bool)
+        for i, name in enumerate(self.names):
+            governors, table = self._dead[name]
+            found[:, i] = table[tuple(networks[:, g] for g in governors)]
+        return found
+
+    def canonical(self, networks: Ints) -> Ints:
+        """Return the networks with choices that do not matter at their first option."""
+        dead = self.dead(networks)
+        found = np.where(dead, 0, networks)
+        for kernel, block, table in self._kernels:
+            fixed = table[found[:, block], found[:, kernel]]
+            found[:, kernel] = np.where(dead[:, kernel], 0, fixed)
+        return found
+
+    def allowed(self, networks: Ints) -> Mask:
+        """Say which networks keep the rules of the space."""
+        dead = self.dead(networks)
+        good = np.ones(len(networks), bool)
+        for rule in self.space.rules:
+            good &= self._holds(rule, networks, dead)
+        return good
+
+    def mutate(self, networks: Ints, draw: Draw) -> Ints:
+        """Return a child of each network by the space's own moves; rules may be broken."""
+        children = networks.copy()
+        line = np.arange(len(networks))
+        start, count, targets = self._moves
+        for _ in range(self.space.mutations):
+            active = ~self.dead(children) & (self.sizes > 1)
+            number = draw.below(np.maximum(active.sum(1), 1))
+            choice = (np.cumsum(active, axis=1) > number[:, None]).argmax(axis=1)
+            now = children[line, choice]
+            pick = start[choice, now] + draw.below(np.maximum(count[choice, now], 1))
+            children[line, choice] = np.where(active.any(axis=1), targets[pick], now)
+        return self.canonical(children)
+
+    # Costs and scores
+
+    def measure(self, networks: Ints) -> Measured:
+        """Return what the networks, canonical ones, cost, and the stages of their backbones."""
+        n, levels = len(networks), networks[:, self._at["levels"]]
+        top = self._top[levels]
+        tally = _Tally(n, int(self._top.max()))
+        c = np.full(n, self.channels, np.int64)
+        widths = np.zeros((n, tally.stages), np.int64)
+        for names, part, level in self._backbone:
+            here = np.flatnonzero(top >= level) if (top < level).any() else slice(None)
+            found = self._look(part, names, networks[here], c[here])
+            tally.add_to_backbone(found, here, level - 1)
+            c[here] = found.width
+            widths[here, level - 1] = found.width
+        columns = (networks[:, self._at["context"]], top, c // 8)
+        found = look_up(self._context, columns, c, self._log)
+        tally.add_to_backbone(found, np.arange(n), top - 1)
+        for option in np.unique(levels).tolist():
+            self._measure_head(networks, np.flatnonzero(levels == option), option, widths, tally)
+        number, total, squares = tally.repeats
+        mean = total / np.maximum(number, 1)
+        spread = np.sqrt(np.maximum(squares / np.maximum(number, 1) - mean**2, 0.0))
+        return Measured(
+            tally.params, 2 * tally.ops, 1 + 2 * total, np.cumsum(tally.logs, axis=1),
+            np.cumsum(tally.convs, axis=1), widths, top, spread,
+        )  # fmt: skip
+
+    def _measure_head(
+        self, networks: Ints, here: Ints, option: int, widths: Ints, tally: _Tally
+    ) -> None:
+        """Add neck and head of the networks `here`, which share the option of levels."""
+        neck, head = self._levels[option]
+        mine = networks[here]
+        width = {level: widths[here, level - 1] for level in neck}
+        for level in reversed(neck[:-1]):
+            found = self._look(*self._neck[level, False], mine, width[level + 1] + width[level])
+            tally.add(found, here)
+            width[level] = found.width
+        for level in neck[1:]:
+            if level > head[-1]:
+                break
+            down = self._look(*self._down[level], mine, width[level - 1])
+            tally.add(down, here)
+            found = self._look(
+                *self._neck[level, level == neck[-1]], mine, down.width + width[level]
+            )
+            tally.add(found, here)
+            width[level] = found.width
+        lowest = width[head[0]] if len(neck) == 1 else np.zeros(len(here), np.int64)
+        columns = [mine[:, self._at[name]] for name in self._head_names]
+        columns += [tally.light[here].astype(np.int64), lowest // 8]
+        tally.add(look_up(self._head, columns, lowest, self._log), here)
+
+    def madnas(self, found: Measured) -> Floats:
+        """Return `entropy.madnas` of measured networks."""
+        share = self._weights(MADNAS_WEIGHTS)[found.top]
+        widths = self._log(np.maximum(found.widths, 1))
+        return (share * (0.5 * found.logs + widths)).sum(axis=1)
+
+    def deepmad(self, found: Measured) -> Floats:
+        """Return `entropy.deepmad` of measured networks."""
+        share = self._weights(DEEPMAD_WEIGHTS)[found.top]
+        sides = self.imgsz // 2 ** np.arange(1, share.shape[1] + 1)
+        sizes = self._log(np.maximum(found.widths, 1)) + 2 * self._log(np.maximum(sides, 1))
+        score = (share * sizes * 0.5 * found.logs).sum(axis=1) - PENALTY * np.exp(found.spread)
+        convs = np.maximum(found.convs, 1)
+        rho = np.where(share > 0, convs / np.exp(found.logs / convs), 0.0).max(axis=1)
+        return np.where(rho > EFFECTIVENESS, -math.inf, score)
+
+    # Making the tables
+
+    def _weights(self, pattern: tuple[float, float, float]) -> Floats:
+        """Return the stages' weights by the number of stages."""
+        table = np.zeros((int(self._top.max()) + 1, int(self._top.max())))
+        for top in range(1, len(table)):
+            table[top, :top] = weights(top, pattern)
+        return table
+
+    def _look(self, part: Part, names: Sequence[str], networks: Ints, c_in: Ints) -> Numbers:
+        return look_up(part, [networks[:, self._at[n]] for n in names], c_in, self._log)
+
+    def _own(self, prefix: str, keys: str) -> tuple[str, ...]:
+        """Return the names of a part's choices that the space has."""
+        names = (f"{prefix}.{key}" for key in keys.split())
+        return tuple(name for name in names if name in self._at)
+
+    def _part(self, names: Sequence[str], blocks: Any, side: int, c_in: int | None = None) -> Part:
+        choices = self.space.choices
+
+        def make(at: tuple[int, ...]) -> Row:
+            return row_of(blocks(values_of(names, choices, at)), side, c_in)
+
+        return Part([len(choices[name]) for name in names], make)
+
+    def _make_parts(self) -> None:
+        space, side = self.space, self.imgsz
+        names = self._own("stem", "block width kernel")
+        stem = self._part(names, lambda v: [stem_block(v)], side, self.channels)
+        self._backbone = [(names, stem, 1)]
+        for stage in space.stages:
+            names = self._own(
+                stage.name, "down down_width block depth width hidden expansion kernel"
+            )
+            side = self.imgsz // 2 ** (stage.level - (stage.stride == 2))
+            part = self._part(names, lambda v, s=stage: stage_blocks(s, v, 0), side)
+            self._backbone.append((names, part, stage.level))
+        most = 1 + max(
+            int(max(options)) // 8 for name, options in space.choices.items() if "width" in name
+        )
+        depth = int(self._top.max())
+        self._context = Part([len(space.choices["context"]), depth + 1, most], self._context_row)
+        self._neck: dict[tuple[int, bool], tuple[Part, tuple[str, ...]]] = {}
+        self._down: dict[int, tuple[Part, tuple[str, ...]]] = {}
+        sizes = self._own("neck", "width growth")
+        for level in range(1, int(self._top.max()) + 1):
+            side = self.imgsz // 2**level
+            for top in (False, True):
+                names = self._own("neck", "block depth width growth kernel expansion top")
+                names = names if top else tuple(n for n in names if n != "neck.top")
+                part = self._part(
+                    names, lambda v, lv=level, t=top: [neck_block(v, lv, top=t)], side
+                )
+                self._neck[level, top] = part, names
+            down = self._part(
+                sizes, lambda v, lv=level: [Block("conv", neck_width(v, lv - 1), 1, 2, 0, 3)],
+                2 * side,
+            )  # fmt: skip
+            self._down[level] = down, sizes
+        self._head_names = ("levels", *sizes, "head.reg_max", "head.end2end")
+        counts = [len(space.choices[name]) for name in self._head_names]
+        self._head = Part([*counts, 2, most], self._head_row)
+
+    def _context_row(self, at: tuple[int, ...]) -> Row:
+        """Return what is between backbone and neck at an option, a level and a width."""
+        name, width = self.space.choices["context"][at[0]], 8 * at[2]
+        if not (blocks := context_blocks(name, width)):
+            return Row((0, 0), (0, 0), 0.0, 0, ((1, 0), (1, 0)), width, 0, False)
+        return row_of(blocks, self.imgsz // 2 ** at[1], width)
+
+    def _head_row(self, at: tuple[int, ...]) -> Row:
+        """Return what the host's Detect costs."""
+        *options, light, lowest = at
+        values = values_of(self._head_names, self.space.choices, options)
+        neck, head = split_levels(values["levels"])
+        single = len(neck) == 1
+        widths = [8 * lowest] if single else [neck_width(values, level) for level in head]
+        sides = [self.imgsz // 2**level for level in head]
+        cost = row_cost(
+            "Detect", 1, (self.nc,), tuple(zip(widths, sides, sides, strict=True)),
+            (True,) * len(head), values["head.reg_max"], values["head.end2end"], not light,
+        )  # fmt: skip
+        return Row((cost.params, 0), (cost.ops, 0), 0.0, 0, ((1, 0), (1, 0)), 0, 0, False)
+
+    def _dead_table(self, name: str) -> tuple[tuple[int, ...], Mask]:
+        """Return the choices that decide whether a choice matters, and whether at their options."""
+        space, prefix = self.space, name.split(".")[0]
+        governors = ["levels", *(f"{prefix}.{key}" for key in PREFIX_GOVERNORS)]
+        governors = [g for g in governors if g in self._at]
+        first = {n: options[0] for n, options in space.choices.items()}
+        table = np.zeros([len(space.choices[g]) for g in governors], bool)
+        for at in itertools.product(*(range(len(space.choices[g])) for g in governors)):
+            table[at] = name in space.dead({**first, **values_of(governors, space.choices, at)})
+        return tuple(self._at[g] for g in governors), table
+
+    def _kernel_tables(self) -> list[tuple[int, int, Ints]]:
+        """Return for each kernel choice (its index, its block's, the option that is built)."""
+        tables = []
+        for prefix in (*(stage.name for stage in self.space.stages), "neck"):
+            kernel, block = f"{prefix}.kernel", f"{prefix}.block"
+            kinds, sizes = self.space.choices[block], self.space.choices[kernel]
+            table = np.zeros((len(kinds), len(sizes)), np.int64)
+            for i, j in np.ndindex(*table.shape):
+                able = BLOCKS[kinds[i]].kernels
+                right = sizes[j] in able or not able
+                table[i, j] = j if right else next(n for n, k in enumerate(sizes) if k in able)
+            tables.append((self._at[kernel], self._at[block], table))
+        return tables
+
+    def _move_tables(self) -> tuple[Ints, Ints, Ints]:
+        """Return first index and number of the targets of (choice, option), and all targets."""
+        most = int(self.sizes.max())
+        start, count = np.zeros((2, len(self.names), most), np.int64)
+        targets: list[int] = []
+        for i, (name, options) in enumerate(self.space.choices.items()):
+            for j, option in enumerate(options):
+                to = [options.index(o) for o in self.space.targets(name, option)]
+                start[i, j], count[i, j] = len(targets), len(to)
+                targets += to
+        return start, count, np.array([*targets, 0], np.int64)
+
+    def _holds(self, rule: Rule, networks: Ints, dead: Mask) -> Mask:
+        """Say for which networks a rule holds; it looks at choices that matter only."""
+
+        def column(name: str) -> tuple[Floats, Mask]:
+            i = self._at[name]
+            return self._options[name][networks[:, i]], ~dead[:, i]
+
+        good = np.ones(len(networks), bool)
+        if isinstance(rule, NonDecreasing):
+            before = np.full(len(networks), -math.inf)
+            for name in rule.names:
+                value, matters = column(name)
+                good &= (before <= value) | ~matters
+                before = np.where(matters, value, before)
+        elif isinstance(rule, Ratio):
+            (value, matters), (base, also) = column(rule.name), column(rule.of)
+            inside = (rule.low * base <= value) & (value <= rule.high * base)
+            good = inside | ~(matters & also)
+        else:
+            raise TypeError(f"no compiled form of {type(rule).__name__}")
+        return good
