@@ -12,9 +12,10 @@ from typing import Any
 
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.pruning import Pruning
 from yolo_nas_ext.space.architecture import Architecture
-from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy, make
 from yolo_nas_ext.study import Study, Trial
@@ -153,6 +154,9 @@ def search(
     trials: int | None = None,
     seed: int | None = None,
     project: str | Path | None = None,
+    objectives: str | Sequence[str] | None = None,
+    limits: Mapping[str, float] | None = None,
+    features: Callable[[Point], Sequence[float]] | None = None,
     **settings: Any,
 ) -> Study:
     """Search, and return the record.
@@ -165,10 +169,16 @@ def search(
         space: A space, or for the whole job the name of a shipped one or a YAML.
         estimator: A function from a point to metrics with ``fitness``, which is maximised; or the
             name of an estimator.
-        strategy: A name in `strategies.STRATEGIES`; aging evolution unless given.
+        strategy: A name in `strategies.STRATEGIES` or ``optuna:`` and a sampler's; ``auto`` unless
+            given.
         trials: Number of trials; 50 with a callable.
         seed: Of the proposals; 0 unless given.
         project: Folder for the record; of the whole job, the folder of runs.
+        objectives: Names of metrics, ``fitness`` alone unless given; see `objectives.sign` for
+            their directions.
+        limits: Bounds that the answer must keep, by name of a metric: the most a cost may be, the
+            least a score may be.
+        features: With a callable: free numbers about a point that a model may learn from.
         **settings: Further keys of the command, for the whole job only.
 
     Raises:
@@ -184,7 +194,8 @@ def search(
 
         given = {
             "space": space, "estimator": estimator, "strategy": strategy, "trials": trials,
-            "seed": seed, "project": project, **settings,
+            "seed": seed, "project": project, "objectives": objectives, "limits": limits,
+            **settings,
         }  # fmt: skip
         return job.search({n: v for n, v in given.items() if v is not None}, run).study
     if not isinstance(space, ChoiceSpace):
@@ -195,13 +206,14 @@ def search(
     if project is not None:
         Path(project).mkdir(parents=True, exist_ok=True)
         path = Path(project) / "study.db"
-    study = Study(space, path)
+    names = objectives.split(",") if isinstance(objectives, str) else objectives or ("fitness",)
+    goal = Goal(tuple(names), dict(limits or {}))
+    study = Study(space, path, goal)
+    trials = 50 if trials is None else trials
+    look = make(strategy or "auto", space, goal=goal, trials=trials, features=features)
 
     def estimate(trial: Trial, report: Report) -> Mapping[str, float]:
         return estimator(trial.point)
 
-    run(
-        study, make(strategy or "evolution", space), estimate,
-        trials=50 if trials is None else trials, seed=seed or 0, cost_of=Budget().record,
-    )  # fmt: skip
+    run(study, look, estimate, trials=trials, seed=seed or 0, cost_of=Budget().record)
     return study

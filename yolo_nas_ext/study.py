@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from yolo_nas_ext.errors import NASError, RunError
+from yolo_nas_ext.objectives import Goal, front
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 
@@ -75,14 +76,18 @@ class Study:
     Args:
         space: The space whose points are recorded.
         path: SQLite file, made if absent; the record is kept in memory only without one.
+        goal: What is searched for; it says which trial is best.
 
     Raises:
         NASError: For a file that cannot be read or written, or that holds another space.
     """
 
-    def __init__(self, space: ChoiceSpace, path: Path | None = None) -> None:
+    def __init__(
+        self, space: ChoiceSpace, path: Path | None = None, goal: Goal | None = None
+    ) -> None:
         self.space = space
         self.path = path
+        self.goal = goal or Goal()
         self._trials: list[Trial] = []
         self._ids: list[int] = []
         self._repeats: dict[int, list[float]] = {}
@@ -111,29 +116,38 @@ class Study:
         return [t for t in self.results if t.state == "complete"]
 
     @property
+    def candidates(self) -> list[Trial]:
+        """Complete trials in the space that keep the goal's limits: what an answer may be."""
+        found = [t for t in self.complete if t.point is not None]
+        return [t for t in found if self.goal.excess(t.metrics) == 0]
+
+    @property
     def best(self) -> Trial:
-        """The complete trial of highest fitness in the space; the earliest of equals.
+        """The candidate of the highest first objective; the earliest of equals.
 
         Raises:
             NASError: While there is none.
         """
-        found = [t for t in self.complete if t.point is not None]
+        found = self.candidates
         if not found:
-            raise NASError("no trial is complete yet: there is no best one")
-        return max(found, key=lambda t: (t.fitness, -t.number))
+            kept = " that keeps the limits" if self.goal.limits and self.complete else ""
+            raise NASError(f"no trial{kept} is complete yet: there is no best one")
+        return max(found, key=lambda t: (_objectives(self.goal, t)[0], -t.number))
 
     @property
     def front(self) -> list[Trial]:
-        """The Pareto front of fitness against FLOPs, cheapest first; without costs the best."""
-        members = [t for t in self.complete if t.point is not None]
-        found = [t for t in members if "flops" in t.cost]
+        """The Pareto front of the candidates, the highest last objective first.
+
+        Of one objective: of fitness against FLOPs, cheapest first, or the best without costs.
+        """
+        found, goal = self.candidates, self.goal
+        if len(goal.objectives) == 1:
+            found = [t for t in found if "flops" in t.cost]
+            goal = Goal((*goal.objectives, "flops_g"))
         if not found:
-            return [self.best] if members else []
-        front: list[Trial] = []
-        for trial in sorted(found, key=lambda t: (t.cost["flops"], -t.fitness, t.number)):
-            if not front or trial.fitness > front[-1].fitness:
-                front.append(trial)
-        return front
+            return [self.best] if self.candidates else []
+        values = [_objectives(goal, t) for t in found]
+        return [found[i] for i in reversed(front(values))]
 
     def start(self, trial: Trial) -> Trial:
         """Record that a trial runs; a trial of that number that a killed run left is taken over."""
@@ -222,6 +236,12 @@ def _merged(trial: Trial, again: Sequence[float]) -> Trial:
         "fitness_again": sum(again) / len(again),
     }
     return replace(trial, metrics={**trial.metrics, **fitness})
+
+
+def _objectives(goal: Goal, trial: Trial) -> list[float]:
+    """Return the objectives; of a trial recorded before FLOPs were a metric, from its costs."""
+    metrics = {"flops_g": trial.cost.get("flops", math.inf) / 1e9, **trial.metrics}
+    return [v if math.isfinite(v) else -math.inf for v in goal.values(metrics)]
 
 
 def _attributes(trial: Trial) -> dict[str, Any]:

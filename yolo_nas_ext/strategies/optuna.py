@@ -106,6 +106,7 @@ class OptunaStrategy:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                warnings.simplefilter("ignore", FutureWarning)  # of how it takes constraints
                 study = self._study(history, rng)
                 seen = identities(self.space, history)
                 return fill(self.space, history, n, lambda: self._ask(study, seen, rng), rng)
@@ -134,6 +135,7 @@ class OptunaStrategy:
             options["constraints_func"] = lambda trial: trial.user_attrs["gaps"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.simplefilter("ignore", FutureWarning)
             return self._kind(**options)
 
     def _study(self, history: Sequence[Trial], rng: random.Random) -> optuna.Study:

@@ -1,0 +1,295 @@
+"""Strategies on a table of trained networks with a known optimum: rank of the best found.
+
+    python benchmarks/strategies.py [tables=../shared/data/nasbench201] [seeds=50] [jobs=1]
+        [out=runs/strategies.jsonl]
+
+The table is NAS-Bench-201's 15,625 cells after 12 epochs on three data sets. A search sees the
+names of six choices with five options each and the validation accuracy of what it asks for.
+
+1. Median rank by validation accuracy of the best of 25, 50 and 100 evaluations, the test accuracy
+   of that of 100, and Wilcoxon's signed-rank test over seeds of `bayes` against each other.
+2. The same under a bound on the latency on three devices, the fastest third of the cells allowed.
+3. Hypervolume of accuracy against latency after 100 evaluations, relative to the true front's, also
+   of Optuna's NSGA-II in its own loop.
+
+Runs are kept in `out` and made once; run again to go on. The last line is a JSON object; `pass` is
+whether `bayes` meets its targets.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import multiprocessing
+import re
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import optuna
+from scipy.stats import wilcoxon
+
+from yolo_nas_ext import ChoiceSpace, search
+from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.objectives import hypervolume
+
+DATA = ("cifar10", "cifar100", "imagenet")
+DEVICES = ("pixel3", "raspi4", "1080ti_1")
+BUDGETS = (25, 50, 100)
+STRATEGIES = ("random", "local", "evolution", "reinforce", "nsga2", "optuna:tpe", "bayes")
+RIVALS = ("random", "local", "evolution", "optuna:tpe")
+LIMITED = ("random", "optuna:tpe", "bayes")
+FRONTS = ("random", "optuna's NSGA-II", "nsga2", "bayes")
+TPE = {"cifar10": 137, "cifar100": 67, "imagenet": 50}  # its rank after 25, which bayes must keep
+ALLOWED = 1 / 3  # part of the cells within the bound on latency
+Run = dict[str, Any]
+
+
+def main(arguments: list[str]) -> int:
+    """Make the runs that are missing, print the tables, and return the exit code."""
+    given = {"tables": "../shared/data/nasbench201", "seeds": 50, "jobs": 1}
+    given |= {"out": "runs/strategies.jsonl", **parse_arguments(arguments)}
+    file = Path(given["out"])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    runs = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    have = {_key(run) for run in runs}
+    todo = [task for task in _tasks(given["seeds"]) if _key(task) not in have]
+    print(f"{len(runs)} runs are there, {len(todo)} to do")
+    context = multiprocessing.get_context("spawn")
+    begin = time.monotonic()
+    with context.Pool(given["jobs"], _start, (given["tables"],)) as pool, file.open("a") as out:
+        for done, run in enumerate(pool.imap_unordered(_run, todo), 1):
+            out.write(json.dumps(run) + "\n")
+            out.flush()
+            runs.append(run)
+            if done % 100 == 0:
+                left = (time.monotonic() - begin) / done * (len(todo) - done) / 60
+                print(f"{done}/{len(todo)}, {left:.0f} min left", flush=True)
+    return _report([run for run in runs if run["seed"] < given["seeds"]])
+
+
+def _tasks(seeds: int) -> Iterator[Run]:
+    for seed in range(seeds):
+        for data in DATA:
+            for strategy in STRATEGIES:
+                yield {"part": "rank", "on": data, "strategy": strategy, "seed": seed}
+        for device in DEVICES:
+            for strategy in LIMITED:
+                yield {"part": "limit", "on": device, "strategy": strategy, "seed": seed}
+            for strategy in FRONTS:
+                yield {"part": "front", "on": device, "strategy": strategy, "seed": seed}
+
+
+def _key(run: Run) -> tuple[Any, ...]:
+    return run["part"], run["on"], run["strategy"], run["seed"]
+
+
+# The runs
+
+
+def _start(folder: str) -> None:
+    Table.folder = Path(folder)
+
+
+class Table:
+    """The cells and what is known of them, read once a process."""
+
+    folder = Path()
+
+    def __init__(self) -> None:
+        accuracy = self._read("accuracy_12epochs.csv")
+        latency = {row["arch"]: row for row in self._read("latency_ms.csv")}
+        self.cells = [tuple(re.findall(r"\|?([a-z_0-9]+)~\d", row["cellstr"])) for row in accuracy]
+        self.index = {cell: i for i, cell in enumerate(self.cells)}
+        self.columns = {
+            name: np.array([float(row[name]) for row in accuracy])
+            for name in (f"{data}-{part}" for data in DATA for part in ("val", "test"))
+        }
+        for device in DEVICES:
+            found = [float(latency[row["cellstr"]][device]) for row in accuracy]
+            self.columns[device] = np.array(found)
+        operations = sorted({operation for cell in self.cells for operation in cell})
+        self.space = ChoiceSpace({f"edge{i}": operations for i in range(6)})
+
+    def _read(self, name: str) -> list[dict[str, str]]:
+        with (self.folder / name).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def place(self, point: Any) -> int:
+        """Return the row of a point."""
+        return self.index[tuple(point.values())]
+
+
+@cache
+def _table() -> Table:
+    return Table()
+
+
+def _run(task: Run) -> Run:
+    parts = {"rank": _rank, "limit": _limit, "front": _front}
+    begin = time.process_time()
+    result = parts[task["part"]](task)
+    return {**task, **result, "cpu_seconds": round(time.process_time() - begin, 2)}
+
+
+def _rank(task: Run) -> Run:
+    table = _table()
+    seen, test = (table.columns[f"{task['on']}-{part}"] for part in ("val", "test"))
+    study = search(
+        table.space, lambda p: {"fitness": seen[table.place(p)]}, strategy=task["strategy"],
+        trials=max(BUDGETS), seed=task["seed"],
+    )  # fmt: skip
+    rows = [table.place(t.point) for t in study.trials]
+    return {
+        "ranks": [int((seen > seen[rows[:n]].max()).sum()) + 1 for n in BUDGETS],
+        "test": float(test[table.place(study.best.point)]),
+    }
+
+
+def _limit(task: Run) -> Run:
+    table, n = _table(), 50
+    fitness, latency = table.columns["cifar100-val"], table.columns[task["on"]]
+    bound = float(np.quantile(latency, ALLOWED))
+
+    def judge(point: Any) -> dict[str, float]:
+        row = table.place(point)
+        return {"fitness": fitness[row], "latency_ms": latency[row]}
+
+    study = search(
+        table.space, judge, strategy=task["strategy"], trials=n, seed=task["seed"],
+        limits={"latency_ms": bound},
+    )  # fmt: skip
+    row = table.place(study.best.point)
+    allowed = fitness[latency <= bound]
+    return {
+        "ranks": [int((allowed > fitness[row]).sum()) + 1],
+        "feasible": bool(latency[row] <= bound),
+    }
+
+
+def _front(task: Run) -> Run:
+    table, n = _table(), max(BUDGETS)
+    columns = (table.columns["cifar100-val"], -table.columns[task["on"]])
+    low = [float(column.min()) for column in columns]
+    everything = np.stack(columns, axis=1)
+    if task["strategy"] == "optuna's NSGA-II":
+        rows = _optuna_rows(table, everything, n, task["seed"])
+    else:
+
+        def judge(point: Any) -> dict[str, float]:
+            values = everything[table.place(point)]
+            return {"fitness": values[0], "latency_ms": -values[1]}
+
+        study = search(
+            table.space, judge, strategy=task["strategy"], trials=n, seed=task["seed"],
+            objectives="fitness,latency_ms",
+        )  # fmt: skip
+        rows = [table.place(t.point) for t in study.trials]
+    part = hypervolume(everything[rows], low) / hypervolume(everything, low)
+    return {"hypervolume": part}
+
+
+def _optuna_rows(table: Table, values: np.ndarray, n: int, seed: int) -> list[int]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rows = []
+
+    def judge(trial: optuna.Trial) -> tuple[float, float]:
+        chosen = [trial.suggest_categorical(c, o) for c, o in table.space.choices.items()]
+        rows.append(table.index[tuple(chosen)])
+        return tuple(values[rows[-1]])
+
+    # Its best setting for so few: with the default population of 50 only one generation is bred.
+    sampler = optuna.samplers.NSGAIISampler(population_size=20, seed=seed)
+    study = optuna.create_study(directions=["maximize"] * 2, sampler=sampler)
+    study.optimize(judge, n_trials=n)
+    return rows
+
+
+# The tables
+
+
+def _report(runs: list[Run]) -> int:
+    groups: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in sorted(runs, key=lambda run: run["seed"]):
+        groups[run["part"], run["on"]][run["strategy"]].append(run)
+    figures: dict[str, Any] = {"seeds": len({run["seed"] for run in runs})}
+    missed: list[str] = []
+    for (part, on), group in sorted(groups.items(), key=lambda item: item[0], reverse=True):
+        print(f"\n{part} on {on}")
+        write = {"rank": _ranks, "limit": _limits, "front": _fronts}[part]
+        figures[f"{part} {on}"] = write(group, on, missed)
+    for miss in missed:
+        print(f"missed: {miss}")
+    print(json.dumps({**figures, "pass": not missed}))
+    return 1 if missed else 0
+
+
+def _ranks(group: dict[str, list[Run]], on: str, missed: list[str]) -> Run:
+    print(f"{'strategy':<18}{'25':>7}{'50':>7}{'100':>7}{'test %':>9}{'CPU s':>8}   p at 50, 100")
+    figures: Run = {}
+    mine = np.array([run["ranks"] for run in group["bayes"]])
+    for strategy, runs in group.items():
+        ranks = np.array([run["ranks"] for run in runs])
+        middle = [float(m) for m in np.median(ranks, axis=0)]
+        tests = ["", ""]
+        if strategy in RIVALS:
+            for i in (1, 2):
+                p = _p(mine[:, i], ranks[:, i])
+                tests[i - 1] = f"{p:.1e}"
+                if middle[i] > 1 and not p < 0.01:
+                    missed.append(f"{on}: bayes against {strategy} at {BUDGETS[i]}: p = {p:.2g}")
+        test, cpu = median(r["test"] for r in runs), median(r["cpu_seconds"] for r in runs)
+        cells = "".join(f"{m:>7g}" for m in middle)
+        print(f"{strategy:<18}{cells}{test:>9.2f}{cpu:>8.2f}   {', '.join(filter(None, tests))}")
+        figures[strategy] = middle
+    for n, found, bound in zip(BUDGETS, figures["bayes"], (TPE[on], 2, 1), strict=True):
+        if found > bound:
+            missed.append(f"{on}: bayes has median rank {found:g} after {n}, above {bound}")
+    return figures
+
+
+def _limits(group: dict[str, list[Run]], on: str, missed: list[str]) -> Run:
+    print(f"{'strategy':<18}{'50':>7}   infeasible answers")
+    figures: Run = {}
+    for strategy, runs in group.items():
+        figures[strategy] = float(median(run["ranks"][0] for run in runs))
+        broken = sum(not run["feasible"] for run in runs)
+        print(f"{strategy:<18}{figures[strategy]:>7g}   {broken}")
+        if strategy == "bayes" and broken:
+            missed.append(f"{on}: {broken} infeasible answers of bayes")
+    for strategy in group.keys() - {"bayes"}:
+        if figures["bayes"] >= figures[strategy] > 1:
+            missed.append(f"{on}: bayes is not better than {strategy} within the limit")
+    return figures
+
+
+def _fronts(group: dict[str, list[Run]], on: str, missed: list[str]) -> Run:
+    print(f"{'strategy':<18}{'hypervolume at 100':>20}   p of bayes being above")
+    figures: Run = {}
+    mine = np.array([run["hypervolume"] for run in group["bayes"]])
+    for strategy, runs in group.items():
+        volumes = np.array([run["hypervolume"] for run in runs])
+        figures[strategy] = round(float(np.median(volumes)), 5)
+        p = "" if strategy == "bayes" else f"{_p(-mine, -volumes):.1e}"
+        print(f"{strategy:<18}{figures[strategy]:>20.4f}   {p}")
+    if figures["bayes"] <= figures["optuna's NSGA-II"]:
+        missed.append(f"{on}: hypervolume of bayes is not above Optuna's NSGA-II")
+    return figures
+
+
+def _p(mine: np.ndarray, other: np.ndarray) -> float:
+    """Return the one-sided p that `mine` is lower, paired by seed."""
+    if (mine == other).all():
+        return math.nan
+    return float(wilcoxon(mine, other, alternative="less", zero_method="zsplit").pvalue)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
