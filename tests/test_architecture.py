@@ -31,8 +31,9 @@ PARTS = {
     "loop": "job pruning strategies estimators data report cost study objectives space config",
     "repeats": "study objectives",
     "pruning": "study",
-    "job": "repeats pruning strategies estimators data report progress cost host study objectives "
-    "space config",
+    "parents": "study space",
+    "job": "parents repeats pruning strategies estimators data report progress cost host study "
+    "objectives space config",
     "cli": "job loop data config host",
     "__main__": "cli",
     "hook": "cli host",

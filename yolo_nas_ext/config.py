@@ -142,6 +142,7 @@ KEYS: dict[str, Parse] = {
     "batch": whole(1),
     "val_fraction": real(0, 0.9),
     "confirm": whole(0),
+    "inherit": optional(text),
     "timeout": optional(real(0)),
     "device": optional(text),
     "threads": optional(whole(1)),

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from yolo_nas_ext import __version__, report
+from yolo_nas_ext import __version__, parents, report
 from yolo_nas_ext.config import MAY_CHANGE, Config, configure, defaults
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, RunError
@@ -87,6 +87,8 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     folder = folder or _claim(config)
     with _locked(folder):
         study = Study(space, folder / "study.db")
+        warm = config.inherit == parents.PARENT
+        notes += parents.notes(study, folder) if warm else []
         job = Job(config, folder, study, data, budget, notes=notes)
         _announce(job)
         estimator.images = folder / "images"
@@ -94,18 +96,20 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
         progress = Progress(study, config.trials, hours)
 
         def on_trial(trial: Trial) -> None:
-            if trial.state != "running":
+            if trial.state != "running" and not warm:
                 _keep_best_weights(folder, study)
             progress(trial)
 
         def estimate(trial: Trial, report: Report = _ignore, **other: float) -> Mapping[str, float]:
-            weights = folder / "weights" / f"{trial.network.key}.pt"
+            weights = parents.weights_of(folder, trial)
+            parent = parents.nearest(trial, study, folder) if warm else None
+            start = {"inherit": parent} if parent else {}
             fidelity = {**trial.fidelity, **other}
 
             def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
                 report(epoch, localisation(metrics))
 
-            return estimator.estimate(trial.network, fidelity, on_epoch, weights=weights)
+            return estimator.estimate(trial.network, fidelity, on_epoch, weights=weights, **start)
 
         try:
             run(
@@ -113,7 +117,9 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
                 hours=hours, fidelity=estimator.fidelity, pruner=config.pruner, on_trial=on_trial,
                 cost_of=budget.record,
             )  # fmt: skip
-            if estimator.seeded:
+            if warm:
+                print(f"{parents.disk_use(folder)}; all but the best's are deleted")
+            elif estimator.seeded:
                 repeat(
                     study, lambda trial, seed: estimate(trial, seed=seed), n=config.confirm,
                     seed=config.seed, on_repeat=progress.again,
@@ -305,7 +311,7 @@ def _finish(job: Job) -> None:
     train = ""
     for trial in _best(job.study):
         model = _write_model(job, folder / "best.yaml", trial)
-        _copy_weights(folder / "weights" / f"{trial.network.key}.pt", folder / "best.pt")
+        _copy_weights(parents.weights_of(folder, trial), folder / "best.pt")
         train = (
             f"yolo {config.task} train model={shlex.quote(str(model))} "
             f"data={shlex.quote(str(_data_yaml(job)))} imgsz={config.imgsz} epochs=100"
@@ -317,6 +323,8 @@ def _finish(job: Job) -> None:
     )  # fmt: skip
     print("\n" + report.summary_table(job.study))
     if job.interrupted:
+        if config.inherit == parents.PARENT:
+            print(f"\n{parents.disk_use(folder)}")
         print(f"\ninterrupted; go on with:\n  yolo nas-search resume={shlex.quote(str(folder))}")
     if train:
         print(f"\nreport: {folder / 'report.html'}\nnext:\n  {train}")
@@ -349,6 +357,7 @@ def _protocol(job: Job) -> dict[str, Any]:
     first = next(iter(job.study.trials), None)
     return {
         **(first.fidelity if first else {}),
+        "initial weights": job.config.inherit or "random",
         "measured on": f"{part} of the training images, held out by seed {seed}; val is not used",
         **{name: version(name) for name in ("ultralytics", "torch")},
     }

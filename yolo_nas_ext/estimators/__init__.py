@@ -33,8 +33,11 @@ class Estimator(Protocol):
         fidelity: Mapping[str, float] | None = None,
         report: Any = None,
         weights: Path | None = None,
+        inherit: Path | None = None,
     ) -> Mapping[str, float]:
         """Return metrics; `weights` is where a stock checkpoint goes, if there is one.
+
+        `inherit` is a checkpoint to start from, for those that train.
 
         Raises:
             TrialError: For a candidate that cannot be judged.
@@ -60,9 +63,11 @@ def _common(config: Any) -> dict[str, Any]:
         "batch": config.batch, "seed": config.seed,
         "val_fraction": config.val_fraction, "device": config.device, "overrides": config.host,
         "timeout": config.timeout, "threads": config.threads,
+        "inherit": None if config.inherit == "parent" else config.inherit,
     }  # fmt: skip
 
 
+TRAININGS = ("short", "full")  # which start from weights
 ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {"short": _short, "full": _full}
 
 
@@ -81,5 +86,10 @@ def make(config: Any, data: Any) -> Estimator:
         raise NASError(
             f"estimator={name}: no such estimator.{did_you_mean(name, ESTIMATORS)} Allowed: "
             f"{', '.join(ESTIMATORS)}"
+        )
+    if config.inherit and name not in TRAININGS:
+        raise NASError(
+            f"inherit={config.inherit}: estimator={name} does not start from weights; leave it out "
+            f"or give estimator={' or '.join(TRAININGS)}"
         )
     return ESTIMATORS[name](config, data)

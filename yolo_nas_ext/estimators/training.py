@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import keys, models
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.trainer import OnEpoch, train
+from yolo_nas_ext.host.weights import Source, load, transfer
 from yolo_nas_ext.space.architecture import Architecture
-from yolo_nas_ext.space.emit import emit
+from yolo_nas_ext.space.emit import emit, read
 
 # A recipe for few steps; a key that the user gives replaces its entry.
 SHORT: dict[str, Any] = {
@@ -31,6 +33,19 @@ WARMUP = 0.1  # of the epochs; the host's 3 epochs would be most of the training
 MOST_WARMUP = 3.0  # epochs, as the host
 
 
+@dataclass
+class _Start:
+    """Writes a source's weights into a new model of a network, and keeps what became of them."""
+
+    source: Source
+    network: Architecture
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, model: Any, names: Mapping[int, str]) -> None:
+        taken = transfer(model, self.network, self.source, names)
+        self.metrics = {"inherited_percent": taken.percent}
+
+
 class Training:
     """Fitness after a training on one part of train, measured on the other.
 
@@ -46,10 +61,11 @@ class Training:
         overrides: The host's arguments that the user gave.
         timeout: Seconds after which a training is given up.
         threads: CPU threads; all cores unless given.
+        inherit: A checkpoint that every training starts from, by role and shape.
 
     Raises:
-        NASError: For a part that cannot be held out, an image size that is no multiple of 32, or
-            arguments that the host refuses.
+        NASError: For a part that cannot be held out, an image size that is no multiple of 32,
+            arguments that the host refuses, or a checkpoint that cannot be used.
     """
 
     seeded = True
@@ -59,7 +75,7 @@ class Training:
         self, data: DataSet, *, task: str = "detect", epochs: int = 10, imgsz: int = 128,
         batch: int = 16, seed: int = 0, val_fraction: float = 0.25, device: str | None = None,
         overrides: Mapping[str, Any] | None = None, timeout: float | None = None,
-        threads: int | None = None,
+        threads: int | None = None, inherit: str | Path | None = None,
     ) -> None:  # fmt: skip
         self.data = data
         self.task = task
@@ -78,6 +94,7 @@ class Training:
         _check_size(imgsz)
         keys.check(self.overrides, nc=data.nc)
         keys.check_device(device)
+        self.source = load(inherit) if inherit else None
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
@@ -97,7 +114,7 @@ class Training:
     def estimate(
         self, architecture: Architecture | Mapping[str, Any] | str | Path,
         fidelity: Mapping[str, float] | None = None, report: OnEpoch | None = None,
-        weights: Path | None = None,
+        weights: Path | None = None, inherit: Path | None = None,
     ) -> dict[str, float]:  # fmt: skip
         """Return the metrics of a network after a short training; see `host.trainer.Result`.
 
@@ -109,6 +126,8 @@ class Training:
                 which holds out others as well.
             report: Called after each epoch; see `host.trainer.train`.
             weights: Where a stock checkpoint goes.
+            inherit: A checkpoint to start from in place of the estimator's. Metrics of a training
+                that starts from one have ``inherited_percent``, of the parameters.
 
         Raises:
             NASError: For a fidelity or a path that cannot be used.
@@ -118,13 +137,18 @@ class Training:
         epochs, imgsz = int(fidelity["epochs"]), int(fidelity["imgsz"])
         _check_size(imgsz)
         seed = int(fidelity.get("seed", self.seed))
-        return train(
-            self._definition(architecture), self.data, self._part(int(fidelity["images"]), seed),
+        definition = self._definition(architecture)
+        source = load(inherit) if inherit else self.source
+        start = _Start(source, _network(architecture, definition)) if source else None
+        metrics = train(
+            definition, self.data, self._part(int(fidelity["images"]), seed),
             task=self.task, epochs=epochs, imgsz=imgsz, batch=self.batch, seed=seed,
             device=self.device, overrides={**self.warmup(epochs), **self.overrides},
             weights=weights, timeout=self.timeout, threads=self.threads, on_epoch=report,
             short=self.short, images=self.images, shared=self.shared,
+            initial=start,
         ).metrics  # fmt: skip
+        return {**metrics, **(start.metrics if start else {})}
 
     def _definition(
         self, architecture: Architecture | Mapping[str, Any] | str | Path
@@ -171,6 +195,12 @@ class FullTraining(Training):
     Fitness is that of the averaged weights after the last epoch; the best epoch is not picked, as
     the images it would be picked by are those that are measured.
     """
+
+
+def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
+    if isinstance(architecture, Architecture):
+        return architecture
+    return read(definition, definition.get("scale") or "")
 
 
 def _check_size(imgsz: int) -> None:

@@ -35,6 +35,8 @@ from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.images import held
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
+# Writes weights into a new model, given its class names by number.
+Initial = Callable[[torch.nn.Module, Mapping[int, str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,16 @@ class LeanMixin(_Trainer):
         every: Epochs from one measurement to the next; only the last is measured without.
         images: Folder for decoded images that do not fit into memory.
         shared: Whether other processes use that folder too.
+        initial: Writes weights into the model once it is built.
     """
 
     def __init__(
         self, model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]],
         overrides: dict[str, Any], *, deadline: float = math.inf, on_epoch: OnEpoch | None = None,
         short: bool = True, every: int | None = None, images: Path | None = None,
-        shared: bool = False,
+        shared: bool = False, initial: Initial | None = None,
     ) -> None:  # fmt: skip
+        self._initial = initial
         self._definition = model
         self._data_set = data
         self._split = split
@@ -146,6 +150,8 @@ class LeanMixin(_Trainer):
             for norm in _norms(model):
                 norm.momentum = MOMENTUM
             head_start(model, self.args.imgsz)
+        if self._initial:
+            self._initial(model, self.data["names"])
         if self.device.type == "cpu":
             model = model.to(memory_format=torch.channels_last)  # faster convolutions on CPUs
         self.model = model
@@ -313,9 +319,9 @@ def train(
     device: str | None = None, overrides: Mapping[str, Any] | None = None,
     weights: Path | None = None, timeout: float | None = None, threads: int = 1,
     on_epoch: OnEpoch | None = None, every: int | None = None, short: bool = True,
-    images: Path | None = None, shared: bool = False,
+    images: Path | None = None, shared: bool = False, initial: Initial | None = None,
 ) -> Result:  # fmt: skip
-    """Train a model from scratch and measure it once on the held-out images.
+    """Train a model and measure it once on the held-out images.
 
     The same arguments give the same numbers, whatever was trained before in this process, on one
     machine with one number of threads.
@@ -343,6 +349,8 @@ def train(
             decoded at every use.
         shared: Whether other processes use that folder too; then all images are mapped from it,
             so that no process holds a copy.
+        initial: Writes weights into the model once it is built, given its class names; without, it
+            starts from random ones.
 
     Raises:
         NASError: For a task or image size that no candidate could be trained with.
@@ -369,6 +377,7 @@ def train(
             trainer = TRAINERS[task](
                 model, data, split, arguments, deadline=deadline, on_epoch=on_epoch,
                 short=short, every=every, images=images, shared=shared,
+                initial=initial,
             )  # fmt: skip
             torch.set_num_threads(threads)  # as making it sets the host's own number, a core less
             trainer.train()

@@ -139,6 +139,10 @@ class Graph:
         """Views of `sizes` channels each; they share the storage."""
         return [x._replace(c=size) for size in sizes]
 
+    def heads(self, x: Tensor, count: int, *sizes: int) -> list[Tensor]:
+        """Views of `sizes` channels in each of `count` attention heads, which lie side by side."""
+        return [x._replace(c=count * size) for size in sizes]
+
     def upsample(self, x: Tensor, factor: int = 2) -> Tensor:
         """Nearest-neighbour up-sampling."""
         return self._add("upsample", [x], self.tensor(x.c, x.h * factor, x.w * factor))
@@ -319,9 +323,10 @@ def _psa_block(g: Graph, x: Tensor) -> Tensor:
     head = x.c // heads
     key = int(head * 0.5)
     qkv = g.conv(x, x.c + 2 * key * heads, act=False)
-    scores = g.matmul(qkv, qkv, heads, pixels, pixels, key)
-    values = g.matmul(qkv, scores, heads * head, x.h, x.w, pixels)
-    position = g.conv(qkv._replace(c=x.c), x.c, 3, 1, x.c, act=False)
+    q, k, v = g.heads(qkv, heads, key, key, head)
+    scores = g.matmul(q, k, heads, pixels, pixels, key)
+    values = g.matmul(v, scores, x.c, x.h, x.w, pixels)
+    position = g.conv(v, x.c, 3, 1, x.c, act=False)
     x = g.add(x, g.conv(g.add(values, position), x.c, act=False))
     return g.add(x, g.conv(g.conv(x, 2 * x.c), x.c, act=False))
 
@@ -350,9 +355,10 @@ LIGHT_HEAD = {
 }  # any of these in a model makes the host build its newer head
 
 
-def _detect(
+def detect(
     g: Graph, xs: Sequence[Tensor], nc: int, reg_max: int, end2end: bool, legacy: bool
 ) -> None:
+    """Run the host's head: of each branch, of each level, the boxes and then the classes."""
     c2, c3 = max(16, xs[0].c // 4, reg_max * 4), max(xs[0].c, min(nc, 100))
     boxes: list[Tensor] = []
     for branch in range(2 if end2end else 1):
@@ -460,7 +466,7 @@ def lower_rows(
     Raises:
         NASError: For a module without an entry in `MODULES`.
     """
-    legacy = not any(module in LIGHT_HEAD for _, _, module, _ in rows)
+    legacy = is_legacy(rows)
     layers: list[Layer] = []
     row_of: list[int] = []
     outputs: list[Tensor] = []
@@ -478,6 +484,11 @@ def lower_rows(
     return Table(tuple(layers), tuple(row_of), backbone_rows)
 
 
+def is_legacy(rows: Sequence[Row]) -> bool:
+    """Say whether the host builds its older head for these rows."""
+    return not any(module in LIGHT_HEAD for _, _, module, _ in rows)
+
+
 def _lower_row(
     module: str, n: int, args: tuple[Any, ...], xs: tuple[Tensor, ...], next_id: int, reg_max: int,
     end2end: bool, legacy: bool,
@@ -485,16 +496,21 @@ def _lower_row(
     """Return the layers of one row, its output and the next free storage id."""
     if module == "Detect":
         graph = Graph(next_id)
-        _detect(graph, xs, args[0], reg_max, end2end, legacy)
+        detect(graph, xs, args[0], reg_max, end2end, legacy)
         return graph.layers, xs[0], graph._next
     graph = Graph(next_id)
-    y = _forward(graph, module, n, args, xs)
+    y = forward(graph, module, n, args, xs)
     return graph.layers, y, graph._next
 
 
-def _forward(
+def forward(
     graph: Graph, module: str, n: int, args: tuple[Any, ...], xs: tuple[Tensor, ...]
 ) -> Tensor:
+    """Run a row other than the head's and return its output.
+
+    Raises:
+        NASError: For a module without an entry in `MODULES`.
+    """
     if module == "Concat":
         return graph.concat(xs)
     if module == "nn.Upsample":

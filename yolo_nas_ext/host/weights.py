@@ -1,0 +1,349 @@
+"""Weights of one network into another: by role and shape, not by row number.
+
+`space.roles` says which parts of two networks have the same purpose and how the channels of their
+convolutions are made up. Where modules of such parts have the same types and names, the tensors of
+a convolution and of its batch norm go over together; where widths differ, the leading channels of
+each part do. What has no counterpart keeps its initialisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.emit import emit, read
+from yolo_nas_ext.space.roles import BRANCHES, Convolution, Piece, Role, pieces, shared
+
+# The name of a piece's convolution: its role, and (name, type) of each module on the way to it.
+_Key = tuple[Role, tuple[tuple[str, str], ...]]
+# Numbers of channels: (in the target, in the source).
+_Channels = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Weights to take from.
+
+    Attributes:
+        architecture: The network.
+        model: The host's model of it, with the weights.
+        name: What to call it.
+    """
+
+    architecture: Architecture
+    model: nn.Module
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a model's tensors.
+
+    Attributes:
+        names: Tensors, running statistics of batch norms included.
+        parameters: Trained numbers; running statistics are none.
+    """
+
+    names: tuple[str, ...]
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What a model took from a source, and what it did not.
+
+    Attributes:
+        source: Name of the source.
+        copied: Tensors that equal the source's.
+        sliced: Tensors that took some of their channels, or took from wider ones; ``parameters``
+            counts the numbers taken.
+        left: Tensors that kept their initialisation; ``parameters`` counts those of the sliced
+            tensors that did so, too. The fixed numbers of the box decoding are not counted.
+    """
+
+    source: str
+    copied: Share
+    sliced: Share
+    left: Share
+
+    @property
+    def percent(self) -> float:
+        """Part of the parameters that came from the source, in percent."""
+        taken = self.copied.parameters + self.sliced.parameters
+        return 100 * taken / (taken + self.left.parameters)
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        total = sum(share.parameters for share in (self.copied, self.sliced, self.left))
+        return (
+            f"{self.percent:.1f} % of {total:,} parameters from {self.source}: "
+            f"{len(self.copied.names)} tensors copied, {len(self.sliced.names)} sliced, "
+            f"{len(self.left.names)} left as initialised"
+        )
+
+
+def load(path: str | Path, key: str = "inherit") -> Source:
+    """Return the weights of a checkpoint of the host.
+
+    Like the host, this runs what a checkpoint holds unless ``ULTRALYTICS_SAFE_LOAD=1``.
+
+    Args:
+        path: A ``.pt`` of the host or of this package.
+        key: The user's key, for messages.
+
+    Raises:
+        NASError: For a file that is missing, damaged, or of a network that the catalogue of blocks
+            does not know.
+    """
+    where = f"{key}={path}"
+    if not Path(path).is_file():
+        raise NASError(f"{where}: no such file; give the path of a .pt that `yolo train` wrote")
+    try:
+        content, _ = torch_safe_load(str(path))
+        model = content.get("ema") or content["model"]
+        definition, state = dict(model.yaml), model.float().state_dict()
+    except Exception as error:  # whatever unpickling runs into
+        raise NASError(
+            f"{where}: not a checkpoint that can be read ({type(error).__name__}); give a .pt that "
+            "`yolo train` wrote"
+        ) from error
+    try:
+        architecture = read(definition, definition.get("scale") or "")
+    except NASError as error:
+        raise NASError(
+            f"{where}: its network cannot be read into a space ({error}); give a detector of "
+            "YOLOv8's, YOLO11's or YOLO26's kind, or a found one"
+        ) from error
+    return source(architecture, state, dict(model.names), str(path), where)
+
+
+def source(
+    architecture: Architecture, state: Mapping[str, torch.Tensor], names: Mapping[int, str],
+    name: str = "the source", where: str = "weights",
+) -> Source:  # fmt: skip
+    """Return weights to take from, of a network that is known.
+
+    Args:
+        architecture: The network.
+        state: Tensors under the host's names.
+        names: Class names by number.
+        name: What to call it.
+        where: What to begin a message with.
+
+    Raises:
+        NASError: For tensors that are not those of the network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        stem = next((t for t in state.values() if t.ndim == 4), torch.zeros(1, 3, 1, 1))
+        definition: Any = emit(architecture, len(names))
+        model = DetectionModel(definition, ch=stem.shape[1], nc=len(names), verbose=False)
+    try:
+        model.load_state_dict(dict(state))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()[:200]
+        raise NASError(
+            f"{where}: its weights are not those of its network ({reason}); give a checkpoint as "
+            "`yolo train` wrote it, not a fused or pruned one"
+        ) from error
+    model.names = dict(names)
+    return Source(architecture, model, name)
+
+
+@torch.no_grad()
+def transfer(
+    model: nn.Module, architecture: Architecture, source: Source, names: Mapping[int, str]
+) -> Transfer:
+    """Write what a source has for a model into it, in place.
+
+    Outputs of the classes go by the classes' names; those of boxes need the same number of bins. A
+    one-to-one branch that the source has not takes the weights of its other one, of which the host
+    makes it a copy.
+
+    Args:
+        model: The host's model of `architecture`, of any weights.
+        architecture: Its network.
+        source: Where the weights come from.
+        names: Class names of the model by number.
+
+    Returns:
+        What was transferred and what was not.
+    """
+    theirs = _convolutions(source.model, source.architecture)
+    many = partial(_in_branch, branch=BRANCHES[0])
+    classes = _by_name(names, source.model.names)  # pyright: ignore[reportArgumentType]
+    same_bins = architecture.head.reg_max == source.architecture.head.reg_max
+    state, given = model.state_dict(), source.model.state_dict()
+    taken: dict[str, int] = {}
+    whole: set[str] = set()
+    for key, mine in _convolutions(model, architecture).items():
+        other = theirs.get(key)
+        if other is None and not source.architecture.head.end2end:
+            other = theirs.get(many(key))
+        if other is None or not mine.fits(other) or (mine.output == "box" and not same_bins):
+            continue
+        outs = (
+            classes if mine.output == "class" else _numbers(mine.parts.outputs, other.parts.outputs)
+        )
+        ins = None if mine.parts.depthwise else _numbers(mine.parts.inputs, other.parts.inputs)
+        for name, tensor, values in _tensors(state, mine.name, given, other.name):
+            columns = ins if tensor.ndim == 4 else None
+            taken[name] = _write(tensor, values, outs, columns)
+            if taken[name] == tensor.numel() and tensor.equal(values.to(tensor)):
+                whole.add(name)
+    return _report(model, source.name, taken, whole)
+
+
+def _report(model: nn.Module, name: str, taken: Mapping[str, int], whole: set[str]) -> Transfer:
+    """Return what became of every tensor."""
+    trained = dict(model.named_parameters())
+    sizes = {
+        name: tensor.numel() if name in trained else 0
+        for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point() and ".dfl." not in name
+    }
+    copied = [n for n in sizes if n in whole]
+    sliced = [n for n in sizes if taken.get(n) and n not in whole]
+    left = [n for n in sizes if not taken.get(n)]
+    numbers = [sum(min(sizes[n], taken[n]) for n in part) for part in (copied, sliced)]
+    return Transfer(
+        name, Share(tuple(copied), numbers[0]), Share(tuple(sliced), numbers[1]),
+        Share(tuple(left), sum(sizes.values()) - sum(numbers)),
+    )  # fmt: skip
+
+
+# Convolutions by key
+
+
+@dataclass(frozen=True, slots=True)
+class _Conv:
+    """A convolution of a model; `output` is ``box`` or ``class`` for the last of those branches."""
+
+    name: str
+    module: nn.Conv2d
+    parts: Convolution
+    output: str
+
+    def fits(self, other: _Conv) -> bool:
+        """Say whether the two are alike but for their channels."""
+        mine, theirs = self.module, other.module
+        return self.parts.depthwise == other.parts.depthwise and (
+            (mine.kernel_size, mine.stride) == (theirs.kernel_size, theirs.stride)
+        )
+
+
+def _convolutions(model: nn.Module, architecture: Architecture) -> dict[_Key, _Conv]:
+    """Return the convolutions of a model by what they are for."""
+    modules = dict(model.named_modules())
+    ran = _order(model, 2 ** max(architecture.levels))
+    stem, head = cast(Any, modules[ran[0]]), cast(Any, model.model)[-1]
+    found: dict[_Key, _Conv] = {}
+    for piece in pieces(architecture, head.nc, stem.in_channels):
+        prefix = _prefix(piece, architecture)
+        own = [name for name in ran if name.startswith(prefix + ".")]
+        for name, parts in zip(own, piece.convolutions, strict=True):
+            is_output = piece.role[0] == "head" and name == own[-1]
+            found[piece.role, _path(modules, prefix, name, piece)] = _Conv(
+                name, cast(nn.Conv2d, modules[name]), parts, piece.role[2] if is_output else ""
+            )
+    return found
+
+
+def _order(model: nn.Module, side: int) -> list[str]:
+    """Return the names of all convolutions in the order in which the host runs them.
+
+    Nothing is computed: a copy without numbers takes an image without numbers.
+    """
+    model = deepcopy(model).to("meta").eval()
+    cast(Any, model.model)[-1].training = True  # or it would decode its outputs
+    seen: list[str] = []
+    convolutions = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    for name, module in convolutions:
+        module.register_forward_hook(lambda *_, name=name: seen.append(name))
+    model(torch.zeros(1, convolutions[0][1].in_channels, side, side, device="meta"))
+    return seen
+
+
+def _prefix(piece: Piece, architecture: Architecture) -> str:
+    """Return the name of the module that holds a piece."""
+    if piece.role[0] != "head":
+        return f"model.{piece.row}"
+    _, level, purpose, branch = piece.role
+    part = {"box": "cv2", "class": "cv3"}[purpose]
+    index = architecture.head.levels.index(level)
+    return f"model.{piece.row}.{'one2one_' if branch == BRANCHES[1] else ''}{part}.{index}"
+
+
+def _path(
+    modules: Mapping[str, nn.Module], prefix: str, name: str, piece: Piece
+) -> tuple[tuple[str, str], ...]:
+    """Return (name, type) of the modules from a piece to a convolution.
+
+    The host wraps the repeats of a row that does not repeat itself; a single one stands there bare.
+    """
+    steps = name.removeprefix(prefix + ".").split(".")
+    path = []
+    for index, step in enumerate(steps):
+        at = ".".join([prefix, *steps[: index + 1]])
+        path.append((step, type(modules[at]).__name__))
+    if piece.role[0] != "head" and type(modules[prefix]).__name__ == piece.module:
+        path.insert(0, ("0", piece.module))
+    return tuple(path)
+
+
+def _in_branch(key: _Key, branch: str) -> _Key:
+    role, path = key
+    return ((*role[:3], branch) if role[0] == "head" else role), path
+
+
+# Tensors
+
+
+def _tensors(
+    state: Mapping[str, torch.Tensor], name: str, given: Mapping[str, torch.Tensor], other: str
+) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Yield (name, tensor, the source's tensor) of a convolution and its batch norm."""
+    norm, their_norm = (n.rpartition(".")[0] + ".bn" for n in (name, other))
+    for mine, theirs in ((name, other), (norm, their_norm)):
+        for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            if f"{mine}.{kind}" in state:
+                yield f"{mine}.{kind}", state[f"{mine}.{kind}"], given[f"{theirs}.{kind}"]
+
+
+def _numbers(mine: Any, theirs: Any) -> _Channels:
+    pairs = torch.tensor(shared(mine, theirs), dtype=torch.long)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _by_name(mine: Mapping[int, str], theirs: Mapping[int, str]) -> _Channels:
+    numbers = {name: number for number, name in theirs.items()}
+    pairs = [(number, numbers[name]) for number, name in mine.items() if name in numbers]
+    both = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def _write(
+    tensor: torch.Tensor, values: torch.Tensor, outs: _Channels, ins: _Channels | None
+) -> int:
+    """Write the channels that both have into a tensor and return how many numbers that were."""
+    values = values.to(tensor)
+    if tensor.ndim == 0:  # the count of batches that a norm has seen
+        tensor.copy_(values)
+        return 1
+    rows, their_rows = outs
+    if ins is None:
+        tensor[rows] = values[their_rows]
+        return len(rows) * tensor[0].numel()
+    columns, their_columns = ins
+    tensor[rows[:, None], columns] = values[their_rows[:, None], their_columns]
+    return len(rows) * len(columns) * tensor[0, 0].numel()
