@@ -140,6 +140,16 @@ def test_a_baseline_that_cannot_be_read_is_named(cells, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_full_disk_is_left_without_a_folder(cells, tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(job, "_write_text", full)
+    with pytest.raises(NASError, match=r"cannot write there \(No space left"):
+        search({"data": str(cells), "project": str(tmp_path), "baseline": "none"})
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_runs_do_not_share_a_folder(run, cells):
     folder, _ = run
     with pytest.raises(NASError, match=r"name=small: .* exists; resume="):

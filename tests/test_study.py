@@ -84,6 +84,23 @@ def test_damaged_and_foreign_databases(tmp_path):
         Study(other, tmp_path / "other.db")
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trial_user_attributes SET value_json = 'not JSON'",
+        "UPDATE trial_params SET param_value = 99",
+    ],
+)
+def test_rows_that_nobody_can_read_are_one_clear_line(tmp_path, damage):
+    search(SPACE, lambda p: {"fitness": 1.0}, trials=2, project=tmp_path)
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        database.execute(damage)
+    database.close()
+    with pytest.raises(NASError, match=r"study\.db: cannot be read") as caught:
+        Study(SPACE, tmp_path / "study.db")
+    assert "\n" not in str(caught.value) and caught.value.code == 2
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_read_only_database(tmp_path):
     path = tmp_path / "study.db"

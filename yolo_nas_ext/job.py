@@ -218,11 +218,14 @@ def _claim(config: Config) -> Path:
     saved = {**config.values, **config.host, "version": __version__}
     saved["threads"] = config.threads or os.cpu_count()  # a resumed run keeps its digits
     saved = {n: list(v) if isinstance(v, tuple) else v for n, v in saved.items() if n != "resume"}
+    folder = None
     try:
         project.mkdir(parents=True, exist_ok=True)
         folder = _new_folder(config, project)
         _write_text(folder / "args.yaml", yaml.safe_dump(saved, sort_keys=False))
     except OSError as error:
+        if folder is not None:  # made on a disk that has no room for a file
+            shutil.rmtree(folder, ignore_errors=True)
         raise NASError(
             f"project={config.project}: cannot write there ({error.strerror}); give a folder "
             "that can be written with project="

@@ -23,6 +23,7 @@ STATES = {
     "running": TrialState.RUNNING, "complete": TrialState.COMPLETE, "failed": TrialState.FAIL,
     "pruned": TrialState.PRUNED,
 }  # fmt: skip
+DAMAGE = (ValueError, LookupError)  # what Optuna raises for rows that it did not write
 SIMPLE = (bool, int, float, str, type(None))
 
 
@@ -186,7 +187,7 @@ class Study:
 
     def _open(self, path: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with _storage_errors(path, NASError):
+        with _storage_errors(path, NASError, DAMAGE):
             self._storage = optuna.storages.RDBStorage(
                 f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
             )
@@ -212,13 +213,21 @@ class Study:
 
 
 @contextmanager
-def _storage_errors(path: Path, kind: type[NASError] = RunError) -> Iterator[None]:
-    """Turn a database's complaint into one line; what was recorded before stays as it is."""
+def _storage_errors(
+    path: Path, kind: type[NASError] = RunError, more: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn a database's complaint into one line; what was recorded before stays as it is.
+
+    Args:
+        path: The database.
+        kind: What to raise.
+        more: Further exceptions that are a complaint.
+    """
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError) as error:
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, *more) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise kind(
             f"study {path}: cannot be read or written ({reason}); check that the disk has room and "
