@@ -17,6 +17,9 @@ Parse = Callable[[Any], Any]
 SUFFIXES = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 # Defaults of cfg/nas.yaml are those of a short training; these are the host's.
 FULL = {"epochs": 100, "batch": 16}
+# Of the inner search over an analytic score, which takes seconds: those of TinyNAS.
+INNER = {"trials": 500_000, "population": 512}
+ANALYTIC = ("madnas", "deepmad")
 MAY_CHANGE = ("trials", "budget_hours", "timeout", "device", "resume")  # on resuming a run
 
 
@@ -193,6 +196,8 @@ def configure(
             )
     if values["estimator"] == "full":
         values |= {name: value for name, value in FULL.items() if name not in given}
+    if values["estimator"] in ANALYTIC and values["strategy"] == "evolution":
+        values |= {name: value for name, value in INNER.items() if name not in given}
     return Config(values, host, frozenset(given))
 
 

@@ -17,10 +17,11 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from yolo_nas_ext import __version__, parents, report
+from yolo_nas_ext import __version__, inner, parents, report
 from yolo_nas_ext.config import MAY_CHANGE, Config, configure, defaults
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, RunError
+from yolo_nas_ext.estimators import TRAININGS
 from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.estimators.scores import localisation
 from yolo_nas_ext.host import dataset, keys, models
@@ -86,6 +87,8 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     notes = [*data.skipped, *notes]
     folder = folder or _claim(config)
     with _locked(folder):
+        if inner.applies(config):  # run again from its seed, which is as good as resuming it
+            (folder / "study.db").unlink(missing_ok=True)
         study = Study(space, folder / "study.db")
         warm = config.inherit == parents.PARENT
         notes += parents.notes(study, folder) if warm else []
@@ -112,11 +115,14 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
             return estimator.estimate(trial.network, fidelity, on_epoch, weights=weights, **start)
 
         try:
-            run(
-                study, strategy, estimate, trials=config.trials, seed=config.seed, seeds=seeds,
-                hours=hours, fidelity=estimator.fidelity, pruner=config.pruner, on_trial=on_trial,
-                cost_of=budget.record,
-            )  # fmt: skip
+            if inner.applies(config):
+                job.interrupted = inner.run(config, space, budget, study, folder, baselines=seeds)
+            else:
+                run(
+                    study, strategy, estimate, trials=config.trials, seed=config.seed, seeds=seeds,
+                    hours=hours, fidelity=estimator.fidelity, pruner=config.pruner,
+                    on_trial=on_trial, cost_of=budget.record,
+                )  # fmt: skip
             if warm:
                 print(f"{parents.disk_use(folder)}; all but the best's are deleted")
             elif estimator.seeded:
@@ -274,7 +280,7 @@ def _announce(job: Job) -> None:
     config, data = job.config, job.data
     print(
         f"searching {config.space} by {config.strategy} on {data.source}: {len(data.images)} "
-        f"training images, {data.nc} classes, {config.epochs} epochs at {config.imgsz} px\n"
+        f"training images, {data.nc} classes, {_how(config)} at {config.imgsz} px\n"
         f"results go to {job.folder}"
     )
     for note in job.notes:
@@ -282,6 +288,12 @@ def _announce(job: Job) -> None:
     if data.skipped:
         total = len(data.images) + len(data.skipped)
         print(f"note: {len(data.skipped)} of {total} training images were skipped")
+
+
+def _how(config: Config) -> str:
+    """Return how fitness is measured, in words."""
+    trains = config.estimator in TRAININGS
+    return f"{config.epochs} epochs" if trains else f"judged by {config.estimator}"
 
 
 # During and after
@@ -358,10 +370,11 @@ def _protocol(job: Job) -> dict[str, Any]:
     """Return how fitness was measured, for the report."""
     part, seed = f"{job.config.val_fraction:.0%}", job.config.seed
     first = next(iter(job.study.trials), None)
+    trained = f"{part} of the training images, held out by seed {seed}; val is not used"
     return {
         **(first.fidelity if first else {}),
         "initial weights": job.config.inherit or "random",
-        "measured on": f"{part} of the training images, held out by seed {seed}; val is not used",
+        "measured on": trained if job.config.estimator in TRAININGS else "the untrained network",
         **{name: version(name) for name in ("ultralytics", "torch")},
     }
 
@@ -371,7 +384,7 @@ def _write_model(job: Job, path: Path, trial: Trial) -> Path:
     notes = [
         f"{int(cost['params']):,} parameters, {cost['flops'] / 1e9:.3f} GFLOPs at "
         f"{job.config.imgsz} px",
-        f"fitness {trial.fitness:.4f} after {job.config.epochs} epochs (trial {trial.number + 1}"
+        f"fitness {trial.fitness:.4f}, {_how(job.config)} (trial {trial.number + 1}"
         + (f", {trial.name})" if trial.name else ")"),
     ]
     return _write_text(path, to_yaml(trial.network, data.nc, job.config.task, notes))

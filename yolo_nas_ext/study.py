@@ -163,6 +163,15 @@ class Study:
         self._trials.append(trial)
         return trial
 
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Record finished trials, whose numbers go on where the record ends, one step a trial."""
+        for trial in trials:
+            if self.path is not None:
+                with _storage_errors(self.path):
+                    template = self._coder.freeze(trial)
+                    self._ids.append(self._storage.create_new_trial(self._study_id, template))
+            self._trials.append(trial)
+
     def finish(self, trial: Trial) -> None:
         """Record the outcome of a running trial, all of it or, if that fails, nothing of it."""
         if self.path is not None:
@@ -297,14 +306,15 @@ class _Coder:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def freeze(self, trial: Trial) -> FrozenTrial:
-        """Return a running Optuna trial."""
+        """Return an Optuna trial in the state of the trial."""
         params: dict[str, Any] = {}
         distributions: dict[str, BaseDistribution] = {}
         if trial.point is not None:
             params = {name: self._back[name][trial.point[name]] for name in self._options}
             distributions = self._distributions
         return create_trial(
-            state=TrialState.RUNNING,
+            state=STATES[trial.state],
+            value=trial.fitness if trial.state == "complete" else None,
             params=params,
             distributions=distributions,
             user_attrs=_attributes(trial),

@@ -68,7 +68,20 @@ def _common(config: Any) -> dict[str, Any]:
 
 
 TRAININGS = ("short", "full")  # which start from weights
-ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {"short": _short, "full": _full}
+
+
+def _analytic(config: Any, data: Any) -> Estimator:
+    from yolo_nas_ext.estimators.analytic import Analytic
+
+    return Analytic(config.estimator, imgsz=config.imgsz, channels=data.channels)
+
+
+ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {
+    "short": _short,
+    "full": _full,
+    "madnas": _analytic,
+    "deepmad": _analytic,
+}
 
 
 def make(config: Any, data: Any) -> Estimator:
