@@ -32,15 +32,11 @@ PARTS = {
     "repeats": "study objectives",
     "inner": "estimators report study cost space config",
     "pruning": "study",
-<<<<<<< HEAD
     "parents": "study space",
-    "job": "parents repeats pruning strategies estimators data report progress cost host study "
-    "objectives space config",
-=======
-    "job": "inner repeats pruning strategies estimators data report progress cost host study objectives "
-    "space config",
->>>>>>> dba01a4 (yolo nas-search estimator=madnas: the inner search as a run, its population as the record)
-    "cli": "job loop data config host",
+    "job": "inner parents repeats pruning strategies estimators data report progress cost host "
+    "study objectives space config",
+    "score": "estimators host cost space config",
+    "cli": "job loop score data config host",
     "__main__": "cli",
     "hook": "cli host",
 }

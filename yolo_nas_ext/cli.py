@@ -68,8 +68,19 @@ def _data(arguments: Sequence[str]) -> int:
     return command.main(config.parse_arguments(arguments))
 
 
+def _score(arguments: Sequence[str]) -> int:
+    from yolo_nas_ext import score
+
+    if _asks_help(arguments):
+        print(score.HELP)
+        return 0
+    return score.main(config.parse_arguments(arguments))
+
+
 def _asks_help(arguments: Sequence[str]) -> bool:
     return any(a.lstrip("-") in ("help", "h") for a in arguments)
 
 
-_RUN: dict[str, Callable[[Sequence[str]], int]] = {"nas-search": _search, "nas-data": _data}
+_RUN: dict[str, Callable[[Sequence[str]], int]] = {
+    "nas-search": _search, "nas-score": _score, "nas-data": _data,
+}  # fmt: skip

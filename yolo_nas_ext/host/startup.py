@@ -20,6 +20,7 @@ from typing import Any
 # The single source of the commands: the help text below and `cli` read it.
 COMMANDS = {
     "nas-search": "search a backbone for your data",
+    "nas-score": "cost and analytic scores of models, without training",
     "nas-data": "turn COCO JSON into a YOLO data set",
 }
 # Runs a command: its name and its arguments in, the exit code out. It is handed in, because nothing

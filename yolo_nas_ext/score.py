@@ -1,0 +1,168 @@
+"""`yolo nas-score`: what networks cost and score, without training and without building them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolo_nas_ext.config import size, text, whole
+from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.estimators.entropy import SCORES, effectiveness
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.emit import read
+from yolo_nas_ext.space.tinynas import structure
+
+HELP = """yolo nas-score model=<model>[,<model>...] [imgsz=640] [nc=80] [json=True]
+
+Costs and analytic scores of models, in milliseconds. A model is
+  a model definition of the host: a YAML, or a name such as yolo11n
+  a TinyNAS structure: its text, or a file with it
+  the key of a network in a run of yolo nas-search, as in nas-<key>.yaml; project=runs/nas is the
+  folder of runs
+nc is the model's own unless given. With json=True nothing but JSON is printed."""
+
+
+def _flag(value: Any) -> bool:
+    """Accept true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("True or False")
+    return value
+
+
+KEYS: dict[str, Callable[[Any], Any]] = {
+    "imgsz": size, "nc": whole(1), "project": text, "json": _flag, "model": lambda value: value,
+}  # fmt: skip
+COLUMNS = ("params", "flops", "memory", "layers")
+
+
+def main(given: Mapping[str, Any]) -> int:
+    """Print the table, or the JSON, of ``nas-score``; returns the exit code.
+
+    Raises:
+        NASError: For an unknown key, a bad value or a model that cannot be read.
+    """
+    settings = _settings(given)
+    with contextlib.redirect_stdout(sys.stderr):  # the host greets when it loads first
+        rows = [
+            {"model": name, **score(architecture, settings["nc"] or nc, settings["imgsz"])}
+            for name, architecture, nc in _models(settings["model"], Path(settings["project"]))
+        ]
+    print(_json(rows) if settings["json"] else table(rows))
+    return 0
+
+
+def score(architecture: Architecture, nc: int = 80, imgsz: int = 640) -> dict[str, Any]:
+    """Return costs and scores of a network.
+
+    Args:
+        architecture: The network.
+        nc: Number of classes.
+        imgsz: Image size in pixels.
+
+    Returns:
+        ``key``, ``params``, ``flops``, ``memory`` (bytes), ``layers``, every analytic score, None
+        where it has no value, and DeepMAD's ``effectiveness``.
+    """
+    cost = costs(architecture, nc, imgsz)
+    values = {name: of(architecture, imgsz, 3) for name, of in SCORES.items()}
+    return {
+        "key": architecture.key, **cost._asdict(),
+        **{name: value if math.isfinite(value) else None for name, value in values.items()},
+        "effectiveness": effectiveness(architecture),
+    }  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return scored networks as a table for people."""
+    names = [name for name in rows[0] if name not in ("model", "key")]
+    cells = [["model", *names]]
+    for row in rows:
+        numbers = [short(row[name]) if name in COLUMNS else _digits(row[name]) for name in names]
+        cells.append([str(row["model"])[-60:], *numbers])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    )
+
+
+def _digits(value: float | None) -> str:
+    return "ruled out" if value is None else f"{value:.4f}"
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return json.dumps(rows[0] if len(rows) == 1 else rows)
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {"imgsz": 640, "nc": None, "project": "runs/nas", "json": False}
+    for name, raw in given.items():
+        if name not in KEYS:
+            raise NASError(
+                f"{name}={raw}: unknown key.{did_you_mean(name, KEYS)} Allowed: {', '.join(KEYS)}"
+            )
+        try:
+            values[name] = KEYS[name](raw)
+        except ValueError as error:
+            raise NASError(f"{name}={raw}: not allowed; {name} takes {error}") from error
+    if not values.get("model"):
+        raise NASError("model is missing; give a YAML, a name such as yolo11n, or a structure")
+    return values
+
+
+def _models(value: Any, project: Path) -> list[tuple[str, Architecture, int]]:
+    """Return (name, architecture, classes) of each model that was given."""
+    if isinstance(value, Mapping) or (isinstance(value, list) and isinstance(value[0], Mapping)):
+        return [("structure", structure(value), 80)]
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        return [("structure", structure(value), 80)]
+    names = value if isinstance(value, list) else str(value).split(",")
+    return [_model(str(name).strip(), project) for name in names if str(name).strip()]
+
+
+def _model(name: str, project: Path) -> tuple[str, Architecture, int]:
+    path = Path(name)
+    if path.is_file() and path.suffix not in (".yaml", ".yml"):
+        try:
+            return name, structure(path.read_text(encoding="utf-8"), name), 80
+        except (OSError, UnicodeDecodeError) as error:
+            raise NASError(f"model={name}: not a text file ({error})") from error
+    if re.fullmatch(r"(nas-)?[0-9a-f]{10}", name) and not path.exists():
+        return (name, *_of_a_run(name.removeprefix("nas-"), project))
+    from yolo_nas_ext.host import models  # loads torch and the host
+
+    try:
+        definition, scale = models.definition(name)
+    except NASError as error:
+        raise NASError(str(error).replace("baseline=", "model=", 1)) from error
+    except (OSError, yaml.YAMLError) as error:
+        raise NASError(f"model={name}: not a YAML file ({' '.join(str(error).split())})") from error
+    try:
+        return name, read(definition, scale), int(definition.get("nc") or 80)
+    except NASError as error:
+        reason = str(error).removeprefix("model definition: ")
+        raise NASError(f"model={name}: cannot be read ({reason})") from error
+
+
+def _of_a_run(key: str, project: Path) -> tuple[Architecture, int]:
+    """Return the network of a key among the runs of a project, and the classes of its data."""
+    for file in sorted(project.glob("*/pareto/nas-*.yaml")) + sorted(project.glob("*/best.yaml")):
+        if f"nas-{key}:" in file.read_text(encoding="utf-8").partition("\n")[0]:
+            return read(file), int(yaml.safe_load(file.read_text(encoding="utf-8"))["nc"])
+    raise NASError(
+        f"model={key}: no nas-{key}.yaml in {project}/*/pareto; give the folder of runs with "
+        "project=, or the path of a YAML"
+    )
