@@ -34,7 +34,7 @@ class Analytic:
 
     def estimate(
         self, architecture: Architecture, fidelity: Mapping[str, float] | None = None,
-        report: Any = None, weights: Path | None = None,
+        report: Any = None, weights: Path | None = None, inherit: Path | None = None,
     ) -> dict[str, float]:  # fmt: skip
         """Return the score as ``fitness``.
 
