@@ -80,6 +80,7 @@ def _tasks(seeds: int) -> Iterator[Run]:
         for data in DATA:
             for strategy in STRATEGIES:
                 yield {"part": "rank", "on": data, "strategy": strategy, "seed": seed}
+    for seed in range(seeds):
         for device in DEVICES:
             for strategy in LIMITED:
                 yield {"part": "limit", "on": device, "strategy": strategy, "seed": seed}

@@ -28,13 +28,16 @@ PARTS = {
     "estimators": "host data cost space",
     "report": "study cost space objectives",
     "progress": "report study cost space objectives",
-    "loop": "job pruning strategies estimators data report cost study objectives space config",
+    "shared": "study objectives space",
+    "executors": "study",
+    "loop": "job pruning executors shared strategies estimators data report cost study objectives "
+    "space config",
     "repeats": "study objectives",
     "inner": "estimators report study cost space config",
     "pruning": "study",
     "parents": "study space",
-    "job": "inner parents repeats pruning strategies estimators data report progress cost host "
-    "study objectives space config",
+    "job": "inner parents repeats pruning executors shared strategies estimators data report "
+    "progress cost host study objectives space config",
     "score": "estimators host cost space config",
     "cli": "job loop score data config host",
     "__main__": "cli",

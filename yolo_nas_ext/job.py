@@ -300,8 +300,9 @@ def _how(config: Config) -> str:
 
 
 def _keep_best_weights(folder: Path, study: Study) -> None:
-    """Delete the weights of every network but the best."""
-    best = {t.architecture.key for t in _best(study) if t.architecture}
+    """Delete the weights of every network but the best and those that are being judged."""
+    running = [t for t in study.trials if t.state == "running"]
+    best = {t.architecture.key for t in (*_best(study), *running) if t.architecture}
     for file in (folder / "weights").glob("*.pt"):
         if file.stem not in best:
             file.unlink(missing_ok=True)

@@ -11,17 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.cost.budget import Budget
-from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.executors import Executor
+from yolo_nas_ext.executors import check as check_executor
+from yolo_nas_ext.executors import make as make_executor
+from yolo_nas_ext.executors.inline import Inline
+from yolo_nas_ext.executors.judge import Estimate, Report
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.pruning import Pruning
+from yolo_nas_ext.shared import SharedStudy
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy, make
 from yolo_nas_ext.study import Study, Trial
 
-Report = Callable[[int, float], None]  # an epoch from 1, and how good the network is after it
-Estimate = Callable[[Trial, Report], Mapping[str, float]]
+# Keys of a search on Ray, and what the executor calls them.
+RAY_KEYS = {"ray_address": "address", "cpus_per_trial": "cpus", "gpus_per_trial": "gpus"}
+POLL = 1.0  # seconds between looks at what other processes do
 
 
 def run(
@@ -37,11 +44,13 @@ def run(
     fidelity: Mapping[str, float] | None = None,
     pruner: str = "none",
     on_trial: Callable[[Trial], None] = lambda trial: None,
+    executor: Executor | None = None,
 ) -> bool:
     """Add trials to a study until it has `trials` of them.
 
-    The generator of trial n derives from (seed, n), and strategies see finished trials only, so a
-    resumed search proposes what an uninterrupted one would have.
+    The generator of trial n derives from (seed, n), and where one trial runs at a time strategies
+    see finished ones only, so a resumed search proposes what an uninterrupted one would have. With
+    several at a time, or several processes on one record, nothing is lost and nothing tried twice.
 
     Args:
         study: The record; its finished trials are kept, a running one is run again.
@@ -56,94 +65,60 @@ def run(
         fidelity: Recorded with a trial.
         pruner: Gives up trials whose learning curve falls behind; see `pruning.PRUNERS`.
         on_trial: Called when a trial starts and when it has ended.
+        executor: Judges the trials; this process, one after the other, unless given.
 
     Returns:
         Whether the search ended because the space or the hours are exhausted.
     """
-    finished = [t for t in study.trials if t.state != "running"]
-    pruning = Pruning(pruner, finished)
-    for number in range(len(finished), trials):
-        spent = sum(trial.seconds for trial in study.trials)
-        if spent >= 3600 * hours:
-            return True
-        candidate = _candidate(study, strategy, number, seed, seeds)
-        if candidate is None:
-            return True
-        cost = cost_of(candidate.architecture) if cost_of and candidate.architecture else {}
-        trial = study.start(
-            replace(candidate, number=number, fidelity=dict(fidelity or {}), cost=cost)
-        )
-        on_trial(trial)
-        pruning.start()
-        trial = _judge(trial, estimate, pruning.prune)
-        pruning.end(trial)
-        study.finish(trial)
-        on_trial(trial)
-    return False
+    executor = executor or Inline(estimate)
+    pruning = Pruning(pruner, [t for t in study.trials if t.state != "running"])
+    again = [t for t in study.trials if t.state == "running"] if study.mine else []
+    ended = False
+    try:
+        while True:
+            while not ended and executor.running < executor.slots:
+                study.refresh()
+                spent = sum(trial.seconds for trial in study.trials) / executor.slots
+                if not again and len(study.trials) >= trials:
+                    break
+                candidate = again.pop(0) if again else _candidate(study, strategy, seed, seeds)
+                if spent >= 3600 * hours or candidate is None:
+                    ended = True
+                    break
+                cost = cost_of(candidate.architecture) if cost_of and candidate.architecture else {}
+                claim = replace(candidate, fidelity=dict(fidelity or {}), cost=cost)
+                trial = study.start(claim, most=trials)
+                if trial is None:  # another process was first
+                    continue
+                on_trial(trial)
+                pruning.start(trial)
+                executor.submit(trial)
+            if executor.running:
+                trial = executor.wait(pruning.prune)
+                pruning.end(trial)
+                study.finish(trial)
+                on_trial(trial)
+            elif not ended and study.others:
+                time.sleep(POLL)  # a trial of a process that died comes back
+            else:
+                return ended
+    finally:
+        executor.close()
 
 
-def _candidate(
-    study: Study, strategy: Strategy, number: int, seed: int, seeds: Sequence[Trial]
-) -> Trial | None:
-    """Return what to try as trial `number`, or None when there is nothing left."""
-    if number < len(study.trials):  # was in flight when the run was killed
-        return study.trials[number]
+def _candidate(study: Study, strategy: Strategy, seed: int, seeds: Sequence[Trial]) -> Trial | None:
+    """Return what to try next, or None when there is nothing left."""
+    if (lost := study.lost()) is not None:
+        return lost
+    number = len(study.trials)
     if number < len(seeds):
-        return seeds[number]
+        return replace(seeds[number], number=number)
     points = strategy.propose(study.trials, 1, random.Random(f"{seed}/{number}"))
     if not points:
         return None
     space = study.space
     architecture = space.architecture(points[0]) if isinstance(space, DetectorSpace) else None
     return Trial(number, points[0], architecture)
-
-
-def _judge(trial: Trial, estimate: Estimate, prune: Callable[[int, float], bool]) -> Trial:
-    """Return the trial with its outcome; only an interrupt and bad input get past.
-
-    The analytic costs join the metrics in the units of objectives: millions of parameters, GFLOPs,
-    MB of activations.
-    """
-    begin = time.perf_counter()
-    metrics: dict[str, float] = {}
-    curve: dict[int, float] = {}
-    error = ""
-
-    def report(epoch: int, value: float) -> None:
-        curve[epoch] = value
-        if prune(epoch, value):
-            raise TrialError("pruned", f"fell behind after epoch {epoch}")
-
-    try:
-        metrics = {name: float(value) for name, value in estimate(trial, report).items()}
-        if not math.isfinite(metrics.get("fitness", math.nan)):
-            error = f"nan: fitness is {metrics.get('fitness', 'missing')}"
-    except TrialError as failure:
-        error = f"{failure.kind}: {failure}"
-    except NASError:
-        raise
-    except MemoryError:
-        error = "memory: out of memory"
-    except Exception as failure:
-        error = f"error: {type(failure).__name__}: {' '.join(str(failure).split())[:300]}"
-    return replace(
-        trial,
-        state="pruned" if error.startswith("pruned: ") else "failed" if error else "complete",
-        metrics={n: v for n, v in {**units(trial.cost), **metrics}.items() if math.isfinite(v)},
-        seconds=time.perf_counter() - begin,
-        error=error,
-        curve=curve,
-    )
-
-
-def units(cost: Mapping[str, float]) -> dict[str, float]:
-    """Return analytic costs under the names of objectives, which carry their unit."""
-    scale = {
-        "params": ("params_m", 1e6),
-        "flops": ("flops_g", 1e9),
-        "memory_bytes": ("memory_mb", 1e6),
-    }
-    return {scale[n][0]: v / scale[n][1] for n, v in cost.items() if n in scale}
 
 
 def search(
@@ -157,6 +132,9 @@ def search(
     objectives: str | Sequence[str] | None = None,
     limits: Mapping[str, float] | None = None,
     features: Callable[[Point], Sequence[float]] | None = None,
+    jobs: int | None = None,
+    executor: str | None = None,
+    storage: str | None = None,
     **settings: Any,
 ) -> Study:
     """Search, and return the record.
@@ -179,7 +157,11 @@ def search(
         limits: Bounds that the answer must keep, by name of a metric: the most a cost may be, the
             least a score may be.
         features: With a callable: free numbers about a point that a model may learn from.
-        **settings: Further keys of the command, for the whole job only.
+        jobs: Number of trials at a time, each in a process of its own; 1 unless given.
+        executor: ``local``, or ``ray`` for tasks of a Ray cluster; see `executors.cluster.Cluster`.
+        storage: URL of an Optuna storage that several processes may share; see `shared`.
+        **settings: Further keys of the command, for the whole job only. With a callable, of Ray:
+            ``ray_address``, ``cpus_per_trial`` and ``gpus_per_trial``.
 
     Raises:
         NASError: For bad input.
@@ -195,25 +177,30 @@ def search(
         given = {
             "space": space, "estimator": estimator, "strategy": strategy, "trials": trials,
             "seed": seed, "project": project, "objectives": objectives, "limits": limits,
-            **settings,
+            "jobs": jobs, "executor": executor, "storage": storage, **settings,
         }  # fmt: skip
         return job.search({n: v for n, v in given.items() if v is not None}, run).study
     if not isinstance(space, ChoiceSpace):
         raise NASError(f"space={space!r}: with a callable estimator, give a ChoiceSpace")
-    if settings:
-        raise NASError(f"{next(iter(settings))}: not a key of a search with a callable estimator")
+    if unknown := set(settings) - RAY_KEYS.keys():
+        raise NASError(f"{min(unknown)}: not a key of a search with a callable estimator")
     path = None
     if project is not None:
         Path(project).mkdir(parents=True, exist_ok=True)
         path = Path(project) / "study.db"
     names = objectives.split(",") if isinstance(objectives, str) else objectives or ("fitness",)
     goal = Goal(tuple(names), dict(limits or {}))
-    study = Study(space, path, goal)
+    check_executor(executor or "local")
+    study = SharedStudy(space, storage, goal) if storage else Study(space, path, goal)
     trials = 50 if trials is None else trials
     look = make(strategy or "auto", space, goal=goal, trials=trials, features=features)
 
     def estimate(trial: Trial, report: Report) -> Mapping[str, float]:
         return estimator(trial.point)
 
-    run(study, look, estimate, trials=trials, seed=seed or 0, cost_of=Budget().record)
+    options = {RAY_KEYS[name]: value for name, value in settings.items()}
+    run(
+        study, look, estimate, trials=trials, seed=seed or 0, cost_of=Budget().record,
+        executor=make_executor(executor or "local", estimate, jobs, **options),
+    )  # fmt: skip
     return study

@@ -48,31 +48,37 @@ class Pruning:
         self._storage = InMemoryStorage()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(storage=self._storage, direction="maximize")
-        for trial in history:
-            self.start()
+        self._ids: dict[int, int] = {}
+        for trial in history if self._pruner else ():
+            self.start(trial)
             for step, value in sorted(trial.curve.items()):
-                self.prune(step, value)
+                self.prune(trial, step, value)
             self.end(trial)
 
-    def start(self) -> None:
-        """Begin the next trial."""
-        self._trial = self._storage.create_new_trial(self._study._study_id)
+    def start(self, trial: Trial) -> None:
+        """Begin a trial."""
+        if self._pruner is not None:
+            self._ids[trial.number] = self._storage.create_new_trial(self._study._study_id)
 
-    def prune(self, step: int, value: float) -> bool:
-        """Say whether to give up the running trial.
+    def prune(self, trial: Trial, step: int, value: float) -> bool:
+        """Say whether to give up a running trial.
 
         Args:
+            trial: The trial.
             step: Epoch, from 1.
             value: How good the network is by then; higher is better, and comparable between
                 networks at the same epoch.
         """
         if self._pruner is None:
             return False
-        self._storage.set_trial_intermediate_value(self._trial, step, value)
-        return self._pruner.prune(self._study, self._storage.get_trial(self._trial))
+        trial_id = self._ids[trial.number]
+        self._storage.set_trial_intermediate_value(trial_id, step, value)
+        return self._pruner.prune(self._study, self._storage.get_trial(trial_id))
 
     def end(self, trial: Trial) -> None:
-        """Note what became of the running trial."""
+        """Note what became of a running trial."""
+        if self._pruner is None:
+            return
         state = STATES[trial.state]
         values = [trial.fitness] if state == TrialState.COMPLETE else None
-        self._storage.set_trial_state_values(self._trial, state, values)
+        self._storage.set_trial_state_values(self._ids[trial.number], state, values)

@@ -150,14 +150,38 @@ class Study:
         values = [_objectives(goal, t) for t in found]
         return [found[i] for i in reversed(front(values))]
 
-    def start(self, trial: Trial) -> Trial:
-        """Record that a trial runs; a trial of that number that a killed run left is taken over."""
+    # Several processes may share a record: see `shared.SharedStudy`
+
+    mine = True  # whether every trial that runs is one of this process, or of one before it
+
+    def refresh(self) -> None:
+        """Read what other processes have recorded."""
+
+    def lost(self) -> Trial | None:
+        """Return a trial of another process that died, to be tried again under a new number."""
+        return None
+
+    @property
+    def others(self) -> bool:
+        """Whether trials of other processes run."""
+        return False
+
+    def start(self, trial: Trial, most: int | None = None) -> Trial | None:
+        """Record that a trial runs; a trial of that number that a killed run left is taken over.
+
+        Args:
+            trial: What to try.
+            most: Number of trials that the record may hold, where several processes add to it.
+
+        Returns:
+            The running trial, or None where another process was first.
+        """
         trial = replace(trial, state="running")
         if trial.number < len(self._trials):
             self._trials[trial.number] = trial
             return trial
         if self.path is not None:
-            with _storage_errors(self.path):
+            with storage_errors(self.path):
                 template = self._coder.freeze(trial)
                 self._ids.append(self._storage.create_new_trial(self._study_id, template))
         self._trials.append(trial)
@@ -167,7 +191,7 @@ class Study:
         """Record finished trials, whose numbers go on where the record ends, one step a trial."""
         for trial in trials:
             if self.path is not None:
-                with _storage_errors(self.path):
+                with storage_errors(self.path):
                     template = self._coder.freeze(trial)
                     self._ids.append(self._storage.create_new_trial(self._study_id, template))
             self._trials.append(trial)
@@ -176,8 +200,8 @@ class Study:
         """Record the outcome of a running trial, all of it or, if that fails, nothing of it."""
         if self.path is not None:
             trial_id = self._ids[trial.number]
-            with _storage_errors(self.path):
-                for name, value in _attributes(trial).items():
+            with storage_errors(self.path):
+                for name, value in attributes(trial).items():
                     self._storage.set_trial_user_attr(trial_id, name, value)
                 for step, value in trial.curve.items():
                     self._storage.set_trial_intermediate_value(trial_id, step, value)
@@ -189,14 +213,28 @@ class Study:
         """Record what repeats of a complete trial measured; none for a repeat that failed."""
         self._repeats[number] = list(fitness)
         if self.path is not None:
-            with _storage_errors(self.path):
+            with storage_errors(self.path):
                 self._storage.set_study_user_attr(
                     self._study_id, "repeats", {str(n): f for n, f in self._repeats.items()}
                 )
 
+    def identify(self, study: optuna.Study) -> None:
+        """Mark an Optuna study as one of this space.
+
+        Raises:
+            NASError: For a study of another space.
+        """
+        mine = self._coder.fingerprint
+        if study.user_attrs.get("space", mine) != mine:
+            raise NASError(
+                f"study {self.path or study.study_name}: the space has other choices than when the "
+                "run was started; resume with the space file as it was, or start a new run"
+            )
+        study.set_user_attr("space", mine)
+
     def _open(self, path: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with _storage_errors(path, NASError, DAMAGE):
+        with storage_errors(path, NASError, DAMAGE):
             self._storage = optuna.storages.RDBStorage(
                 f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
             )
@@ -207,13 +245,7 @@ class Study:
                 load_if_exists=True,
             )
             self._study_id = study._study_id
-            mine = self._coder.fingerprint
-            if study.user_attrs.get("space", mine) != mine:
-                raise NASError(
-                    f"study {path}: the space has other choices than when the run was started; "
-                    "resume with the space file as it was, or start a new run"
-                )
-            study.set_user_attr("space", mine)
+            self.identify(study)
             found = study.user_attrs.get("repeats", {})
             self._repeats = {int(number): list(values) for number, values in found.items()}
             for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
@@ -222,8 +254,8 @@ class Study:
 
 
 @contextmanager
-def _storage_errors(
-    path: Path, kind: type[NASError] = RunError, more: tuple[type[Exception], ...] = ()
+def storage_errors(
+    path: Path | str, kind: type[NASError] = RunError, more: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
     """Turn a database's complaint into one line; what was recorded before stays as it is.
 
@@ -262,7 +294,7 @@ def _objectives(goal: Goal, trial: Trial) -> list[float]:
     return [v if math.isfinite(v) else -math.inf for v in goal.values(metrics)]
 
 
-def _attributes(trial: Trial) -> dict[str, Any]:
+def attributes(trial: Trial) -> dict[str, Any]:
     """Return what an Optuna trial carries besides its parameters and value."""
     architecture = trial.architecture
     record: dict[str, Any] = {
@@ -317,7 +349,7 @@ class _Coder:
             value=trial.fitness if trial.state == "complete" else None,
             params=params,
             distributions=distributions,
-            user_attrs=_attributes(trial),
+            user_attrs=attributes(trial),
         )
 
     def thaw(self, frozen: FrozenTrial) -> Trial:

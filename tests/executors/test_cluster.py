@@ -1,0 +1,101 @@
+"""Ray on this machine; slow ones on a cluster of two nodes, one of which is lost."""
+
+import os
+import time
+
+import pytest
+
+from yolo_nas_ext import ChoiceSpace, search
+
+ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'yolo-nas-ext[ray]'")
+
+SPACE = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(3)})
+
+# Ray's own processes and sockets outlive a test by a moment.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
+]
+
+
+def test_one_worker_on_ray_searches_as_this_process_does():
+    """Also: the estimate's error is the trial's, and a dead worker is tried again, then failed."""
+
+    def estimate(point):
+        import os
+
+        if dict(point) == {"l0": 1, "l1": 1, "l2": 1}:
+            os._exit(1)
+        if point["l0"] == 2 and point["l1"] == 2:
+            raise MemoryError
+        return {"fitness": float(sum(point.values()))}
+
+    def harmless(point):
+        if dict(point) == {"l0": 1, "l1": 1, "l2": 1}:
+            raise ValueError
+        return estimate(point)
+
+    here = search(SPACE, harmless, strategy="evolution", trials=27, seed=1)
+    there = search(SPACE, estimate, strategy="evolution", trials=27, seed=1, executor="ray", jobs=1)
+    assert [t.point for t in there.trials] == [t.point for t in here.trials]
+    assert [t.state for t in there.trials] == [t.state for t in here.trials]
+    errors = {t.error.partition(":")[0] for t in there.trials if t.state == "failed"}
+    assert errors == {"memory", "worker"}
+    assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_a_node_is_lost_and_nothing_else(tmp_path):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    node = cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False)
+    log = tmp_path / "log"
+
+    def estimate(point):
+        time.sleep(0.5)
+        with log.open("a") as file:
+            file.write(f"{sorted(point.items())}\n")
+        if len(log.read_text().splitlines()) == 8:
+            (tmp_path / "now").touch()
+        return {"fitness": float(sum(point.values()))}
+
+    import threading
+
+    def remove():
+        while not (tmp_path / "now").exists():
+            time.sleep(0.05)
+        cluster.remove_node(node)
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    try:
+        study = search(SPACE, estimate, strategy="random", trials=27, executor="ray", jobs=4)
+    finally:
+        (tmp_path / "now").touch()
+        thread.join()
+        ray.shutdown()
+        cluster.shutdown()
+    assert len(study.complete) == len({t.point for t in study.trials}) == 27
+
+
+@pytest.mark.slow
+def test_four_workers_are_four_times_as_fast():
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+
+    def estimate(point):
+        time.sleep(1.0)
+        return {"fitness": float(os.getpid())}
+
+    try:
+        search(SPACE, lambda point: {"fitness": 0.0}, trials=8, executor="ray", jobs=4)  # starts
+        seconds = {}
+        for jobs, trials in ((1, 6), (4, 24)):
+            begin = time.perf_counter()
+            search(SPACE, estimate, strategy="random", trials=trials, executor="ray", jobs=jobs)
+            seconds[jobs] = (time.perf_counter() - begin) / trials
+    finally:
+        ray.shutdown()
+    assert seconds[1] / seconds[4] >= 0.9 * 4

@@ -1,0 +1,37 @@
+"""One trial after the other in this process."""
+
+from __future__ import annotations
+
+from yolo_nas_ext.executors.judge import Estimate, Prune, judge
+from yolo_nas_ext.study import Trial
+
+
+class Inline:
+    """Judges a trial when it is waited for.
+
+    Args:
+        estimate: Judges one trial.
+    """
+
+    slots = 1
+
+    def __init__(self, estimate: Estimate) -> None:
+        self._estimate = estimate
+        self._waiting: list[Trial] = []
+
+    @property
+    def running(self) -> int:
+        """Number of trials submitted and not yet returned."""
+        return len(self._waiting)
+
+    def submit(self, trial: Trial) -> None:
+        """Keep the trial until it is waited for."""
+        self._waiting.append(trial)
+
+    def wait(self, prune: Prune) -> Trial:
+        """Judge and return the trial."""
+        return judge(self._waiting.pop(), self._estimate, prune)
+
+    def close(self) -> None:
+        """Forget what was submitted."""
+        self._waiting.clear()

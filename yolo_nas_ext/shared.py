@@ -1,0 +1,190 @@
+"""SharedStudy: one record that several processes add to, on one machine or many."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+import optuna
+from optuna.storages import RDBStorage, fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.objectives import Goal
+from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.study import STATES, Study, Trial, attributes, storage_errors
+
+BEAT = 10  # seconds between heartbeats
+DROPPED = "dropped"  # attribute of a claim that came second
+
+
+class SharedStudy(Study):
+    """A study in an Optuna storage that other processes read and write at the same time.
+
+    A trial in the state *running* is a claim on its architecture. Numbers are given by the storage,
+    one after the other, so of two claims on one architecture the lower number holds and the other
+    is dropped, as are claims beyond the number of trials. While a process lives it renews its
+    claims by heartbeats; a claim without any is released, and its architecture is tried again under
+    a new number by whoever finds it. Dropped and released claims are no trials.
+
+    Args:
+        space: The space whose points are recorded.
+        url: Of the storage, for example ``sqlite:///study.db`` or ``postgresql://user@host/name``.
+        goal: What is searched for; it says which trial is best.
+        name: Name of the study in the storage.
+        beat: Seconds between heartbeats; a claim is released after three of them are missing.
+
+    Raises:
+        NASError: For a storage that cannot be reached, or a study of another space.
+    """
+
+    mine = False
+
+    def __init__(
+        self, space: ChoiceSpace, url: str, goal: Goal | None = None, *, name: str = "search",
+        beat: int = BEAT,
+    ) -> None:  # fmt: skip
+        super().__init__(space, goal=goal)
+        self.url = url
+        self._known: dict[int, Trial | None] = {}  # by number; None is a claim given up
+        self._orphans: dict[int, Trial] = {}  # claims that were released
+        self._claims: dict[int, int] = {}  # own running trials: number -> id
+        self._lock = threading.Lock()
+        self._beat = beat
+        with storage_errors(_hidden(url), NASError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            try:
+                self._rdb = RDBStorage(url, heartbeat_interval=beat, grace_period=3 * beat)
+            except (ImportError, ValueError) as error:
+                raise NASError(
+                    f"storage={_hidden(url)}: cannot be used ({error}); give a URL such as "
+                    "sqlite:///study.db, and install the driver that it names"
+                ) from error
+            self._optuna = optuna.create_study(
+                study_name=name, storage=self._rdb, direction="maximize", load_if_exists=True
+            )
+            self.identify(self._optuna)
+        self.refresh()
+        threading.Thread(target=self._renew, daemon=True).start()
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """All trials of all processes; claims that were dropped or released are none."""
+        return tuple(trial for trial in self._known.values() if trial is not None)
+
+    @property
+    def results(self) -> Sequence[Trial]:
+        """All trials; repeats are not shared."""
+        return self.trials
+
+    def refresh(self) -> None:
+        """Read what others have recorded, and release claims that nobody renews."""
+        with storage_errors(_hidden(self.url)), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            fail_stale_trials(self._optuna)
+            found = self._optuna.get_trials(deepcopy=False)
+        ended = {number for number, t in self._known.items() if t is None or t.state != "running"}
+        for frozen in found:
+            if frozen.number in ended:
+                continue
+            trial = self._coder.thaw(frozen)
+            self._known[frozen.number] = None if _is_void(frozen) else trial
+            if _is_void(frozen) and not frozen.user_attrs.get(DROPPED):
+                self._orphans[frozen.number] = trial
+
+    def lost(self) -> Trial | None:
+        """Return a trial whose process died and that nobody has tried again."""
+        taken = {self._identity(trial) for trial in self.trials}
+        for trial in self._orphans.values():
+            if self._identity(trial) not in taken:
+                return replace(trial, number=len(self.trials))
+        return None
+
+    @property
+    def others(self) -> bool:
+        """Whether trials of other processes run, or one waits to be tried again."""
+        self.refresh()
+        running = {t.number for t in self.trials if t.state == "running"}
+        return bool(running - self._claims.keys()) or self.lost() is not None
+
+    def start(self, trial: Trial, most: int | None = None) -> Trial | None:
+        """Claim an architecture; None where it is taken, or where there are trials enough."""
+        trial = replace(trial, state="running")
+        with storage_errors(_hidden(self.url)):
+            trial_id = self._rdb.create_new_trial(self._optuna._study_id, self._coder.freeze(trial))
+            self._rdb.record_heartbeat(trial_id)
+            trial = replace(trial, number=self._rdb.get_trial(trial_id).number)
+        with self._lock:
+            self._claims[trial.number] = trial_id
+        self.refresh()
+        before = [t for t in self.trials if t.number < trial.number]
+        identity = self._identity(trial)
+        if any(self._identity(t) == identity for t in before) or (
+            most is not None and len(before) >= most
+        ):
+            self._drop(trial.number)
+            return None
+        self._known[trial.number] = trial
+        return trial
+
+    def finish(self, trial: Trial) -> None:
+        """Record the outcome of a claim; of one that was released meanwhile nothing."""
+        trial_id = self._claims[trial.number]
+        with storage_errors(_hidden(self.url)):
+            try:
+                for name, value in attributes(trial).items():
+                    self._rdb.set_trial_user_attr(trial_id, name, value)
+                for step, value in trial.curve.items():
+                    self._rdb.set_trial_intermediate_value(trial_id, step, value)
+                values = [trial.fitness] if trial.state == "complete" else None
+                self._rdb.set_trial_state_values(trial_id, STATES[trial.state], values)
+                self._known[trial.number] = trial
+            except optuna.exceptions.UpdateFinishedTrialError:
+                self._known[trial.number] = None  # this process was taken for dead
+        with self._lock:
+            self._claims.pop(trial.number)
+
+    def _drop(self, number: int) -> None:
+        with self._lock:
+            trial_id = self._claims.pop(number)
+        with storage_errors(_hidden(self.url)):
+            self._rdb.set_trial_user_attr(trial_id, DROPPED, True)
+            self._rdb.set_trial_state_values(trial_id, TrialState.FAIL)
+        self._known[number] = None
+
+    def _identity(self, trial: Trial) -> Hashable:
+        if trial.architecture is not None:
+            return trial.architecture.key
+        return None if trial.point is None else self.space.identity(trial.point)
+
+    def _renew(self) -> None:
+        """Record heartbeats of this process's claims until it ends."""
+        while True:
+            with self._lock:
+                claims = list(self._claims.values())
+            for trial_id in claims:
+                try:
+                    self._rdb.record_heartbeat(trial_id)
+                except Exception:
+                    continue  # the next one may get through; if none does, the claim is released
+            threading.Event().wait(self._beat)
+
+
+def _is_void(frozen: FrozenTrial) -> bool:
+    """Say whether a claim was dropped, or released: failed without an error of its own."""
+    attrs = frozen.user_attrs
+    return frozen.state == TrialState.FAIL and bool(attrs.get(DROPPED) or not attrs.get("error"))
+
+
+def _hidden(url: str) -> str:
+    """Return the URL without a password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "storage"
