@@ -93,6 +93,11 @@ def test_nothing_is_written_without_a_project(tmp_path, monkeypatch):
         (lambda: search(SPACE, fitness, strategy="evolutoin"), "Did you mean 'evolution'"),
         (lambda: search("tiny", fitness), "give a ChoiceSpace"),
         (lambda: search(SPACE, fitness, epochs=3), "epochs: not a key"),
+        (lambda: search(SPACE, fitness, trials="many"), "trials takes a whole number"),
+        (lambda: search(SPACE, fitness, trials=2.5), "trials takes a whole number"),
+        (lambda: search(SPACE, fitness, trials=0), "trials takes a whole number of 1 or more"),
+        (lambda: search(SPACE, fitness, seed="x"), "seed takes a whole number"),
+        (lambda: search(SPACE, fitness, project=f"{__file__}/run"), "project=.*: cannot write"),
     ],
 )
 def test_bad_input(call, message):

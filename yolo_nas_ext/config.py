@@ -165,6 +165,18 @@ def defaults() -> dict[str, Any]:
     return {name: KEYS[name](value) for name, value in content.items()}
 
 
+def value(name: str, raw: Any) -> Any:
+    """Return what a raw value of a key of cfg/nas.yaml stands for.
+
+    Raises:
+        NASError: For a value that is not of the key's type.
+    """
+    try:
+        return KEYS[name](raw)
+    except (ValueError, OverflowError) as error:
+        raise NASError(f"{name}={raw}: not allowed; {name} takes {error}") from error
+
+
 def configure(
     given: Mapping[str, Any], host_keys: Mapping[str, Any], refused: Mapping[str, str]
 ) -> Config:
@@ -181,10 +193,7 @@ def configure(
     values, host = defaults(), {}
     for name, raw in given.items():
         if name in KEYS:
-            try:
-                values[name] = KEYS[name](raw)
-            except (ValueError, OverflowError) as error:
-                raise NASError(f"{name}={raw}: not allowed; {name} takes {error}") from error
+            values[name] = value(name, raw)
         elif name in refused:
             raise NASError(f"{name}={raw}: {refused[name]}")
         elif name in host_keys:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext import config
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.executors import Executor
@@ -184,23 +185,30 @@ def search(
         raise NASError(f"space={space!r}: with a callable estimator, give a ChoiceSpace")
     if unknown := set(settings) - RAY_KEYS.keys():
         raise NASError(f"{min(unknown)}: not a key of a search with a callable estimator")
+    n = config.value("trials", 50 if trials is None else trials)
+    base = config.value("seed", seed or 0)
     path = None
     if project is not None:
-        Path(project).mkdir(parents=True, exist_ok=True)
         path = Path(project) / "study.db"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NASError(
+                f"project={project}: cannot write there ({error.strerror}); give a folder that can "
+                "be written"
+            ) from error
     names = objectives.split(",") if isinstance(objectives, str) else objectives or ("fitness",)
     goal = Goal(tuple(names), dict(limits or {}))
     check_executor(executor or "local")
     study = SharedStudy(space, storage, goal) if storage else Study(space, path, goal)
-    trials = 50 if trials is None else trials
-    look = make(strategy or "auto", space, goal=goal, trials=trials, features=features)
+    look = make(strategy or "auto", space, goal=goal, trials=n, features=features)
 
     def estimate(trial: Trial, report: Report) -> Mapping[str, float]:
         return estimator(trial.point)
 
     options = {RAY_KEYS[name]: value for name, value in settings.items()}
     run(
-        study, look, estimate, trials=trials, seed=seed or 0, cost_of=Budget().record,
+        study, look, estimate, trials=n, seed=base, cost_of=Budget().record,
         executor=make_executor(executor or "local", estimate, jobs, **options),
     )  # fmt: skip
     return study

@@ -107,6 +107,8 @@ def test_encode_is_a_rank_for_numbers_and_one_hot_for_names():
     [
         (lambda: ChoiceSpace({"a": ()}), "choice 'a' has no options"),
         (lambda: ChoiceSpace({"a": (1, 1)}), "lists an option twice"),
+        (lambda: ChoiceSpace({"a": 5}), "choice 'a' is 5; give a list"),
+        (lambda: ChoiceSpace({"a": [[1]]}), r"choice 'a' is \[\[1\]\]; give a list"),
         (lambda: numbers().point({"c0": 1, "c1": 1}), "choice 'c2' has no value"),
         (
             lambda: numbers().point({"c0": 1, "c1": 1, "c2": 9}),

@@ -92,8 +92,16 @@ class ChoiceSpace:
         moves: Mapping[str, tuple[str, Sequence[float]]] | None = None,
         mutations: int = 1,
     ) -> None:
-        self.choices: dict[str, tuple[Any, ...]] = {name: tuple(o) for name, o in choices.items()}
-        for name, options in self.choices.items():
+        self.choices: dict[str, tuple[Any, ...]] = {}
+        for name, given in choices.items():
+            try:
+                options = self.choices[name] = tuple(given)
+                hash(options)
+            except TypeError as error:
+                raise NASError(
+                    f"choice '{name}' is {given!r}; give a list of numbers, names or other "
+                    "hashable options"
+                ) from error
             if not options:
                 raise NASError(f"choice '{name}' has no options: give at least one")
             if len(set(options)) != len(options):
