@@ -76,8 +76,8 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     config, folder = _settings(given)
     data = dataset.read(config.data, config.task)
     limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
-    budget = Budget(limits, data.nc, config.imgsz, data.channels)
-    space = DetectorSpace.load(config.space).within(budget)
+    budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
+    space = DetectorSpace.load(config.space, config.task).within(budget)
     options = {"population": config.population} if config.strategy == "evolution" else {}
     strategy = make_strategy(config.strategy, space, **options)
     estimator = make_estimator(config, data)
@@ -193,7 +193,7 @@ def _baselines(
     """Return the hand-made networks to try first, and what to say of those that are left out."""
     seeds, notes = [], []
     for name in dict.fromkeys(config.baseline):
-        definition, scale = models.definition(name)
+        definition, scale = models.definition(name, config.task)
         try:
             architecture = read(definition, scale)
         except NASError as error:
@@ -388,7 +388,9 @@ def _write_model(job: Job, path: Path, trial: Trial) -> Path:
         f"fitness {trial.fitness:.4f}, {_how(job.config)} (trial {trial.number + 1}"
         + (f", {trial.name})" if trial.name else ")"),
     ]
-    return _write_text(path, to_yaml(trial.network, data.nc, job.config.task, notes))
+    return _write_text(
+        path, to_yaml(trial.network, data.nc, job.config.task, notes, data.keypoints)
+    )
 
 
 def _write_text(path: Path, text: str) -> Path:
@@ -401,6 +403,8 @@ def _write_text(path: Path, text: str) -> Path:
 
 def _data_yaml(job: Job) -> Path:
     """Return the data YAML to train with; of a folder without one, a file written into the run."""
+    if job.config.task == "classify":  # the host takes a folder of classes
+        return Path(job.data.source)
     if job.data.yaml is not None:
         return Path(job.data.yaml)
     data = job.data.data

@@ -111,7 +111,7 @@ def test_other_host_models_keep_their_parameters(name):
         ),
         (lambda d: d["backbone"].__setitem__(2, [0, 3, "C2f", [128]]), "row 2 .*does not follow"),
         (lambda d: d["head"].__setitem__(-1, [[21, 18, 15], 1, "Detect", ["nc"]]), "must ascend"),
-        (lambda d: d["head"].__setitem__(-1, [[15, 18], 1, "Segment", ["nc"]]), "ends in Segment"),
+        (lambda d: d["head"].__setitem__(-1, [[15, 18], 1, "Depth", ["nc"]]), "ends in Depth"),
         (lambda d: d["head"].__setitem__(1, [[-1, 4], 1, "Concat", [1]]), "neighbouring|wired"),
         (lambda d: d["backbone"].__setitem__(2, [-1, "x", "C2f", ["y"]]), "malformed row"),
     ],
@@ -127,5 +127,5 @@ def test_other_task_is_refused():
     architecture = DetectorSpace.load("tiny").architecture(
         DetectorSpace.load("tiny").sample(random.Random(0))
     )
-    with pytest.raises(NASError, match="task=segment has no head yet"):
-        emit(architecture, 2, "segment")
+    with pytest.raises(NASError, match="task=depth has no head yet"):
+        emit(architecture, 2, "depth")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.blocks import BLOCKS
 from yolo_nas_ext.space.layers import LIGHT_HEAD, row_cost
-from yolo_nas_ext.space.rows import rows
+from yolo_nas_ext.space.rows import KEYPOINTS, rows
 
 
 class Costs(NamedTuple):
@@ -27,8 +27,9 @@ class Costs(NamedTuple):
 
 
 def costs(
-    architecture: Architecture, nc: int = 80, imgsz: int = 640, *, channels: int = 3
-) -> Costs:
+    architecture: Architecture, nc: int = 80, imgsz: int = 640, *, channels: int = 3,
+    task: str = "detect", keypoints: tuple[int, int] = KEYPOINTS,
+) -> Costs:  # fmt: skip
     """Return what an architecture costs; some 100 microseconds, as every row is memoised.
 
     Args:
@@ -36,12 +37,14 @@ def costs(
         nc: Number of classes.
         imgsz: Height and width of the image in pixels.
         channels: Channels of the image.
+        task: What the head does, see `space.rows.TASKS`.
+        keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Returns:
         Counts; parameters and FLOPs equal those of the model that the host builds. The memory is
         that of a forward pass which frees each activation after its last use.
     """
-    backbone, rest = rows(architecture, nc)
+    backbone, rest = rows(architecture, nc, task, keypoints)
     chain = [*backbone, *rest]
     head = architecture.head
     legacy = not any(module in LIGHT_HEAD for _, _, module, _ in chain)

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from yolo_nas_ext.cost.analytic import Costs, costs
 from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.rows import KEYPOINTS
 
 # Limit: (attribute of Costs, its unit for people).
 LIMITS: dict[str, tuple[str, str]] = {
@@ -28,16 +29,20 @@ class Budget:
         nc: Number of classes.
         imgsz: Image size in pixels.
         channels: Channels of the image.
+        task: What the networks do.
+        keypoints: See `cost.analytic.costs`.
     """
 
     limits: Mapping[str, float] = field(default_factory=dict)
     nc: int = 80
     imgsz: int = 640
     channels: int = 3
+    task: str = "detect"
+    keypoints: tuple[int, int] = KEYPOINTS
 
     def costs(self, architecture: Architecture) -> Costs:
         """Return what an architecture costs for this budget's data; memoised."""
-        return _costs(architecture, self.nc, self.imgsz, self.channels)
+        return _costs(architecture, self.nc, self.imgsz, self.channels, self.task, self.keypoints)
 
     def record(self, architecture: Architecture) -> dict[str, float]:
         """Return the costs that are recorded with a trial."""
@@ -60,8 +65,11 @@ class Budget:
 
 
 @lru_cache(maxsize=100_000)
-def _costs(architecture: Architecture, nc: int, imgsz: int, channels: int) -> Costs:
-    return costs(architecture, nc, imgsz, channels=channels)
+def _costs(
+    architecture: Architecture, nc: int, imgsz: int, channels: int, task: str,
+    keypoints: tuple[int, int],
+) -> Costs:  # fmt: skip
+    return costs(architecture, nc, imgsz, channels=channels, task=task, keypoints=keypoints)
 
 
 def short(value: float, *, up: bool = False) -> str:

@@ -154,10 +154,10 @@ class Training:
         self, architecture: Architecture | Mapping[str, Any] | str | Path
     ) -> Mapping[str, Any]:
         if isinstance(architecture, Architecture):
-            return emit(architecture, self.data.nc, self.task)
+            return emit(architecture, self.data.nc, self.task, self.data.keypoints)
         if isinstance(architecture, Mapping):
             return architecture
-        content, scale = models.definition(str(architecture))
+        content, scale = models.definition(str(architecture), self.task)
         return {**content, "scale": scale} if scale else content
 
     def _split(self, seed: int) -> tuple[list[int], list[int]]:

@@ -21,6 +21,7 @@ from ultralytics.utils.ops import segments2boxes
 
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.resources import resource
+from yolo_nas_ext.space.rows import KEYPOINTS
 
 SMALLEST = 10  # pixels; the host refuses smaller images
 TOLERANCE = 0.01  # how far a coordinate may lie outside [0, 1], as in the host
@@ -41,6 +42,7 @@ class DataSet:
         labels: For each of them the host's label dictionary.
         skipped: A line for each image or label file that was left out.
         data: The host's data dictionary.
+        keypoints: Number of keypoints and numbers a point, of the task pose.
     """
 
     source: str
@@ -53,6 +55,7 @@ class DataSet:
     labels: tuple[dict[str, Any], ...] = field(repr=False)
     skipped: tuple[str, ...]
     data: dict[str, Any] = field(repr=False)
+    keypoints: tuple[int, int] = KEYPOINTS
 
     @property
     def classes(self) -> tuple[frozenset[int], ...]:
@@ -77,10 +80,13 @@ def read(data: str | Path, task: str = "detect") -> DataSet:
             not of the data set's classes or not a label: the file and line are named.
     """
     path = _locate(str(data))
+    if task == "classify":
+        return _classes(str(data), path)
     content = _folder(path) if path.is_dir() else _host_dictionary(path)
+    keypoints = _keypoints(path, content) if task == "pose" else None
     names = {int(index): str(name) for index, name in content["names"].items()}
     images = {split: _images(content[split], f"data={data}: {split}") for split in ("train", "val")}
-    kept, labels, skipped = _scan(images["train"], len(names))
+    kept, labels, skipped = _scan(images["train"], len(names), task, keypoints)
     if not kept:
         raise NASError(f"data={data}: train: none of {len(images['train'])} images can be read")
     if not any(len(label["cls"]) for label in labels):
@@ -91,8 +97,57 @@ def read(data: str | Path, task: str = "detect") -> DataSet:
         )
     return DataSet(
         str(data), None if path.is_dir() else path, task, names, len(names), content["channels"],
-        tuple(kept), tuple(labels), tuple(skipped), content,
+        tuple(kept), tuple(labels), tuple(skipped), content, keypoints or KEYPOINTS,
     )  # fmt: skip
+
+
+def _classes(source: str, folder: Path) -> DataSet:
+    """Return a data set for classification: a folder with ``train/<class>`` and ``val/<class>``."""
+    part = folder / "train"
+    found = sorted(f for f in part.iterdir() if f.is_dir()) if part.is_dir() else []
+    names = {index: f.name for index, f in enumerate(found) if not f.name.startswith(".")}
+    held = [f for f in (folder / "val", folder / "test") if f.is_dir()]
+    if len(names) < 2 or not held:
+        raise NASError(
+            f"data={source}: for task=classify give a folder with train/<class>/ of two or more "
+            "classes and val/<class>/ (or test/<class>/)"
+        )
+    images = _images([str(part / name) for name in names.values()], f"data={source}: train")
+    kept, labels, skipped = [], [], []
+    with ThreadPool(NUM_THREADS) as pool:
+        shapes = pool.map(_shape, images)
+    index = {name: i for i, name in names.items()}
+    for image, shape in zip(images, shapes, strict=True):
+        if isinstance(shape, str):
+            skipped.append(f"skipped image {image}: {shape}")
+            continue
+        name = Path(image).relative_to(part).parts[0]
+        kept.append(image)
+        labels.append({"im_file": image, "shape": shape, "cls": np.array([[index[name]]])})
+    if not kept:
+        raise NASError(f"data={source}: train: none of {len(images)} images can be read")
+    content = {
+        "path": folder, "train": str(part), "val": str(held[0]), "names": names, "nc": len(names),
+        "channels": 3,
+    }  # fmt: skip
+    return DataSet(
+        source, None, "classify", names, len(names), 3, tuple(kept), tuple(labels), tuple(skipped),
+        content,
+    )  # fmt: skip
+
+
+def _keypoints(path: Path, content: dict[str, Any]) -> tuple[int, int]:
+    """Return the number of keypoints and of numbers a point that a data YAML says."""
+    shape = content.get("kpt_shape")
+    if (
+        not isinstance(shape, (list, tuple)) or len(shape) != 2 or shape[1] not in (2, 3)
+        or not isinstance(shape[0], int) or shape[0] < 1
+    ):  # fmt: skip
+        raise NASError(
+            f"data={path}: key 'kpt_shape' is {shape!r}; task=pose needs the number of keypoints "
+            "and 2 or 3 numbers a point, as in kpt_shape: [17, 3]"
+        )
+    return int(shape[0]), int(shape[1])
 
 
 def _locate(data: str) -> Path:
@@ -260,7 +315,9 @@ def _images(source: str | Sequence[str], where: str) -> list[str]:
     return images
 
 
-def _scan(images: Sequence[str], nc: int) -> tuple[list[str], list[dict[str, Any]], list[str]]:
+def _scan(
+    images: Sequence[str], nc: int, task: str, keypoints: tuple[int, int] | None
+) -> tuple[list[str], list[dict[str, Any]], list[str]]:
     """Return the readable images, their labels, and a line for each that is left out."""
     kept, labels, skipped = [], [], []
     with ThreadPool(NUM_THREADS) as pool:
@@ -270,7 +327,7 @@ def _scan(images: Sequence[str], nc: int) -> tuple[list[str], list[dict[str, Any
         if isinstance(shape, str):
             skipped.append(f"skipped image {image}: {shape}")
             continue
-        boxes, segments = _boxes(Path(file), nc)
+        boxes, segments, points = _boxes(Path(file), nc, task, keypoints)
         kept.append(image)
         labels.append(
             {
@@ -279,7 +336,7 @@ def _scan(images: Sequence[str], nc: int) -> tuple[list[str], list[dict[str, Any
                 "cls": boxes[:, :1],
                 "bboxes": boxes[:, 1:],
                 "segments": segments,
-                "keypoints": None,
+                "keypoints": points,
                 "normalized": True,
                 "bbox_format": "xywh",
             }
@@ -305,8 +362,10 @@ def _shape(image: str) -> tuple[int, int] | str:
     return height, width
 
 
-def _boxes(file: Path, nc: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the labels of a file as rows (class, x, y, width, height), and its polygons.
+def _boxes(
+    file: Path, nc: int, task: str, keypoints: tuple[int, int] | None
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray | None]:
+    """Return the labels of a file as rows (class, x, y, width, height), polygons and keypoints.
 
     Raises:
         NASError: For a line that is not a label, naming file and line.
@@ -315,26 +374,45 @@ def _boxes(file: Path, nc: int) -> tuple[np.ndarray, list[np.ndarray]]:
     if file.is_file():
         for number, line in enumerate(_text(file).splitlines(), 1):
             if line.strip():
-                rows.append(_row(line.split(), f"{file}, line {number}", nc))
+                rows.append(_row(line.split(), f"{file}, line {number}", nc, task, keypoints))
+    if keypoints:
+        return _points(rows, *keypoints)
     if not rows:
-        return np.zeros((0, 5), np.float32), []
+        return np.zeros((0, 5), np.float32), [], None
     if any(len(row) > 5 for row in rows):
         if any(len(row) == 5 for row in rows):
             raise NASError(f"{file}: mixes boxes and polygons; use one kind")
         segments = [np.array(row[1:], np.float32).reshape(-1, 2) for row in rows]
         classes = np.array([[row[0]] for row in rows], np.float32)
-        return np.concatenate((classes, segments2boxes(segments)), 1).astype(np.float32), segments
+        boxes = np.concatenate((classes, segments2boxes(segments)), 1).astype(np.float32)
+        return boxes, segments, None
     boxes = np.array(rows, np.float32)
     _, first = np.unique(boxes, axis=0, return_index=True)
-    return boxes[np.sort(first)], []
+    return boxes[np.sort(first)], [], None
 
 
-def _row(fields: list[str], where: str, nc: int) -> list[float]:
+def _points(
+    rows: list[list[float]], n: int, numbers: int
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    """Return boxes, no polygons and keypoints (objects, n, 3), visible where they are inside."""
+    table = np.array(rows, np.float32).reshape(-1, 5 + n * numbers)
+    points = table[:, 5:].reshape(-1, n, numbers)
+    if numbers == 2:
+        inside = (points >= 0).all(-1, keepdims=True).astype(np.float32)
+        points = np.concatenate((points, inside), -1)
+    return table[:, :5], [], points
+
+
+def _row(
+    fields: list[str], where: str, nc: int, task: str, keypoints: tuple[int, int] | None
+) -> list[float]:
     try:
         row = [float(value) for value in fields]
     except ValueError as error:
         raise NASError(f"{where}: '{' '.join(fields)[:60]}' is not numbers") from error
-    if len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0):
+    if wrong := _wrong_length(len(row), task, keypoints):
+        raise NASError(f"{where}: {len(row)} values; {wrong}")
+    if not keypoints and len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0):
         raise NASError(
             f"{where}: {len(row)} values; a box has 5 (class x y width height), a polygon a class "
             "and at least 3 points"
@@ -344,11 +422,26 @@ def _row(fields: list[str], where: str, nc: int) -> list[float]:
             f"{where}: class {fields[0]} is out of range; the data set has {nc} classes, 0 to "
             f"{nc - 1}"
         )
-    if not all(-TOLERANCE <= value <= 1 + TOLERANCE for value in row[1:]):
+    if not all(-TOLERANCE <= value <= 1 + TOLERANCE for value in row[1 : 5 if keypoints else None]):
         raise NASError(
             f"{where}: coordinates {' '.join(fields[1:5])} are not relative to the image's size; "
             "they lie between 0 and 1"
         )
-    if len(row) == 5 and min(row[3:]) < 0:
+    if (len(row) == 5 or keypoints) and min(row[3:5]) < 0:
         raise NASError(f"{where}: a box of width {fields[3]} and height {fields[4]}; not negative")
     return row
+
+
+def _wrong_length(n: int, task: str, keypoints: tuple[int, int] | None) -> str:
+    """Return what the labels of a task look like where a row of n values is none of them."""
+    if keypoints and n != 5 + keypoints[0] * keypoints[1]:
+        points, numbers = keypoints
+        return (
+            f"a pose has {5 + points * numbers}: class x y width height and {points} points of "
+            f"{numbers} numbers"
+        )
+    if task == "segment" and n == 5:
+        return "task=segment needs polygons: a class and at least 3 points"
+    if task == "obb" and n != 9:
+        return "an oriented box has 9: class and 4 corners"
+    return ""

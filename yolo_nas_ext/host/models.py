@@ -10,12 +10,15 @@ from ultralytics.utils import ROOT, YAML
 
 from yolo_nas_ext.errors import NASError, did_you_mean
 
+SUFFIX = {"segment": "-seg", "classify": "-cls", "obb": "-obb", "pose": "-pose"}
 
-def definition(name: str) -> tuple[dict[str, Any], str]:
+
+def definition(name: str, task: str = "detect") -> tuple[dict[str, Any], str]:
     """Return a model definition and the letter of its compound scale.
 
     Args:
         name: A host name such as ``yolo11n``, with or without ``.yaml``, or the path of a YAML.
+        task: What the model does: ``yolo11n`` then stands for ``yolo11n-seg``, and so on.
 
     Raises:
         NASError: Where there is none.
@@ -28,6 +31,8 @@ def definition(name: str) -> tuple[dict[str, Any], str]:
     folder = Path(ROOT) / "cfg" / "models"
     known = {file.stem: file for file in folder.rglob("*.yaml")}
     stem = path.stem
+    if "-" not in stem:
+        stem += SUFFIX.get(task, "")
     plain = stem
     if stem not in known:
         plain = _without(stem, scale)

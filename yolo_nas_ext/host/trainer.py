@@ -14,7 +14,7 @@ import random
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -45,8 +45,10 @@ class Result:
 
     Attributes:
         metrics: ``fitness`` (the host's for the task), ``map50_95``, ``map50``, ``precision``,
-            ``recall`` on the held-out images; ``loss_*``: mean training losses of the last epoch;
-            ``val_loss_*``: mean losses on the held-out images; of an end-to-end head also
+            ``recall`` on the held-out images, those of masks and keypoints as ``mask_map50_95``
+            and so on, of classes ``accuracy_top1`` and ``accuracy_top5``; ``loss_*``: mean
+            training losses of the last epoch; ``val_loss_*``: mean losses on the held-out images;
+            of an end-to-end head also
             ``loss_many_*`` and ``val_loss_many_*``: those of its one-to-many branch, which are
             the ones that compare with other heads' losses.
         seconds: Wall time.
@@ -128,16 +130,22 @@ class LeanMixin(_Trainer):
         """Return a loader over the decoded images of one side of the split."""
         args: Any = self.args
         data = self._data_set
-        images = held(
-            [data.labels[index] for index in self._split[0 if mode == "train" else 1]],
-            data.labels, data.source, folder=self._images, shared=self._shared,
-            imgsz=args.imgsz, augment=mode == "train", hyp=args, rect=False, pad=0.0,
-            data=self.data, task=args.task, batch_size=batch_size, stride=32,
-            single_cls=args.single_cls, classes=args.classes,
-        )  # fmt: skip
+        labels = [data.labels[index] for index in self._split[0 if mode == "train" else 1]]
+        images = self.held(labels, augment=mode == "train", batch=batch_size)
         return build_dataloader(
             images, batch=batch_size, workers=args.workers,
             shuffle=mode == "train", rank=-1, device=self.device,
+        )  # fmt: skip
+
+    def held(self, labels: Sequence[dict[str, Any]], *, augment: bool, batch: int) -> Any:
+        """Return the data set over some images with known labels."""
+        args: Any = self.args
+        data = self._data_set
+        return held(
+            labels, data.labels, data.source, folder=self._images, shared=self._shared,
+            imgsz=args.imgsz, augment=augment, hyp=args, rect=False, pad=0.0, data=self.data,
+            task=args.task, batch_size=batch, stride=32, single_cls=args.single_cls,
+            classes=args.classes,
         )  # fmt: skip
 
     # Model and seeds
@@ -310,7 +318,11 @@ def head_start(model: torch.nn.Module, imgsz: int) -> None:
                 box[-1].bias.data[:] = sides.repeat(4)
 
 
-TRAINERS: dict[str, Callable[..., Any]] = {"detect": LeanDetectionTrainer}
+def _tasks() -> dict[str, Callable[..., Any]]:
+    """Return the trainer of every task."""
+    from yolo_nas_ext.host import tasks  # which stand on this module
+
+    return {"detect": LeanDetectionTrainer, **tasks.TRAINERS}
 
 
 def train(
@@ -357,9 +369,10 @@ def train(
         TrialError: For a model that cannot be built, a loss that is not finite, too little memory,
             or when the time is up.
     """
-    if task not in TRAINERS:
+    trainers = _tasks()
+    if task not in trainers:
         raise NASError(
-            f"task={task}: no trainer.{did_you_mean(task, TRAINERS)} Allowed: {', '.join(TRAINERS)}"
+            f"task={task}: no trainer.{did_you_mean(task, trainers)} Allowed: {', '.join(trainers)}"
         )
     if imgsz < 32 or imgsz % 32:
         raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
@@ -374,7 +387,7 @@ def train(
         }  # fmt: skip
         trainer = None
         try:
-            trainer = TRAINERS[task](
+            trainer = trainers[task](
                 model, data, split, arguments, deadline=deadline, on_epoch=on_epoch,
                 short=short, every=every, images=images, shared=shared,
                 initial=initial,
@@ -416,10 +429,12 @@ def results(trainer: Any) -> dict[str, float]:
     """Return measured and training metrics of the last epoch under the names of the field."""
     names = {"mAP50-95": "map50_95", "mAP50": "map50", "precision": "precision", "recall": "recall"}
     metrics = {"fitness": float(trainer.fitness)}
+    names |= {name: name for name in ("accuracy_top1", "accuracy_top5")}
+    kinds = {"M": "mask_", "P": "pose_"}  # of masks and keypoints, beside those of boxes
     for name, value in trainer.metrics.items():
-        short = name.removeprefix("metrics/").split("(")[0]
+        short, _, kind = name.removeprefix("metrics/").rstrip(")").partition("(")
         if name.startswith("metrics/") and short in names:
-            metrics[names[short]] = float(value)
+            metrics[kinds.get(kind, "") + names[short]] = float(value)
     return {**metrics, **trainer.losses(), **trainer.measured()}
 
 

@@ -25,16 +25,18 @@ class DetectorSpace(ChoiceSpace):
 
     Args:
         file: The parsed definition; `load` reads one from a file.
+        task: What the networks do; a classifier has no neck.
     """
 
-    def __init__(self, file: SpaceFile) -> None:
+    def __init__(self, file: SpaceFile, task: str = "detect") -> None:
         super().__init__(file.choices, rules=file.rules, moves=file.moves, mutations=file.mutations)
         self.name = file.name
+        self.task = task
         self.stages = file.stages
         self._architectures: dict[Point, Architecture] = {}
 
     @classmethod
-    def load(cls, source: str | Path) -> DetectorSpace:
+    def load(cls, source: str | Path, task: str = "detect") -> DetectorSpace:
         """Return the space of a file, or of a name in the shipped `cfg/spaces`.
 
         Raises:
@@ -54,7 +56,7 @@ class DetectorSpace(ChoiceSpace):
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             raise NASError(f"space file {path}: not a YAML file ({reason})") from error
-        return cls(parse(content, path.stem, f"space file {path}"))
+        return cls(parse(content, path.stem, f"space file {path}"), task)
 
     # From points to architectures
 
@@ -81,6 +83,9 @@ class DetectorSpace(ChoiceSpace):
         for stage in self.present(point):
             backbone.extend(stage_blocks(stage, point, backbone[-1].width))
         backbone.extend(context_blocks(point["context"], backbone[-1].width))
+        if self.task == "classify":
+            top = neck_levels[-1:]
+            return Architecture(tuple(backbone), Neck(top, (), ()), Head(top))
         down = tuple(neck_block(point, level) for level in reversed(neck_levels[:-1]))
         up = tuple(
             (
@@ -108,6 +113,8 @@ class DetectorSpace(ChoiceSpace):
         dead = self.dead(result)
         for name in dead:
             result[name] = self.choices[name][0]
+        if self.task == "classify":
+            result["levels"] = self._ending(split_levels(result["levels"])[0][-1])
         for prefix, kind in self._kinds(result):
             name = f"{prefix}.kernel"
             allowed = BLOCKS[kind].kernels
@@ -118,7 +125,17 @@ class DetectorSpace(ChoiceSpace):
     def active(self, point: Mapping[str, Any]) -> list[str]:
         """Return the choices with more than one option that change the network at this point."""
         dead = self.dead(point)
+        if (
+            self.task == "classify"
+            and len({split_levels(v)[0][-1] for v in self.choices["levels"]}) == 1
+        ):
+            dead.add("levels")
         return [n for n, options in self.choices.items() if len(options) > 1 and n not in dead]
+
+    def _ending(self, top: int) -> str:
+        """Return the first option of the levels with this highest one."""
+        options = self.choices["levels"]
+        return next((o for o in options if split_levels(o)[0][-1] == top), f"{top}-{top}")
 
     def _allowed(self, point: Point) -> bool:
         """Say whether the rules hold between the choices that matter."""
@@ -136,8 +153,10 @@ class DetectorSpace(ChoiceSpace):
         neck_levels, head_levels = split_levels(values["levels"])
         present = {stage.name for stage in self.present(values)}
         prefixes = {stage.name for stage in self.stages} - present
-        if len(neck_levels) == 1:
+        if len(neck_levels) == 1 or self.task == "classify":
             prefixes.add("neck")
+        if self.task == "classify":
+            prefixes.add("head")
         dead = {name for name in self.choices if name.split(".")[0] in prefixes}
         for stage in self.present(values):
             if stage.stride == 1 or values[f"{stage.name}.down"] == "inside":
@@ -189,15 +208,19 @@ class DetectorSpace(ChoiceSpace):
 
     def _describe(self, architecture: Architecture) -> dict[str, Any]:
         neck, head = architecture.neck, architecture.head
+        classifier = self.task == "classify"
         levels = f"{neck.levels[0]}-{neck.levels[-1]}"
+        if classifier:
+            levels = self._ending(neck.levels[-1])
         if head.levels != neck.levels:
             levels += ":" + "-".join(str(level) for level in (head.levels[0], head.levels[-1]))
         stem, *rest = architecture.backbone
         values: dict[str, Any] = {
             "levels": levels,
             "stem.block": stem.kind, "stem.width": stem.width, "stem.kernel": stem.kernel,
-            "head.reg_max": head.reg_max, "head.end2end": head.end2end,
         }  # fmt: skip
+        if not classifier:
+            values |= {"head.reg_max": head.reg_max, "head.end2end": head.end2end}
         for stage in self.stages:
             if stage.level <= neck.levels[-1]:
                 rest = self._describe_stage(stage, rest, values)

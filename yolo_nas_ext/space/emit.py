@@ -13,18 +13,20 @@ import yaml
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.space.blocks import BLOCKS, ChainRow, read_chain
-from yolo_nas_ext.space.rows import Row, rows
-
-TASKS = ("detect",)
+from yolo_nas_ext.space.rows import KEYPOINTS, TASKS, Row, rows
 
 
-def emit(architecture: Architecture, nc: int = 80, task: str = "detect") -> dict[str, Any]:
+def emit(
+    architecture: Architecture, nc: int = 80, task: str = "detect",
+    keypoints: tuple[int, int] = KEYPOINTS,
+) -> dict[str, Any]:  # fmt: skip
     """Return the host's model definition of an architecture.
 
     Args:
         architecture: What to emit.
         nc: Number of classes.
         task: The head's task.
+        keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Returns:
         A dictionary with ``nc``, ``backbone`` and ``head`` rows, and ``reg_max`` and ``end2end``
@@ -35,11 +37,15 @@ def emit(architecture: Architecture, nc: int = 80, task: str = "detect") -> dict
     """
     if task not in TASKS:
         raise NASError(f"task={task} has no head yet; allowed: {', '.join(TASKS)}")
-    backbone, head = rows(architecture, nc)
+    backbone, head = rows(architecture, nc, task, keypoints)
     model: dict[str, Any] = {"nc": nc}
-    if architecture.head.reg_max != 16:
+    if task == "pose":
+        model["kpt_shape"] = list(keypoints)
+        *rest, (source, n, module, _) = head
+        head = [*rest, (source, n, module, (nc, "kpt_shape"))]  # the host sets it to the data's
+    if task != "classify" and architecture.head.reg_max != 16:
         model["reg_max"] = architecture.head.reg_max
-    if architecture.head.end2end:
+    if task != "classify" and architecture.head.end2end:
         model["end2end"] = True
     for name, part in (("backbone", backbone), ("head", head)):
         model[name] = [
@@ -54,8 +60,9 @@ def _plain(value: Any) -> Any:
 
 
 def to_yaml(
-    architecture: Architecture, nc: int, task: str = "detect", notes: Sequence[str] = ()
-) -> str:
+    architecture: Architecture, nc: int, task: str = "detect", notes: Sequence[str] = (),
+    keypoints: tuple[int, int] = KEYPOINTS,
+) -> str:  # fmt: skip
     """Return the text of the host's YAML, a row a line, with a commented header.
 
     Args:
@@ -63,8 +70,9 @@ def to_yaml(
         nc: Number of classes.
         task: The head's task.
         notes: Lines for the header.
+        keypoints: See `emit`.
     """
-    model = emit(architecture, nc, task)
+    model = emit(architecture, nc, task, keypoints)
     needs = sorted({b.kind for b in blocks_of(architecture) if BLOCKS[b.kind].plugin})
     header = [
         f"# nas-{architecture.key}: a {task} model of stock Ultralytics, found by yolo_nas_ext",
@@ -154,6 +162,8 @@ def _load(path: Path) -> dict[str, Any]:
     return model
 
 
+# Heads that are read; of the later kinds of the host's 26 series the task's plain head is emitted.
+READABLE = ("Detect", "Segment", "Segment26", "OBB", "OBB26", "Pose", "Pose26", "Classify")
 # Modules whose first argument the host scales by width.
 _SCALED = {
     "Conv",
@@ -219,9 +229,11 @@ def _read_head(
     levels = Architecture(tuple(backbone), Neck((), (), ()), Head(())).levels
     level_of_row = {ends[index]: level for level, index in levels.items()}
     *path, (sources, _, module, _) = chain[count:]
-    if module != "Detect":
-        raise NASError(f"{where}: ends in {module}; this reader knows Detect")
     top = max(levels)
+    if module == "Classify" and not path:  # a backbone without a neck
+        return Neck((top,), (), ()), (top,)
+    if module not in READABLE:
+        raise NASError(f"{where}: ends in {module}; this reader knows {', '.join(READABLE)}")
     lateral, at = {top: ends[levels[top]]}, 0
     down: list[Block] = []
     level = top
@@ -252,8 +264,8 @@ def _read_head(
         raise NASError(
             f"{where}: the neck is not a path-aggregation network over neighbouring levels"
         )
-    mine = [row[:3] for row in rows(whole, 1)[1]]
-    if mine != [row[:3] for row in chain[count:]]:
+    mine = [row[:3] for row in rows(whole, 1)[1][:-1]]
+    if mine != [row[:3] for row in path]:
         raise NASError(
             f"{where}: the head's rows are wired in a way that this reader does not know"
         )

@@ -14,144 +14,9 @@ from typing import Any, NamedTuple
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.space.architecture import Architecture
-from yolo_nas_ext.space.rows import Row, rows
-
-
-class Tensor(NamedTuple):
-    """An activation: the storage it lies in, channels, height and width."""
-
-    id: int
-    c: int
-    h: int
-    w: int
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self.c * self.h * self.w
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One operation.
-
-    Attributes:
-        op: ``conv``, ``norm``, ``act``, ``pool``, ``add``, ``concat``, ``upsample`` or ``matmul``.
-        c_in: Input channels.
-        c_out: Output channels.
-        h_in: Input height in pixels.
-        w_in: Input width in pixels.
-        h: Output height in pixels.
-        w: Output width in pixels.
-        kernel: Kernel size in pixels; 1 where there is none.
-        stride: Stride.
-        groups: Groups of a convolution.
-        params: Weights and biases, trained or not, as the host counts them.
-        ops: Multiply-adds as the host counts them (4 an element for batch norm, 0 for pooling).
-        reads: Storages it reads.
-        writes: Storage it writes; shapes of in-place operations repeat the storage they read.
-        size: Elements of the storage it writes.
-    """
-
-    op: str
-    c_in: int
-    c_out: int
-    h_in: int
-    w_in: int
-    h: int
-    w: int
-    kernel: int
-    stride: int
-    groups: int
-    params: int
-    ops: int
-    reads: tuple[int, ...]
-    writes: int
-    size: int
-
-
-class Graph:
-    """Records layers while a module's forward pass is spelled out on `Tensor` values."""
-
-    def __init__(self, first_id: int = 0) -> None:
-        self.layers: list[Layer] = []
-        self._next = first_id
-
-    def tensor(self, c: int, h: int, w: int) -> Tensor:
-        """Return a new activation."""
-        self._next += 1
-        return Tensor(self._next - 1, c, h, w)
-
-    def _add(self, op: str, xs: Sequence[Tensor], y: Tensor, **more: int) -> Tensor:
-        x = xs[0]
-        values = {"kernel": 1, "stride": 1, "groups": 1, "params": 0, "ops": 0, **more}
-        c_in = sum(t.c for t in xs) if op == "concat" else x.c
-        self.layers.append(
-            Layer(
-                op, c_in, y.c, x.h, x.w, y.h, y.w, **values,
-                reads=tuple(t.id for t in xs), writes=y.id, size=y.size,
-            )
-        )  # fmt: skip
-        return y
-
-    def conv(
-        self, x: Tensor, c: int, k: int = 1, s: int = 1, g: int = 1, *, norm: bool = True,
-        act: bool = True, bias: bool = False, pad: int | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Convolution, with the norm and activation of the host's `Conv` unless told otherwise."""
-        pad = k // 2 if pad is None else pad
-        y = self.tensor(c, (x.h + 2 * pad - k) // s + 1, (x.w + 2 * pad - k) // s + 1)
-        weights = c * (x.c // g) * k * k
-        self._add(
-            "conv", [x], y, kernel=k, stride=s, groups=g,
-            params=weights + (c if bias else 0), ops=weights * y.h * y.w,
-        )  # fmt: skip
-        if norm:
-            self._add("norm", [y], y, params=2 * c, ops=4 * y.size)
-        if act:
-            self._add("act", [y], y)
-        return y
-
-    def norm(self, x: Tensor) -> Tensor:
-        """Batch norm in place."""
-        return self._add("norm", [x], x, params=2 * x.c, ops=4 * x.size)
-
-    def act(self, x: Tensor) -> Tensor:
-        """Activation in place."""
-        return self._add("act", [x], x)
-
-    def pool(self, x: Tensor, k: int, s: int = 1, pad: int | None = None) -> Tensor:
-        """Max or average pooling; the host counts no FLOPs for it."""
-        pad = k // 2 if pad is None else pad
-        y = self.tensor(x.c, (x.h + 2 * pad - k) // s + 1, (x.w + 2 * pad - k) // s + 1)
-        return self._add("pool", [x], y, kernel=k, stride=s)
-
-    def add(self, x: Tensor, y: Tensor) -> Tensor:
-        """Elementwise sum."""
-        return self._add("add", [x, y], self.tensor(x.c, x.h, x.w))
-
-    def concat(self, xs: Sequence[Tensor]) -> Tensor:
-        """Concatenation along the channels."""
-        first = xs[0]
-        return self._add("concat", xs, self.tensor(sum(t.c for t in xs), first.h, first.w))
-
-    def split(self, x: Tensor, *sizes: int) -> list[Tensor]:
-        """Views of `sizes` channels each; they share the storage."""
-        return [x._replace(c=size) for size in sizes]
-
-    def heads(self, x: Tensor, count: int, *sizes: int) -> list[Tensor]:
-        """Views of `sizes` channels in each of `count` attention heads, which lie side by side."""
-        return [x._replace(c=count * size) for size in sizes]
-
-    def upsample(self, x: Tensor, factor: int = 2) -> Tensor:
-        """Nearest-neighbour up-sampling."""
-        return self._add("upsample", [x], self.tensor(x.c, x.h * factor, x.w * factor))
-
-    def matmul(self, a: Tensor, b: Tensor, c: int, h: int, w: int, inner: int) -> Tensor:
-        """Product of two activations with `inner` terms a result, as a tensor of c x h x w."""
-        y = self.tensor(c, h, w)
-        return self._add("matmul", [a, b], y, ops=y.size * inner)
-
+from yolo_nas_ext.space.graph import Graph, Layer, Tensor
+from yolo_nas_ext.space.heads import HEADS, Kind
+from yolo_nas_ext.space.rows import KEYPOINTS, Row, rows
 
 # The host's modules. `args` are those of the YAML row, without the input channels that the host
 # prepends; `n` is the row's repeat count for modules that take it as an argument.
@@ -355,31 +220,6 @@ LIGHT_HEAD = {
 }  # any of these in a model makes the host build its newer head
 
 
-def detect(
-    g: Graph, xs: Sequence[Tensor], nc: int, reg_max: int, end2end: bool, legacy: bool
-) -> None:
-    """Run the host's head: of each branch, of each level, the boxes and then the classes."""
-    c2, c3 = max(16, xs[0].c // 4, reg_max * 4), max(xs[0].c, min(nc, 100))
-    boxes: list[Tensor] = []
-    for branch in range(2 if end2end else 1):
-        for x in xs:
-            y = g.conv(
-                g.conv(g.conv(x, c2, 3), c2, 3), 4 * reg_max, norm=False, act=False, bias=True
-            )
-            if branch == 0:
-                boxes.append(y)
-            if legacy:
-                y = g.conv(g.conv(x, c3, 3), c3, 3)
-            else:
-                y = g.conv(g.conv(x, x.c, 3, 1, x.c), c3)
-                y = g.conv(g.conv(y, c3, 3, 1, c3), c3)
-            g.conv(y, nc, norm=False, act=False, bias=True)
-    if reg_max > 1:  # the fixed convolution that turns a distribution over bins into a distance
-        anchors = sum(y.h * y.w for y in boxes)
-        bins = g.concat([y._replace(h=1, w=y.h * y.w) for y in boxes])
-        g.conv(bins._replace(c=reg_max, h=4, w=anchors), 1, norm=False, act=False)
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
     """The layers of a network for one image.
@@ -437,7 +277,10 @@ def peak_elements(
     return peak
 
 
-def lower(architecture: Architecture, nc: int = 80, imgsz: int = 640, channels: int = 3) -> Table:
+def lower(
+    architecture: Architecture, nc: int = 80, imgsz: int = 640, channels: int = 3, *,
+    task: str = "detect", keypoints: tuple[int, int] = KEYPOINTS,
+) -> Table:  # fmt: skip
     """Return the layer table of an architecture.
 
     Args:
@@ -445,12 +288,14 @@ def lower(architecture: Architecture, nc: int = 80, imgsz: int = 640, channels: 
         nc: Number of classes of the head.
         imgsz: Height and width of the image in pixels, a multiple of the largest stride.
         channels: Channels of the image.
+        task: What the head does, see `rows.TASKS`.
+        keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Returns:
         Layers with the shapes for one image of channels x imgsz x imgsz.
     """
     head = architecture.head
-    backbone, rest = rows(architecture, nc)
+    backbone, rest = rows(architecture, nc, task, keypoints)
     return lower_rows(
         (*backbone, *rest), len(backbone), reg_max=head.reg_max, end2end=head.end2end, imgsz=imgsz,
         channels=channels,
@@ -494,11 +339,10 @@ def _lower_row(
     end2end: bool, legacy: bool,
 ) -> tuple[list[Layer], Tensor, int]:  # fmt: skip
     """Return the layers of one row, its output and the next free storage id."""
-    if module == "Detect":
-        graph = Graph(next_id)
-        detect(graph, xs, args[0], reg_max, end2end, legacy)
-        return graph.layers, xs[0], graph._next
     graph = Graph(next_id)
+    if module in HEADS:
+        HEADS[module](graph, xs, Kind(reg_max, end2end, legacy), *args)
+        return graph.layers, xs[0], graph._next
     y = forward(graph, module, n, args, xs)
     return graph.layers, y, graph._next
 

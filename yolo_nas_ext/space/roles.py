@@ -16,7 +16,9 @@ from typing import Any
 
 from yolo_nas_ext.space.architecture import Architecture, Block
 from yolo_nas_ext.space.blocks import BLOCKS
-from yolo_nas_ext.space.layers import Graph, Tensor, detect, forward, is_legacy
+from yolo_nas_ext.space.graph import Graph, Tensor
+from yolo_nas_ext.space.heads import Kind, detect
+from yolo_nas_ext.space.layers import forward, is_legacy
 from yolo_nas_ext.space.rows import Row, rows
 
 Role = tuple[Any, ...]
@@ -95,7 +97,7 @@ def _head(
     sources, _, module, (nc,) = every[-1]
     head, legacy = architecture.head, is_legacy(every)
     first = len(graph.convolutions)
-    detect(graph, [outputs[i] for i in sources], nc, head.reg_max, head.end2end, legacy)
+    detect(graph, [outputs[i] for i in sources], Kind(head.reg_max, head.end2end, legacy), nc)
     convolutions = iter(graph.convolutions[first:])
     for branch in BRANCHES[: 2 if head.end2end else 1]:
         for level in head.levels:

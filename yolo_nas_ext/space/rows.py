@@ -11,8 +11,24 @@ from yolo_nas_ext.space.blocks import BLOCKS
 Row = tuple[Any, int, str, tuple[Any, ...]]
 
 
-def rows(architecture: Architecture, nc: int) -> tuple[list[Row], list[Row]]:
-    """Return the rows of backbone and head, (from, repeats, module, arguments) each."""
+TASKS = ("detect", "segment", "classify", "obb", "pose")
+KEYPOINTS = (17, 3)  # number of keypoints and numbers a point; COCO's people
+MASKS = 32  # coefficients of a mask, as in the host's models
+
+
+def rows(
+    architecture: Architecture, nc: int, task: str = "detect",
+    keypoints: tuple[int, int] = KEYPOINTS,
+) -> tuple[list[Row], list[Row]]:  # fmt: skip
+    """Return the rows of backbone and head, (from, repeats, module, arguments) each.
+
+    Args:
+        architecture: Its backbone is followed by its neck and the task's head; a classifier has no
+            neck.
+        nc: Number of classes.
+        task: One of `TASKS`.
+        keypoints: Number of keypoints and numbers a point, of the task pose.
+    """
     chain: list[Row] = []
     ends: list[int] = []  # index of each backbone block's last row
     for block in architecture.backbone:
@@ -20,6 +36,9 @@ def rows(architecture: Architecture, nc: int) -> tuple[list[Row], list[Row]]:
         ends.append(len(chain) - 1)
     level_row = {level: ends[index] for level, index in architecture.levels.items()}
     head = _Rows(len(chain))
+    if task == "classify":
+        head.add(-1, 1, "Classify", (nc,))
+        return chain, head.rows
     neck = architecture.neck
     outputs = {neck.levels[-1]: level_row[neck.levels[-1]]}
     for level, block in zip(reversed(neck.levels[:-1]), neck.down, strict=True):
@@ -31,8 +50,31 @@ def rows(architecture: Architecture, nc: int) -> tuple[list[Row], list[Row]]:
         head.block(down)
         head.add((-1, lateral[level]), 1, "Concat", (1,))
         outputs[level] = head.block(block)
-    head.add(tuple(outputs[level] for level in architecture.head.levels), 1, "Detect", (nc,))
+    sources = tuple(outputs[level] for level in architecture.head.levels)
+    head.add(sources, 1, *_head(architecture, nc, task, keypoints))
     return chain, head.rows
+
+
+def _head(
+    architecture: Architecture, nc: int, task: str, keypoints: tuple[int, int]
+) -> tuple[str, tuple[Any, ...]]:
+    """Return the module of a task's head and its arguments."""
+    if task == "segment":  # prototypes as wide as the level they are made of, as in the host
+        return "Segment", (nc, MASKS, _width(architecture, architecture.head.levels[0]))
+    if task == "obb":
+        return "OBB", (nc, 1)
+    if task == "pose":
+        return "Pose", (nc, keypoints)
+    return "Detect", (nc,)
+
+
+def _width(architecture: Architecture, level: int) -> int:
+    """Return the channels of a level as the head reads it."""
+    neck = architecture.neck
+    up = {level: pair[1] for level, pair in zip(neck.levels[1:], neck.up, strict=False)}
+    down = dict(zip(reversed(neck.levels[:-1]), neck.down, strict=True))
+    block = up.get(level) or down.get(level)
+    return (block or architecture.backbone[architecture.levels[level]]).width
 
 
 class _Rows:

@@ -1,0 +1,136 @@
+"""Every task trains through the lean trainer, on the same drawn shapes."""
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from ultralytics import YOLO
+
+from tests.host.shapes import draw
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.training import ShortTraining
+from yolo_nas_ext.host.dataset import read
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.emit import read as read_model
+
+TINY = {
+    "levels": "3-4", "stem.width": 8, "p2.block": "c2f", "p2.width": 16, "p3.block": "c2f",
+    "p3.width": 32, "p4.block": "c2f", "p4.width": 64, "context": "none", "neck.width": 32,
+}  # fmt: skip
+
+
+def relabel(folder, change):
+    """Rewrite every row of numbers of a folder's label files."""
+    for file in (folder / "labels").rglob("*.txt"):
+        rows = [list(map(float, line.split())) for line in file.read_text().splitlines()]
+        lines = [" ".join(f"{v:g}" for v in change(int(row[0]), *row[1:])) for row in rows]
+        file.write_text("\n".join(lines))
+
+
+def corners(c, x, y, w, h):
+    x0, y0, x1, y1 = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    return c, x0, y0, x1, y0, x1, y1, x0, y1
+
+
+def pose(c, x, y, w, h):
+    return c, x, y, w, h, x, y, 2, x + w / 2, y + h / 2, 2
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """A data set of each task."""
+    found = {}
+    for task, change in {"segment": corners, "obb": corners, "pose": pose}.items():
+        file = draw(tmp_path_factory.mktemp(task), train=8, val=2)
+        relabel(file.parent, change)
+        if task == "pose":
+            content = yaml.safe_load(file.read_text())
+            file.write_text(yaml.safe_dump({**content, "kpt_shape": [2, 3], "flip_idx": [0, 1]}))
+        found[task] = file
+    folder = tmp_path_factory.mktemp("classify")
+    rng = np.random.default_rng(0)
+    for split, n in {"train": 8, "val": 2}.items():
+        for value, name in enumerate(("dark", "light")):
+            (folder / split / name).mkdir(parents=True)
+            for index in range(n):
+                image = rng.integers(0, 60, (64, 64, 3), dtype=np.uint8) + 150 * value
+                Image.fromarray(image.astype(np.uint8)).save(folder / split / name / f"{index}.png")
+    return {**found, "classify": folder}
+
+
+def architecture(task):
+    space = DetectorSpace.load("tiny", task)
+    values = {name: options[0] for name, options in space.choices.items()}
+    return space.architecture(space.canonical({**values, **TINY}))
+
+
+NAMES = {
+    "segment": {"map50_95", "mask_map50_95", "mask_precision"}, "obb": {"map50_95", "recall"},
+    "pose": {"map50_95", "pose_map50_95"}, "classify": {"accuracy_top1", "accuracy_top5"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", NAMES)
+def test_a_task_trains_and_its_weights_are_stock(task, sets, tmp_path):
+    data = read(sets[task], task)
+    before = sorted(sets[task].rglob("*") if sets[task].is_dir() else sets[task].parent.rglob("*"))
+    estimator = ShortTraining(data, task=task, epochs=1, imgsz=64, batch=4, threads=2)
+    metrics = estimator.estimate(architecture(task), weights=tmp_path / "best.pt")
+    assert NAMES[task] <= set(metrics) and np.isfinite(list(metrics.values())).all()
+    assert any(name.startswith("loss") for name in metrics)
+    again = estimator.estimate(architecture(task))
+    assert again == metrics
+    model = YOLO(tmp_path / "best.pt")
+    assert model.task == task and read_model(model.model.yaml) == architecture(task)
+    after = sorted(sets[task].rglob("*") if sets[task].is_dir() else sets[task].parent.rglob("*"))
+    assert before == after
+
+
+def test_a_classifier_learns(sets):
+    data = read(sets["classify"], "classify")
+    estimator = ShortTraining(data, task="classify", epochs=6, imgsz=64, batch=4, threads=2)
+    assert estimator.estimate(architecture("classify"))["accuracy_top1"] == 1.0
+
+
+def test_labels_are_those_of_the_host(sets):
+    """The oracle: the host's own data sets over the same folders."""
+    from ultralytics.data import YOLODataset
+
+    for task in ("segment", "obb", "pose"):
+        data = read(sets[task], task)
+        host = YOLODataset(data.data["train"], data=data.data, task=task, imgsz=64)
+        assert list(data.images) == host.im_files
+        for mine, theirs in zip(data.labels, host.labels, strict=True):
+            assert np.allclose(mine["bboxes"], theirs["bboxes"], atol=1e-6)
+            for name in ("segments", "keypoints"):
+                a, b = mine[name], theirs[name]
+                assert (a is None) == (b is None) and np.allclose(a or 0, b or 0) if a is None or (
+                    isinstance(a, list)
+                ) else np.allclose(a, b)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "line", "message"),
+    [
+        ("segment", "0 0.5 0.5 0.1 0.1", "needs polygons"),
+        ("obb", "0 0.1 0.1 0.2 0.1 0.2 0.2", "an oriented box has 9"),
+        ("pose", "0 0.5 0.5 0.1 0.1", "a pose has 11"),
+    ],
+)
+def test_labels_of_another_task(task, line, message, tmp_path):
+    file = draw(tmp_path, train=2, val=1)
+    relabel(tmp_path, pose if task == "pose" else corners)
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**content, "kpt_shape": [2, 3]}))
+    (tmp_path / "labels/train/000.txt").write_text(line)
+    with pytest.raises(NASError, match=rf"000.txt, line 1: .*{message}"):
+        read(file, task)
+
+
+def test_a_folder_that_has_no_classes(tmp_path):
+    (tmp_path / "train" / "one").mkdir(parents=True)
+    with pytest.raises(NASError, match="task=classify give a folder with train/<class>"):
+        read(tmp_path, "classify")
+    file = draw(tmp_path / "boxes", train=2, val=1)
+    with pytest.raises(NASError, match=r"kpt_shape.*needs the number of keypoints"):
+        read(file, "pose")

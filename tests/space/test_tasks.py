@@ -1,0 +1,84 @@
+"""Every task's head on every space: parameters and FLOPs are the host's own counts."""
+
+import random
+
+import pytest
+import torch
+import yaml
+from ultralytics.nn.tasks import (
+    ClassificationModel,
+    DetectionModel,
+    OBBModel,
+    PoseModel,
+    SegmentationModel,
+    yaml_model_load,
+)  # fmt: skip
+from ultralytics.utils.torch_utils import get_flops
+
+from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.emit import TASKS, emit, read, to_yaml
+from yolo_nas_ext.space.layers import lower
+
+MODELS = {
+    "detect": DetectionModel, "segment": SegmentationModel, "classify": ClassificationModel,
+    "obb": OBBModel, "pose": PoseModel,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["tiny", "yolo", "damo"])
+@pytest.mark.parametrize("task", TASKS)
+def test_costs_are_the_hosts(name, task):
+    space, rng = DetectorSpace.load(name, task), random.Random(5)
+    for _ in range(2):
+        architecture = space.architecture(space.sample(rng))
+        definition = emit(architecture, 3, task, (5, 2))
+        model = MODELS[task](definition, ch=1, nc=3, verbose=False)
+        found = costs(architecture, 3, 64, channels=1, task=task, keypoints=(5, 2))
+        assert found.params == sum(p.numel() for p in model.parameters())
+        assert found.flops == pytest.approx(get_flops(model, 64) * 1e9, rel=0.01)
+        table = lower(architecture, 3, 64, 1, task=task, keypoints=(5, 2))
+        assert (table.params, table.flops, table.memory()) == found[:3]
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 1, 64, 64))
+        assert read(yaml.safe_load(to_yaml(architecture, 3, task))) == architecture
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("yolov8n-seg", "segment"), ("yolo11s-seg", "segment"), ("yolo11n-obb", "obb"),
+        ("yolov8s-pose", "pose"), ("yolo11n-cls", "classify"), ("yolo26n-cls", "classify"),
+        ("yolov8n-cls", "classify"),
+    ],
+)  # fmt: skip
+def test_hand_made_models_of_a_task_keep_their_parameters(name, task):
+    definition = yaml_model_load(f"{name}.yaml")
+    host = MODELS[task](dict(definition), nc=4, verbose=False)
+    found = costs(read(definition, definition["scale"]), 4, 64, task=task)
+    assert found.params == sum(p.numel() for p in host.parameters())
+
+
+@pytest.mark.parametrize("name", ["yolo11n-cls", "yolo26n-cls"])
+def test_hand_made_classifiers_are_points_of_the_space(name):
+    definition = yaml_model_load(f"{name}.yaml")
+    architecture = read(definition, definition["scale"])
+    space = DetectorSpace.load("yolo", "classify")
+    assert space.architecture(space.point_of(architecture)) == architecture
+
+
+def test_a_classifier_is_a_backbone_alone():
+    space = DetectorSpace.load("yolo", "classify")
+    rng = random.Random(0)
+    for _ in range(20):
+        point = space.sample(rng)
+        architecture = space.architecture(point)
+        assert not architecture.neck.down and architecture.head == type(architecture.head)(
+            architecture.neck.levels
+        )
+        assert not any(n.startswith(("neck", "head")) for n in space.active(point))
+        assert space.architecture(space.point_of(architecture)) == architecture
+    with_neck = DetectorSpace.load("yolo")
+    same = {n: v for n, v in with_neck.sample(rng).items()}
+    twins = {space.identity(space.canonical({**same, "neck.width": w})) for w in (32, 96)}
+    assert len(twins) == 1

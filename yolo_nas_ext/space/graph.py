@@ -1,0 +1,154 @@
+"""Layers as they are recorded while a module's forward pass is spelled out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Tensor(NamedTuple):
+    """An activation: the storage it lies in, channels, height and width."""
+
+    id: int
+    c: int
+    h: int
+    w: int
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.c * self.h * self.w
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One operation.
+
+    Attributes:
+        op: ``conv``, ``norm``, ``act``, ``pool``, ``add``, ``concat``, ``upsample`` or ``matmul``.
+        c_in: Input channels.
+        c_out: Output channels.
+        h_in: Input height in pixels.
+        w_in: Input width in pixels.
+        h: Output height in pixels.
+        w: Output width in pixels.
+        kernel: Kernel size in pixels; 1 where there is none.
+        stride: Stride.
+        groups: Groups of a convolution.
+        params: Weights and biases, trained or not, as the host counts them.
+        ops: Multiply-adds as the host counts them (4 an element for batch norm, 0 for pooling).
+        reads: Storages it reads.
+        writes: Storage it writes; shapes of in-place operations repeat the storage they read.
+        size: Elements of the storage it writes.
+    """
+
+    op: str
+    c_in: int
+    c_out: int
+    h_in: int
+    w_in: int
+    h: int
+    w: int
+    kernel: int
+    stride: int
+    groups: int
+    params: int
+    ops: int
+    reads: tuple[int, ...]
+    writes: int
+    size: int
+
+
+class Graph:
+    """Records layers while a module's forward pass is spelled out on `Tensor` values."""
+
+    def __init__(self, first_id: int = 0) -> None:
+        self.layers: list[Layer] = []
+        self._next = first_id
+
+    def tensor(self, c: int, h: int, w: int) -> Tensor:
+        """Return a new activation."""
+        self._next += 1
+        return Tensor(self._next - 1, c, h, w)
+
+    def _add(self, op: str, xs: Sequence[Tensor], y: Tensor, **more: int) -> Tensor:
+        x = xs[0]
+        values = {"kernel": 1, "stride": 1, "groups": 1, "params": 0, "ops": 0, **more}
+        c_in = sum(t.c for t in xs) if op == "concat" else x.c
+        self.layers.append(
+            Layer(
+                op, c_in, y.c, x.h, x.w, y.h, y.w, **values,
+                reads=tuple(t.id for t in xs), writes=y.id, size=y.size,
+            )
+        )  # fmt: skip
+        return y
+
+    def conv(
+        self, x: Tensor, c: int, k: int = 1, s: int = 1, g: int = 1, *, norm: bool = True,
+        act: bool = True, bias: bool = False, pad: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Convolution, with the norm and activation of the host's `Conv` unless told otherwise."""
+        pad = k // 2 if pad is None else pad
+        y = self.tensor(c, (x.h + 2 * pad - k) // s + 1, (x.w + 2 * pad - k) // s + 1)
+        weights = c * (x.c // g) * k * k
+        self._add(
+            "conv", [x], y, kernel=k, stride=s, groups=g,
+            params=weights + (c if bias else 0), ops=weights * y.h * y.w,
+        )  # fmt: skip
+        if norm:
+            self._add("norm", [y], y, params=2 * c, ops=4 * y.size)
+        if act:
+            self._add("act", [y], y)
+        return y
+
+    def norm(self, x: Tensor) -> Tensor:
+        """Batch norm in place."""
+        return self._add("norm", [x], x, params=2 * x.c, ops=4 * x.size)
+
+    def act(self, x: Tensor) -> Tensor:
+        """Activation in place."""
+        return self._add("act", [x], x)
+
+    def pool(self, x: Tensor, k: int, s: int = 1, pad: int | None = None) -> Tensor:
+        """Max or average pooling; the host counts no FLOPs for it."""
+        pad = k // 2 if pad is None else pad
+        y = self.tensor(x.c, (x.h + 2 * pad - k) // s + 1, (x.w + 2 * pad - k) // s + 1)
+        return self._add("pool", [x], y, kernel=k, stride=s)
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        """Elementwise sum."""
+        return self._add("add", [x, y], self.tensor(x.c, x.h, x.w))
+
+    def concat(self, xs: Sequence[Tensor]) -> Tensor:
+        """Concatenation along the channels."""
+        first = xs[0]
+        return self._add("concat", xs, self.tensor(sum(t.c for t in xs), first.h, first.w))
+
+    def transposed(self, x: Tensor, c: int, k: int = 2) -> Tensor:
+        """Transposed convolution with a bias that enlarges k times."""
+        y = self.tensor(c, x.h * k, x.w * k)
+        weights = c * x.c * k * k
+        return self._add("conv", [x], y, kernel=k, params=weights + c, ops=weights * x.h * x.w)
+
+    def average(self, x: Tensor) -> Tensor:
+        """Average over all pixels."""
+        y = self.tensor(x.c, 1, 1)
+        return self._add("pool", [x], y, ops=x.c * (x.h * x.w + 1))
+
+    def split(self, x: Tensor, *sizes: int) -> list[Tensor]:
+        """Views of `sizes` channels each; they share the storage."""
+        return [x._replace(c=size) for size in sizes]
+
+    def heads(self, x: Tensor, count: int, *sizes: int) -> list[Tensor]:
+        """Views of `sizes` channels in each of `count` attention heads, which lie side by side."""
+        return [x._replace(c=count * size) for size in sizes]
+
+    def upsample(self, x: Tensor, factor: int = 2) -> Tensor:
+        """Nearest-neighbour up-sampling."""
+        return self._add("upsample", [x], self.tensor(x.c, x.h * factor, x.w * factor))
+
+    def matmul(self, a: Tensor, b: Tensor, c: int, h: int, w: int, inner: int) -> Tensor:
+        """Product of two activations with `inner` terms a result, as a tensor of c x h x w."""
+        y = self.tensor(c, h, w)
+        return self._add("matmul", [a, b], y, ops=y.size * inner)
