@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import psutil
 from filelock import FileLock
-from ultralytics.data import YOLODataset
+from ultralytics.data import ClassificationDataset, YOLODataset
+from ultralytics.data.augment import classify_augmentations, classify_transforms
 from ultralytics.utils import NUM_THREADS
 
 # An image file's (time of change, length), and what the host's `load_image` returned for it.
@@ -170,3 +171,63 @@ def _mapped(
 def _stamp(file: str) -> Stamp:
     stat = os.stat(file)
     return stat.st_mtime_ns, stat.st_size
+
+
+MOST = 20_000  # pictures that stay decoded; further ones are read at every use
+
+
+class HeldPictures(ClassificationDataset):
+    """The host's data set for classification over known images, which stay decoded.
+
+    Args:
+        labels: Label dictionaries of the host, with one class each.
+        known: Decoded images by file, which the data sets of all candidates share and fill.
+        augment: Whether to augment as in training.
+        args: The host's arguments.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[dict[str, Any]],
+        known: dict[str, np.ndarray],
+        augment: bool,
+        args: Any,
+    ) -> None:
+        # The host's own would list the folders again and write a cache beside them.
+        self.samples = [[label["im_file"], int(label["cls"][0, 0]), None, None] for label in labels]
+        self.cache_ram = self.cache_disk = False
+        self._known = known
+        self.torch_transforms = (
+            classify_augmentations(
+                size=args.imgsz, scale=(1.0 - args.scale, 1.0), hflip=args.fliplr,
+                vflip=args.flipud, erasing=args.erasing, auto_augment=args.auto_augment,
+                hsv_h=args.hsv_h, hsv_s=args.hsv_s, hsv_v=args.hsv_v,
+            )
+            if augment
+            else classify_transforms(size=args.imgsz)
+        )  # fmt: skip
+
+    def imread(self, f: str) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return a decoded image, read once."""
+        image = self._known.get(f)
+        if image is None:
+            image = ClassificationDataset.imread(f)
+            assert image is not None, "files were decoded when the data set was read"
+            if len(self._known) < MOST:
+                self._known[f] = image
+        return image
+
+
+# Decoded pictures by file, for all candidates of this process.
+_PICTURES: dict[str, np.ndarray] = {}
+
+
+def held_pictures(labels: Sequence[dict[str, Any]], *, augment: bool, hyp: Any) -> HeldPictures:
+    """Return the host's data set for classification over some images of a data set.
+
+    Args:
+        labels: Label dictionaries of the images, with one class each.
+        augment: Whether to augment as in training.
+        hyp: The host's arguments.
+    """
+    return HeldPictures(labels, _PICTURES, augment, hyp)

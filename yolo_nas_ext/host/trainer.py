@@ -24,7 +24,11 @@ from typing import Any
 import numpy as np
 import torch
 from ultralytics.data import build_dataloader
+from ultralytics.models.yolo.classify import ClassificationTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.obb import OBBTrainer
+from ultralytics.models.yolo.pose import PoseTrainer
+from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.nn.modules import Conv, Detect
 from ultralytics.utils import LOGGER, callbacks
 from ultralytics.utils.torch_utils import init_seeds, unset_deterministic, unwrap_model
@@ -32,7 +36,7 @@ from ultralytics.utils.torch_utils import init_seeds, unset_deterministic, unwra
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.host import checkpoint
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.images import held
+from yolo_nas_ext.host.images import held, held_pictures
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 # Writes weights into a new model, given its class names by number.
@@ -292,6 +296,26 @@ class LeanDetectionTrainer(LeanMixin, DetectionTrainer):  # pyright: ignore[repo
     """Detection."""
 
 
+class LeanSegmentationTrainer(LeanMixin, SegmentationTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Instance segmentation."""
+
+
+class LeanOBBTrainer(LeanMixin, OBBTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Oriented boxes."""
+
+
+class LeanPoseTrainer(LeanMixin, PoseTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Keypoints."""
+
+
+class LeanClassificationTrainer(LeanMixin, ClassificationTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Classification."""
+
+    def held(self, labels: Sequence[dict[str, Any]], *, augment: bool, batch: int) -> Any:
+        """Return the data set over some pictures with known classes."""
+        return held_pictures(labels, augment=augment, hyp=self.args)
+
+
 def head_start(model: torch.nn.Module, imgsz: int) -> None:
     """Let a detection head begin where some tens of steps would bring it, whatever its kind.
 
@@ -318,11 +342,10 @@ def head_start(model: torch.nn.Module, imgsz: int) -> None:
                 box[-1].bias.data[:] = sides.repeat(4)
 
 
-def _tasks() -> dict[str, Callable[..., Any]]:
-    """Return the trainer of every task."""
-    from yolo_nas_ext.host import tasks  # which stand on this module
-
-    return {"detect": LeanDetectionTrainer, **tasks.TRAINERS}
+TRAINERS: dict[str, Callable[..., Any]] = {
+    "detect": LeanDetectionTrainer, "segment": LeanSegmentationTrainer,
+    "classify": LeanClassificationTrainer, "obb": LeanOBBTrainer, "pose": LeanPoseTrainer,
+}  # fmt: skip
 
 
 def train(
@@ -369,10 +392,9 @@ def train(
         TrialError: For a model that cannot be built, a loss that is not finite, too little memory,
             or when the time is up.
     """
-    trainers = _tasks()
-    if task not in trainers:
+    if task not in TRAINERS:
         raise NASError(
-            f"task={task}: no trainer.{did_you_mean(task, trainers)} Allowed: {', '.join(trainers)}"
+            f"task={task}: no trainer.{did_you_mean(task, TRAINERS)} Allowed: {', '.join(TRAINERS)}"
         )
     if imgsz < 32 or imgsz % 32:
         raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
@@ -387,7 +409,7 @@ def train(
         }  # fmt: skip
         trainer = None
         try:
-            trainer = trainers[task](
+            trainer = TRAINERS[task](
                 model, data, split, arguments, deadline=deadline, on_epoch=on_epoch,
                 short=short, every=every, images=images, shared=shared,
                 initial=initial,
