@@ -25,7 +25,7 @@ PARTS = {
     "host": "space",
     "data": "host config",
     "strategies": "space study objectives",
-    "estimators": "host data cost space",
+    "estimators": "host data cost space config",
     "report": "study cost space objectives",
     "progress": "report study cost space objectives",
     "shared": "study objectives space",

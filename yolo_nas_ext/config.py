@@ -20,6 +20,11 @@ FULL = {"epochs": 100, "batch": 16}
 # Of the inner search over an analytic score, which takes seconds: those of TinyNAS.
 INNER = {"trials": 500_000, "population": 512}
 ANALYTIC = ("madnas", "deepmad")
+# Of a proxy with a network; few images hardly tell networks apart.
+ONE_BATCH = {"batch": 16}
+PROXIES = (
+    "naswot", "synflow", "snip", "grad_norm", "jacov", "zen", "zico", "swap", "az_nas",
+)  # fmt: skip
 MAY_CHANGE = ("trials", "budget_hours", "timeout", "device", "resume")  # on resuming a run
 
 
@@ -205,6 +210,8 @@ def configure(
             )
     if values["estimator"] == "full":
         values |= {name: value for name, value in FULL.items() if name not in given}
+    if values["estimator"] in PROXIES:
+        values |= {name: value for name, value in ONE_BATCH.items() if name not in given}
     if values["estimator"] in ANALYTIC and values["strategy"] == "evolution":
         values |= {name: value for name, value in INNER.items() if name not in given}
     return Config(values, host, frozenset(given))

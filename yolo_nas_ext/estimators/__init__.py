@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from yolo_nas_ext.config import PROXIES
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.detector import DetectorSpace
 
 
 class Estimator(Protocol):
@@ -76,11 +78,24 @@ def _analytic(config: Any, data: Any) -> Estimator:
     return Analytic(config.estimator, imgsz=config.imgsz, channels=data.channels)
 
 
+def _untrained(config: Any, data: Any) -> Estimator:
+    from yolo_nas_ext.estimators.untrained import AzNas, Untrained
+
+    options = {
+        "task": config.task, "imgsz": config.imgsz, "batch": config.batch, "seed": config.seed,
+        "val_fraction": config.val_fraction,
+    }  # fmt: skip
+    if config.estimator == "az_nas":
+        return AzNas(DetectorSpace.load(config.space), data, **options)
+    return Untrained(config.estimator, data, **options)
+
+
 ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {
     "short": _short,
     "full": _full,
     "madnas": _analytic,
     "deepmad": _analytic,
+    **dict.fromkeys(PROXIES, _untrained),
 }
 
 

@@ -1,0 +1,26 @@
+"""Zero-cost proxies: how good an untrained network looks after one batch.
+
+A proxy is a function from a `Probe` to a number, higher is better, and one entry in `PROXIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from yolo_nas_ext.estimators.proxies.activations import naswot, swap
+from yolo_nas_ext.estimators.proxies.gradients import grad_norm, jacov, snip, synflow, zico
+from yolo_nas_ext.estimators.proxies.probe import Probe, measure
+from yolo_nas_ext.estimators.proxies.signals import az_nas, zen
+
+PROXIES: dict[str, Callable[[Probe], float]] = {
+    "naswot": naswot,
+    "synflow": synflow,
+    "snip": snip,
+    "grad_norm": grad_norm,
+    "jacov": jacov,
+    "zen": zen,
+    "zico": zico,
+    "swap": swap,
+}
+
+__all__ = ["PROXIES", "Probe", "az_nas", "measure"]
