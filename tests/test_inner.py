@@ -64,6 +64,14 @@ def test_other_strategies_record_every_trial(tmp_path):
     assert yaml.safe_load((done.folder / "args.yaml").read_text())["estimator"] == "deepmad"
 
 
+def test_screening_any_other_search(tmp_path):
+    more = {"strategy": "random", "trials": 3, "baseline": "none", "estimator": "deepmad"}
+    done = job.search(settings(tmp_path, **more, screen="madnas+deepmad*2:20"), loop.run)
+    assert len(done.study.complete) == 3
+    with pytest.raises(NASError, match="screen=madnas:9: estimator=madnas is searched as a whole"):
+        job.search(settings(tmp_path, screen="madnas:9"), loop.run)
+
+
 def test_nothing_fits_and_nothing_is_written(tmp_path):
     with pytest.raises(NASError, match="nothing in the space fits max_flops"):
         job.search(settings(tmp_path, max_flops=1e5), loop.run)

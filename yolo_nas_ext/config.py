@@ -42,6 +42,10 @@ class Config:
     host: Mapping[str, Any] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
 
+    def replaced(self, **values: Any) -> Config:
+        """Return the settings with some other values."""
+        return Config({**self.values, **values}, self.host, self.given)
+
     def __getattr__(self, name: str) -> Any:
         try:
             return self.__dict__["values"][name]
@@ -144,6 +148,7 @@ KEYS: dict[str, Parse] = {
     "pruner": text,
     "budget_hours": optional(real(0)),
     "seed": whole(0, 2**31 - 1),
+    "screen": optional(text),
     "estimator": text,
     "epochs": whole(1),
     "imgsz": size,
@@ -212,7 +217,9 @@ def configure(
         values |= {name: value for name, value in FULL.items() if name not in given}
     if values["estimator"] in PROXIES:
         values |= {name: value for name, value in ONE_BATCH.items() if name not in given}
-    if values["estimator"] in ANALYTIC and values["strategy"] == "evolution":
+    if values["estimator"] in ANALYTIC and (values["strategy"], values["task"]) == (
+        "evolution", "detect",
+    ):  # fmt: skip
         values |= {name: value for name, value in INNER.items() if name not in given}
     return Config(values, host, frozenset(given))
 

@@ -23,8 +23,13 @@ WATCHED = 0.2
 
 
 def applies(config: Config) -> bool:
-    """Say whether a search is one over an analytic score alone, which needs no record a trial."""
-    return config.estimator in SCORES and config.strategy == "evolution"
+    """Say whether a search is one over an analytic score alone, which needs no record a trial.
+
+    The compiled form of a space knows the detection head only; other tasks take the usual loop.
+    """
+    return (config.estimator, config.strategy, config.task) in {
+        (score, "evolution", "detect") for score in SCORES
+    }
 
 
 def run(

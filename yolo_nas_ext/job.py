@@ -24,6 +24,8 @@ from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.estimators import TRAININGS
 from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.estimators.scores import localisation
+from yolo_nas_ext.estimators.screens import parse as parse_screen
+from yolo_nas_ext.estimators.screens import ranker
 from yolo_nas_ext.host import dataset, keys, models
 from yolo_nas_ext.progress import Progress
 from yolo_nas_ext.pruning import Pruning
@@ -31,6 +33,7 @@ from yolo_nas_ext.repeats import repeat
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import TASKS, read, to_yaml
 from yolo_nas_ext.strategies import make as make_strategy
+from yolo_nas_ext.strategies.screened import Screened
 from yolo_nas_ext.study import Study, Trial
 
 Report = Callable[[int, float], None]
@@ -79,7 +82,20 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
     space = DetectorSpace.load(config.space, config.task).within(budget)
     options = {"population": config.population} if config.strategy == "evolution" else {}
-    strategy = make_strategy(config.strategy, space, **options)
+    if config.screen and not inner.applies(config):
+        screen = parse_screen(config.screen)
+        rank = ranker(screen, config, data)
+        preferred = space.preferring(
+            lambda points: rank([space.architecture(p) for p in points]), screen.draws
+        )
+        strategy = Screened(make_strategy(config.strategy, preferred, **options), space)
+    elif config.screen:
+        raise NASError(
+            f"screen={config.screen}: estimator={config.estimator} is searched as a whole; leave "
+            "screen out, or give another estimator or strategy"
+        )
+    else:
+        strategy = make_strategy(config.strategy, space, **options)
     estimator = make_estimator(config, data)
     Pruning(config.pruner)  # says what is allowed, before anything is written
     seeds, notes = _baselines(config, space, budget)

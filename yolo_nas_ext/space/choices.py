@@ -62,6 +62,9 @@ class Limit(Protocol):
         ...
 
 
+Prefer = Callable[[Sequence[Point]], Sequence[float]]
+
+
 class ChoiceSpace:
     """Any categorical space.
 
@@ -111,6 +114,7 @@ class ChoiceSpace:
         self.mutations = mutations
         self._feasible = feasible
         self._limits: tuple[Limit, ...] = ()
+        self._prefers: tuple[Prefer, int] | None = None
 
     # What is in the space
 
@@ -157,6 +161,17 @@ class ChoiceSpace:
         space._limits = (*self._limits, limit)
         return space
 
+    def preferring(self: SpaceT, rank: Prefer, draws: int) -> SpaceT:
+        """Return this space with `sample` as the best of some draws.
+
+        Args:
+            rank: Returns a number for each of some points, higher is better.
+            draws: Number of points drawn for each sample.
+        """
+        space = copy(self)
+        space._prefers = rank, draws
+        return space
+
     def feasible(self, point: Point) -> bool:
         """Say whether the point satisfies every rule and limit of the space."""
         return self._allowed(point) and self._excess(point) == 0.0
@@ -169,6 +184,15 @@ class ChoiceSpace:
         Raises:
             NASError: If nothing feasible is found; it says which limit binds and by how much.
         """
+        if self._prefers is None:
+            return self._sample(rng)
+        rank, draws = self._prefers
+        drawn = [self._sample(rng) for _ in range(min(draws, self.size))]
+        points = list(dict.fromkeys(drawn))
+        values = rank(points)
+        return points[max(range(len(points)), key=lambda i: (values[i], -i))]
+
+    def _sample(self, rng: random.Random) -> Point:
         for _ in range(DRAWS):
             point = self._draw(rng)
             if point is not None and self._excess(point) == 0.0:
