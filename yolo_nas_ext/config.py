@@ -154,6 +154,7 @@ KEYS: dict[str, Parse] = {
     "imgsz": size,
     "batch": whole(1),
     "val_fraction": real(0, 0.9),
+    "augment": optional(text),
     "confirm": whole(0),
     "inherit": optional(text),
     "timeout": optional(real(0)),

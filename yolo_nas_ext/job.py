@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from yolo_nas_ext import __version__, inner, parents, report
 from yolo_nas_ext.config import MAY_CHANGE, Config, configure, defaults
 from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.estimators import TRAININGS
 from yolo_nas_ext.estimators import make as make_estimator
@@ -110,6 +111,8 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
         notes += parents.notes(study, folder) if warm else []
         job = Job(config, folder, study, data, budget, notes=notes)
         _announce(job)
+        if config.augment:
+            augment.sheet(data.images[:4], config.augment, folder / "augment.png", seed=config.seed)
         estimator.images = folder / "images"
         hours = config.budget_hours or math.inf
         progress = Progress(study, config.trials, hours)
@@ -347,6 +350,7 @@ def _finish(job: Job) -> None:
         train = (
             f"yolo {config.task} train model={shlex.quote(str(model))} "
             f"data={shlex.quote(str(_data_yaml(job)))} imgsz={config.imgsz} epochs=100"
+            + "".join(f" {k}={v}" for k, v in _augmentation(config).items())
         )
     report.write(
         job.study, folder, title=f"{config.strategy.capitalize()} on {Path(job.data.source).name}",
@@ -360,6 +364,12 @@ def _finish(job: Job) -> None:
         print(f"\ninterrupted; go on with:\n  yolo nas-search resume={shlex.quote(str(folder))}")
     if train:
         print(f"\nreport: {folder / 'report.html'}\nnext:\n  {train}")
+
+
+def _augmentation(config: Config) -> dict[str, Any]:
+    """Return the host's keys of the augmentation; its transforms have none on the command line."""
+    chosen = augment.preset(config.augment).keys if config.augment else {}
+    return {key: config.host.get(key, value) for key, value in chosen.items()}
 
 
 def _write_front(job: Job) -> None:

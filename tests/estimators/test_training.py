@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -162,3 +163,18 @@ def test_full_is_the_hosts_schedule(data, architecture, monkeypatch):
     given = {"estimator": "full", "epochs": 3, "batch": 4}
     again = configure({**given, **configure(given, {}, {}).values}, {}, {})
     assert (again.epochs, again.batch) == (3, 4)
+
+
+def test_slices_of_a_patient_are_held_out_together(tmp_path):
+    """Pictures as `nas-data` names them: patient, scan, slice."""
+    file = draw(tmp_path, train=24, val=2)
+    for index in range(24):
+        name = f"p{index // 4:010x}_abcdef_{index:04d}"
+        for kind, suffix in (("images", "png"), ("labels", "txt")):
+            folder = tmp_path / kind / "train"
+            (folder / f"{index:03}.{suffix}").rename(folder / f"{name}.{suffix}")
+    data = read(file)
+    for seed in range(5):
+        split = ShortTraining(data, imgsz=64, seed=seed).split
+        sides = [{Path(data.images[i]).stem.split("_")[0] for i in part} for part in split]
+        assert not sides[0] & sides[1] and len(sides[0] | sides[1]) == 6

@@ -75,7 +75,7 @@ class _Item:
     objects: tuple[tuple[int, tuple[float, ...]], ...]
 
 
-def _load(path: Path) -> COCO:
+def load(path: Path) -> COCO:
     """Read and check a COCO JSON, so that what follows may trust its keys."""
     try:
         data = json.loads(path.read_text("utf-8"))
@@ -277,6 +277,20 @@ def _find(
     return found, skipped
 
 
+# COCO's own bounds of small, medium and large, in square pixels.
+AREAS = (("small", 0.0, 32.0**2), ("medium", 32.0**2, 96.0**2), ("large", 96.0**2, math.inf))
+
+
+def _areas(rows: Sequence[Mapping[str, Any]]) -> frozenset[int]:
+    """Return which of COCO's sizes occur among annotations, as classes that no category has."""
+    sizes = [row.get("area") for row in rows if not row.get("iscrowd")]
+    return frozenset(
+        EMPTY - 1 - index
+        for index, (_, low, high) in enumerate(AREAS)
+        if any(isinstance(size, (int, float)) and low <= size < high for size in sizes)
+    )
+
+
 def _choose(
     coco: COCO,
     found: list[tuple[dict[str, Any], Path]],
@@ -293,7 +307,10 @@ def _choose(
     frequency = Counter(category for kind in kinds for category in kind.elements())
     keep = set(sorted(coco.cats, key=lambda key: (-frequency[key], key))[:classes])
     if max_images is not None and max_images < len(found):
-        present = [frozenset(kind) & keep for kind in kinds]
+        present = [
+            (frozenset(kind) & keep) | _areas(coco.imgToAnns.get(row["id"], ()))
+            for kind, (row, _) in zip(kinds, found, strict=True)
+        ]
         found = [found[i] for i in sorted(_stratified(present, max_images, rng, spare=False))]
     return found, keep
 
@@ -402,7 +419,8 @@ def import_coco(
         seed: Decides the split and the subset; the same one gives the same.
         task: ``detect`` for boxes or ``segment`` for polygons.
         min_box_px: Smallest side in pixels, after clipping to the image, that an object may have.
-        max_images: Keep a class-stratified subset of this many images, damaged ones among them.
+        max_images: Keep a subset of this many images, damaged ones among them, in which classes and
+            COCO's sizes of objects have their shares.
         classes: Keep only this many categories, those with the most objects.
         all_classes: Keep categories that do not occur, too.
 
@@ -415,7 +433,7 @@ def import_coco(
     """
     annotations, images, out = Path(annotations), Path(images), Path(out)
     _check(images, out, val_fraction, task, min_box_px, max_images, classes)
-    coco = _load(annotations)
+    coco = load(annotations)
     found, skipped = _find(coco, images)
     rng = random.Random(seed)
     found, keep = _choose(coco, found, classes=classes, max_images=max_images, rng=rng)

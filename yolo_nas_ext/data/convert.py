@@ -191,11 +191,12 @@ def _scans(
         for number, entry in enumerate(found.entries):
             key = _key(entry, salt)
             summary.linkage[entry.name] = key
-            record = _read_record(work, key)
+            stamp = _stamp(entry, salt)
+            record = _read_record(work, key, stamp)
             if record is None:
                 try:
                     rng = random.Random(f"{options.seed}/{number}")
-                    record = _one(entry, key, work, options, found.labelled, rng, bar)
+                    record = _one(entry, key, stamp, work, options, found.labelled, rng, bar)
                 except ScanError as error:
                     if work is not None:
                         shutil.rmtree(work / "scans" / key, ignore_errors=True)
@@ -240,25 +241,31 @@ def _resolved(found: pairing.Found, options: Options) -> Options:
 
 
 def _key(entry: pairing.Entry, salt: str) -> str:
-    """Return the pseudonyms of a scan's patient and of the scan, which changes with its files."""
+    """Return the pseudonyms of a scan's patient and of the scan."""
+    return f"p{pseudonym(entry.patient, salt)}_{pseudonym(entry.name, salt, size=3)}"
+
+
+def _stamp(entry: pairing.Entry, salt: str) -> str:
+    """Return what changes when a scan's files do."""
     files = entry.source.files if isinstance(entry.source, dicom.Series) else (entry.source,)
     stats = [
         (f.name, f.stat().st_size, f.stat().st_mtime_ns)
         for f in (*files, *entry.masks)
         if f.exists()
     ]
-    patient = pseudonym(entry.patient, salt)
-    return f"p{patient}_{pseudonym(f'{entry.name}/{stats}', salt, size=3)}"
+    return pseudonym(repr(stats), salt)
 
 
-def _read_record(work: Path | None, key: str) -> dict[str, Any] | None:
+def _read_record(work: Path | None, key: str, stamp: str) -> dict[str, Any] | None:
+    """Return what an earlier run found of a scan, unless its files have changed since."""
     file = work / "scans" / key / "record.json" if work else None
-    return json.loads(file.read_text("utf-8")) if file and file.is_file() else None
+    record = json.loads(file.read_text("utf-8")) if file and file.is_file() else None
+    return record if record and record["stamp"] == stamp else None
 
 
 def _one(
-    entry: pairing.Entry, key: str, work: Path | None, options: Options, labelled: bool,
-    rng: random.Random, bar: Any,
+    entry: pairing.Entry, key: str, stamp: str, work: Path | None, options: Options,
+    labelled: bool, rng: random.Random, bar: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Convert a scan and return its record."""
     how = options.cut
@@ -297,7 +304,8 @@ def _one(
     if by_mask and not values and not options.empty_masks:
         raise ScanError("empty", "has an empty mask; empty_masks=true keeps such scans as healthy")
     record = {
-        "key": key, "patient": key.split("_")[0], "slices": n, "size": [size[1], size[0]],
+        "key": key, "stamp": stamp, "patient": key.split("_")[0], "slices": n,
+        "size": [size[1], size[0]],
         "spacing_mm": [round(spacing[1], 4), round(spacing[0], 4)], **_between(scan, how.axis),
         "intensity": [seen.least, *seen.percentiles, seen.most], "pictures": pictures,
         "objects": objects, "small": small, "colour": scan.facts.colour,

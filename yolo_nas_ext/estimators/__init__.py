@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from yolo_nas_ext.config import PROXIES
+from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -60,10 +61,14 @@ def _full(config: Any, data: Any) -> Estimator:
 
 
 def _common(config: Any) -> dict[str, Any]:
+    overrides = dict(config.host)
+    if config.augment:
+        chosen = augment.preset(config.augment)
+        overrides = {**chosen.keys, **overrides, "augmentations": chosen.transforms()}
     return {
         "task": config.task, "epochs": config.epochs, "imgsz": config.imgsz,
         "batch": config.batch, "seed": config.seed,
-        "val_fraction": config.val_fraction, "device": config.device, "overrides": config.host,
+        "val_fraction": config.val_fraction, "device": config.device, "overrides": overrides,
         "timeout": config.timeout, "threads": config.threads,
         "inherit": None if config.inherit == "parent" else config.inherit,
     }  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.data.froc import place
 from yolo_nas_ext.data.splits import hold_out, subset
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import keys, models
@@ -161,7 +162,9 @@ class Training:
         return {**content, "scale": scale} if scale else content
 
     def _split(self, seed: int) -> tuple[list[int], list[int]]:
-        return hold_out(self.data.classes, fraction=self.val_fraction, seed=seed)
+        # Slices of a patient are never on both sides; other pictures are groups of their own.
+        groups = [place(Path(file).stem, file)[0] for file in self.data.images]
+        return hold_out(self.data.classes, fraction=self.val_fraction, seed=seed, groups=groups)
 
     def _part(self, images: int, seed: int) -> tuple[list[int], list[int]]:
         """Return a seed's split with `images` to train on, the classes kept in share."""

@@ -1,0 +1,222 @@
+"""FROC and its CPM: findings against lesions, in scans rather than in pictures.
+
+Detections of neighbouring slices are merged into one finding, as a lesion is one lesion in however
+many slices it shows. Curves and scores are MONAI's (`monai.metrics.froc`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# False positives a scan at which sensitivities are averaged: the CPM of LUNA16 (Setio et al. 2017).
+RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+OVERLAP = 0.3  # IoU from which boxes of neighbouring slices are of one finding, or a hit
+GAP = 1  # slices that a finding may miss
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box in a slice.
+
+    Attributes:
+        index: Number of the slice.
+        xyxy: Left, top, right and bottom edge in pixels.
+        label: Class.
+        score: Confidence; 1 of a lesion.
+    """
+
+    index: int
+    xyxy: tuple[float, float, float, float]
+    label: int = 0
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Froc:
+    """A free-response curve.
+
+    Attributes:
+        cpm: Mean sensitivity at `RATES`, 0 to 1.
+        sensitivities: Sensitivity at each of `RATES`.
+        rates: False positives a scan along the curve.
+        curve: Sensitivity along the curve.
+        lesions: Number of lesions.
+        scans: Number of scans.
+    """
+
+    cpm: float
+    sensitivities: tuple[float, ...]
+    rates: tuple[float, ...]
+    curve: tuple[float, ...]
+    lesions: int
+    scans: int
+
+
+def iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the intersection of two boxes over their union."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return width * height / (sum(areas) - width * height)
+
+
+def merge(boxes: Sequence[Box], *, overlap: float = OVERLAP, gap: int = GAP) -> list[list[Box]]:
+    """Return boxes of a scan in findings: chains of overlapping boxes through its slices.
+
+    Args:
+        boxes: Detections or lesions, of any order.
+        overlap: IoU from which boxes of neighbouring slices are of one finding.
+        gap: Slices that may be missing between two boxes of a finding.
+
+    Returns:
+        Findings, each in the order of its slices; a box is in one of them. The surer box chooses
+        first where two want the same place.
+    """
+    findings: list[list[Box]] = []
+    for box in sorted(boxes, key=lambda b: (b.index, -b.score, b.xyxy)):
+        best, found = overlap, None
+        for finding in findings:
+            last = finding[-1]
+            near = 0 < box.index - last.index <= gap + 1 and last.label == box.label
+            if near and (shared := iou(last.xyxy, box.xyxy)) >= best:
+                best, found = shared, finding
+        if found is None:
+            findings.append([box])
+        else:
+            found.append(box)
+    return findings
+
+
+def hits(
+    findings: Sequence[Sequence[Box]], lesions: Sequence[Sequence[Box]], *, overlap: float = OVERLAP
+) -> tuple[list[float], list[float]]:
+    """Return the scores of a scan's true and of its false findings.
+
+    A finding is as sure as its surest box. A lesion is found once, by the surest finding that
+    overlaps it in some slice; another finding of a lesion that is found already counts as neither.
+
+    Args:
+        findings: Of `merge`.
+        lesions: Of `merge`.
+        overlap: IoU, in one slice, from which a finding is of a lesion.
+
+    Returns:
+        Scores of the surest finding of each found lesion, and of findings of no lesion.
+    """
+    found: dict[int, float] = {}
+    false = []
+    for finding in findings:
+        score = max(box.score for box in finding)
+        overlaps = [_shared(finding, lesion) for lesion in lesions]
+        at = int(np.argmax(overlaps)) if overlaps else -1
+        if at >= 0 and overlaps[at] >= overlap:
+            found[at] = max(found.get(at, 0.0), score)
+        else:
+            false.append(score)
+    return list(found.values()), false
+
+
+def _shared(finding: Sequence[Box], lesion: Sequence[Box]) -> float:
+    """Return the largest IoU of a finding and a lesion in one slice."""
+    return max(
+        (iou(a.xyxy, b.xyxy) for a in finding for b in lesion
+         if a.index == b.index and a.label == b.label),
+        default=0.0,
+    )  # fmt: skip
+
+
+def froc(scans: Sequence[tuple[Sequence[float], Sequence[float], int]]) -> Froc:
+    """Return the curve of scans.
+
+    Args:
+        scans: For each scan the scores of its true and of its false findings (`hits`) and its
+            number of lesions.
+
+    Returns:
+        The curve; sensitivities are nan where there is no lesion at all.
+    """
+    from monai.metrics.froc import compute_froc_curve_data, compute_froc_score
+
+    true = np.array([s for found, _, _ in scans for s in found])
+    # MONAI leaves out the lowest score as a threshold; one below all others takes its place.
+    false = np.array([*(s for _, found, _ in scans for s in found), -1.0])
+    lesions = sum(n for _, _, n in scans)
+    if not lesions or not scans:
+        nothing = (float("nan"),) * len(RATES)
+        return Froc(float("nan"), nothing, (), (), lesions, len(scans))
+    rates, curve = compute_froc_curve_data(false, true, lesions, len(scans))
+    at = tuple(float(compute_froc_score(rates, curve, (rate,))) for rate in RATES)
+    return Froc(
+        float(np.mean(at)), at, tuple(map(float, rates)), tuple(map(float, curve)), lesions,
+        len(scans),
+    )  # fmt: skip
+
+
+def interval(
+    scans: Mapping[Any, Sequence[tuple[Sequence[float], Sequence[float], int]]], *,
+    rng: np.random.Generator, draws: int = 1000, level: float = 0.95,
+) -> tuple[float, float]:  # fmt: skip
+    """Return the interval of the CPM by drawing patients with replacement (Efron 1979).
+
+    Args:
+        scans: The scans of each patient, as `froc` takes them.
+        rng: Draws the patients.
+        draws: How often.
+        level: Part of the draws within the interval.
+    """
+    patients = list(scans)
+    found = []
+    for _ in range(draws):
+        chosen = rng.integers(0, len(patients), len(patients))
+        value = froc([scan for i in chosen for scan in scans[patients[i]]]).cpm
+        if not np.isnan(value):
+            found.append(value)
+    if not found:
+        return float("nan"), float("nan")
+    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
+# How `data.convert` names pictures.
+NAME = re.compile(r"^(?P<scan>(?P<patient>p[0-9a-f]+)_[0-9a-f]+)_(?P<slice>\d+)$")
+
+
+def place(stem: str, otherwise: str = "") -> tuple[str, str, int]:
+    """Return patient, scan and slice of a picture; one that `nas-data` did not name is of its own.
+
+    Args:
+        stem: Name of the picture without its suffix.
+        otherwise: What to call its patient and scan then; the stem without.
+    """
+    if match := NAME.match(stem):
+        return match["patient"], match["scan"], int(match["slice"])
+    return otherwise or stem, otherwise or stem, 0
+
+
+def by_patient(
+    found: Mapping[str, Sequence[Box]], truth: Mapping[str, Sequence[Box]]
+) -> dict[str, list[tuple[list[float], list[float], int]]]:
+    """Return what `froc` and `interval` take, from boxes of pictures.
+
+    Args:
+        found: Detections by the picture's stem; their `index` is set from it.
+        truth: Lesions by the picture's stem, of every picture looked at.
+    """
+    scans: dict[str, tuple[str, list[Box], list[Box]]] = {}
+    for stem, lesions in truth.items():
+        patient, scan, index = place(stem)
+        entry = scans.setdefault(scan, (patient, [], []))
+        for boxes, into in ((found.get(stem, ()), entry[1]), (lesions, entry[2])):
+            into.extend(Box(index, b.xyxy, b.label, b.score) for b in boxes)
+    result: dict[str, list[tuple[list[float], list[float], int]]] = {}
+    for patient, boxes, lesions in scans.values():
+        marks = merge(lesions)
+        result.setdefault(patient, []).append((*hits(merge(boxes), marks), len(marks)))
+    return result
