@@ -1,0 +1,151 @@
+"""Several processes on one record: in SQLite, and in a PostgreSQL server started for the test."""
+
+import glob
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.shared import SharedStudy
+from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.study import Trial
+
+SPACE = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(4)})
+# Arguments: URL, number of trials, number of the own trial at which the process kills itself.
+WORKER = """
+import os, signal, sys, time
+from yolo_nas_ext.loop import run
+from yolo_nas_ext.shared import SharedStudy
+from yolo_nas_ext.strategies import make
+from tests.test_shared import SPACE
+
+url, trials, fatal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+calls = []
+
+def estimate(trial, report):
+    calls.append(trial.number)
+    if len(calls) == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return {"fitness": float(sum(trial.point.values()))}
+
+run(SharedStudy(SPACE, url, beat=1), make("evolution", SPACE), estimate, trials=trials)
+"""
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """URL of an empty database."""
+    pytest.importorskip("psycopg2", reason="no driver: pip install psycopg2-binary")
+    found = [*glob.glob("/usr/lib/postgresql/*/bin/initdb"), shutil.which("initdb")]
+    if not found[0]:
+        pytest.skip("no PostgreSQL server here: apt-get install postgresql")
+    programs = Path(found[0]).parent
+    # The server refuses to run as root.
+    user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    folder.chmod(0o777)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data, options = folder / "data", f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -F"
+
+    def call(program, *arguments):
+        subprocess.run(
+            [programs / program, *arguments], check=True, cwd=folder, timeout=120,
+            stdout=subprocess.DEVNULL, **user,
+        )  # fmt: skip
+
+    call("initdb", "-D", data, "-U", "nas", "-A", "trust", "--no-sync")
+    call("pg_ctl", "-D", data, "-w", "-o", options, "-l", folder / "log", "start")
+    yield f"postgresql+psycopg2://nas@127.0.0.1:{port}/postgres"
+    call("pg_ctl", "-D", data, "-m", "immediate", "stop")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def three(url, root, trials=30):
+    """Run three processes on a study, one of which is killed in its third trial."""
+    SharedStudy(SPACE, url)  # the tables are made once
+    processes = [
+        subprocess.Popen([sys.executable, "-c", WORKER, url, str(trials), fatal], cwd=root)
+        for fatal in ("3", "0", "0")
+    ]
+    codes = [process.wait(timeout=200) for process in processes]
+    assert codes == [-signal.SIGKILL, 0, 0]
+    study = SharedStudy(SPACE, url)
+    assert len(study.trials) == len(study.complete) == trials  # none running, none lost
+    assert len({t.point for t in study.trials}) == trials  # none twice
+    assert all(t.fitness == sum(t.point.values()) for t in study.trials)
+
+
+def test_three_processes_on_postgresql_one_of_them_killed(postgres, root):
+    three(postgres, root)
+
+
+@pytest.mark.slow
+def test_three_processes_on_sqlite_one_of_them_killed(tmp_path, root):
+    three(f"sqlite:///{tmp_path / 'study.db'}", root)
+
+
+def point(*values):
+    return SPACE.point(dict(zip(SPACE.choices, values, strict=True)))
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def test_the_second_claim_on_an_architecture_is_dropped(url):
+    first, second = SharedStudy(SPACE, url), SharedStudy(SPACE, url)
+    mine = first.start(Trial(0, point(0, 0, 0, 0)))
+    assert second.start(Trial(0, point(0, 0, 0, 0))) is None
+    other = second.start(Trial(0, point(0, 0, 0, 1)))
+    assert mine is not None and other is not None and mine.number < other.number
+    first.refresh()
+    assert [t.state for t in first.trials] == ["running", "running"] and first.others
+    second.finish(Trial(other.number, other.point, state="complete", metrics={"fitness": 1.0}))
+    first.refresh()
+    assert [t.state for t in first.trials] == ["running", "complete"] and not first.others
+
+
+def test_claims_beyond_the_number_of_trials_are_dropped(url):
+    study = SharedStudy(SPACE, url)
+    assert study.start(Trial(0, point(0, 0, 0, 0)), most=1) is not None
+    assert study.start(Trial(1, point(0, 0, 0, 1)), most=1) is None
+    assert len(study.trials) == 1
+
+
+def test_a_claim_without_heartbeats_is_released_and_tried_again(url):
+    dead, alive = SharedStudy(SPACE, url, beat=1), SharedStudy(SPACE, url, beat=1)
+    claim = dead.start(Trial(0, point(0, 0, 0, 0)))
+    dead._claims.clear()  # as if it had been killed: no heartbeat comes any more
+    assert alive.lost() is None
+    until = time.monotonic() + 30
+    while alive.lost() is None and time.monotonic() < until:
+        time.sleep(0.2)
+        alive.refresh()
+    lost = alive.lost()
+    assert lost is not None and claim is not None and lost.point == claim.point
+    assert alive.trials == ()
+    again = alive.start(lost)
+    assert again is not None and alive.lost() is None and not alive.others
+
+
+def test_bad_storages(tmp_path, url):
+    SharedStudy(SPACE, url)
+    with pytest.raises(NASError, match="other choices"):
+        SharedStudy(ChoiceSpace({"a": (1, 2)}), url)
+    with pytest.raises(NASError, match=r"cannot be (used|read)"):
+        SharedStudy(SPACE, "nonsense")
+    with pytest.raises(NASError) as failure:
+        SharedStudy(SPACE, "postgresql+psycopg2://me:secret@127.0.0.1:1/x")
+    assert "secret" not in str(failure.value)
