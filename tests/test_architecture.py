@@ -29,6 +29,7 @@ PARTS = {
     "report": "study cost space objectives",
     "progress": "report study cost space objectives",
     "shared": "study objectives space",
+    "control": "study",
     "executors": "study",
     "loop": "job pruning executors shared strategies estimators data report cost study objectives "
     "space config",
@@ -36,8 +37,8 @@ PARTS = {
     "inner": "estimators report study cost space config",
     "pruning": "study",
     "parents": "study space",
-    "job": "inner parents repeats pruning executors shared strategies estimators data report "
-    "progress cost host study objectives space config",
+    "job": "control inner parents repeats pruning executors shared strategies estimators data "
+    "report progress cost host study objectives space config",
     "score": "estimators host cost space config",
     "cli": "job loop score data config host",
     "__main__": "cli",

@@ -47,7 +47,7 @@ def refuses(tmp_path, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["trails=3"], "unknown key. Did you mean 'trials'?"),
-        (["trials=x"], "trials takes a number"),
+        (["trials=x"], "trials takes a whole number"),
         (["lr0=fast"], "'lr0=fast' is of invalid type str"),
         (["mosaic=7"], "between 0.0 and 1.0"),
         (["optimizer=Adm"], "Did you mean 'Adam'"),

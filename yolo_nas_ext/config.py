@@ -25,7 +25,10 @@ ONE_BATCH = {"batch": 16}
 PROXIES = (
     "naswot", "synflow", "snip", "grad_norm", "jacov", "zen", "zico", "swap", "az_nas",
 )  # fmt: skip
-MAY_CHANGE = ("trials", "budget_hours", "timeout", "device", "resume")  # on resuming a run
+MAY_CHANGE = (  # on resuming a run
+    "trials", "budget_hours", "timeout", "device", "jobs", "executor", "ray_address",
+    "cpus_per_trial", "gpus_per_trial", "resume",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,17 @@ def texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
         raise ValueError("names separated by commas, or none")
     return tuple(v for v in value if v and v.lower() != "none")
+
+
+def bounds(value: Any) -> dict[str, float]:
+    """Accept bounds on metrics, ``latency_ms:5,map50:0.3``, or a dictionary of them."""
+    if not isinstance(value, dict):
+        pairs = [part.partition(":") for part in texts(value)]
+        value = {name.strip(): bound for name, _, bound in pairs}
+    try:
+        return {str(name): _number(bound) for name, bound in value.items()}
+    except ValueError as error:
+        raise ValueError("metrics with bounds, for example latency_ms:5,map50:0.3") from error
 
 
 def whole(low: int, high: float = math.inf) -> Parse:
@@ -144,6 +158,9 @@ KEYS: dict[str, Parse] = {
     "baseline": texts,
     "strategy": text,
     "population": whole(2),
+    "objectives": texts,
+    "limits": bounds,
+    "control": optional(text),
     "trials": whole(1),
     "pruner": text,
     "budget_hours": optional(real(0)),
@@ -164,6 +181,12 @@ KEYS: dict[str, Parse] = {
     "max_flops": optional(real(0)),
     "max_memory": optional(real(0)),
     "max_layers": optional(whole(1)),
+    "jobs": whole(1),
+    "executor": text,
+    "ray_address": optional(text),
+    "cpus_per_trial": real(0),
+    "gpus_per_trial": real(0, open_low=False),
+    "storage": optional(text),
     "project": text,
     "name": folder_name,
     "resume": optional(text),
@@ -218,6 +241,8 @@ def configure(
         values |= {name: value for name, value in FULL.items() if name not in given}
     if values["estimator"] in PROXIES:
         values |= {name: value for name, value in ONE_BATCH.items() if name not in given}
+    if values["estimator"] in ANALYTIC and values["strategy"] == "auto":
+        values["strategy"] = "evolution"  # the inner search, for which a candidate costs nothing
     if values["estimator"] in ANALYTIC and (values["strategy"], values["task"]) == (
         "evolution", "detect",
     ):  # fmt: skip

@@ -9,7 +9,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from yolo_nas_ext import __version__, inner, parents, report
+from yolo_nas_ext import __version__, executors, inner, parents, report
 from yolo_nas_ext.config import MAY_CHANGE, Config, configure, defaults
+from yolo_nas_ext.control import difference
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError, RunError
@@ -28,12 +29,17 @@ from yolo_nas_ext.estimators.scores import localisation
 from yolo_nas_ext.estimators.screens import parse as parse_screen
 from yolo_nas_ext.estimators.screens import ranker
 from yolo_nas_ext.host import dataset, keys, models
+from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.progress import Progress
 from yolo_nas_ext.pruning import Pruning
 from yolo_nas_ext.repeats import repeat
+from yolo_nas_ext.shared import SharedStudy
+from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import TASKS, read, to_yaml
+from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
+from yolo_nas_ext.strategies.auto import Auto
 from yolo_nas_ext.strategies.screened import Screened
 from yolo_nas_ext.study import Study, Trial
 
@@ -82,22 +88,23 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
     budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
     space = DetectorSpace.load(config.space, config.task).within(budget)
-    options = {"population": config.population} if config.strategy == "evolution" else {}
+    goal = Goal(config.objectives, config.limits)
     if config.screen and not inner.applies(config):
         screen = parse_screen(config.screen)
         rank = ranker(screen, config, data)
         preferred = space.preferring(
             lambda points: rank([space.architecture(p) for p in points]), screen.draws
         )
-        strategy = Screened(make_strategy(config.strategy, preferred, **options), space)
+        strategy = Screened(_strategy(config.strategy, config, preferred, budget, goal), space)
     elif config.screen:
         raise NASError(
             f"screen={config.screen}: estimator={config.estimator} is searched as a whole; leave "
             "screen out, or give another estimator or strategy"
         )
     else:
-        strategy = make_strategy(config.strategy, space, **options)
+        strategy = _strategy(config.strategy, config, space, budget, goal)
     estimator = make_estimator(config, data)
+    _check_parallel(config)
     Pruning(config.pruner)  # says what is allowed, before anything is written
     seeds, notes = _baselines(config, space, budget)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
@@ -106,11 +113,16 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     with _locked(folder):
         if inner.applies(config):  # run again from its seed, which is as good as resuming it
             (folder / "study.db").unlink(missing_ok=True)
-        study = Study(space, folder / "study.db")
+        if config.storage:
+            study = SharedStudy(space, config.storage, goal, name=config.name)
+        else:
+            study = Study(space, folder / "study.db", goal)
         warm = config.inherit == parents.PARENT
         notes += parents.notes(study, folder) if warm else []
         job = Job(config, folder, study, data, budget, notes=notes)
         _announce(job)
+        if isinstance(strategy, Auto):
+            print(f"auto: {strategy.name}, as {strategy.reason}")
         if config.augment:
             augment.sheet(data.images[:4], config.augment, folder / "augment.png", seed=config.seed)
         estimator.images = folder / "images"
@@ -122,26 +134,28 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
                 _keep_best_weights(folder, study)
             progress(trial)
 
-        def estimate(trial: Trial, report: Report = _ignore, **other: float) -> Mapping[str, float]:
-            weights = parents.weights_of(folder, trial)
-            parent = parents.nearest(trial, study, folder) if warm else None
-            start = {"inherit": parent} if parent else {}
-            fidelity = {**trial.fidelity, **other}
-
-            def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-                report(epoch, localisation(metrics))
-
-            return estimator.estimate(trial.network, fidelity, on_epoch, weights=weights, **start)
+        estimate = Judge(estimator, folder, study if warm else None)
 
         try:
             if inner.applies(config):
                 job.interrupted = inner.run(config, space, budget, study, folder, baselines=seeds)
             else:
-                run(
-                    study, strategy, estimate, trials=config.trials, seed=config.seed, seeds=seeds,
-                    hours=hours, fidelity=estimator.fidelity, pruner=config.pruner,
-                    on_trial=on_trial, cost_of=budget.record,
-                )  # fmt: skip
+
+                def spend(study: Study, strategy: Strategy, seed: int, **options: Any) -> None:
+                    run(
+                        study, strategy, estimate, trials=config.trials, seed=seed,
+                        hours=hours, fidelity=estimator.fidelity, pruner=config.pruner,
+                        cost_of=budget.record, executor=_executor(config, estimate), **options,
+                    )  # fmt: skip
+
+                spend(study, strategy, config.seed, seeds=seeds, on_trial=on_trial)
+                if config.control:
+                    rival = Study(space, folder / "control.db", goal)
+                    chance = _strategy(config.control, config, space, budget, goal)
+                    watch = Progress(rival, config.trials, hours)
+                    spend(rival, chance, config.seed + 1, on_trial=watch)  # draws of its own
+                    job.notes.append(difference(study, rival, config.control))
+                    print(f"\ncontrol: {job.notes[-1]}")
             if warm:
                 print(f"{parents.disk_use(folder)}; all but the best's are deleted")
             elif estimator.seeded:
@@ -168,6 +182,76 @@ def _ignore(epoch: int, value: float) -> None:
     """Take no notice of a learning curve."""
 
 
+@dataclass(frozen=True)
+class Judge:
+    """Judges a trial of a run; copied to other processes, data included.
+
+    Attributes:
+        estimator: How.
+        folder: The run folder, where weights go.
+        study: The record, where weights are taken from parents.
+    """
+
+    estimator: Any
+    folder: Path
+    study: Study | None = None
+
+    def __call__(
+        self, trial: Trial, report: Report = _ignore, **other: float
+    ) -> Mapping[str, float]:
+        """Return the metrics of the trial's network; `other` fidelity replaces the trial's."""
+        weights = parents.weights_of(self.folder, trial)
+        parent = parents.nearest(trial, self.study, self.folder) if self.study else None
+        start = {"inherit": parent} if parent else {}
+
+        def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+            report(epoch, localisation(metrics))
+
+        return self.estimator.estimate(
+            trial.network, {**trial.fidelity, **other}, on_epoch, weights=weights, **start
+        )
+
+
+def _strategy(
+    name: str, config: Config, space: DetectorSpace, budget: Budget, goal: Goal
+) -> Strategy:
+    """Return the strategy of that name; models learn from the costs of a network too."""
+
+    def features(point: Point) -> list[float]:
+        return [math.log(max(c, 1.0)) for c in budget.record(space.architecture(point)).values()]
+
+    options = {"population": config.population} if name == "evolution" else {}
+    return make_strategy(name, space, goal=goal, trials=config.trials, features=features, **options)
+
+
+def _check_parallel(config: Config) -> None:
+    """Refuse what cannot go together, before anything is written."""
+    executors.check(config.executor)
+    apart = config.executor != "local" or config.jobs > 1
+    if config.inherit == parents.PARENT and (apart or config.storage):
+        raise NASError(
+            f"inherit={config.inherit}: parents are looked up in this process; leave out jobs, "
+            "executor and storage, or inherit"
+        )
+    if config.executor == "ray" and config.pruner != "none":
+        raise NASError(
+            f"pruner={config.pruner}: not with executor=ray, whose tasks report at their end; use "
+            "jobs=2 on one machine, or pruner=none"
+        )
+    if config.control and config.storage:
+        raise NASError("control: not with storage, as one budget is compared with another")
+
+
+def _executor(config: Config, estimate: Judge) -> executors.Executor:
+    """Return what judges the trials; workers of this machine share its cores."""
+    if config.executor == "ray":
+        return executors.make(
+            "ray", estimate, config.jobs if "jobs" in config.given else 0,
+            address=config.ray_address, cpus=config.cpus_per_trial, gpus=config.gpus_per_trial,
+        )  # fmt: skip
+    return executors.make(config.executor, estimate, config.jobs)
+
+
 # Before
 
 
@@ -178,7 +262,8 @@ def _settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
         raise NASError(f"task={config.task}: not supported yet; allowed: {', '.join(TASKS)}")
     keys.check(config.host)
     if config.resume is None:
-        return config, None
+        shared = config.threads or max(1, (os.cpu_count() or 1) // config.jobs)
+        return replace(config, values={**config.values, "threads": shared}), None
     folder = Path(config.resume)
     file = folder / "args.yaml"
     try:
@@ -241,7 +326,6 @@ def _claim(config: Config) -> Path:
     """Return a new run folder, made for this run alone, with its settings in it."""
     project = Path(config.project)
     saved = {**config.values, **config.host, "version": __version__}
-    saved["threads"] = config.threads or os.cpu_count()  # a resumed run keeps its digits
     saved = {n: list(v) if isinstance(v, tuple) else v for n, v in saved.items() if n != "resume"}
     folder = None
     try:
@@ -449,5 +533,7 @@ def _command(config: Config) -> str:
     for name, value in everything.items():
         if name not in ("resume", "threads") and value != usual.get(name):
             text = (",".join(value) or "none") if isinstance(value, tuple) else str(value)
+            if isinstance(value, dict):
+                text = ",".join(f"{metric}:{bound:g}" for metric, bound in value.items())
             parts.append(shlex.quote(f"{name}={text}"))
     return " ".join(["yolo nas-search", *parts])
