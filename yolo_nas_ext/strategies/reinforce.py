@@ -66,22 +66,24 @@ class Reinforce:
     def policy(self, trials: Sequence[Trial]) -> np.ndarray:
         """Return the probabilities after some trials, of shape (choices, most options)."""
         logits, codes = self._empty.copy(), self._codes(trials)
-        worth = np.array(worths(self.goal, trials))
+        worth = worths(self.goal, trials)
         rows = np.arange(len(self.names))
         mean, square, weight = 0.0, 0.0, 0.0
         for start in range(0, len(trials) - self.batch + 1, self.batch):
             part = slice(start, start + self.batch)
             probabilities = _softmax(logits)
             entropy = _entropy_gradient(probabilities)
+            total = 0.0
             for code, value in zip(codes[part], worth[part], strict=True):
                 mean = self.decay * mean + (1 - self.decay) * value
                 square = self.decay * square + (1 - self.decay) * value**2
                 weight = self.decay * weight + (1 - self.decay)
                 centre = mean / weight
                 deviation = max(square / weight - centre**2, 0.0) ** 0.5
-                advantage = np.clip((value - centre) / deviation, -3, 3) if deviation > 0 else 0.0
+                advantage = min(max((value - centre) / deviation, -3), 3) if deviation > 0 else 0.0
                 logits[rows, code] += self.rate * advantage
-                logits -= self.rate * advantage * probabilities
+                total += advantage
+            logits -= self.rate * total * probabilities
             logits += self.rate * self.batch * self.entropy * entropy
         return _softmax(logits)
 
