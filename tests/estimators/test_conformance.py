@@ -1,0 +1,47 @@
+"""What every estimator keeps, whatever it is."""
+
+import math
+import random
+
+import pytest
+
+from tests.host.shapes import draw
+from yolo_nas_ext.config import configure
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators import ESTIMATORS, make
+from yolo_nas_ext.host.dataset import read
+from yolo_nas_ext.space.detector import DetectorSpace
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return read(draw(tmp_path_factory.mktemp("shapes")))
+
+
+@pytest.fixture(autouse=True)
+def few_references(monkeypatch):
+    monkeypatch.setattr("yolo_nas_ext.estimators.untrained.REFERENCES", 1)
+
+
+def estimator(name, data):
+    given = {"estimator": name, "epochs": 1, "imgsz": 64, "batch": 4, "threads": 1, "seed": 3}
+    return make(configure(given, {}, {}), data)
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_metrics_are_finite_numbers_and_the_same_again(name, data):
+    space = DetectorSpace.load("tiny")
+    architecture = space.architecture(space.sample(random.Random(0)))
+    judge = estimator(name, data)
+    assert all(isinstance(value, (int, float)) for value in judge.fidelity.values())
+    assert judge.fidelity["imgsz"] == 64
+    assert isinstance(judge.seeded, bool) and judge.images is None
+    found = judge.estimate(architecture, judge.fidelity)
+    assert "fitness" in found and all(map(math.isfinite, found.values()))
+    random.seed(99)  # what else draws numbers does not matter
+    assert estimator(name, data).estimate(architecture) == found
+
+
+def test_an_unknown_name(data):
+    with pytest.raises(NASError, match="Did you mean 'naswot'"):
+        estimator("nasswot", data)
