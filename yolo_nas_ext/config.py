@@ -172,6 +172,7 @@ KEYS: dict[str, Parse] = {
     "batch": whole(1),
     "val_fraction": real(0, 0.9),
     "augment": optional(text),
+    "fitness": text,
     "confirm": whole(0),
     "inherit": optional(text),
     "timeout": optional(real(0)),

@@ -1,7 +1,19 @@
 import numpy as np
 import pytest
 
-from yolo_nas_ext.data.froc import RATES, Box, by_patient, froc, hits, interval, iou, merge, place
+from yolo_nas_ext.data.froc import (
+    RATES,
+    Box,
+    by_patient,
+    froc,
+    hits,
+    interval,
+    iou,
+    judge,
+    merge,
+    place,
+)
+from yolo_nas_ext.errors import TrialError
 
 LESION = (10.0, 10.0, 20.0, 20.0)
 ELSEWHERE = (40.0, 40.0, 50.0, 50.0)
@@ -81,3 +93,12 @@ def test_pictures_to_scans_and_patients():
     truth = {"p0_a_0001": [Box(0, LESION)], "p0_a_0002": [Box(0, LESION)], "p1_b_0007": []}
     found = {"p0_a_0002": [Box(0, LESION, 0, 0.9)], "p1_b_0007": [Box(0, LESION, 0, 0.4)]}
     assert by_patient(found, truth) == {"p0": [([0.9], [], 1)], "p1": [([], [0.4], 0)]}
+
+
+def test_the_judge_takes_the_surest_boxes():
+    lesion = np.array([[*LESION, 0, 1.0]])
+    many = np.array([[*ELSEWHERE, 0, 0.1 + k / 1000] for k in range(50)])
+    found = {"a": np.concatenate((many, [[*LESION, 0, 0.9]]))}
+    assert judge(found, {"a": lesion}) == {"fitness": 1.0, "froc_cpm": 1.0}
+    with pytest.raises(TrialError, match="no lesions"):
+        judge(found, {"a": lesion[:0]})

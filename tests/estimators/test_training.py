@@ -178,3 +178,24 @@ def test_slices_of_a_patient_are_held_out_together(tmp_path):
         split = ShortTraining(data, imgsz=64, seed=seed).split
         sides = [{Path(data.images[i]).stem.split("_")[0] for i in part} for part in split]
         assert not sides[0] & sides[1] and len(sides[0] | sides[1]) == 6
+
+
+def test_fitness_can_be_the_findings_in_scans(data, architecture):
+    from yolo_nas_ext.data.froc import judge
+
+    estimator = ShortTraining(data, epochs=1, imgsz=64, batch=4, fitness="froc", threads=2)
+    seen = []
+    estimator.judge = lambda found, truth: seen.append((found, truth)) or judge(found, truth)
+    metrics = estimator.estimate(architecture)
+    assert metrics["fitness"] == metrics["froc_cpm"] and "host_fitness" in metrics
+    found, truth = seen[-1]
+    held = [data.labels[i] for i in estimator.split[1]]
+    assert set(found) == set(truth) == {Path(label["im_file"]).stem for label in held}
+    for label in held:  # the judge sees the objects where the labels say
+        rows = truth[Path(label["im_file"]).stem]
+        sizes = sorted(map(tuple, (rows[:, 2:4] - rows[:, :2]).round(2)))
+        assert sizes == sorted(map(tuple, (label["bboxes"][:, 2:] * 64).round(2)))
+    with pytest.raises(NASError, match="Did you mean 'froc'"):
+        ShortTraining(data, fitness="frok")
+    with pytest.raises(NASError, match="task=pose has no boxes of lesions"):
+        ShortTraining(data, task="pose", fitness="froc")

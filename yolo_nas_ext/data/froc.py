@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from yolo_nas_ext.errors import TrialError
+
 # False positives a scan at which sensitivities are averaged: the CPM of LUNA16 (Setio et al. 2017).
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 OVERLAP = 0.3  # IoU from which boxes of neighbouring slices are of one finding, or a hit
@@ -80,15 +82,18 @@ def merge(boxes: Sequence[Box], *, overlap: float = OVERLAP, gap: int = GAP) -> 
         first where two want the same place.
     """
     findings: list[list[Box]] = []
+    active: list[list[Box]] = []
     for box in sorted(boxes, key=lambda b: (b.index, -b.score, b.xyxy)):
         best, found = overlap, None
-        for finding in findings:
+        active = [finding for finding in active if box.index - finding[-1].index <= gap + 1]
+        for finding in active:
             last = finding[-1]
-            near = 0 < box.index - last.index <= gap + 1 and last.label == box.label
+            near = box.index > last.index and last.label == box.label
             if near and (shared := iou(last.xyxy, box.xyxy)) >= best:
                 best, found = shared, finding
         if found is None:
             findings.append([box])
+            active.append(findings[-1])
         else:
             found.append(box)
     return findings
@@ -182,6 +187,34 @@ def interval(
         return float("nan"), float("nan")
     low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
+
+
+SUREST = 10  # detections of a picture that are looked at; further ones are far below any threshold
+
+
+def judge(found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the CPM of detections in pictures as ``fitness`` and ``froc_cpm``.
+
+    Args:
+        found: Rows (left, top, right, bottom, class, score) by the picture's stem.
+        truth: Rows of every picture looked at; scores do not matter.
+
+    Raises:
+        TrialError: Where there is no lesion in any picture.
+    """
+    surest = {stem: rows[np.argsort(-rows[:, 5])][:SUREST] for stem, rows in found.items()}
+    scans = by_patient(_boxes(surest), _boxes(truth))
+    cpm = froc([scan for part in scans.values() for scan in part]).cpm
+    if np.isnan(cpm):
+        raise TrialError("nan", "the held-out pictures have no lesions, so there is no FROC")
+    return {"fitness": cpm, "froc_cpm": cpm}
+
+
+def _boxes(rows: Mapping[str, np.ndarray]) -> dict[str, list[Box]]:
+    return {
+        stem: [Box(0, (r[0], r[1], r[2], r[3]), int(r[4]), float(r[5])) for r in table.tolist()]
+        for stem, table in rows.items()
+    }
 
 
 # How `data.convert` names pictures.

@@ -69,7 +69,7 @@ def _common(config: Any) -> dict[str, Any]:
         "task": config.task, "epochs": config.epochs, "imgsz": config.imgsz,
         "batch": config.batch, "seed": config.seed,
         "val_fraction": config.val_fraction, "device": config.device, "overrides": overrides,
-        "timeout": config.timeout, "threads": config.threads,
+        "timeout": config.timeout, "fitness": config.fitness, "threads": config.threads,
         "inherit": None if config.inherit == "parent" else config.inherit,
     }  # fmt: skip
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.data.froc import place
+from yolo_nas_ext.data.froc import judge, place
 from yolo_nas_ext.data.splits import hold_out, subset
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.host import keys, models
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.trainer import OnEpoch, train
+from yolo_nas_ext.host.trainer import Judge, OnEpoch, train
 from yolo_nas_ext.host.weights import Source, load, transfer
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.emit import emit, read
@@ -61,6 +61,7 @@ class Training:
         device: The host's device; it chooses one unless given.
         overrides: The host's arguments that the user gave.
         timeout: Seconds after which a training is given up.
+        fitness: ``host``, or ``froc`` for the CPM of findings in scans, see `data.froc`.
         threads: CPU threads; all cores unless given.
         inherit: A checkpoint that every training starts from, by role and shape.
 
@@ -76,8 +77,9 @@ class Training:
         self, data: DataSet, *, task: str = "detect", epochs: int = 10, imgsz: int = 128,
         batch: int = 16, seed: int = 0, val_fraction: float = 0.25, device: str | None = None,
         overrides: Mapping[str, Any] | None = None, timeout: float | None = None,
-        threads: int | None = None, inherit: str | Path | None = None,
+        threads: int | None = None, inherit: str | Path | None = None, fitness: str = "host",
     ) -> None:  # fmt: skip
+        self.judge = _judge(fitness, task)
         self.data = data
         self.task = task
         self.epochs = epochs
@@ -147,7 +149,7 @@ class Training:
             device=self.device, overrides={**self.warmup(epochs), **self.overrides},
             weights=weights, timeout=self.timeout, threads=self.threads, on_epoch=report,
             short=self.short, images=self.images, shared=self.shared,
-            initial=start,
+            initial=start, judge=self.judge,
         ).metrics  # fmt: skip
         return {**metrics, **(start.metrics if start else {})}
 
@@ -204,6 +206,22 @@ def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
     if isinstance(architecture, Architecture):
         return architecture
     return read(definition, definition.get("scale") or "")
+
+
+def _judge(fitness: str, task: str) -> Judge | None:
+    """Return what judges detections beside the host, if anything does.
+
+    Raises:
+        NASError: For an unknown fitness, or one that the task has no boxes for.
+    """
+    if fitness == "host":
+        return None
+    if fitness != "froc":
+        hint = did_you_mean(fitness, ("host", "froc"))
+        raise NASError(f"fitness={fitness}: no such fitness.{hint} Allowed: host, froc")
+    if task not in ("detect", "segment"):
+        raise NASError(f"fitness=froc: task={task} has no boxes of lesions; leave fitness out")
+    return judge
 
 
 def _check_size(imgsz: int) -> None:

@@ -41,6 +41,10 @@ from yolo_nas_ext.host.images import held, held_pictures
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 # Writes weights into a new model, given its class names by number.
 Initial = Callable[[torch.nn.Module, Mapping[int, str]], None]
+# Boxes of a picture, rows of (left, top, right, bottom, class, score) in pixels of the network.
+Boxes = dict[str, np.ndarray]
+# Metrics from (detections, objects) by the picture's stem; ``fitness`` replaces the host's.
+Judge = Callable[[Boxes, Boxes], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +96,17 @@ class LeanMixin(_Trainer):
         images: Folder for decoded images that do not fit into memory.
         shared: Whether other processes use that folder too.
         initial: Writes weights into the model once it is built.
+        judge: Judges the detections on the held-out images, beside the host.
     """
 
     def __init__(
         self, model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]],
         overrides: dict[str, Any], *, deadline: float = math.inf, on_epoch: OnEpoch | None = None,
         short: bool = True, every: int | None = None, images: Path | None = None,
-        shared: bool = False, initial: Initial | None = None,
+        shared: bool = False, initial: Initial | None = None, judge: Judge | None = None,
     ) -> None:  # fmt: skip
+        self._judge = judge
+        self._judged: tuple[Boxes, Boxes] = {}, {}
         self._initial = initial
         self._definition = model
         self._data_set = data
@@ -207,11 +214,33 @@ class LeanMixin(_Trainer):
             return self.metrics, self.fitness
         states = random.getstate(), np.random.get_state()
         self._many["val_"] = []
+        self._judged = {}, {}
         try:
             return super().validate()
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])
+
+    def get_validator(self) -> Any:
+        """Return the host's validator, which also notes boxes where somebody judges them."""
+        validator = super().get_validator()
+        if self._judge:
+            update = validator.update_metrics
+
+            def note(preds: Sequence[Mapping[str, Any]], batch: Mapping[str, Any]) -> None:
+                update(preds, batch)
+                for index, pred in enumerate(preds):
+                    true = validator._prepare_batch(index, batch)
+                    stem = Path(true["im_file"]).stem
+                    self._judged[0][stem] = _rows(pred["bboxes"], pred["cls"], pred["conf"])
+                    self._judged[1][stem] = _rows(true["bboxes"], true["cls"], None)
+
+            validator.update_metrics = note
+        return validator
+
+    def judged(self) -> dict[str, float]:
+        """Return what the judge says of the last measurement; nothing without one."""
+        return dict(self._judge(*self._judged)) if self._judge else {}
 
     def _measures(self) -> bool:
         epoch = self.epoch + 1
@@ -355,6 +384,7 @@ def train(
     weights: Path | None = None, timeout: float | None = None, threads: int = 1,
     on_epoch: OnEpoch | None = None, every: int | None = None, short: bool = True,
     images: Path | None = None, shared: bool = False, initial: Initial | None = None,
+    judge: Judge | None = None,
 ) -> Result:  # fmt: skip
     """Train a model and measure it once on the held-out images.
 
@@ -386,6 +416,8 @@ def train(
             so that no process holds a copy.
         initial: Writes weights into the model once it is built, given its class names; without, it
             starts from random ones.
+        judge: Judges detections on the held-out images, of tasks with upright boxes; its
+            ``fitness`` takes the place of the host's, which is kept as ``host_fitness``.
 
     Raises:
         NASError: For a task or image size that no candidate could be trained with.
@@ -412,7 +444,7 @@ def train(
             trainer = TRAINERS[task](
                 model, data, split, arguments, deadline=deadline, on_epoch=on_epoch,
                 short=short, every=every, images=images, shared=shared,
-                initial=initial,
+                initial=initial, judge=judge,
             )  # fmt: skip
             torch.set_num_threads(threads)  # as making it sets the host's own number, a core less
             trainer.train()
@@ -457,7 +489,16 @@ def results(trainer: Any) -> dict[str, float]:
         short, _, kind = name.removeprefix("metrics/").rstrip(")").partition("(")
         if name.startswith("metrics/") and short in names:
             metrics[kinds.get(kind, "") + names[short]] = float(value)
+    if judged := trainer.judged():
+        metrics = {**metrics, "host_fitness": metrics["fitness"], **judged}
     return {**metrics, **trainer.losses(), **trainer.measured()}
+
+
+def _rows(boxes: torch.Tensor, classes: torch.Tensor, scores: torch.Tensor | None) -> np.ndarray:
+    """Return boxes as rows (left, top, right, bottom, class, score)."""
+    scores = torch.ones_like(classes) if scores is None else scores
+    table = torch.cat((boxes.reshape(-1, 4), classes.reshape(-1, 1), scores.reshape(-1, 1)), 1)
+    return table.cpu().numpy().astype(float)
 
 
 def _named(prefix: str, losses: Mapping[str, Any]) -> dict[str, float]:
