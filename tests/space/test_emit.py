@@ -9,7 +9,7 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.space.blocks import BLOCKS, ratio
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.emit import emit, read, to_yaml
+from yolo_nas_ext.space.emit import TASKS, emit, read, to_yaml
 from yolo_nas_ext.space.layers import lower
 
 
@@ -129,3 +129,16 @@ def test_other_task_is_refused():
     )
     with pytest.raises(NASError, match="task=depth has no head yet"):
         emit(architecture, 2, "depth")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_takes_the_classes_of_the_data_it_is_trained_on(task):
+    """The host builds a definition with the number of classes of the data set, whatever it says."""
+    from ultralytics.models.yolo.model import YOLO
+
+    space = DetectorSpace.load("tiny")
+    architecture = space.architecture(space.sample(random.Random(0)))
+    classes = YOLO("yolo11n.yaml").task_map
+    built = classes[task]["model"](emit(architecture, 3, task), nc=5, verbose=False)
+    head = built.model[-1]
+    assert (head.linear.out_features if task == "classify" else head.nc) == 5

@@ -39,10 +39,13 @@ def emit(
         raise NASError(f"task={task} has no head yet; allowed: {', '.join(TASKS)}")
     backbone, head = rows(architecture, nc, task, keypoints)
     model: dict[str, Any] = {"nc": nc}
+    # By their names, which the host replaces by what the data has: a model found on one data set is
+    # trained on another with other classes.
+    *rest, (source, n, module, (_, *others)) = head
     if task == "pose":
         model["kpt_shape"] = list(keypoints)
-        *rest, (source, n, module, _) = head
-        head = [*rest, (source, n, module, (nc, "kpt_shape"))]  # the host sets it to the data's
+        others = ["kpt_shape"]
+    head = [*rest, (source, n, module, ("nc", *others))]
     if task != "classify" and architecture.head.reg_max != 16:
         model["reg_max"] = architecture.head.reg_max
     if task != "classify" and architecture.head.end2end:
