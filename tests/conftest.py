@@ -11,6 +11,7 @@ os.environ.update(
     YOLO_OFFLINE="1",
     YOLO_AUTOINSTALL="false",
     OMP_NUM_THREADS="2",  # the host sets 1 where nothing is set
+    OMP_WAIT_POLICY="PASSIVE",  # a thread that spins takes the core from the one it waits for
     MPLBACKEND="Agg",
 )
 
