@@ -8,6 +8,8 @@ PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check -c .ci/cons
 # The host looks for updates and installs packages by itself unless it is told not to.
 export YOLO_OFFLINE ?= 1
 export YOLO_AUTOINSTALL ?= false
+# Threads that spin while they wait take the cores from those they wait for where others work too.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := test
 .PHONY: install search test test-all lint
