@@ -119,6 +119,8 @@ def load(path: str | Path, key: str = "inherit") -> Source:
             "`yolo train` wrote"
         ) from error
     try:
+        if (head := definition["head"][-1][2]) != "Detect":
+            raise NASError(f"its head is {head}")
         architecture = read(definition, definition.get("scale") or "")
     except NASError as error:
         raise NASError(
