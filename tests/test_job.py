@@ -134,8 +134,8 @@ def test_a_run_with_damaged_settings_is_one_clear_line(run, tmp_path, damage):
 
 
 def test_a_baseline_that_cannot_be_read_is_named(cells, tmp_path):
-    given = {"data": str(cells), "project": str(tmp_path / "runs"), "baseline": "yolov8n-seg"}
-    with pytest.raises(NASError, match=r"baseline=yolov8n-seg: cannot be read \(ends in Segment"):
+    given = {"data": str(cells), "project": str(tmp_path / "runs"), "baseline": "yolov8n-world"}
+    with pytest.raises(NASError, match=r"baseline=yolov8n-world: cannot be read \(ends in World"):
         search(given)
     assert not (tmp_path / "runs").exists()
 
