@@ -111,7 +111,8 @@ class Volume:
 
     def plane(self, axis: int, index: int) -> np.ndarray:
         """Return a slice (h, w) as radiologists look at it: head or front up, right on the left."""
-        flat = np.take(self.stored, index, axis).T
+        # A view; `np.take` would copy the whole volume first.
+        flat = self.stored[(slice(None),) * axis + (index,)].T
         values = self.values(flat)
         return values if axis == 2 else values[::-1]
 

@@ -1,0 +1,115 @@
+"""Conversion of scans: masks rebuilt from polygons, and memory on a large CT.
+
+    python benchmarks/conversion.py scans=msd_hippocampus   # with masks under labels/
+    python benchmarks/conversion.py                         # the large volume alone
+
+Runs `yolo nas-data task=segment` in new processes. Masks are drawn from the written polygons as the
+host draws them and compared with the volumes', class by class and slice by slice, as Dice. The
+large volume is 512 x 512 x 800, compressed, in 8 bytes a voxel (the worst) and in 2 (the usual).
+The last line is a JSON object; `pass` holds a mean Dice of at least 0.95 and a peak below 2 GiB.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.data import pairing
+from yolo_nas_ext.data.masks import fill
+from yolo_nas_ext.data.volumes import labels
+
+DICE, GIB = 0.95, 2.0
+PEAK = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def convert(source: Path, out: Path, *more: str) -> tuple[int, float, float]:
+    """Return exit code, seconds and peak of memory in GiB (Linux) of a conversion."""
+    begin = time.perf_counter()
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK, sys.executable, "-m", "yolo_nas_ext", "data",
+         f"source={source}", f"out={out}", "task=segment", *more],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    code, peak = run.stdout.splitlines()[-1].split()
+    return int(code), time.perf_counter() - begin, int(peak) / 2**20
+
+
+def dice(source: Path, work: Path) -> tuple[int, np.ndarray]:
+    """Return the exit code of a conversion, and Dice of every class in every written slice."""
+    out, link = work / "out", work / "link.csv"
+    code, _, _ = convert(source, out, f"linkage={link}")
+    keys = dict(list(csv.reader(link.read_text("utf-8").splitlines()))[1:])
+    found = []
+    for entry in pairing.find(str(source)).entries:
+        if not entry.masks:
+            continue
+        mask = labels(entry.masks[0])
+        for file in (out / "labels").glob(f"*/{keys[entry.name]}_*.txt"):
+            truth = mask.plane(2, int(file.stem[-4:]))
+            drawn = np.zeros(truth.shape, int)
+            for line in file.read_text("utf-8").splitlines():
+                label, *points = line.split()
+                size = truth.shape[::-1]
+                polygon = np.array(points, float).reshape(-1, 2) * size
+                drawn[fill(polygon, truth.shape)] = int(label) + 1
+            for value in np.unique(truth[truth > 0]):
+                a, b = drawn == value, truth == value
+                found.append(2 * (a & b).sum() / (a.sum() + b.sum()))
+    return code, np.array(found)
+
+
+def large(work: Path, kind: str) -> dict[str, float]:
+    """Return time and memory of a conversion of 512 x 512 x 800 voxels."""
+    rng = np.random.default_rng(0)
+    source = work / kind
+    shape = (512, 512, 800)
+    slab = rng.integers(-1000, 1000, (*shape[:2], 8), dtype=np.int16)
+    mask = np.zeros(shape, np.uint8)
+    mask[100:200, 200:300, 100:300], mask[300:350, 300:350, 400:500] = 1, 2
+    image = np.tile(slab, (1, 1, 100)).astype(kind)
+    nib.openers.Opener.default_compresslevel = 1
+    for folder, array in (("images", image), ("labels", mask)):
+        (source / folder).mkdir(parents=True)
+        nib.save(nib.Nifti1Image(array, np.diag([0.7, 0.7, 1.5, 1])), source / folder / "a.nii.gz")
+    del image, mask
+    code, seconds, peak = convert(source, work / f"out_{kind}", "window=abdomen")
+    print(f"{kind:<10}{seconds:8.0f} s{peak:8.2f} GiB")
+    return {"exit_code": code, "seconds": round(seconds, 1), "peak_gib": round(peak, 3)}
+
+
+def main(arguments: list[str]) -> int:
+    """Print both tables and the figures, and return the exit code."""
+    scans = parse_arguments(arguments).get("scans")
+    figures: dict[str, object] = {}
+    good = True
+    with tempfile.TemporaryDirectory() as folder:
+        if scans:
+            code, found = dice(Path(scans), Path(folder))
+            figures["dice"] = {
+                "exit_code": code, "masks": len(found), "mean": round(float(found.mean()), 5),
+                "least": round(float(found.min()), 5),
+            }  # fmt: skip
+            print(f"Dice of {len(found)} masks: mean {found.mean():.5f}, least {found.min():.5f}")
+            good &= bool(found.mean() >= DICE)
+        for kind in ("int16", "float64"):
+            figures[kind] = seen = large(Path(folder), kind)
+            good &= seen["exit_code"] == 0 and seen["peak_gib"] < GIB
+    print(json.dumps({**figures, "pass": good}))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
