@@ -28,6 +28,7 @@ from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.estimators.scores import localisation
 from yolo_nas_ext.estimators.screens import parse as parse_screen
 from yolo_nas_ext.estimators.screens import ranker
+from yolo_nas_ext.estimators.training import usual_threads
 from yolo_nas_ext.host import dataset, keys, models
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.progress import Progress
@@ -262,7 +263,7 @@ def _settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
         raise NASError(f"task={config.task}: not supported yet; allowed: {', '.join(TASKS)}")
     keys.check(config.host)
     if config.resume is None:
-        shared = config.threads or max(1, (os.cpu_count() or 1) // config.jobs)
+        shared = config.threads or usual_threads(config.jobs)
         return replace(config, values={**config.values, "threads": shared}), None
     folder = Path(config.resume)
     file = folder / "args.yaml"

@@ -47,6 +47,18 @@ class _Start:
         self.metrics = {"inherited_percent": taken.percent}
 
 
+def usual_threads(jobs: int = 1) -> int:
+    """Return the CPU threads of a training where nothing is said: half of the logical cores.
+
+    The second thread of a core adds little to convolutions, and where the machine has something
+    else to do every thread waits for the slowest.
+
+    Args:
+        jobs: Trainings at a time that share them.
+    """
+    return max(1, (os.cpu_count() or 1) // 2 // jobs)
+
+
 class Training:
     """Fitness after a training on one part of train, measured on the other.
 
@@ -62,7 +74,7 @@ class Training:
         overrides: The host's arguments that the user gave.
         timeout: Seconds after which a training is given up.
         fitness: ``host``, or ``froc`` for the CPM of findings in scans, see `data.froc`.
-        threads: CPU threads; all cores unless given.
+        threads: CPU threads; `usual_threads` unless given.
         inherit: A checkpoint that every training starts from, by role and shape.
 
     Raises:
@@ -88,7 +100,7 @@ class Training:
         self.seed = seed
         self.device = device
         self.timeout = timeout
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or usual_threads()
         self.images: Path | None = None
         self.shared = False  # whether other processes use that folder too
         self.val_fraction = val_fraction
