@@ -181,14 +181,13 @@ def test_slices_of_a_patient_are_held_out_together(tmp_path):
 
 
 def test_fitness_can_be_the_findings_in_scans(data, architecture):
-    from yolo_nas_ext.data.froc import judge
-
     estimator = ShortTraining(data, epochs=1, imgsz=64, batch=4, fitness="froc", threads=2)
     seen = []
-    estimator.judge = lambda found, truth: seen.append((found, truth)) or judge(found, truth)
+    judge = estimator.judge
+    estimator.judge = lambda *both: seen.append(both) or judge(*both)
     metrics = estimator.estimate(architecture)
     assert metrics["fitness"] == metrics["froc_cpm"] and "host_fitness" in metrics
-    found, truth = seen[-1]
+    found, truth = (part.boxes for part in seen[-1])
     held = [data.labels[i] for i in estimator.split[1]]
     assert set(found) == set(truth) == {Path(label["im_file"]).stem for label in held}
     for label in held:  # the judge sees the objects where the labels say
@@ -197,5 +196,5 @@ def test_fitness_can_be_the_findings_in_scans(data, architecture):
         assert sizes == sorted(map(tuple, (label["bboxes"][:, 2:] * 64).round(2)))
     with pytest.raises(NASError, match="Did you mean 'froc'"):
         ShortTraining(data, fitness="frok")
-    with pytest.raises(NASError, match="task=pose has no boxes of lesions"):
+    with pytest.raises(NASError, match="is of task=detect and segment, not pose"):
         ShortTraining(data, task="pose", fitness="froc")

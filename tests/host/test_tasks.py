@@ -86,6 +86,26 @@ def test_a_task_trains_and_its_weights_are_stock(task, sets, tmp_path):
     assert before == after
 
 
+def test_dice_of_segmented_pictures_as_fitness(sets):
+    data = read(sets["segment"], "segment")
+    estimator = ShortTraining(
+        data, task="segment", epochs=1, imgsz=64, batch=4, threads=2, fitness="dice"
+    )
+    seen = []
+    judge = estimator.judge
+    estimator.judge = lambda *both: seen.append(both) or judge(*both)
+    metrics = estimator.estimate(architecture("segment"))
+    assert metrics["fitness"] == metrics["dice"] and "host_fitness" in metrics
+    truth = seen[-1][1]
+    for stem, masks in truth.masks.items():  # as large as the boxes around them, which they fill
+        boxes = truth.boxes[stem]
+        scale = masks.shape[-1] / 64
+        area = sum((b[2] - b[0]) * (b[3] - b[1]) for b in boxes) * scale**2
+        assert masks.shape[0] == 2 and 0.4 * area <= masks.sum() <= 2 * area
+    with pytest.raises(NASError, match="is of task=segment, not detect"):
+        ShortTraining(data, fitness="dice")
+
+
 def test_a_classifier_learns(sets):
     data = read(sets["classify"], "classify")
     estimator = ShortTraining(data, task="classify", epochs=6, imgsz=64, batch=4, threads=2)

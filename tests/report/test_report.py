@@ -360,3 +360,12 @@ def test_trials_of_a_killed_run_are_shown():
     study.start(Trial(2, study.trials[0].point))
     html = report.page(study, **PAGE)
     assert html.count("running") == 1 and "3 trials · 2 complete" in html
+
+
+def test_pictures_are_inside_of_the_page(study, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG picture")
+    shown = {"A sheet": tmp_path / "a.png", "Not there": tmp_path / "b.png"}
+    html = report.page(study, **PAGE, pictures=shown)
+    images = [a for tag, a in Reader(html).seen if tag == "img"]
+    assert [a["src"] for a in images] == ["data:image/png;base64,iVBORyBwaWN0dXJl"]
+    assert "A sheet" in html and "Not there" not in html

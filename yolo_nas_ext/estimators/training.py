@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.data.froc import judge, place
+from yolo_nas_ext.data import dice, froc
+from yolo_nas_ext.data.froc import place
 from yolo_nas_ext.data.splits import hold_out, subset
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.host import keys, models
@@ -73,7 +74,8 @@ class Training:
         device: The host's device; it chooses one unless given.
         overrides: The host's arguments that the user gave.
         timeout: Seconds after which a training is given up.
-        fitness: ``host``, or ``froc`` for the CPM of findings in scans, see `data.froc`.
+        fitness: ``host``; ``froc`` for the CPM of findings in scans, see `data.froc`; or ``dice``
+            for the Dice of segmented scans, see `data.dice`.
         threads: CPU threads; `usual_threads` unless given.
         inherit: A checkpoint that every training starts from, by role and shape.
 
@@ -220,6 +222,13 @@ def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
     return read(definition, definition.get("scale") or "")
 
 
+# What else than the host can judge: the tasks that it is of, and how.
+FITNESS: dict[str, tuple[tuple[str, ...], Judge]] = {
+    "froc": (("detect", "segment"), lambda found, true: froc.judge(found.boxes, true.boxes)),
+    "dice": (("segment",), lambda found, true: dice.judge(found.masks, true.masks)),
+}
+
+
 def _judge(fitness: str, task: str) -> Judge | None:
     """Return what judges detections beside the host, if anything does.
 
@@ -228,12 +237,17 @@ def _judge(fitness: str, task: str) -> Judge | None:
     """
     if fitness == "host":
         return None
-    if fitness != "froc":
-        hint = did_you_mean(fitness, ("host", "froc"))
-        raise NASError(f"fitness={fitness}: no such fitness.{hint} Allowed: host, froc")
-    if task not in ("detect", "segment"):
-        raise NASError(f"fitness=froc: task={task} has no boxes of lesions; leave fitness out")
-    return judge
+    if fitness not in FITNESS:
+        hint = did_you_mean(fitness, ("host", *FITNESS))
+        raise NASError(
+            f"fitness={fitness}: no such fitness.{hint} Allowed: host, {', '.join(FITNESS)}"
+        )
+    tasks, found = FITNESS[fitness]
+    if task not in tasks:
+        raise NASError(
+            f"fitness={fitness}: is of task={' and '.join(tasks)}, not {task}; leave fitness out"
+        )
+    return found
 
 
 def _check_size(imgsz: int) -> None:

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,24 @@ from yolo_nas_ext.host.images import held, held_pictures
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 # Writes weights into a new model, given its class names by number.
 Initial = Callable[[torch.nn.Module, Mapping[int, str]], None]
-# Boxes of a picture, rows of (left, top, right, bottom, class, score) in pixels of the network.
-Boxes = dict[str, np.ndarray]
-# Metrics from (detections, objects) by the picture's stem; ``fitness`` replaces the host's.
-Judge = Callable[[Boxes, Boxes], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is in pictures, or what a model sees in them, by the picture's stem.
+
+    Attributes:
+        boxes: Rows (left, top, right, bottom, class, score) in pixels of the network.
+        masks: Masks (classes, h, w) of what is as sure as `SURE`; of segmentation alone.
+    """
+
+    boxes: dict[str, np.ndarray] = field(default_factory=dict)
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+# Metrics from what a model sees and what there is; ``fitness`` replaces the host's.
+Judge = Callable[[Seen, Seen], Mapping[str, float]]
+SURE = 0.25  # score from which a mask counts; the host shows objects from there
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +120,7 @@ class LeanMixin(_Trainer):
         shared: bool = False, initial: Initial | None = None, judge: Judge | None = None,
     ) -> None:  # fmt: skip
         self._judge = judge
-        self._judged: tuple[Boxes, Boxes] = {}, {}
+        self._judged = Seen(), Seen()
         self._initial = initial
         self._definition = model
         self._data_set = data
@@ -214,7 +228,7 @@ class LeanMixin(_Trainer):
             return self.metrics, self.fitness
         states = random.getstate(), np.random.get_state()
         self._many["val_"] = []
-        self._judged = {}, {}
+        self._judged = Seen(), Seen()
         try:
             return super().validate()
         finally:
@@ -232,8 +246,10 @@ class LeanMixin(_Trainer):
                 for index, pred in enumerate(preds):
                     true = validator._prepare_batch(index, batch)
                     stem = Path(true["im_file"]).stem
-                    self._judged[0][stem] = _rows(pred["bboxes"], pred["cls"], pred["conf"])
-                    self._judged[1][stem] = _rows(true["bboxes"], true["cls"], None)
+                    for seen, part in zip(self._judged, (pred, true), strict=True):
+                        seen.boxes[stem] = _rows(part)
+                        if "masks" in part:
+                            seen.masks[stem] = _masks(part, self.data["nc"])
 
             validator.update_metrics = note
         return validator
@@ -494,11 +510,22 @@ def results(trainer: Any) -> dict[str, float]:
     return {**metrics, **trainer.losses(), **trainer.measured()}
 
 
-def _rows(boxes: torch.Tensor, classes: torch.Tensor, scores: torch.Tensor | None) -> np.ndarray:
-    """Return boxes as rows (left, top, right, bottom, class, score)."""
-    scores = torch.ones_like(classes) if scores is None else scores
-    table = torch.cat((boxes.reshape(-1, 4), classes.reshape(-1, 1), scores.reshape(-1, 1)), 1)
+def _rows(part: Mapping[str, Any]) -> np.ndarray:
+    """Return boxes as rows (left, top, right, bottom, class, score); objects have the score 1."""
+    classes = part["cls"].reshape(-1, 1)
+    scores = part["conf"].reshape(-1, 1) if "conf" in part else torch.ones_like(classes)
+    table = torch.cat((part["bboxes"].reshape(-1, 4), classes, scores), 1)
     return table.cpu().numpy().astype(float)
+
+
+def _masks(part: Mapping[str, Any], nc: int) -> np.ndarray:
+    """Return the masks (classes, h, w) of what is sure enough."""
+    result = np.zeros((nc, *part["masks"].shape[1:]), bool)
+    scores = part.get("conf", torch.ones_like(part["cls"]))
+    for mask, label, score in zip(part["masks"], part["cls"], scores, strict=True):
+        if score >= SURE:
+            result[int(label)] |= mask.cpu().numpy().astype(bool)
+    return result
 
 
 def _named(prefix: str, losses: Mapping[str, Any]) -> dict[str, float]:

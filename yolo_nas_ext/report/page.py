@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 
 from yolo_nas_ext import __version__
@@ -32,6 +33,7 @@ def page(
     next_command: str = "",
     data_name: str = "",
     protocol: Mapping[str, object] = MappingProxyType({}),
+    pictures: Mapping[str, Path] = MappingProxyType({}),
 ) -> str:
     """Return the report of a search as one HTML page for any screen and for paper.
 
@@ -47,6 +49,7 @@ def page(
         next_command: What to run next.
         data_name: Name of the data set.
         protocol: How candidates were judged, by name.
+        pictures: PNG files to show, by what they show; those that do not exist are left out.
     """
     findings = Findings(study)
     counts = [f"{len(findings.trials)} trials", f"{len(findings.complete)} complete"]
@@ -64,6 +67,7 @@ def page(
         _networks(findings),
         _trials(findings),
         _failures(findings),
+        *(_picture(name, path) for name, path in pictures.items() if path.is_file()),
         _pairs("How candidates were judged", protocol),
         _pairs("Settings", settings),
         _command("Run this search again", command),
@@ -83,7 +87,7 @@ def _document(title: str, body: Markup) -> str:
     )
     policy = (
         f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
-        "base-uri 'none'; form-action 'none'"
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
     head = join(
         element("meta", charset="utf-8"),
@@ -305,6 +309,13 @@ def _networks(findings: Findings) -> Markup:
         element("h2", "The networks"), element("p", note, class_="soft"),
         element("div", *figures, class_="pair"),
     )  # fmt: skip
+
+
+def _picture(name: str, path: Path) -> Markup:
+    """Return a picture, inside of the page."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    image = element("img", src=f"data:image/png;base64,{data}", alt=name)
+    return join(element("h2", name), element("figure", image))
 
 
 def _pairs(title: str, values: Mapping[str, object]) -> Markup:
