@@ -16,6 +16,8 @@ from ultralytics.nn.tasks import (
 from ultralytics.utils.torch_utils import get_flops
 
 from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.resources import resource
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import TASKS, emit, read, to_yaml
 from yolo_nas_ext.space.layers import lower
@@ -65,6 +67,20 @@ def test_hand_made_classifiers_are_points_of_the_space(name):
     architecture = read(definition, definition["scale"])
     space = DetectorSpace.load("yolo", "classify")
     assert space.architecture(space.point_of(architecture)) == architecture
+
+
+def test_segmentation_reads_no_level_below_p3(tmp_path):
+    """The host's validator cannot compare the masks of any other."""
+    for name in ("tiny", "yolo", "damo"):
+        space, rng = DetectorSpace.load(name, "segment"), random.Random(1)
+        lowest = {space.architecture(space.sample(rng)).head.levels[0] for _ in range(30)}
+        assert lowest == {3}
+    assert "2-5:3-5" in DetectorSpace.load("yolo", "segment").choices["levels"]
+    content = yaml.safe_load(resource("cfg", "spaces", "tiny.yaml").read_text())
+    file = tmp_path / "fine.yaml"
+    file.write_text(yaml.safe_dump({**content, "levels": ["2-4"]}))
+    with pytest.raises(NASError, match="levels are 2-4; with task=segment"):
+        DetectorSpace.load(file, "segment")
 
 
 def test_a_classifier_is_a_backbone_alone():

@@ -17,6 +17,7 @@ from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.space.grammar import CONTEXTS, SpaceFile, Stage, parse
 
 PARTS = ("backbone", "neck", "head")  # of an architecture, in the order of its fields
+MASK_LEVEL = 3  # lowest level that a segmentation head can read
 CACHE = 200_000  # architectures remembered by point; about 1 KB each
 
 
@@ -25,11 +26,26 @@ class DetectorSpace(ChoiceSpace):
 
     Args:
         file: The parsed definition; `load` reads one from a file.
-        task: What the networks do; a classifier has no neck.
+        task: What the networks do. A classifier has no neck; of segmentation, only levels whose
+            lowest one the head reads is P3 are left.
+
+    Raises:
+        NASError: Where no levels are left.
     """
 
     def __init__(self, file: SpaceFile, task: str = "detect") -> None:
-        super().__init__(file.choices, rules=file.rules, moves=file.moves, mutations=file.mutations)
+        choices = dict(file.choices)
+        if task == "segment":
+            # The host's validator compares masks at a quarter of the image's size, and those of its
+            # head are twice as fine as the lowest level.
+            levels = choices["levels"]
+            choices["levels"] = tuple(v for v in levels if split_levels(v)[1][0] == MASK_LEVEL)
+            if not choices["levels"]:
+                raise NASError(
+                    f"space={file.name}: levels are {', '.join(levels)}; with task=segment the "
+                    "host's head has to read P3 as its lowest level: add 3-5 or 2-5:3-5"
+                )
+        super().__init__(choices, rules=file.rules, moves=file.moves, mutations=file.mutations)
         self.name = file.name
         self.task = task
         self.stages = file.stages
