@@ -39,7 +39,7 @@ class Progress:
             return
         params, flops = (short(trial.cost.get(name, 0)) for name in ("params", "flops"))
         size = f"{params:>6} params {flops:>6}FLOPs"
-        found = [t for t in self.study.complete if t.point is not None]
+        found = self.study.candidates
         best = f"best {max(t.fitness for t in found):.4f}" if found else "no best yet"
         result = (
             f"fitness {trial.fitness:.4f}"

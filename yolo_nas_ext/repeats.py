@@ -32,14 +32,14 @@ def repeat(
     Args:
         study: A finished search; repeats are recorded in it.
         estimate: Returns metrics with ``fitness`` of a trial under another seed.
-        n: Number of best trials; at most a quarter of the complete ones are.
+        n: Number of best candidates, see `Study.candidates`; at most a quarter of them are.
         seed: The search's; repeats take the next one.
         on_repeat: Called with a trial as it was and as it is after its repeat.
         deadline: `time.perf_counter` after which none is started.
     """
-    n = min(n, len(_members(study)) // PART)
+    n = min(n, len(study.candidates) // PART)
     while len(study.repeats) < 2 * n:
-        trial = next((t for t in _members(study)[:n] if t.number not in study.repeats), None)
+        trial = next((t for t in _best(study)[:n] if t.number not in study.repeats), None)
         if trial is None or (deadline is not None and time.perf_counter() > deadline):
             return
         try:
@@ -50,7 +50,6 @@ def repeat(
         on_repeat(trial, study.results[trial.number])
 
 
-def _members(study: Study) -> list[Trial]:
-    """Return the complete trials of the space, the best first."""
-    found = [t for t in study.complete if t.point is not None]
-    return sorted(found, key=lambda t: (-t.fitness, t.number))
+def _best(study: Study) -> list[Trial]:
+    """Return the candidates of the study, the fittest first."""
+    return sorted(study.candidates, key=lambda t: (-t.fitness, t.number))

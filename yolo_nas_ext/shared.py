@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace
-from yolo_nas_ext.study import STATES, Study, Trial, attributes, storage_errors
+from yolo_nas_ext.study import Study, Trial, storage_errors, write_outcome
 
 BEAT = 10  # seconds between heartbeats
 DROPPED = "dropped"  # attribute of a claim that came second
@@ -135,12 +135,7 @@ class SharedStudy(Study):
         trial_id = self._claims[trial.number]
         with storage_errors(_hidden(self.url)):
             try:
-                for name, value in attributes(trial).items():
-                    self._rdb.set_trial_user_attr(trial_id, name, value)
-                for step, value in trial.curve.items():
-                    self._rdb.set_trial_intermediate_value(trial_id, step, value)
-                values = [trial.fitness] if trial.state == "complete" else None
-                self._rdb.set_trial_state_values(trial_id, STATES[trial.state], values)
+                write_outcome(self._rdb, trial_id, trial)
                 self._known[trial.number] = trial
             except optuna.exceptions.UpdateFinishedTrialError:
                 self._known[trial.number] = None  # this process was taken for dead

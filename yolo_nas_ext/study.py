@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from yolo_nas_ext.errors import NASError, RunError
@@ -199,14 +200,8 @@ class Study:
     def finish(self, trial: Trial) -> None:
         """Record the outcome of a running trial, all of it or, if that fails, nothing of it."""
         if self.path is not None:
-            trial_id = self._ids[trial.number]
             with storage_errors(self.path):
-                for name, value in attributes(trial).items():
-                    self._storage.set_trial_user_attr(trial_id, name, value)
-                for step, value in trial.curve.items():
-                    self._storage.set_trial_intermediate_value(trial_id, step, value)
-                values = [trial.fitness] if trial.state == "complete" else None
-                self._storage.set_trial_state_values(trial_id, STATES[trial.state], values)
+                write_outcome(self._storage, self._ids[trial.number], trial)
         self._trials[trial.number] = trial
 
     def repeat(self, number: int, fitness: Sequence[float]) -> None:
@@ -292,6 +287,16 @@ def _objectives(goal: Goal, trial: Trial) -> list[float]:
     """Return the objectives; of a trial recorded before FLOPs were a metric, from its costs."""
     metrics = {"flops_g": trial.cost.get("flops", math.inf) / 1e9, **trial.metrics}
     return [v if math.isfinite(v) else -math.inf for v in goal.values(metrics)]
+
+
+def write_outcome(storage: BaseStorage, trial_id: int, trial: Trial) -> None:
+    """Write what became of a running trial; its state comes last and makes it count."""
+    for name, value in attributes(trial).items():
+        storage.set_trial_user_attr(trial_id, name, value)
+    for step, value in trial.curve.items():
+        storage.set_trial_intermediate_value(trial_id, step, value)
+    values = [trial.fitness] if trial.state == "complete" else None
+    storage.set_trial_state_values(trial_id, STATES[trial.state], values)
 
 
 def attributes(trial: Trial) -> dict[str, Any]:

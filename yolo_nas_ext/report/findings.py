@@ -35,13 +35,13 @@ class Findings:
 
     @cached_property
     def best(self) -> Trial | None:
-        """The best complete trial in the space."""
-        return self.study.best if any(t.point is not None for t in self.complete) else None
+        """The best candidate, if there is one."""
+        return self.study.best if self.study.candidates else None
 
     @cached_property
     def best_found(self) -> Trial | None:
-        """The best complete proposal."""
-        return _highest(self.found)
+        """The best complete proposal that keeps the limits of the goal."""
+        return _highest([t for t in self.study.candidates if not t.name])
 
     @cached_property
     def best_baseline(self) -> Trial | None:
@@ -86,14 +86,13 @@ class Findings:
     def verdict(self) -> list[str]:
         """Return what was found in plain sentences, the most important one first."""
         found, hand = self.best_found, self.best_baseline
-        if found is None and hand is None:
-            return [self._nothing()]
         if found is None:
-            assert hand is not None
-            return [
-                "No candidate of the search was judged; of the hand-made models "
-                f"{hand.name} is best with fitness {number(hand.fitness)}."
-            ]
+            nothing = [self._nothing_kept()] if self.found else []
+            if hand is None:
+                return nothing or [self._nothing()]
+            judged = "" if nothing else "No candidate of the search was judged. "
+            best = f"{hand.name} is best with fitness {number(hand.fitness)}"
+            return [*nothing, f"{judged}Of the hand-made models {best}."]
         if hand is None:
             sentence = (
                 f"{label(found)} is the best of {_count(len(self.found), 'candidate')} judged: "
@@ -103,6 +102,12 @@ class Findings:
                 sentence += " No hand-made model was measured beside it."
             return [sentence, *self._caveat()]
         return [_compare(found, hand), *self._cheaper(found, hand), *self._caveat()]
+
+    def _nothing_kept(self) -> str:
+        bounds = self.study.goal.limits.items()
+        limits = ", ".join(f"{name} {bound:g}" for name, bound in bounds)
+        judged = _count(len(self.found), "candidate")
+        return f"None of {judged} keeps the limits ({limits}): widen them, or search on."
 
     def _nothing(self) -> str:
         if not self.failed:
@@ -237,7 +242,7 @@ def _highest(trials: Sequence[Trial]) -> Trial | None:
 
 def _measured(study: Study) -> Study:
     """Return a copy in memory where what cannot be compared has failed or is left out."""
-    copy = Study(study.space)
+    copy = Study(study.space, goal=study.goal)
     for trial in study.results:
         if trial.state == "complete" and not math.isfinite(trial.fitness):
             value = trial.metrics.get("fitness", "missing")
