@@ -11,8 +11,8 @@ from yolo_nas_ext.data.froc import (
     iou,
     judge,
     merge,
-    place,
 )
+from yolo_nas_ext.data.privacy import place
 from yolo_nas_ext.errors import TrialError
 
 LESION = (10.0, 10.0, 20.0, 20.0)

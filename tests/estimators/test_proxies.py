@@ -3,16 +3,21 @@
 import math
 import random
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tests.host.shapes import draw
+from tests.host.shapes import draw, name_as_slices
+from yolo_nas_ext import estimators
 from yolo_nas_ext.config import PROXIES as NAMES
+from yolo_nas_ext.config import configure
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.proxies import PROXIES, Probe, az_nas, measure
 from yolo_nas_ext.estimators.proxies.signals import NUDGE, gain, spread
+from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.estimators.untrained import AzNas, Untrained, log_ranks
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -170,6 +175,35 @@ def test_a_proxy_estimates(name, data, space):
     found = [judge.estimate(space.architecture(space.sample(rng)))["fitness"] for _ in range(2)]
     assert all(map(math.isfinite, found))
     assert len(set(found)) > 1 or name == "swap"  # 2**6 patterns, each of which is there
+
+
+def test_a_proxy_sees_no_picture_of_a_held_out_patient(tmp_path):
+    """Pictures as `nas-data` names them: patient, scan, slice."""
+    file = draw(tmp_path, train=24, val=2)
+    name_as_slices(file.parent, slices=4)
+    data = read(file)
+    for seed in range(5):
+        training = ShortTraining(data, imgsz=64, seed=seed)
+        judge = Untrained("naswot", data, imgsz=64, batch=24, seed=seed)
+        patients = [
+            {Path(data.images[i]).stem.split("_")[0] for i in part}
+            for part in (judge.chosen, training.split[1])
+        ]
+        assert not patients[0] & patients[1] and len(patients[0] | patients[1]) == 6
+
+
+def test_a_task_that_has_no_proxy(data):
+    with pytest.raises(NASError, match="estimator=naswot: is of task=detect, not segment"):
+        Untrained("naswot", data, task="segment")
+
+
+def test_az_nas_draws_from_the_space_of_the_task(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        estimators.DetectorSpace, "load", lambda *names: asked.append(names) or "space"
+    )
+    estimators.make(configure({"estimator": "az_nas", "space": "tiny"}, {}, {}), data)
+    assert asked == [("tiny", "detect")]
 
 
 def test_az_nas_ranks_among_the_space(data, space, monkeypatch):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.host.shapes import draw
+from tests.host.shapes import draw, name_as_slices
 from yolo_nas_ext.config import configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators import ESTIMATORS, make
@@ -168,11 +168,7 @@ def test_full_is_the_hosts_schedule(data, architecture, monkeypatch):
 def test_slices_of_a_patient_are_held_out_together(tmp_path):
     """Pictures as `nas-data` names them: patient, scan, slice."""
     file = draw(tmp_path, train=24, val=2)
-    for index in range(24):
-        name = f"p{index // 4:010x}_abcdef_{index:04d}"
-        for kind, suffix in (("images", "png"), ("labels", "txt")):
-            folder = tmp_path / kind / "train"
-            (folder / f"{index:03}.{suffix}").rename(folder / f"{name}.{suffix}")
+    name_as_slices(tmp_path, slices=4)
     data = read(file)
     for seed in range(5):
         split = ShortTraining(data, imgsz=64, seed=seed).split

@@ -30,3 +30,11 @@ def draw(folder: Path, train: int = 12, val: int = 4, size: int = 64, nc: int = 
     names = {i: f"shape{i}" for i in range(nc)}
     path.write_text(yaml.safe_dump({"train": "images/train", "val": "images/val", "names": names}))
     return path
+
+
+def name_as_slices(folder: Path, slices: int) -> None:
+    """Rename the training images as `nas-data` names them, so many slices a patient."""
+    for kind, suffix in (("images", "png"), ("labels", "txt")):
+        for file in sorted((folder / kind / "train").glob(f"*.{suffix}")):
+            index = int(file.stem)
+            file.rename(file.with_name(f"p{index // slices:010x}_abcdef_{index:04d}.{suffix}"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from yolo_nas_ext.data.froc import place
+from yolo_nas_ext.data.privacy import place
 from yolo_nas_ext.errors import TrialError
 
 

@@ -6,13 +6,13 @@ many slices it shows. Curves and scores are MONAI's (`monai.metrics.froc`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from yolo_nas_ext.data.privacy import place
 from yolo_nas_ext.errors import TrialError
 
 # False positives a scan at which sensitivities are averaged: the CPM of LUNA16 (Setio et al. 2017).
@@ -215,22 +215,6 @@ def _boxes(rows: Mapping[str, np.ndarray]) -> dict[str, list[Box]]:
         stem: [Box(0, (r[0], r[1], r[2], r[3]), int(r[4]), float(r[5])) for r in table.tolist()]
         for stem, table in rows.items()
     }
-
-
-# How `data.convert` names pictures.
-NAME = re.compile(r"^(?P<scan>(?P<patient>p[0-9a-f]+)_[0-9a-f]+)_(?P<slice>\d+)$")
-
-
-def place(stem: str, otherwise: str = "") -> tuple[str, str, int]:
-    """Return patient, scan and slice of a picture; one that `nas-data` did not name is of its own.
-
-    Args:
-        stem: Name of the picture without its suffix.
-        otherwise: What to call its patient and scan then; the stem without.
-    """
-    if match := NAME.match(stem):
-        return match["patient"], match["scan"], int(match["slice"])
-    return otherwise or stem, otherwise or stem, 0
 
 
 def by_patient(

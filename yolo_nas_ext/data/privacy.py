@@ -8,6 +8,7 @@ annex E; none of its attributes is in `KEPT`.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable
 from typing import Any
@@ -39,6 +40,22 @@ def pseudonym(identity: str, salt: str, *, size: int = 5) -> str:
     return hashlib.blake2b(
         identity.encode("utf-8", "surrogatepass"), key=key, digest_size=size
     ).hexdigest()
+
+
+# How `data.convert` names pictures.
+NAME = re.compile(r"^(?P<scan>(?P<patient>p[0-9a-f]+)_[0-9a-f]+)_(?P<slice>\d+)$")
+
+
+def place(stem: str, otherwise: str = "") -> tuple[str, str, int]:
+    """Return patient, scan and slice of a picture; one that `nas-data` did not name is of its own.
+
+    Args:
+        stem: Name of the picture without its suffix.
+        otherwise: What to call its patient and scan then; the stem without.
+    """
+    if match := NAME.match(stem):
+        return match["patient"], match["scan"], int(match["slice"])
+    return otherwise or stem, otherwise or stem, 0
 
 
 def removed(headers: Iterable[Any]) -> tuple[tuple[str, ...], int]:

@@ -91,7 +91,7 @@ def _untrained(config: Any, data: Any) -> Estimator:
         "val_fraction": config.val_fraction,
     }  # fmt: skip
     if config.estimator == "az_nas":
-        return AzNas(DetectorSpace.load(config.space), data, **options)
+        return AzNas(DetectorSpace.load(config.space, config.task), data, **options)
     return Untrained(config.estimator, data, **options)
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.data import dice, froc
-from yolo_nas_ext.data.froc import place
-from yolo_nas_ext.data.splits import hold_out, subset
+from yolo_nas_ext.data.splits import hold_out_patients, subset
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.host import keys, models
 from yolo_nas_ext.host.dataset import DataSet
@@ -178,9 +177,8 @@ class Training:
         return {**content, "scale": scale} if scale else content
 
     def _split(self, seed: int) -> tuple[list[int], list[int]]:
-        # Slices of a patient are never on both sides; other pictures are groups of their own.
-        groups = [place(Path(file).stem, file)[0] for file in self.data.images]
-        return hold_out(self.data.classes, fraction=self.val_fraction, seed=seed, groups=groups)
+        data, fraction = self.data, self.val_fraction
+        return hold_out_patients(data.images, data.classes, fraction=fraction, seed=seed)
 
     def _part(self, images: int, seed: int) -> tuple[list[int], list[int]]:
         """Return a seed's split with `images` to train on, the classes kept in share."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.cost.analytic import costs
-from yolo_nas_ext.data.splits import hold_out
-from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.data.splits import hold_out_patients
+from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.proxies import PROXIES, Probe, az_nas, measure
 from yolo_nas_ext.host import probe as host
 from yolo_nas_ext.host.dataset import DataSet
@@ -26,6 +26,8 @@ REFERENCES = 16  # networks of the space among which AZ-NAS ranks one
 class Untrained:
     """Fitness is a proxy of the untrained network on a batch of the training images.
 
+    No picture of a patient that trainings hold out is among them.
+
     Args:
         proxy: A key of `proxies.PROXIES`.
         data: The data set; its val part is not used.
@@ -34,6 +36,9 @@ class Untrained:
         batch: Number of images, drawn by the seed from the part that trainings train on.
         seed: Of weights, images and what the proxy draws.
         val_fraction: Part of the training images that is held out.
+
+    Raises:
+        NASError: For a task that networks are not judged at without training.
     """
 
     seeded = True
@@ -42,10 +47,15 @@ class Untrained:
         self, proxy: str, data: DataSet, *, task: str = "detect", imgsz: int = 128,
         batch: int = 16, seed: int = 0, val_fraction: float = 0.25,
     ) -> None:  # fmt: skip
+        if task not in host.MODELS:
+            raise NASError(
+                f"estimator={proxy}: is of task={', '.join(host.MODELS)}, not {task}; give "
+                "estimator=short"
+            )
         self.proxy, self.data, self.task = proxy, data, task
         self.imgsz, self.seed = imgsz, seed
         self.images: Path | None = None
-        train_on = hold_out(data.classes, fraction=val_fraction, seed=seed)[0]
+        train_on, _ = hold_out_patients(data.images, data.classes, fraction=val_fraction, seed=seed)
         self.chosen = random.Random(seed).sample(train_on, min(batch, len(train_on)))
         self._batches: dict[int, dict[str, Any]] = {}
 
