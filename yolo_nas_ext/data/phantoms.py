@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 from scipy import ndimage
 
-from yolo_nas_ext.data import pairing
+from yolo_nas_ext.data import cache, pairing
+from yolo_nas_ext.data.cache import cache_folder
 from yolo_nas_ext.data.convert import Options, convert
 from yolo_nas_ext.data.slices import Cut
-from yolo_nas_ext.data.synthetic import cache_folder
-from yolo_nas_ext.errors import NASError
 
 VERSION = 1  # of what is drawn
 AIR, FAT, LIVER, TUMOUR = -1000.0, -90.0, 60.0, 110.0  # Hounsfield units
@@ -112,43 +109,30 @@ def ensure(name: str, root: Path | None = None) -> Path:
 
     Args:
         name: ``lesions`` or ``nuclei``.
-        root: Folder to keep it in; by default `synthetic.cache_folder()`.
+        root: Folder to keep it in; by default `cache.cache_folder()`.
 
     Raises:
         NASError: The folder cannot be written.
     """
     write, options = SETS[name]
-    root = cache_folder() if root is None else root
-    folder = root / f"{name}-v{VERSION}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{folder.name}.lock"):
-            if not (folder / "conversion.json").is_file():
-                with TemporaryDirectory(dir=root) as work:
-                    write(Path(work) / name)
-                    found = pairing.find(str(Path(work) / name))
-                    convert(found, folder, options, salt=name, say=lambda line: None)
-    except OSError as error:
-        raise NASError(
-            f"cache folder {root}: cannot be written ({error.strerror or error}); set "
-            "YOLO_NAS_CACHE to a writable folder with 100 MB free"
-        ) from error
-    return folder
+    folder = (cache_folder() if root is None else root) / f"{name}-v{VERSION}"
+
+    def make(work: Path) -> None:
+        write(work / name)
+        found = pairing.find(str(work / name))
+        convert(found, folder, options, salt=name, say=lambda line: None)
+
+    return cache.ensure(folder, make, room="100 MB free")
 
 
 def lesions(yaml: dict[str, Any]) -> None:
     """Point a host's data dictionary at the phantoms; called by ``datasets/lesions.yaml``."""
-    _point(yaml, ensure("lesions"))
+    cache.point(yaml, ensure("lesions"))
 
 
 def nuclei(yaml: dict[str, Any]) -> None:
     """Point a host's data dictionary at the nuclei; called by ``datasets/nuclei.yaml``."""
-    _point(yaml, ensure("nuclei"))
-
-
-def _point(yaml: dict[str, Any], folder: Path) -> None:
-    yaml["path"] = folder
-    yaml["train"], yaml["val"] = (str(folder / "images" / split) for split in ("train", "val"))
+    cache.point(yaml, ensure("nuclei"))
 
 
 SETS: dict[str, tuple[Callable[[Path], None], Options]] = {

@@ -10,21 +10,19 @@ import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 
-from yolo_nas_ext.data import pairing
+from yolo_nas_ext.data import cache, pairing
+from yolo_nas_ext.data.cache import cache_folder
 from yolo_nas_ext.data.coco import import_coco
 from yolo_nas_ext.data.convert import Options, convert
 from yolo_nas_ext.data.intensity import window
 from yolo_nas_ext.data.slices import Cut
-from yolo_nas_ext.data.synthetic import cache_folder
 from yolo_nas_ext.errors import NASError, RunError
 
 MSD = "Task09_Spleen"
@@ -191,21 +189,8 @@ def recipe(yaml: dict[str, Any], name: str) -> None:
     Raises:
         NASError: Where the set cannot be fetched, converted or written.
     """
-    root = cache_folder()
-    folder = root / f"public-{name}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{folder.name}.lock"):
-            if not (folder / "conversion.json").is_file():
-                with TemporaryDirectory(dir=root) as work:
-                    SETS[name](Path(work), folder)
-    except OSError as error:
-        raise NASError(
-            f"cache folder {root}: cannot be written ({error.strerror or error}); set "
-            "YOLO_NAS_CACHE to a writable folder with room"
-        ) from error
-    yaml["path"] = folder
-    yaml["train"], yaml["val"] = (str(folder / "images" / split) for split in ("train", "val"))
+    folder = cache_folder() / f"public-{name}"
+    cache.point(yaml, cache.ensure(folder, lambda work: SETS[name](work, folder), room="room"))
 
 
 def _quiet(line: str) -> None:
