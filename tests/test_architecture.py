@@ -37,8 +37,12 @@ PARTS = {
     "inner": "estimators report study cost space config",
     "pruning": "study",
     "parents": "study space",
-    "job": "control inner parents repeats pruning executors shared strategies estimators data "
-    "report progress cost host study objectives space config",
+    "plan": "inner parents pruning executors strategies estimators data cost host study objectives "
+    "space config",
+    "runfolder": "estimators host space config",
+    "results": "runfolder parents estimators report data host study space config",
+    "job": "plan runfolder results control inner parents repeats executors shared strategies "
+    "estimators data report progress cost host study objectives space config",
     "score": "estimators host cost space config",
     "cli": "job loop score data config host",
     "__main__": "cli",

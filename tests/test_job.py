@@ -10,7 +10,7 @@ import sys
 import pytest
 import yaml
 
-from yolo_nas_ext import job, loop
+from yolo_nas_ext import job, loop, plan, runfolder
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.synthetic import ensure_cells
 from yolo_nas_ext.errors import NASError, TrialError
@@ -144,7 +144,7 @@ def test_a_full_disk_is_left_without_a_folder(cells, tmp_path, monkeypatch):
     def full(path, text):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(job, "_write_text", full)
+    monkeypatch.setattr(runfolder, "write_text", full)
     with pytest.raises(NASError, match=r"cannot write there \(No space left"):
         search({"data": str(cells), "project": str(tmp_path), "baseline": "none"})
     assert not list(tmp_path.iterdir())
@@ -177,7 +177,7 @@ class Fake:
 
 
 def fake(monkeypatch, outcomes):
-    monkeypatch.setattr(job, "make_estimator", lambda config, data: Fake(outcomes))
+    monkeypatch.setattr(plan, "make_estimator", lambda config, data: Fake(outcomes))
 
 
 def test_ctrl_c_ends_with_what_is_there(monkeypatch, cells, tmp_path, capsys):

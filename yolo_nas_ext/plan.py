@@ -1,0 +1,167 @@
+"""What a search is going to do: settled and checked before anything is written."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolo_nas_ext import executors, inner, parents
+from yolo_nas_ext.config import Config
+from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators import Estimator
+from yolo_nas_ext.estimators import make as make_estimator
+from yolo_nas_ext.estimators.screens import parse as parse_screen
+from yolo_nas_ext.estimators.screens import ranker
+from yolo_nas_ext.host import dataset, models
+from yolo_nas_ext.objectives import Goal
+from yolo_nas_ext.pruning import Pruning
+from yolo_nas_ext.space.choices import Point
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.emit import read
+from yolo_nas_ext.strategies import Strategy
+from yolo_nas_ext.strategies import make as make_strategy
+from yolo_nas_ext.strategies.screened import Screened
+from yolo_nas_ext.study import Trial
+
+LIMITS = ("max_params", "max_flops", "max_memory", "max_layers")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search that can begin.
+
+    Attributes:
+        config: Its settings.
+        data: The data set.
+        budget: What a candidate may cost.
+        space: Where it looks, within the budget.
+        goal: Objectives and limits.
+        strategy: Where it looks next.
+        control: Makes the strategy that the other is compared with; None without one.
+        estimator: How good a candidate is.
+        baselines: Hand-made networks to try first.
+        notes: What the user should know: skipped images, baselines left out.
+    """
+
+    config: Config
+    data: dataset.DataSet
+    budget: Budget
+    space: DetectorSpace
+    goal: Goal
+    strategy: Strategy
+    control: Callable[[], Strategy] | None
+    estimator: Estimator
+    baselines: Sequence[Trial]
+    notes: Sequence[str]
+
+
+def make(config: Config) -> Plan:
+    """Return the plan of a search.
+
+    Raises:
+        NASError: For settings that cannot be followed, or that cannot go together.
+    """
+    data = dataset.read(config.data, config.task)
+    limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
+    budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
+    space = DetectorSpace.load(config.space, config.task).within(budget)
+    goal = Goal(config.objectives, config.limits)
+
+    def strategy(name: str, space: DetectorSpace) -> Strategy:
+        return _strategy(name, config, space, budget, goal)
+
+    chosen = strategy(config.strategy, _preferring(space, config, data))
+    if config.screen:
+        chosen = Screened(chosen, space)
+    rival = config.control
+    control = (lambda: strategy(rival, space)) if rival else None
+    estimator = make_estimator(config, data)
+    _check_parallel(config)
+    Pruning(config.pruner)
+    baselines, notes = _baselines(config, space, budget)
+    space.sample(random.Random(config.seed))  # says which limit binds if none fits
+    return Plan(
+        config, data, budget, space, goal, chosen, control, estimator, baselines,
+        [*data.skipped, *notes],
+    )  # fmt: skip
+
+
+def _preferring(space: DetectorSpace, config: Config, data: dataset.DataSet) -> DetectorSpace:
+    """Return the space that the strategy draws from: with a screen, one of several draws."""
+    if not config.screen:
+        return space
+    if inner.applies(config):
+        raise NASError(
+            f"screen={config.screen}: estimator={config.estimator} is searched as a whole; leave "
+            "screen out, or give another estimator or strategy"
+        )
+    screen = parse_screen(config.screen)
+    rank = ranker(screen, config, data)
+    return space.preferring(
+        lambda points: rank([space.architecture(p) for p in points]), screen.draws
+    )
+
+
+def _strategy(
+    name: str, config: Config, space: DetectorSpace, budget: Budget, goal: Goal
+) -> Strategy:
+    """Return the strategy of that name; models learn from the costs of a network too."""
+
+    def features(point: Point) -> list[float]:
+        return [math.log(max(c, 1.0)) for c in budget.record(space.architecture(point)).values()]
+
+    options = {"population": config.population} if name == "evolution" else {}
+    return make_strategy(name, space, goal=goal, trials=config.trials, features=features, **options)
+
+
+def _check_parallel(config: Config) -> None:
+    """Refuse what cannot go together, before anything is written."""
+    executors.check(config.executor)
+    apart = config.executor != "local" or config.jobs > 1
+    if config.inherit == parents.PARENT and (apart or config.storage):
+        raise NASError(
+            f"inherit={config.inherit}: parents are looked up in this process; leave out jobs, "
+            "executor and storage, or inherit"
+        )
+    if config.executor == "ray" and config.pruner != "none":
+        raise NASError(
+            f"pruner={config.pruner}: not with executor=ray, whose tasks report at their end; use "
+            "jobs=2 on one machine, or pruner=none"
+        )
+    if config.control and config.storage:
+        raise NASError("control: not with storage, as one budget is compared with another")
+
+
+def _baselines(
+    config: Config, space: DetectorSpace, budget: Budget
+) -> tuple[list[Trial], list[str]]:
+    """Return the hand-made networks to try first, and what to say of those that are left out."""
+    seeds, notes = [], []
+    for name in dict.fromkeys(config.baseline):
+        definition, scale = models.definition(name, config.task)
+        try:
+            architecture = read(definition, scale)
+        except NASError as error:
+            raise NASError(
+                f"baseline={name}: cannot be read ({str(error).removeprefix('model definition: ')}"
+                "); leave it out, or give one of the kind of yolov8n, yolo11n or yolo26n"
+            ) from error
+        over = [
+            f"{budget.say(limit, value)} > {limit}={budget.say(limit, bound)}"
+            for limit, (value, bound) in budget.values(architecture).items()
+            if value > bound
+        ]
+        stem = Path(name).stem
+        if over:
+            notes.append(f"baseline {stem} is over the budget and not trained: {', '.join(over)}")
+            continue
+        try:
+            point = space.point_of(architecture)
+        except NASError:
+            point = None  # measured as a reference, but no parent of candidates
+        seeds.append(Trial(len(seeds), point, architecture, name=stem))
+    return seeds, notes

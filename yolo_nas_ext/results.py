@@ -1,0 +1,178 @@
+"""What a run leaves: models, weights, tables, the report, and the next command to type."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolo_nas_ext import parents, report
+from yolo_nas_ext.config import Config, defaults
+from yolo_nas_ext.data import augment
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators import TRAININGS
+from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.runfolder import write_text
+from yolo_nas_ext.space.emit import to_yaml
+from yolo_nas_ext.study import Study, Trial
+
+
+@dataclass
+class Job:
+    """A search with all it needs, and its folder.
+
+    Attributes:
+        config: Its settings.
+        folder: The run folder.
+        study: The record.
+        data: The data set.
+        interrupted: Whether Ctrl-C ended it.
+        notes: What the user should know: skipped images, baselines left out.
+    """
+
+    config: Config
+    folder: Path
+    study: Study
+    data: DataSet
+    interrupted: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def keep_best_weights(folder: Path, study: Study) -> None:
+    """Delete the weights of every network but the best and those that are being judged."""
+    running = [t for t in study.trials if t.state == "running"]
+    best = {t.architecture.key for t in (*_best(study), *running) if t.architecture}
+    for file in (folder / "weights").glob("*.pt"):
+        if file.stem not in best:
+            file.unlink(missing_ok=True)
+
+
+def _best(study: Study) -> list[Trial]:
+    try:
+        return [study.best]
+    except NASError:
+        return []
+
+
+def finish(job: Job) -> None:
+    """Write what a run leaves, and say what it found."""
+    folder, config = job.folder, job.config
+    _write_front(job)
+    if job.study.complete and max(t.fitness for t in job.study.complete) <= 0:
+        job.notes.append(
+            "every fitness is 0: these trainings are too short to tell networks apart; raise epochs"
+        )
+        print(f"note: {job.notes[-1]}")
+    train = ""
+    for trial in _best(job.study):
+        model = _write_model(job, folder / "best.yaml", trial)
+        _copy_weights(parents.weights_of(folder, trial), folder / "best.pt")
+        train = (
+            f"yolo {config.task} train model={shlex.quote(str(model))} "
+            f"data={shlex.quote(str(_data_yaml(job)))} imgsz={config.imgsz} epochs=100"
+            + "".join(f" {k}={v}" for k, v in _augmentation(config).items())
+        )
+    report.write(
+        job.study, folder, title=f"{config.strategy.capitalize()} on {Path(job.data.source).name}",
+        settings={**config.values, **config.host}, notes=job.notes, command=_command(config),
+        next_command=train, data_name=config.data, protocol=_protocol(job),
+        pictures={f"Augmentation: {config.augment}": folder / "augment.png"},
+    )  # fmt: skip
+    print("\n" + report.summary_table(job.study))
+    if job.interrupted:
+        if config.inherit == parents.PARENT:
+            print(f"\n{parents.disk_use(folder)}")
+        print(f"\ninterrupted; go on with:\n  yolo nas-search resume={shlex.quote(str(folder))}")
+    if train:
+        print(f"\nreport: {folder / 'report.html'}\nnext:\n  {train}")
+
+
+def _augmentation(config: Config) -> dict[str, Any]:
+    """Return the host's keys of the augmentation; its transforms have none on the command line."""
+    chosen = augment.preset(config.augment).keys if config.augment else {}
+    return {key: config.host.get(key, value) for key, value in chosen.items()}
+
+
+def _write_front(job: Job) -> None:
+    """Write the model definitions of the Pareto front, and delete those that have left it."""
+    pareto = job.folder / "pareto"
+    pareto.mkdir(exist_ok=True)
+    kept = {
+        _write_model(job, pareto / f"nas-{trial.network.key}.yaml", trial)
+        for trial in job.study.front
+    }
+    for file in pareto.glob("nas-*.yaml"):
+        if file not in kept:
+            file.unlink()
+
+
+def _copy_weights(source: Path, target: Path) -> None:
+    """Copy a checkpoint whole or not at all; an estimator that does not train leaves none."""
+    if source.is_file():
+        temporary = target.with_name(f".{target.name}.tmp")
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+
+
+def _protocol(job: Job) -> dict[str, Any]:
+    """Return how fitness was measured, for the report."""
+    part, seed = f"{job.config.val_fraction:.0%}", job.config.seed
+    first = next(iter(job.study.trials), None)
+    trained = f"{part} of the training images, held out by seed {seed}; val is not used"
+    return {
+        **(first.fidelity if first else {}),
+        "initial weights": job.config.inherit or "random",
+        "measured on": trained if job.config.estimator in TRAININGS else "the untrained network",
+        **{name: version(name) for name in ("ultralytics", "torch")},
+    }
+
+
+def _write_model(job: Job, path: Path, trial: Trial) -> Path:
+    cost, data = trial.cost, job.data
+    notes = [
+        f"{int(cost['params']):,} parameters, {cost['flops'] / 1e9:.3f} GFLOPs at "
+        f"{job.config.imgsz} px",
+        f"fitness {trial.fitness:.4f}, {how(job.config)} (trial {trial.number + 1}"
+        + (f", {trial.name})" if trial.name else ")"),
+    ]
+    return write_text(path, to_yaml(trial.network, data.nc, job.config.task, notes, data.keypoints))
+
+
+def _data_yaml(job: Job) -> Path:
+    """Return the data YAML to train with; of a folder without one, a file written into the run."""
+    if job.config.task == "classify":  # the host takes a folder of classes
+        return Path(job.data.source)
+    if job.data.yaml is not None:
+        return Path(job.data.yaml)
+    data = job.data.data
+    path = job.folder / "data.yaml"
+    content: dict[str, Any] = {
+        key: str(data[key]) for key in ("path", "train", "val", "test") if data.get(key)
+    }
+    content["names"] = dict(job.data.names)
+    return write_text(path, yaml.safe_dump(content, sort_keys=False))
+
+
+def _command(config: Config) -> str:
+    """Return the command that repeats the search: every key that is not at its default."""
+    everything, usual = {**config.values, **config.host}, defaults()
+    parts = []
+    for name, value in everything.items():
+        if name not in ("resume", "threads") and value != usual.get(name):
+            text = (",".join(value) or "none") if isinstance(value, tuple) else str(value)
+            if isinstance(value, dict):
+                text = ",".join(f"{metric}:{bound:g}" for metric, bound in value.items())
+            parts.append(shlex.quote(f"{name}={text}"))
+    return " ".join(["yolo nas-search", *parts])
+
+
+def how(config: Config) -> str:
+    """Return how fitness is measured, in words."""
+    trains = config.estimator in TRAININGS
+    return f"{config.epochs} epochs" if trains else f"judged by {config.estimator}"

@@ -1,0 +1,122 @@
+"""The folder of a run: its settings, made for one process at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from yolo_nas_ext import __version__
+from yolo_nas_ext.config import MAY_CHANGE, Config, configure
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.training import usual_threads
+from yolo_nas_ext.host import keys
+from yolo_nas_ext.space.emit import TASKS
+
+
+def settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
+    """Return the settings, and the folder of a run to resume."""
+    config = configure(given, keys.TRAINING, keys.REFUSED)
+    if config.task not in TASKS:
+        raise NASError(f"task={config.task}: not supported yet; allowed: {', '.join(TASKS)}")
+    keys.check(config.host)
+    if config.resume is None:
+        shared = config.threads or usual_threads(config.jobs)
+        return replace(config, values={**config.values, "threads": shared}), None
+    folder = Path(config.resume)
+    file = folder / "args.yaml"
+    try:
+        saved = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise NASError(
+            f"resume={config.resume}: {file} is damaged ({' '.join(str(error).split())}); put back "
+            "the settings that the run was started with"
+        ) from error
+    if not isinstance(saved, dict):
+        raise NASError(
+            f"resume={config.resume}: not the folder of a run (no args.yaml in it); give the "
+            "folder that `yolo nas-search` named, for example runs/nas/search"
+        )
+    saved.pop("version", None)
+    before = configure(saved, keys.TRAINING, keys.REFUSED)
+    for name in config.given - {*MAY_CHANGE, "name", "project"}:
+        now, then = ({**c.values, **c.host}.get(name) for c in (config, before))
+        if now != then:
+            raise NASError(
+                f"{name}={now}: the run in {folder} has {name}={then}; leave it out to resume, or "
+                f"start a new run. Only {', '.join(MAY_CHANGE[:-1])} may change"
+            )
+    changed = {name: given[name] for name in given if name in MAY_CHANGE}
+    return configure({**saved, **changed}, keys.TRAINING, keys.REFUSED), folder
+
+
+def claim(config: Config) -> Path:
+    """Return a new run folder, made for this run alone, with its settings in it."""
+    project = Path(config.project)
+    saved = {**config.values, **config.host, "version": __version__}
+    saved = {n: list(v) if isinstance(v, tuple) else v for n, v in saved.items() if n != "resume"}
+    folder = None
+    try:
+        project.mkdir(parents=True, exist_ok=True)
+        folder = _new_folder(config, project)
+        write_text(folder / "args.yaml", yaml.safe_dump(saved, sort_keys=False))
+    except OSError as error:
+        if folder is not None:  # made on a disk that has no room for a file
+            shutil.rmtree(folder, ignore_errors=True)
+        raise NASError(
+            f"project={config.project}: cannot write there ({error.strerror}); give a folder "
+            "that can be written with project="
+        ) from error
+    return folder
+
+
+def _new_folder(config: Config, project: Path) -> Path:
+    """Make and return the folder of the run's name, or of that with the first free number."""
+    number = 1
+    while True:
+        folder = project / (config.name + (str(number) if number > 1 else ""))
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            if "name" in config.given:
+                raise NASError(
+                    f"name={config.name}: {folder} exists; resume={folder} goes on with it, or "
+                    "give another name"
+                ) from None
+        number += 1
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder for this process alone; the lock goes with it, however it ends."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise NASError(
+            f"{folder}: another search writes here; wait for it or give another name"
+        ) from None
+    except OSError as error:
+        raise NASError(
+            f"{folder}: cannot be written ({error.strerror}); copy the run elsewhere"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+    return path
