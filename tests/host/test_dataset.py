@@ -1,6 +1,7 @@
 import hashlib
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -169,3 +170,14 @@ def test_brain_tumour_slices(shared_data):
     data = read(shared_data / "brain_tumor")
     assert len(data.images) == 893 and data.nc == 2 and not data.skipped
     assert sum(not len(label["cls"]) for label in data.labels) == 15  # without labels in the source
+
+
+def test_the_part_that_a_search_does_not_look_at(folder):
+    train, val = (read(folder, part=part) for part in ("train", "val"))
+    for data, part in ((train, "train"), (val, "val")):
+        assert {Path(i).parent.name for i in data.images} == {part}
+        assert all(Path(label["im_file"]).parent.name == part for label in data.labels)
+    assert train.data == val.data and train.names == val.names
+    shutil.rmtree(folder / "labels" / "val")
+    with pytest.raises(NASError, match="val: no labels at all"):
+        read(folder, part="val")
