@@ -180,6 +180,15 @@ def fake(monkeypatch, outcomes):
     monkeypatch.setattr(plan, "make_estimator", lambda config, data: Fake(outcomes))
 
 
+@pytest.mark.parametrize(("jobs", "shared"), [(1, False), (2, True)])
+def test_workers_share_the_decoded_images(monkeypatch, cells, tmp_path, jobs, shared):
+    estimator = Fake([0.5])
+    monkeypatch.setattr(plan, "make_estimator", lambda config, data: estimator)
+    given = {"data": str(cells), "project": str(tmp_path), "baseline": "none", "jobs": jobs}
+    job.search(given, lambda study, *arguments, **options: False)
+    assert estimator.shared is shared and estimator.images == tmp_path / "search" / "images"
+
+
 def test_ctrl_c_ends_with_what_is_there(monkeypatch, cells, tmp_path, capsys):
     fake(monkeypatch, [0.1, 0.3, KeyboardInterrupt()])
     code = main(["search", f"data={cells}", f"project={tmp_path}", "trials=9", "baseline=none"])

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.repeats import repeat
 from yolo_nas_ext.shared import SharedStudy
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.study import Trial
@@ -138,6 +140,27 @@ def test_a_claim_without_heartbeats_is_released_and_tried_again(url):
     assert alive.trials == ()
     again = alive.start(lost)
     assert again is not None and alive.lost() is None and not alive.others
+
+
+def test_repeats_are_shared(url):
+    """Dropped claims leave gaps in the numbers; what one process repeats no other does."""
+    one = SharedStudy(SPACE, url)
+    for i in range(9):
+        claim = one.start(Trial(0, point(0, 0, i // 3, i % 3)))
+        assert one.start(Trial(0, point(0, 0, 0, 0))) is None
+        one.finish(replace(claim, state="complete", metrics={"fitness": i / 10}))
+    other, told = SharedStudy(SPACE, url), []
+    last = one.trials[-1].number
+    assert last > len(one.trials)
+
+    def tell(before, after):
+        told.append((before.fitness, after.fitness))
+
+    repeat(one, lambda trial, seed: {"fitness": 0.1}, n=1, seed=0, on_repeat=tell)
+    assert told[0] == (0.8, pytest.approx(0.45)) and len(told) == 2
+    repeat(other, lambda trial, seed: pytest.fail("it was repeated"), n=1, seed=0)
+    assert other.results == SharedStudy(SPACE, url).results == one.results
+    assert dict(other.repeats) == {last: [0.1], one.trials[-2].number: [0.1]}
 
 
 def test_bad_storages(tmp_path, url):

@@ -88,6 +88,7 @@ def _begin(plan: Plan, folder: Path) -> Job:
     if config.augment:
         augment.sheet(data.images[:4], config.augment, folder / "augment.png", seed=config.seed)
     plan.estimator.images = folder / "images"
+    plan.estimator.shared = config.executor == "local" and config.jobs > 1
     return job
 
 

@@ -37,6 +37,7 @@ def repeat(
         on_repeat: Called with a trial as it was and as it is after its repeat.
         deadline: `time.perf_counter` after which none is started.
     """
+    study.refresh()  # other processes that share the record repeat too
     n = min(n, len(study.candidates) // PART)
     while len(study.repeats) < 2 * n:
         trial = next((t for t in _best(study)[:n] if t.number not in study.repeats), None)
@@ -47,7 +48,8 @@ def repeat(
         except TrialError:
             again = []  # judged once: there is nothing to average
         study.repeat(trial.number, again)
-        on_repeat(trial, study.results[trial.number])
+        on_repeat(trial, next(t for t in study.results if t.number == trial.number))
+        study.refresh()
 
 
 def _best(study: Study) -> list[Trial]:

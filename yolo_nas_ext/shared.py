@@ -18,6 +18,7 @@ from yolo_nas_ext.study import Study, Trial, storage_errors, write_outcome
 
 BEAT = 10  # seconds between heartbeats
 DROPPED = "dropped"  # attribute of a claim that came second
+REPEAT = "repeat/"  # of the study's attribute that holds the repeats of a trial, with its number
 
 
 class SharedStudy(Study):
@@ -75,17 +76,17 @@ class SharedStudy(Study):
         """All trials of all processes; claims that were dropped or released are none."""
         return tuple(trial for trial in self._known.values() if trial is not None)
 
-    @property
-    def results(self) -> Sequence[Trial]:
-        """All trials; repeats are not shared."""
-        return self.trials
-
     def refresh(self) -> None:
         """Read what others have recorded, and release claims that nobody renews."""
         with storage_errors(_hidden(self.url)), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             fail_stale_trials(self._optuna)
             found = self._optuna.get_trials(deepcopy=False)
+            about = self._rdb.get_study_user_attrs(self._optuna._study_id)
+        self._repeats = {
+            int(name.removeprefix(REPEAT)): list(values)
+            for name, values in about.items() if name.startswith(REPEAT)
+        }  # fmt: skip
         ended = {number for number, t in self._known.items() if t is None or t.state != "running"}
         for frozen in found:
             if frozen.number in ended:
@@ -141,6 +142,17 @@ class SharedStudy(Study):
                 self._known[trial.number] = None  # this process was taken for dead
         with self._lock:
             self._claims.pop(trial.number)
+
+    def repeat(self, number: int, fitness: Sequence[float]) -> None:
+        """Record repeats of a trial, an attribute a trial, so that no process writes over others'.
+
+        Processes that end together may repeat the same trial; the last measurement counts.
+        """
+        with storage_errors(_hidden(self.url)):
+            self._rdb.set_study_user_attr(
+                self._optuna._study_id, f"{REPEAT}{number}", list(fitness)
+            )
+        self._repeats[number] = list(fitness)
 
     def _drop(self, number: int) -> None:
         with self._lock:

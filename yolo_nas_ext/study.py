@@ -110,7 +110,7 @@ class Study:
     @property
     def results(self) -> Sequence[Trial]:
         """All trials; fitness of one that was judged again is the mean of its measurements."""
-        return [_merged(trial, self._repeats.get(trial.number, ())) for trial in self._trials]
+        return [_merged(trial, self._repeats.get(trial.number, ())) for trial in self.trials]
 
     @property
     def complete(self) -> list[Trial]:

@@ -35,7 +35,7 @@ def test_metrics_are_finite_numbers_and_the_same_again(name, data):
     judge = estimator(name, data)
     assert all(isinstance(value, (int, float)) for value in judge.fidelity.values())
     assert judge.fidelity["imgsz"] == 64
-    assert isinstance(judge.seeded, bool) and judge.images is None
+    assert isinstance(judge.seeded, bool) and judge.images is None and not judge.shared
     found = judge.estimate(architecture, judge.fidelity)
     assert "fitness" in found and all(map(math.isfinite, found.values()))
     random.seed(99)  # what else draws numbers does not matter

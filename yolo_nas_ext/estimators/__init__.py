@@ -25,6 +25,9 @@ class Estimator(Protocol):
     images: Path | None
     """Folder for decoded images that do not fit into memory; who runs the search sets it."""
 
+    shared: bool
+    """Whether other processes judge on this machine too, and use that folder; set likewise."""
+
     @property
     def fidelity(self) -> Mapping[str, float]:
         """How it judges, for example ``{"epochs": 10, "imgsz": 128}``."""

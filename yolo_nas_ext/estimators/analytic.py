@@ -26,6 +26,7 @@ class Analytic:
     def __init__(self, score: str, *, imgsz: int = 640, channels: int = 3) -> None:
         self.score, self.imgsz, self.channels = score, imgsz, channels
         self.images: Path | None = None
+        self.shared = False
 
     @property
     def fidelity(self) -> dict[str, float]:
