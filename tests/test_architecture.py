@@ -44,7 +44,8 @@ PARTS = {
     "job": "plan runfolder results control inner parents repeats executors shared strategies "
     "estimators data report progress cost host study objectives space config",
     "score": "estimators host cost space config",
-    "cli": "job loop score data config host",
+    "compare": "host data cost space config",
+    "cli": "compare job loop score data config host",
     "__main__": "cli",
     "hook": "cli host",
 }

@@ -1,4 +1,4 @@
-"""The commands `yolo nas-search` and `yolo nas-data`, also as `python -m yolo_nas_ext search`."""
+"""The commands `yolo nas-search` and its like, also as `python -m yolo_nas_ext search`."""
 
 from __future__ import annotations
 
@@ -77,10 +77,20 @@ def _score(arguments: Sequence[str]) -> int:
     return score.main(config.parse_arguments(arguments))
 
 
+def _compare(arguments: Sequence[str]) -> int:
+    from yolo_nas_ext import compare
+
+    if _asks_help(arguments):
+        print(compare.HELP)
+        return 0
+    return compare.main(config.parse_arguments(arguments))
+
+
 def _asks_help(arguments: Sequence[str]) -> bool:
     return any(a.lstrip("-") in ("help", "h") for a in arguments)
 
 
 _RUN: dict[str, Callable[[Sequence[str]], int]] = {
     "nas-search": _search, "nas-score": _score, "nas-data": _data,
+    "nas-compare": _compare,
 }  # fmt: skip

@@ -7,7 +7,6 @@ from yolo_nas_ext.data.froc import (
     by_patient,
     froc,
     hits,
-    interval,
     iou,
     judge,
     merge,
@@ -76,15 +75,6 @@ def test_equals_counting_by_hand():
             true = list(rng.random(rng.integers(0, lesions + 1)))
             scans.append((true, list(rng.random(rng.integers(0, 12))), lesions))
         assert froc(scans).cpm == pytest.approx(cpm_by_hand(scans))
-
-
-def test_intervals_are_of_patients_and_reproducible():
-    one = ([0.9], [0.2], 1)
-    assert interval({"a": [one], "b": [one]}, rng=np.random.default_rng(0), draws=50) == (1, 1)
-    mixed = {f"p{i}": [([0.9] * (i % 2), [0.5], 1)] for i in range(20)}
-    low, high = interval(mixed, rng=np.random.default_rng(0), draws=200)
-    assert 0.2 < low < froc([s for v in mixed.values() for s in v]).cpm < high < 0.8
-    assert (low, high) == interval(mixed, rng=np.random.default_rng(0), draws=200)
 
 
 def test_pictures_to_scans_and_patients():

@@ -257,7 +257,7 @@ def _stratified(
     return picked
 
 
-def _find(
+def find_images(
     coco: COCO, images: Path
 ) -> tuple[list[tuple[dict[str, Any], Path]], list[tuple[str, str]]]:
     """Return the (row, path) of images that are there, by id, and (name, reason) of the others."""
@@ -434,7 +434,7 @@ def import_coco(
     annotations, images, out = Path(annotations), Path(images), Path(out)
     _check(images, out, val_fraction, task, min_box_px, max_images, classes)
     coco = load(annotations)
-    found, skipped = _find(coco, images)
+    found, skipped = find_images(coco, images)
     rng = random.Random(seed)
     found, keep = _choose(coco, found, classes=classes, max_images=max_images, rng=rng)
     items, counts, damaged = _convert(coco, found, keep, task=task, min_box_px=min_box_px)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pycocotools import mask as rle
 from pycocotools.cocoeval import COCOeval
 
 from yolo_nas_ext.data.coco import load
@@ -69,6 +71,59 @@ def numbers(
         judged.accumulate()
         judged.summarize()
     return {name: float(value) for name, value in zip(NAMES, judged.stats, strict=True)}
+
+
+def encoded(mask: np.ndarray) -> dict[str, Any]:
+    """Return a mask (h, w) in COCO's run lengths."""
+    code: Any = rle.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(n) for n in code["size"]], "counts": code["counts"].decode("ascii")}
+
+
+class Truth:
+    """An instances JSON of pictures whose objects are known, one picture after the other.
+
+    Args:
+        names: Class names by index; a category's id is its index and 1.
+    """
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        self._images: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = []
+        self._categories = [{"id": index + 1, "name": name} for index, name in names.items()]
+
+    def add(
+        self, shape: tuple[int, int], boxes: np.ndarray, masks: Sequence[np.ndarray] = ()
+    ) -> int:
+        """Add a picture and return its id.
+
+        Args:
+            shape: Its height and width in pixels.
+            boxes: Rows (left, top, right, bottom, class, ...) in its pixels.
+            masks: A mask (h, w) a box, where there are masks.
+        """
+        image = len(self._images) + 1
+        height, width = shape
+        self._images.append(
+            {"id": image, "file_name": str(image), "width": int(width), "height": int(height)}
+        )
+        for index, (x0, y0, x1, y1, label, *_) in enumerate(boxes.tolist()):
+            row: dict[str, Any] = {
+                "id": len(self._rows) + 1, "image_id": image, "category_id": int(label) + 1,
+                "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0,
+            }  # fmt: skip
+            if masks:
+                row |= {"segmentation": encoded(masks[index]), "area": int(masks[index].sum())}
+            self._rows.append(row)
+        return image
+
+    def write(self, folder: Path) -> Path:
+        """Write the JSON into a folder and return it."""
+        content = {
+            "images": self._images, "annotations": self._rows, "categories": self._categories
+        }  # fmt: skip
+        file = folder / "instances.json"
+        file.write_text(json.dumps(content), "utf-8")
+        return file
 
 
 def _read(detections: Path | Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

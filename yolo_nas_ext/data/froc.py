@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,10 @@ from yolo_nas_ext.errors import TrialError
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 OVERLAP = 0.3  # IoU from which boxes of neighbouring slices are of one finding, or a hit
 GAP = 1  # slices that a finding may miss
+
+
+# Of a scan: scores of its true findings, of its false ones, and its number of lesions.
+Scores = tuple[Sequence[float], Sequence[float], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ def _shared(finding: Sequence[Box], lesion: Sequence[Box]) -> float:
     )  # fmt: skip
 
 
-def froc(scans: Sequence[tuple[Sequence[float], Sequence[float], int]]) -> Froc:
+def froc(scans: Sequence[Scores]) -> Froc:
     """Return the curve of scans.
 
     Args:
@@ -164,31 +167,6 @@ def froc(scans: Sequence[tuple[Sequence[float], Sequence[float], int]]) -> Froc:
     )  # fmt: skip
 
 
-def interval(
-    scans: Mapping[Any, Sequence[tuple[Sequence[float], Sequence[float], int]]], *,
-    rng: np.random.Generator, draws: int = 1000, level: float = 0.95,
-) -> tuple[float, float]:  # fmt: skip
-    """Return the interval of the CPM by drawing patients with replacement (Efron 1979).
-
-    Args:
-        scans: The scans of each patient, as `froc` takes them.
-        rng: Draws the patients.
-        draws: How often.
-        level: Part of the draws within the interval.
-    """
-    patients = list(scans)
-    found = []
-    for _ in range(draws):
-        chosen = rng.integers(0, len(patients), len(patients))
-        value = froc([scan for i in chosen for scan in scans[patients[i]]]).cpm
-        if not np.isnan(value):
-            found.append(value)
-    if not found:
-        return float("nan"), float("nan")
-    low, high = np.quantile(found, ((1 - level) / 2, (1 + level) / 2))
-    return float(low), float(high)
-
-
 SUREST = 10  # detections of a picture that are looked at; further ones are far below any threshold
 
 
@@ -202,12 +180,23 @@ def judge(found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> d
     Raises:
         TrialError: Where there is no lesion in any picture.
     """
-    surest = {stem: rows[np.argsort(-rows[:, 5])][:SUREST] for stem, rows in found.items()}
-    scans = by_patient(_boxes(surest), _boxes(truth))
-    cpm = froc([scan for part in scans.values() for scan in part]).cpm
-    if np.isnan(cpm):
+    value = cpm([scan for part in patients(found, truth).values() for scan in part])
+    if np.isnan(value):
         raise TrialError("nan", "the held-out pictures have no lesions, so there is no FROC")
-    return {"fitness": cpm, "froc_cpm": cpm}
+    return {"fitness": value, "froc_cpm": value}
+
+
+def patients(
+    found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
+) -> dict[str, list[Scores]]:
+    """Return what `cpm` takes, by patient, from rows of pictures as `judge` takes them."""
+    surest = {stem: rows[np.argsort(-rows[:, 5])][:SUREST] for stem, rows in found.items()}
+    return by_patient(_boxes(surest), _boxes(truth))
+
+
+def cpm(scans: Sequence[Scores]) -> float:
+    """Return the CPM of scans; nan where there is no lesion."""
+    return froc(scans).cpm
 
 
 def _boxes(rows: Mapping[str, np.ndarray]) -> dict[str, list[Box]]:
@@ -219,8 +208,8 @@ def _boxes(rows: Mapping[str, np.ndarray]) -> dict[str, list[Box]]:
 
 def by_patient(
     found: Mapping[str, Sequence[Box]], truth: Mapping[str, Sequence[Box]]
-) -> dict[str, list[tuple[list[float], list[float], int]]]:
-    """Return what `froc` and `interval` take, from boxes of pictures.
+) -> dict[str, list[Scores]]:
+    """Return what `froc` takes, by patient, from boxes of pictures.
 
     Args:
         found: Detections by the picture's stem; their `index` is set from it.
@@ -232,7 +221,7 @@ def by_patient(
         entry = scans.setdefault(scan, (patient, [], []))
         for boxes, into in ((found.get(stem, ()), entry[1]), (lesions, entry[2])):
             into.extend(Box(index, b.xyxy, b.label, b.score) for b in boxes)
-    result: dict[str, list[tuple[list[float], list[float], int]]] = {}
+    result: dict[str, list[Scores]] = {}
     for patient, boxes, lesions in scans.values():
         marks = merge(lesions)
         result.setdefault(patient, []).append((*hits(merge(boxes), marks), len(marks)))

@@ -21,7 +21,8 @@ from typing import Any
 COMMANDS = {
     "nas-search": "search a backbone for your data",
     "nas-score": "cost and analytic scores of models, without training",
-    "nas-data": "turn COCO JSON into a YOLO data set",
+    "nas-data": "turn scans or a COCO JSON into a YOLO data set",
+    "nas-compare": "measure trained models: COCO's numbers, FROC, Dice, accuracy",
 }
 # Runs a command: its name and its arguments in, the exit code out. It is handed in, because nothing
 # in this folder may import the command line.
