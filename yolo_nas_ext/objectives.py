@@ -90,7 +90,9 @@ def front(values: Sequence[Sequence[float]] | np.ndarray) -> list[int]:
     return kept
 
 
-def hypervolume(values: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
+def hypervolume(
+    values: Sequence[Sequence[float]] | np.ndarray, reference: Sequence[float]
+) -> float:
     """Return the volume that points dominate above a reference point (Zitzler & Thiele 1999).
 
     Args:

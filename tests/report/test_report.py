@@ -57,6 +57,43 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
+# Several objectives
+
+
+def several(values, limits=None):
+    study = Study(ChoiceSpace({"a": range(99)}), goal=Goal(("fitness", "latency_ms"), limits or {}))
+    for number, (fitness, latency) in enumerate(values):
+        metrics = {"fitness": fitness, "latency_ms": latency}
+        point = study.space.point({"a": number})
+        study.add([Trial(number, point, state="complete", metrics=metrics)])
+    return study
+
+
+def test_hypervolume_after_each_trial_in_closed_form():
+    """Scaled: (0, 1), (1, 0), (0.5, 0.5) above (-0.1, -0.1); (0.5, 0.25) adds none."""
+    study = several([(0.2, 10.0), (0.6, 30.0), (0.4, 20.0), (0.4, 25.0), (0.9, 99.0)],
+                    {"latency_ms": 40.0})  # fmt: skip
+    found = Findings(study).volumes
+    assert [number for number, _ in found] == [0, 1, 2]
+    expected = [0.1 * 1.1, 0.11 + 0.1 * 1.0, 0.11 + 0.1 + 0.5 * 0.5]
+    assert [volume for _, volume in found] == pytest.approx(expected)
+    assert Findings(several([])).volumes == [] == Findings(fakes.table(5)).volumes
+
+
+def test_the_page_shows_hypervolume_and_objectives_where_there_are_several():
+    html = report.page(several([(0.2, 10.0), (0.6, 31.25)]), **PAGE)
+    Reader(html)
+    assert "Hypervolume after each trial" in html and "fitness, latency_ms" in html
+    assert any("31.25" in row for row in cells(html, "front-table"))
+    assert "Hypervolume" not in report.page(fakes.table(5), **PAGE)
+
+
+def test_a_shared_record_has_gaps_in_its_numbers():
+    study = several([(0.2, 10.0)])
+    study.add([Trial(7, study.space.point({"a": 7}), state="complete", metrics={"fitness": 0.5})])
+    assert "2 trials" in report.page(study, **PAGE) and Findings(study).best.number == 7
+
+
 # CSV
 
 

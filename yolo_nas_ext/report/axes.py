@@ -141,6 +141,15 @@ def best_so_far(findings: Findings) -> list[tuple[float, float]]:
     return [*corners, (last, corners[-1][1])] if corners else []
 
 
+def volume_so_far(findings: Findings) -> list[tuple[float, float]]:
+    """Return the corners of the hypervolume after each trial (from 1)."""
+    corners: list[tuple[float, float]] = []
+    for number, volume in findings.volumes:
+        corners += [(number + 1, corners[-1][1] if corners else 0.0), (number + 1, volume)]
+    last = max((t.number + 1 for t in findings.trials if t.state != "running"), default=0)
+    return [*corners, (last, corners[-1][1])] if corners else []
+
+
 def time_ticks(findings: Findings, x: Axis, most: int = 5) -> tuple[str, list[tuple[float, str]]]:
     """Return the unit of a second axis and its ticks: (trial, time since the start)."""
     ended = [t for t in findings.trials if t.state != "running"]

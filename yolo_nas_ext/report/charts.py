@@ -65,6 +65,15 @@ def progress_chart(findings: Findings) -> Markup:
     return _svg("Fitness of each trial and the best so far", parts)
 
 
+def volume_chart(findings: Findings) -> Markup:
+    """Return the hypervolume of several objectives by trial, as SVG."""
+    corners = axes.volume_so_far(findings)
+    x = axes.linear_axis([1.0, corners[-1][0]], margin=0.03, whole=True)
+    y = axes.linear_axis([up for _, up in corners])
+    line = _line([_spot(x, y, *corner) for corner in corners])
+    return _svg("Hypervolume after each trial", [_frame(x, y, "trial", "hypervolume"), line])
+
+
 def tooltip(trial: Trial) -> str:
     """Return what a point says, a fact a line."""
     lines = [f"{label(trial)} (trial {trial.number + 1})"]
@@ -99,13 +108,13 @@ def _spot(x: Axis, y: Axis, across: float, up: float) -> tuple[float, float]:
     return LEFT + x.at(across) * (RIGHT - LEFT), BOTTOM - y.at(up) * (BOTTOM - TOP)
 
 
-def _frame(x: Axis, y: Axis, title: str) -> Markup:
+def _frame(x: Axis, y: Axis, title: str, up: str = "fitness") -> Markup:
     """Return grid, ticks and the names of the axes."""
     parts = []
     for value, text in zip(y.ticks, y.texts, strict=True):
-        up = BOTTOM - y.at(value) * (BOTTOM - TOP)
-        parts.append(element("path", d=f"M{LEFT} {up:.1f}H{RIGHT}", class_="grid"))
-        parts.append(element("text", text, x=LEFT - 8, y=up + 5, text_anchor="end"))
+        at = BOTTOM - y.at(value) * (BOTTOM - TOP)
+        parts.append(element("path", d=f"M{LEFT} {at:.1f}H{RIGHT}", class_="grid"))
+        parts.append(element("text", text, x=LEFT - 8, y=at + 5, text_anchor="end"))
     for value, text in zip(x.ticks, x.texts, strict=True):
         across = LEFT + x.at(value) * (RIGHT - LEFT)
         parts.append(element("path", d=f"M{across:.1f} {BOTTOM}v5", class_="axis"))
@@ -113,7 +122,7 @@ def _frame(x: Axis, y: Axis, title: str) -> Markup:
     parts.append(element("path", d=f"M{LEFT} {BOTTOM}H{RIGHT}", class_="axis"))
     middle = (LEFT + RIGHT) / 2
     parts.append(element("text", title, x=middle, y=HEIGHT - 12, text_anchor="middle"))
-    parts.append(element("text", "fitness", x=4, y=16))
+    parts.append(element("text", up, x=4, y=16))
     return join(*parts)
 
 

@@ -9,7 +9,10 @@ from dataclasses import replace
 from functools import cached_property
 from statistics import mean, median
 
+import numpy as np
+
 from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.objectives import hypervolume
 from yolo_nas_ext.study import Study, Trial
 
 FIRST = 10  # candidates whose median stands for what chance finds
@@ -52,6 +55,30 @@ class Findings:
     def front(self) -> list[Trial]:
         """The front of the study."""
         return self.study.front
+
+    @cached_property
+    def volumes(self) -> list[tuple[int, float]]:
+        """Hypervolume of the candidates after each trial that enlarged it: (number, volume).
+
+        Objectives are scaled so that the worst candidate of the record is at 0 and the best at 1 in
+        each; the reference is a tenth below 0, so that the ends of the front count too. Empty for
+        one objective.
+        """
+        goal = self.study.goal
+        known = {t.number: goal.values(t.metrics) for t in self.study.candidates}
+        known = {number: v for number, v in known.items() if all(map(math.isfinite, v))}
+        if len(goal.objectives) < 2 or not known:
+            return []
+        values = np.array(list(known.values()))
+        span = np.ptp(values, axis=0)
+        values = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0) + 0.1
+        found: list[tuple[int, float]] = []
+        best = np.zeros((0, values.shape[1]))
+        for number, value in zip(known, values, strict=True):
+            if not (best >= value).all(axis=1).any():
+                best = np.vstack([best[~(best <= value).all(axis=1)], value])
+                found.append((number, hypervolume(best, [0.0] * len(value))))
+        return found
 
     @cached_property
     def has_flops(self) -> bool:
@@ -250,8 +277,7 @@ def _measured(study: Study) -> Study:
         cost = {n: v for n, v in _finite(trial.cost).items() if v > 0}
         seconds = trial.seconds if math.isfinite(trial.seconds) else 0.0
         trial = replace(trial, metrics=_finite(trial.metrics), cost=cost, seconds=seconds)
-        copy.start(trial)
-        copy.finish(trial)
+        copy.add([trial])  # numbers of a record that several processes share have gaps
     return copy
 
 

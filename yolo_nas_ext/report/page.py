@@ -11,7 +11,14 @@ from types import MappingProxyType
 
 from yolo_nas_ext import __version__
 from yolo_nas_ext.cost.budget import short
-from yolo_nas_ext.report.charts import marker, pareto_chart, progress_chart, star, tooltip
+from yolo_nas_ext.report.charts import (
+    marker,
+    pareto_chart,
+    progress_chart,
+    star,
+    tooltip,
+    volume_chart,
+)
 from yolo_nas_ext.report.drawing import drawing
 from yolo_nas_ext.report.findings import Findings, duration, label, metric_names, number, signed
 from yolo_nas_ext.report.markup import Markup, element, join
@@ -124,7 +131,20 @@ def _plots(findings: Findings) -> Markup:
         element("figure", element("h3", name), chart(findings), _legend(findings, line))
         for name, chart, line in figures
     ]
+    if findings.volumes:
+        content.append(_volume(findings))
     return join(element("h2", "Plots"), element("div", *content, class_="pair"), note)
+
+
+def _volume(findings: Findings) -> Markup:
+    names = ", ".join(findings.study.goal.objectives)
+    text = (
+        f"What the front dominates of {names}, each scaled to 0 for the worst candidate and 1 for "
+        f"the best, above a tenth below the worst: {number(findings.volumes[-1][1])} at the end."
+    )
+    return element(
+        "figure", element("h3", "Hypervolume"), volume_chart(findings), element("figcaption", text)
+    )
 
 
 def _legend(findings: Findings, line: str) -> Markup:
@@ -153,11 +173,13 @@ def _front(findings: Findings) -> Markup:
     if not findings.front:
         return Markup()
     hand = findings.best_baseline
-    heads = [_noun(findings), "Fitness", "Parameters", "FLOPs"]
+    others = [n for n in findings.study.goal.objectives if n not in {"fitness", *REPEATED}]
+    heads = [_noun(findings), "Fitness", *(TITLES.get(n, n) for n in others), "Parameters", "FLOPs"]
     heads += [f"Fitness over {hand.name}", f"FLOPs over {hand.name}"] if hand else []
     rows = []
     for trial in findings.front:
-        cells: list[Cell] = [_network(trial), _fitness(trial), *_costs(trial)]
+        more = [_value(trial.metrics.get(name)) for name in others]
+        cells: list[Cell] = [_network(trial), _fitness(trial), *more, *_costs(trial)]
         if hand:
             gain = trial.fitness - hand.fitness
             cells.append((signed(gain), gain))
@@ -165,8 +187,13 @@ def _front(findings: Findings) -> Markup:
             ratio = flops[0] / flops[1] if all(flops) else None
             cells.append((f"{ratio:.2f} times" if ratio else "", ratio or ""))
         rows.append((_kind(findings, trial), None, cells))
-    text = "Nothing else in the space that was judged is both cheaper and at least as good." if (
-        findings.has_flops) else "Without costs, the front is the best candidate."  # fmt: skip
+    goal = findings.study.goal.objectives
+    if len(goal) > 1:
+        text = f"Nothing that was judged is at least as good as one of these in {', '.join(goal)}."
+    elif findings.has_flops:
+        text = "Nothing else in the space that was judged is both cheaper and at least as good."
+    else:
+        text = "Without costs, the front is the best candidate."
     return join(
         element("h2", "The Pareto front"), element("p", text, class_="soft"),
         _table(heads, rows, "front-table"),
