@@ -18,6 +18,7 @@ PARTS = {
     "errors": "",
     "resources": "",
     "config": "",
+    "commands": "",
     "objectives": "",
     "space": "",
     "cost": "space",
@@ -43,8 +44,8 @@ PARTS = {
     "results": "runfolder parents estimators report data host study space config",
     "job": "plan runfolder results control inner parents repeats executors shared strategies "
     "estimators data report progress cost host study objectives space config",
-    "score": "estimators host cost space config",
-    "compare": "host data cost space config",
+    "score": "estimators host cost space config commands",
+    "compare": "host data cost space config commands",
     "cli": "compare job loop score data config host",
     "__main__": "cli",
     "hook": "cli host",

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from yolo_nas_ext.commands import aligned, checked, flag
 from yolo_nas_ext.config import optional, size, text, texts, whole
 from yolo_nas_ext.cost.budget import short
 from yolo_nas_ext.data import coco, coco_numbers, dice, froc
 from yolo_nas_ext.data.bootstrap import interval
 from yolo_nas_ext.data.masks import fill
 from yolo_nas_ext.data.privacy import place
-from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.predict import Trained, View
 from yolo_nas_ext.host.trainer import SURE
@@ -42,15 +43,15 @@ DRAWS = 500
 SHOWN = ("AP", "AP50", "mask_AP", "mask_AP50", "froc_cpm", "dice", "accuracy")
 
 
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("True or False")
-    return value
-
-
 KEYS: dict[str, Callable[[Any], Any]] = {
     "models": texts, "data": optional(text), "coco": optional(text), "images": optional(text),
-    "imgsz": size, "device": optional(text), "seed": whole(0), "json": _flag,
+    "imgsz": size, "device": optional(text), "seed": whole(0), "json": flag,
+}  # fmt: skip
+
+
+USUAL: dict[str, Any] = {
+    "models": (), "data": None, "coco": None, "images": None, "imgsz": 640, "device": None,
+    "seed": 0, "json": False,
 }  # fmt: skip
 
 
@@ -83,19 +84,7 @@ def main(given: Mapping[str, Any]) -> int:
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "models": (), "data": None, "coco": None, "images": None, "imgsz": 640, "device": None,
-        "seed": 0, "json": False,
-    }  # fmt: skip
-    for name, raw in given.items():
-        if name not in KEYS:
-            raise NASError(
-                f"{name}={raw}: unknown key.{did_you_mean(name, KEYS)} Allowed: {', '.join(KEYS)}"
-            )
-        try:
-            values[name] = KEYS[name](raw)
-        except ValueError as error:
-            raise NASError(f"{name}={raw}: not allowed; {name} takes {error}") from error
+    values = checked(given, KEYS, USUAL)
     if not values["models"]:
         raise NASError("models: is required; as in models=runs/nas/search/best.pt")
     if (values["data"] is None) == (values["coco"] is None):
@@ -278,14 +267,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         numbers = [_said(row, name) for name in names]
         cells.append([str(row["model"])[-60:], short(row["params"]), *numbers])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    )
+    return aligned(cells)
 
 
 def _said(row: Mapping[str, Any], name: str) -> str:

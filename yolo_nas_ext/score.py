@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
+from yolo_nas_ext.commands import aligned, checked, flag
 from yolo_nas_ext.config import size, text, whole
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.cost.budget import short
-from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.entropy import SCORES, effectiveness
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.emit import read
@@ -32,15 +33,8 @@ Costs and analytic scores of models, in milliseconds. A model is
 nc is the model's own unless given. With json=True nothing but JSON is printed."""
 
 
-def _flag(value: Any) -> bool:
-    """Accept true or false."""
-    if not isinstance(value, bool):
-        raise ValueError("True or False")
-    return value
-
-
 KEYS: dict[str, Callable[[Any], Any]] = {
-    "imgsz": size, "nc": whole(1), "project": text, "json": _flag, "model": lambda value: value,
+    "imgsz": size, "nc": whole(1), "project": text, "json": flag, "model": lambda value: value,
 }  # fmt: skip
 COLUMNS = ("params", "flops", "memory", "layers")
 
@@ -89,14 +83,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         numbers = [short(row[name]) if name in COLUMNS else _digits(row[name]) for name in names]
         cells.append([str(row["model"])[-60:], *numbers])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    )
+    return aligned(cells)
 
 
 def _digits(value: float | None) -> str:
@@ -108,16 +95,8 @@ def _json(rows: list[dict[str, Any]]) -> str:
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {"imgsz": 640, "nc": None, "project": "runs/nas", "json": False}
-    for name, raw in given.items():
-        if name not in KEYS:
-            raise NASError(
-                f"{name}={raw}: unknown key.{did_you_mean(name, KEYS)} Allowed: {', '.join(KEYS)}"
-            )
-        try:
-            values[name] = KEYS[name](raw)
-        except ValueError as error:
-            raise NASError(f"{name}={raw}: not allowed; {name} takes {error}") from error
+    usual = {"imgsz": 640, "nc": None, "project": "runs/nas", "json": False}
+    values = checked(given, KEYS, usual)
     if not values.get("model"):
         raise NASError("model is missing; give a YAML, a name such as yolo11n, or a structure")
     return values
