@@ -42,11 +42,12 @@ PARTS = {
     "space config",
     "runfolder": "estimators host space config",
     "results": "runfolder parents estimators report data host study space config",
-    "job": "plan runfolder results control inner parents repeats executors shared strategies "
-    "estimators data report progress cost host study objectives space config",
+    "job": "extract plan runfolder results control inner parents repeats executors shared "
+    "strategies estimators data report progress cost host study objectives space config",
     "score": "estimators host cost space config commands",
     "compare": "host data cost space config commands",
-    "cli": "compare job loop score data config host",
+    "extract": "runfolder estimators host study space config commands",
+    "cli": "compare extract job loop score data config host",
     "__main__": "cli",
     "hook": "cli host",
 }

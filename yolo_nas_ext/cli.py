@@ -86,11 +86,23 @@ def _compare(arguments: Sequence[str]) -> int:
     return compare.main(config.parse_arguments(arguments))
 
 
+def _extract(arguments: Sequence[str]) -> int:
+    if _asks_help(arguments):
+        from yolo_nas_ext import extract
+
+        print(extract.HELP)
+        return 0
+    given = config.parse_arguments(arguments)
+    from yolo_nas_ext import extract  # torch and Ultralytics load here, after the arguments
+
+    return extract.main(given)
+
+
 def _asks_help(arguments: Sequence[str]) -> bool:
     return any(a.lstrip("-") in ("help", "h") for a in arguments)
 
 
 _RUN: dict[str, Callable[[Sequence[str]], int]] = {
     "nas-search": _search, "nas-score": _score, "nas-data": _data,
-    "nas-compare": _compare,
+    "nas-compare": _compare, "nas-extract": _extract,
 }  # fmt: skip

@@ -20,6 +20,8 @@ FULL = {"epochs": 100, "batch": 16}
 # Of the inner search over an analytic score, which takes seconds: those of TinyNAS.
 INNER = {"trials": 500_000, "population": 512}
 ANALYTIC = ("madnas", "deepmad")
+# Of a supernet, after whose training a candidate takes a validation pass.
+SHARED = {"epochs": 60, "trials": 200}
 # Of a proxy with a network; few images hardly tell networks apart.
 ONE_BATCH = {"batch": 16}
 PROXIES = (
@@ -151,10 +153,24 @@ def _number(value: Any, wanted: str = "a number") -> float:
     return float(value)
 
 
+def options(value: Any) -> dict[str, str]:
+    """Accept choices of a space with an option each, ``head.reg_max:16``, or a dictionary."""
+    if isinstance(value, dict):
+        return {str(name): str(option) for name, option in value.items()}
+    found: dict[str, str] = {}
+    for part in texts(value):
+        name, colon, option = part.partition(":")
+        if not colon or not option.strip():
+            raise ValueError("choices with an option each, for example head.reg_max:16")
+        found[name.strip()] = option.strip()
+    return found
+
+
 KEYS: dict[str, Parse] = {
     "data": text,
     "task": text,
     "space": text,
+    "fix": options,
     "baseline": texts,
     "strategy": text,
     "population": whole(2),
@@ -175,6 +191,8 @@ KEYS: dict[str, Parse] = {
     "fitness": text,
     "confirm": whole(0),
     "inherit": optional(text),
+    "sampling": text,
+    "distill": real(0, open_low=False),
     "timeout": optional(real(0)),
     "device": optional(text),
     "threads": optional(whole(1)),
@@ -240,6 +258,8 @@ def configure(
             )
     if values["estimator"] == "full":
         values |= {name: value for name, value in FULL.items() if name not in given}
+    if values["estimator"] == "supernet":
+        values |= {name: value for name, value in SHARED.items() if name not in given}
     if values["estimator"] in PROXIES:
         values |= {name: value for name, value in ONE_BATCH.items() if name not in given}
     if values["estimator"] in ANALYTIC and values["strategy"] == "auto":

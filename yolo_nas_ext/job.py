@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext import executors, inner, parents, results, runfolder
+from yolo_nas_ext import executors, extract, inner, parents, results, runfolder
 from yolo_nas_ext import plan as plans
 from yolo_nas_ext.config import Config
 from yolo_nas_ext.control import difference
@@ -132,6 +132,8 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
             seed=config.seed, on_repeat=progress.again,
         )  # fmt: skip
     results.keep_best_weights(folder, study)
+    if config.estimator == "supernet":
+        extract.front(plan.estimator, study, folder)
 
 
 def _ignore(epoch: int, value: float) -> None:

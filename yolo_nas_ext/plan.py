@@ -10,7 +10,7 @@ from pathlib import Path
 
 from yolo_nas_ext import executors, inner, parents
 from yolo_nas_ext.config import Config
-from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.cost.budget import LIMITS, Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators import Estimator
 from yolo_nas_ext.estimators import make as make_estimator
@@ -26,8 +26,6 @@ from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screened import Screened
 from yolo_nas_ext.study import Trial
-
-LIMITS = ("max_params", "max_flops", "max_memory", "max_layers")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def make(config: Config) -> Plan:
     data = dataset.read(config.data, config.task)
     limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
     budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
-    space = DetectorSpace.load(config.space, config.task).within(budget)
+    space = DetectorSpace.load(config.space, config.task, config.fix).within(budget)
     goal = Goal(config.objectives, config.limits)
 
     def strategy(name: str, space: DetectorSpace) -> Strategy:
@@ -163,5 +161,8 @@ def _baselines(
             point = space.point_of(architecture)
         except NASError:
             point = None  # measured as a reference, but no parent of candidates
+            if config.estimator == "supernet":
+                notes.append(f"baseline {stem} has no weights: it is not in the space")
+                continue
         seeds.append(Trial(len(seeds), point, architecture, name=stem))
     return seeds, notes

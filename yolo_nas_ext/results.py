@@ -16,7 +16,7 @@ from yolo_nas_ext import parents, report
 from yolo_nas_ext.config import Config, defaults
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators import TRAININGS
+from yolo_nas_ext.estimators import HELD_OUT, TRAININGS
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.runfolder import write_text
 from yolo_nas_ext.space.emit import to_yaml
@@ -128,7 +128,7 @@ def _protocol(job: Job) -> dict[str, Any]:
     return {
         **(first.fidelity if first else {}),
         "initial weights": job.config.inherit or "random",
-        "measured on": trained if job.config.estimator in TRAININGS else "the untrained network",
+        "measured on": trained if job.config.estimator in HELD_OUT else "the untrained network",
         **{name: version(name) for name in ("ultralytics", "torch")},
     }
 

@@ -31,21 +31,8 @@ def settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
         shared = config.threads or usual_threads(config.jobs)
         return replace(config, values={**config.values, "threads": shared}), None
     folder = Path(config.resume)
-    file = folder / "args.yaml"
-    try:
-        saved = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise NASError(
-            f"resume={config.resume}: {file} is damaged ({' '.join(str(error).split())}); put back "
-            "the settings that the run was started with"
-        ) from error
-    if not isinstance(saved, dict):
-        raise NASError(
-            f"resume={config.resume}: not the folder of a run (no args.yaml in it); give the "
-            "folder that `yolo nas-search` named, for example runs/nas/search"
-        )
-    saved.pop("version", None)
-    before = configure(saved, keys.TRAINING, keys.REFUSED)
+    kept = saved(folder)
+    before = configure(kept, keys.TRAINING, keys.REFUSED)
     for name in config.given - {*MAY_CHANGE, "name", "project"}:
         now, then = ({**c.values, **c.host}.get(name) for c in (config, before))
         if now != then:
@@ -54,19 +41,46 @@ def settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
                 f"start a new run. Only {', '.join(MAY_CHANGE[:-1])} may change"
             )
     changed = {name: given[name] for name in given if name in MAY_CHANGE}
-    return configure({**saved, **changed}, keys.TRAINING, keys.REFUSED), folder
+    return configure({**kept, **changed}, keys.TRAINING, keys.REFUSED), folder
+
+
+def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
+    """Return the keys and values that a run was started with.
+
+    Args:
+        folder: The run folder.
+        key: The user's key that names it, for messages.
+
+    Raises:
+        NASError: For a folder of no run, or a damaged file.
+    """
+    file = folder / "args.yaml"
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise NASError(
+            f"{key}={folder}: {file} is damaged ({' '.join(str(error).split())}); put back "
+            "the settings that the run was started with"
+        ) from error
+    if not isinstance(found, dict):
+        raise NASError(
+            f"{key}={folder}: not the folder of a run (no args.yaml in it); give the "
+            "folder that `yolo nas-search` named, for example runs/nas/search"
+        )
+    found.pop("version", None)
+    return found
 
 
 def claim(config: Config) -> Path:
     """Return a new run folder, made for this run alone, with its settings in it."""
     project = Path(config.project)
-    saved = {**config.values, **config.host, "version": __version__}
-    saved = {n: list(v) if isinstance(v, tuple) else v for n, v in saved.items() if n != "resume"}
+    given = {**config.values, **config.host, "version": __version__}
+    given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items() if n != "resume"}
     folder = None
     try:
         project.mkdir(parents=True, exist_ok=True)
         folder = _new_folder(config, project)
-        write_text(folder / "args.yaml", yaml.safe_dump(saved, sort_keys=False))
+        write_text(folder / "args.yaml", yaml.safe_dump(given, sort_keys=False))
     except OSError as error:
         if folder is not None:  # made on a disk that has no room for a file
             shutil.rmtree(folder, ignore_errors=True)

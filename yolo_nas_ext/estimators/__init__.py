@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from yolo_nas_ext.config import PROXIES
+from yolo_nas_ext.cost.budget import LIMITS, Budget
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.space.architecture import Architecture
@@ -77,7 +78,19 @@ def _common(config: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _supernet(config: Any, data: Any) -> Estimator:
+    from yolo_nas_ext.estimators.supernet import SharedWeights
+
+    limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
+    budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
+    space = DetectorSpace.load(config.space, config.task, config.fix).within(budget)
+    return SharedWeights(
+        data, space, sampling=config.sampling, distill=config.distill, **_common(config)
+    )
+
+
 TRAININGS = ("short", "full")  # which start from weights
+HELD_OUT = (*TRAININGS, "supernet")  # which measure on held-out images
 
 
 def _analytic(config: Any, data: Any) -> Estimator:
@@ -94,13 +107,15 @@ def _untrained(config: Any, data: Any) -> Estimator:
         "val_fraction": config.val_fraction,
     }  # fmt: skip
     if config.estimator == "az_nas":
-        return AzNas(DetectorSpace.load(config.space, config.task), data, **options)
+        space = DetectorSpace.load(config.space, config.task, config.fix)
+        return AzNas(space, data, **options)
     return Untrained(config.estimator, data, **options)
 
 
 ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {
     "short": _short,
     "full": _full,
+    "supernet": _supernet,
     "madnas": _analytic,
     "deepmad": _analytic,
     **dict.fromkeys(PROXIES, _untrained),

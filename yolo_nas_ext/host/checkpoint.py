@@ -66,10 +66,19 @@ def save(
         "train_metrics": {name: float(value) for name, value in metrics.items()},
         "train_results": {},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write(checkpoint, path)
+
+
+def write(content: Mapping[str, Any], path: Path) -> None:
+    """Write a file of torch's whole or not at all.
+
+    Raises:
+        RunError: Where it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        torch.save(checkpoint, temporary)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, temporary)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise RunError(

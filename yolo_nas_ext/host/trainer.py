@@ -19,7 +19,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -180,7 +180,7 @@ class LeanMixin(_Trainer):
         init_seeds(self.args.seed, deterministic=self.args.deterministic)
         model = self.get_model(cfg=deepcopy(dict(self._definition)), verbose=False)
         if self._short:
-            for norm in _norms(model):
+            for norm in norms(model):
                 norm.momentum = MOMENTUM
             head_start(model, self.args.imgsz)
         if self._initial:
@@ -444,41 +444,90 @@ def train(
         raise NASError(
             f"task={task}: no trainer.{did_you_mean(task, TRAINERS)} Allowed: {', '.join(TRAINERS)}"
         )
-    if imgsz < 32 or imgsz % 32:
-        raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
     begin = time.perf_counter()
     deadline = math.inf if timeout is None else begin + timeout
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        arguments = {
-            "save": False, "plots": False, "verbose": False, "amp": False, "exist_ok": True,
-            "val": every is not None, "patience": 0, "model": "nas.yaml", "data": "data.yaml",
-            **(overrides or {}), "task": task, "mode": "train", "epochs": epochs, "imgsz": imgsz,
-            "batch": batch, "seed": seed, "device": device, "save_dir": folder,
-        }  # fmt: skip
+    given = settings(
+        overrides, task=task, epochs=epochs, imgsz=imgsz, batch=batch, seed=seed, device=device,
+        val=every is not None,
+    )  # fmt: skip
+
+    def make(arguments: dict[str, Any]) -> Any:
+        return TRAINERS[task](
+            model, data, split, arguments, deadline=deadline, on_epoch=on_epoch, short=short,
+            every=every, images=images, shared=shared, initial=initial, judge=judge,
+        )  # fmt: skip
+
+    def use(trainer: Any) -> dict[str, float]:
+        trainer.train()
+        return _finish(trainer, weights)
+
+    metrics = session(make, given, use, threads=threads)
+    return Result(metrics, time.perf_counter() - begin, epochs)
+
+
+def settings(
+    overrides: Mapping[str, Any] | None, *, imgsz: int, val: bool = False, **more: Any
+) -> dict[str, Any]:
+    """Return the host's arguments of a lean training.
+
+    Args:
+        overrides: Further arguments of the host's trainer.
+        imgsz: Image size in pixels.
+        val: Whether it is measured before the end, too.
+        **more: Arguments that cannot be overridden.
+
+    Raises:
+        NASError: For an image size that is no multiple of 32.
+    """
+    if imgsz < 32 or imgsz % 32:
+        raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
+    return {
+        "save": False, "plots": False, "verbose": False, "amp": False, "exist_ok": True,
+        "val": val, "patience": 0, "model": "nas.yaml", "data": "data.yaml",
+        **(overrides or {}), "mode": "train", "imgsz": imgsz, **more,
+    }  # fmt: skip
+
+
+T = TypeVar("T")
+
+
+def session(
+    make: Callable[[dict[str, Any]], Any], arguments: Mapping[str, Any], use: Callable[[Any], T],
+    *, threads: int,
+) -> T:  # fmt: skip
+    """Make a trainer, use it and take it apart; the host is silent meanwhile.
+
+    Args:
+        make: Returns the trainer for the host's arguments.
+        arguments: See `settings`.
+        use: What to do with it.
+        threads: CPU threads.
+
+    Returns:
+        What `use` returns.
+
+    Raises:
+        TrialError: For what goes wrong in the host.
+    """
+    with tempfile.TemporaryDirectory() as folder, quiet():
         trainer = None
         try:
-            trainer = TRAINERS[task](
-                model, data, split, arguments, deadline=deadline, on_epoch=on_epoch,
-                short=short, every=every, images=images, shared=shared,
-                initial=initial, judge=judge,
-            )  # fmt: skip
+            trainer = make({**arguments, "save_dir": folder})
             torch.set_num_threads(threads)  # as making it sets the host's own number, a core less
-            trainer.train()
-            metrics = _finish(trainer, weights)
+            return use(trainer)
         except NASError:
             raise
         except Exception as error:
             traceback.clear_frames(error.__traceback__)  # which hold tensors, and so the model
             if trainer is not None and error is trainer.callers_error:
                 raise
-            raise _failure(error, trainer) from error
+            raise failure(error, trainer) from error
         finally:
             if trainer is not None:  # host objects refer to one another; the model goes at once
                 for name in ("train_loader", "test_loader"):
                     if loader := getattr(trainer, name, None):
                         loader.close()  # ends its workers
                 trainer.__dict__.clear()
-    return Result(metrics, time.perf_counter() - begin, epochs)
 
 
 def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
@@ -488,7 +537,7 @@ def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
     if not all(value.isfinite().all() for value in model.state_dict().values()):
         raise TrialError("nan", "weights are not finite after the last step")
     if weights is not None:
-        for norm in _norms(model):
+        for norm in norms(model):
             norm.momentum = USUAL  # for whoever goes on training
         model.criterion = None  # knows the trainer
         checkpoint.save(model, weights, args=vars(trainer.args), metrics=metrics)
@@ -538,11 +587,12 @@ NO_MEMORY = (
 )  # fmt: skip
 
 
-def _norms(model: torch.nn.Module) -> Iterator[torch.nn.BatchNorm2d]:
+def norms(model: torch.nn.Module) -> Iterator[torch.nn.BatchNorm2d]:
+    """Yield the batch norms of a model."""
     return (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d))
 
 
-def _failure(error: Exception, trainer: Any) -> TrialError:
+def failure(error: Exception, trainer: Any) -> TrialError:
     """Return what to record for an exception of a training."""
     if isinstance(error, TrialError):
         return error
@@ -554,7 +604,7 @@ def _failure(error: Exception, trainer: Any) -> TrialError:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the host, and put back the global state that a failed build leaves changed."""
     level, activation, options = LOGGER.level, Conv.default_act, np.get_printoptions()
     integrations = callbacks.add_integration_callbacks

@@ -52,11 +52,19 @@ class DetectorSpace(ChoiceSpace):
         self._architectures: dict[Point, Architecture] = {}
 
     @classmethod
-    def load(cls, source: str | Path, task: str = "detect") -> DetectorSpace:
+    def load(
+        cls, source: str | Path, task: str = "detect", fix: Mapping[str, Any] | None = None
+    ) -> DetectorSpace:
         """Return the space of a file, or of a name in the shipped `cfg/spaces`.
 
+        Args:
+            source: The file or name.
+            task: What the networks do.
+            fix: Choices with the one option that is left of each.
+
         Raises:
-            NASError: For an unknown name and for anything in the file that is not of the grammar.
+            NASError: For an unknown name, for anything in the file that is not of the grammar, and
+                for an unknown choice or option to fix.
         """
         path = Path(source)
         if path.suffix not in (".yaml", ".yml"):
@@ -72,7 +80,8 @@ class DetectorSpace(ChoiceSpace):
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             raise NASError(f"space file {path}: not a YAML file ({reason})") from error
-        return cls(parse(content, path.stem, f"space file {path}"), task)
+        file = parse(content, path.stem, f"space file {path}")
+        return cls(_fixed(file, fix) if fix else file, task)
 
     # From points to architectures
 
@@ -303,6 +312,24 @@ class DetectorSpace(ChoiceSpace):
     def _ratio(self, name: str, fits: Any, otherwise: Any = None) -> Any:
         """Return the option of a ratio for which `fits` holds."""
         return next((option for option in self.choices[name] if fits(option)), otherwise)
+
+
+def _fixed(file: SpaceFile, fix: Mapping[str, Any]) -> SpaceFile:
+    """Return a definition with one option left of some choices."""
+    choices = dict(file.choices)
+    for name, wanted in fix.items():
+        if name not in choices:
+            raise NASError(
+                f"fix={name}: space '{file.name}' has no such choice."
+                f"{did_you_mean(name, choices)} Choices: {', '.join(choices)}"
+            )
+        left = [o for o in choices[name] if str(o).lower() == str(wanted).lower()]
+        if not left:
+            raise NASError(
+                f"fix={name}:{wanted}: not an option; allowed: {', '.join(map(str, choices[name]))}"
+            )
+        choices[name] = (left[0],)
+    return dataclasses.replace(file, choices=choices)
 
 
 def split_levels(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

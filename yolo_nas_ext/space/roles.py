@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from yolo_nas_ext.space.architecture import Architecture, Block
-from yolo_nas_ext.space.blocks import BLOCKS
+from yolo_nas_ext.space.architecture import Architecture, Block, Head
+from yolo_nas_ext.space.blocks import BLOCKS, ChainRow
 from yolo_nas_ext.space.graph import Graph, Tensor
 from yolo_nas_ext.space.heads import Kind, detect
 from yolo_nas_ext.space.layers import forward, is_legacy
@@ -27,6 +27,7 @@ Parts = int | tuple["Parts", ...]
 
 CONTEXT = ("sppf", "c2psa")
 BRANCHES = ("one-to-many", "one-to-one")
+SIDE = 64  # pixels of an activation whose size has no say, but must be divisible
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +96,61 @@ def _head(
 ) -> Iterator[Piece]:
     """Yield the branches of the head, level by level."""
     sources, _, module, (nc,) = every[-1]
-    head, legacy = architecture.head, is_legacy(every)
+    xs = [outputs[i] for i in sources]
+    for role, own in _branches(graph, architecture.head, xs, is_legacy(every), nc):
+        yield Piece(role, len(every) - 1, module, own)
+
+
+def _branches(
+    graph: _Channels, head: Head, xs: Sequence[Tensor], legacy: bool, nc: int
+) -> Iterator[tuple[Role, tuple[Convolution, ...]]]:
+    """Run a head and yield the role and the convolutions of each of its branches."""
     first = len(graph.convolutions)
-    detect(graph, [outputs[i] for i in sources], Kind(head.reg_max, head.end2end, legacy), nc)
+    detect(graph, xs, Kind(head.reg_max, head.end2end, legacy), nc)
     convolutions = iter(graph.convolutions[first:])
     for branch in BRANCHES[: 2 if head.end2end else 1]:
         for level in head.levels:
             for purpose, size in (("box", 3), ("class", 3 if legacy else 5)):
                 own = tuple(next(convolutions) for _ in range(size))
-                yield Piece(("head", level, purpose, branch), len(every) - 1, module, own)
+                yield ("head", level, purpose, branch), own
+
+
+def run_chain(chain: Sequence[ChainRow], inputs: Parts) -> tuple[tuple[Convolution, ...], Parts]:
+    """Return the convolutions of rows that follow one another, and the parts of their output.
+
+    Args:
+        chain: Rows without their sources.
+        inputs: What the first row reads.
+    """
+    graph, x = _reading([inputs])
+    (y,) = x
+    for n, module, args in chain:
+        y = forward(graph, module, n, args, (y,))
+    return tuple(_settle(c, graph) for c in graph.convolutions), graph.of(y)
+
+
+def run_head(
+    head: Head, inputs: Sequence[Parts], legacy: bool, nc: int
+) -> dict[Role, tuple[Convolution, ...]]:
+    """Return the convolutions of a head by the role of their branch.
+
+    Args:
+        head: The head.
+        inputs: What it reads at each of its levels.
+        legacy: Whether the host builds its older head.
+        nc: Number of classes.
+    """
+    graph, xs = _reading(inputs)
+    found = list(_branches(graph, head, xs, legacy, nc))
+    return {role: tuple(_settle(c, graph) for c in own) for role, own in found}
+
+
+def _reading(inputs: Sequence[Parts]) -> tuple[_Channels, list[Tensor]]:
+    """Return an empty graph and the activations of known parts that it will read."""
+    graph = _Channels(first_id=1)
+    xs = [graph.tensor(total(parts), SIDE, SIDE) for parts in inputs]
+    graph.parts |= {x.id: parts for x, parts in zip(xs, inputs, strict=True)}
+    return graph, xs
 
 
 def _rows_with_weights(every: Sequence[Row]) -> list[int]:
@@ -180,11 +227,14 @@ class _Channels(Graph):
 
 def _settled(piece: Piece, graph: _Channels) -> Piece:
     """Return the piece with the parts of its convolutions in place of their storage numbers."""
-    settled = tuple(
-        Convolution(graph.parts[c.inputs], graph.parts[c.outputs], c.depthwise)  # pyright: ignore[reportArgumentType]
-        for c in piece.convolutions
-    )
+    settled = tuple(_settle(c, graph) for c in piece.convolutions)
     return Piece(piece.role, piece.row, piece.module, settled)
+
+
+def _settle(convolution: Convolution, graph: _Channels) -> Convolution:
+    parts: Any = graph.parts  # the convolution has storage numbers in their place
+    inputs, outputs = parts[convolution.inputs], parts[convolution.outputs]
+    return Convolution(inputs, outputs, convolution.depthwise)
 
 
 def total(parts: Parts) -> int:

@@ -1,0 +1,104 @@
+import json
+import pickle
+import random
+
+import pytest
+import torch
+from ultralytics import YOLO
+
+from tests.host.shapes import draw
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.supernet import FILE, SCORES, SharedWeights
+from yolo_nas_ext.host import sharing
+from yolo_nas_ext.host.dataset import read
+from yolo_nas_ext.space.detector import DetectorSpace
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return read(draw(tmp_path_factory.mktemp("shapes")))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return DetectorSpace.load("tiny")
+
+
+def estimator(data, space, folder, **more):
+    settings = {"epochs": 2, "imgsz": 64, "batch": 4, "threads": 1, "overrides": {"workers": 0}}
+    made = SharedWeights(data, space, **{**settings, "say": lambda line: None, **more})
+    made.images = folder / "images"
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(data, tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    judge = estimator(data, tiny, folder)
+    judge.estimate(network(tiny, 0))
+    return folder, judge
+
+
+def network(space, seed):
+    return space.architecture(space.sample(random.Random(seed)))
+
+
+def test_networks_are_scored_by_one_supernet(run, tiny, data, tmp_path, monkeypatch):
+    folder, judge = run
+    assert (folder / "supernet" / FILE).is_file()
+    found = judge.estimate(network(tiny, 1), weights=tmp_path / "nas-a.pt")
+    assert {"fitness", "map50_95", "map50", "val_loss_box", "val_loss_cls"} <= set(found)
+    assert judge.estimate(network(tiny, 2)) != found
+    monkeypatch.setattr(sharing.SupernetTrainer, "train", lambda self: pytest.fail("trained again"))
+    again = pickle.loads(pickle.dumps(estimator(data, tiny, folder)))
+    assert again.estimate(network(tiny, 1)) == found  # from the file
+    (folder / "supernet" / SCORES).unlink()
+    third = estimator(data, tiny, folder)
+    assert third.estimate(network(tiny, 1)) == found  # measured again
+    third.close()
+
+
+def test_a_score_is_that_of_the_stock_model_that_is_written(run, tiny, data, tmp_path):
+    _, judge = run
+    file = tmp_path / "nas-a.pt"
+    found = judge.estimate(network(tiny, 1), weights=file)
+    bench = judge._opened()[1]
+    loaded = YOLO(file).model.float()
+    assert bench.score(loaded)["val_loss_cls"] == pytest.approx(found["val_loss_cls"], rel=0.02)
+    fresh = [m for m in loaded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert all(norm.momentum == 0.03 for norm in fresh)
+
+
+def test_scores_are_kept_by_key(run, tiny, monkeypatch):
+    folder, judge = run
+    judge.estimate(network(tiny, 5))
+    bench = judge._opened()[1]
+    monkeypatch.setattr(bench, "score", lambda model: pytest.fail("scored again"))
+    judge.estimate(network(tiny, 5))
+    rows = [json.loads(line) for line in (folder / "supernet" / SCORES).read_text().splitlines()]
+    assert network(tiny, 5).key in {row["key"] for row in rows}
+
+
+def test_a_cut_line_of_the_scores_is_passed_over(run, tiny, data):
+    folder, judge = run
+    file = folder / "supernet" / SCORES
+    judge.estimate(network(tiny, 6))
+    file.write_text(file.read_text() + '{"key": "abc", "fitn')
+    other = estimator(data, tiny, folder)
+    assert other.estimate(network(tiny, 6)) == judge.estimate(network(tiny, 6))
+    other.close()
+
+
+def test_a_network_of_another_space_is_a_failed_trial(run):
+    damo = DetectorSpace.load("damo", fix={"head.reg_max": 16})
+    with pytest.raises(TrialError, match="the supernet has no"):
+        run[1].estimate(network(damo, 0))
+
+
+def test_another_supernet_in_the_folder_is_refused(run, data, tiny):
+    with pytest.raises(NASError, match="trained with epochs=2, not 3"):
+        estimator(data, tiny, run[0], epochs=3).estimate(network(tiny, 0))
+    with pytest.raises(NASError, match=r"head.reg_max"):
+        SharedWeights(data, DetectorSpace.load("yolo"))
+    with pytest.raises(NASError, match="sampling=best"):
+        SharedWeights(data, tiny, sampling="best")

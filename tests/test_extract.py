@@ -1,0 +1,58 @@
+import pytest
+from ultralytics import YOLO
+
+from tests.host.shapes import draw
+from yolo_nas_ext.cli import main
+
+SMALL = [
+    "estimator=supernet", "strategy=random", "epochs=1", "imgsz=64", "batch=4", "trials=3",
+    "baseline=none", "workers=0", "threads=1", "name=small", "confirm=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    data = draw(tmp_path_factory.mktemp("shapes"))
+    project = tmp_path_factory.mktemp("runs")
+    assert main(["search", f"data={data}", f"project={project}", *SMALL]) == 0
+    return project / "small"
+
+
+def test_the_front_of_a_search_is_written_as_stock_models(run):
+    definitions = sorted(file.stem for file in (run / "pareto").glob("*.yaml"))
+    assert definitions == sorted(file.stem for file in (run / "pareto").glob("*.pt"))
+    for name in definitions:
+        model = YOLO(run / "pareto" / f"{name}.pt").model
+        stock = YOLO(run / "pareto" / f"{name}.yaml").model
+        shapes = [{n: v.shape for n, v in m.state_dict().items()} for m in (model, stock)]
+        assert shapes[0] == shapes[1] and model.names == {0: "shape0", 1: "shape1"}
+
+
+def test_any_judged_network_can_be_extracted(run, tmp_path, capsys):
+    rows = (run / "trials.csv").read_text().splitlines()
+    key = next(cell for row in rows for cell in row.split(",") if len(cell) == 10)
+    assert main(["extract", f"run={run}", f"key=nas-{key}", f"out={tmp_path}"]) == 0
+    assert sorted(f.name for f in tmp_path.iterdir()) == [f"nas-{key}.pt", f"nas-{key}.yaml"]
+    assert f"nas-{key}.pt: fitness" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ([], "run: missing"),
+        (["run={tmp}"], "not the folder of a run"),
+        (["run={run}", "key=123"], "key=123: no network"),
+        (["run={run}", "kee=1"], "Did you mean 'key'"),
+    ],
+)
+def test_bad_input(run, tmp_path, capsys, arguments, message):
+    given = [a.format(run=run, tmp=tmp_path) for a in arguments]
+    assert main(["extract", *given]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_without_shared_weights_is_refused(run, tmp_path, capsys):
+    text = (run / "args.yaml").read_text().replace("supernet", "short")
+    (tmp_path / "args.yaml").write_text(text)
+    assert main(["extract", f"run={tmp_path}"]) == 2
+    assert "estimator=short, which shares no weights" in capsys.readouterr().err

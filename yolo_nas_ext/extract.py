@@ -1,0 +1,94 @@
+"""`yolo nas-extract`: networks of a trained supernet as stock models with its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext import runfolder
+from yolo_nas_ext.commands import checked
+from yolo_nas_ext.config import configure
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.estimators import make
+from yolo_nas_ext.host import dataset, keys
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.emit import to_yaml
+from yolo_nas_ext.study import Study
+
+HELP = """# Keys of `yolo nas-extract`: a network of a supernet as a stock model, with no training.
+
+run: # (str) folder of a search with estimator=supernet, for example runs/nas/search
+key: front # (str) keys of judged networks, separated by commas; front for those no other beats
+out: # (str) folder for nas-<key>.yaml and nas-<key>.pt; the run's pareto/ if empty
+"""
+FRONT = "front"
+USUAL = {"run": "", "key": FRONT, "out": ""}
+KEYS = dict.fromkeys(USUAL, str)
+
+
+def main(given: Mapping[str, Any]) -> int:
+    """Run the command; see `HELP`.
+
+    Raises:
+        NASError: For bad input.
+    """
+    settings = checked(given, KEYS, USUAL)
+    if not settings["run"]:
+        raise NASError("run: missing; give the folder of a search with estimator=supernet")
+    folder = Path(settings["run"])
+    config = configure(runfolder.saved(folder, "run"), keys.TRAINING, keys.REFUSED)
+    if config.estimator != "supernet":
+        raise NASError(
+            f"run={folder}: searched with estimator={config.estimator}, which shares no weights; "
+            "its best network is in best.pt"
+        )
+    space = DetectorSpace.load(config.space, config.task, config.fix)
+    wanted = _wanted(Study(space, folder / "study.db"), settings["key"], folder)
+    data = dataset.read(config.data, config.task)
+    estimator = make(config, data)
+    estimator.images = folder / "images"
+    out = Path(settings["out"] or folder / "pareto")
+    for network in wanted:
+        metrics = write(estimator, network, out)
+        path = out / f"nas-{network.key}.yaml"
+        text = to_yaml(network, data.nc, config.task, [_note(metrics)])
+        runfolder.write_text(path, text)
+        print(f"{path.with_suffix('.pt')}: {_note(metrics)}")
+    return 0
+
+
+def _note(metrics: Mapping[str, float]) -> str:
+    return f"fitness {metrics['fitness']:.4f} with the supernet's weights"
+
+
+def _wanted(study: Study, key: str, folder: Path) -> list[Architecture]:
+    """Return the networks of the record that are asked for."""
+    known = {t.architecture.key: t.architecture for t in study.complete if t.architecture}
+    if key == FRONT:
+        return [trial.network for trial in study.front]
+    names = [name.strip().removeprefix("nas-") for name in key.split(",")]
+    for name in names:
+        if name not in known:
+            raise NASError(
+                f"key={name}: no network that the search in {folder} has judged."
+                f"{did_you_mean(name, known)} Its trials.csv lists them; front is for the best"
+            )
+    return [known[name] for name in names]
+
+
+def write(estimator: Any, network: Architecture, out: Path) -> dict[str, float]:
+    """Write a network's weights and return its metrics."""
+    return dict(estimator.estimate(network, weights=out / f"nas-{network.key}.pt"))
+
+
+def front(estimator: Any, study: Study, folder: Path) -> None:
+    """Write the weights of the front of a search beside its model definitions, and no others."""
+    out = folder / "pareto"
+    kept = {trial.network.key for trial in study.front}
+    for file in out.glob("nas-*.pt"):
+        if file.stem.removeprefix("nas-") not in kept:
+            file.unlink()
+    for trial in study.front:
+        write(estimator, trial.network, out)

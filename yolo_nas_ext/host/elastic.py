@@ -1,0 +1,268 @@
+"""The rows of a supernet: blocks, joins and a head whose active part is one network's.
+
+An active part runs in a module of the host that has no weights of its own (it lies on torch's
+``meta`` device) and is lent slices of the shared ones, so that whatever the host can build can be
+shared, and computes what the host computes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host.loans import Loan, Unit, Wiring, numbers
+from yolo_nas_ext.host.skeletons import branch_names, conv_key, head_skeleton, norm_of, skeleton
+from yolo_nas_ext.space.architecture import Head
+from yolo_nas_ext.space.roles import Convolution, Parts, Role, run_head, total
+from yolo_nas_ext.space.supernet import Wired, run_chain_cached
+
+KEPT = 128  # wirings remembered by each row; the skeletons behind them are shared
+NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+class Elastic(nn.Module):
+    """A row with shared weights.
+
+    Attributes:
+        slot: Its name.
+        units: Shared weights by key.
+        sources: Rows that it reads.
+    """
+
+    def __init__(self, slot: str, sources: Sequence[int]) -> None:
+        super().__init__()
+        self.slot = slot
+        self.sources = list(sources)
+        self.units = nn.ModuleDict()
+        self._wirings: OrderedDict[Any, Wiring] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be made again."""
+        return {**self.__dict__, "_wirings": OrderedDict()}
+
+    def _remembered(self, key: Any, make: Any) -> Wiring:
+        if (known := self._wirings.get(key)) is None:
+            known = self._wirings[key] = make()
+            if len(self._wirings) > KEPT:
+                self._wirings.popitem(last=False)
+        self._wirings.move_to_end(key)
+        return known
+
+    def _add(
+        self, key: str, parts: Convolution, modules: Mapping[str, nn.Module], name: str
+    ) -> None:
+        """Make room for a convolution of a skeleton, in a unit that may exist already."""
+        conv = cast(nn.Conv2d, modules[name])
+        kernel = conv.kernel_size[0]
+        if key in self.units:
+            kernel = max(kernel, cast(Any, self.units[key]).conv.kernel_size[0])
+        norm = norm_of(name) in modules
+        self.units[key] = Unit(parts, kernel, conv.bias is not None, norm)
+
+    def lend(
+        self, key: str, name: str, active: Convolution, modules: Mapping[str, nn.Module]
+    ) -> Iterator[Loan]:
+        """Yield what a convolution of a skeleton and its batch norm are lent.
+
+        Raises:
+            NASError: For channels that the supernet has no weights for.
+        """
+        if key not in self.units:
+            raise NASError(f"{self.slot}: the supernet has no weights for {key}")
+        unit = cast(Unit, self.units[key])
+        conv = cast(nn.Conv2d, modules[name])
+        outs = numbers(active.outputs, unit.parts.outputs, self.slot)
+        ins = None
+        if not active.depthwise:
+            ins = numbers(active.inputs, unit.parts.inputs, self.slot)
+        if conv.kernel_size[0] > unit.conv.kernel_size[0]:
+            raise NASError(f"{self.slot}: the supernet has no kernel of {conv.kernel_size[0]}")
+        yield Loan(f"{name}.weight", key, "conv.weight", outs, ins, conv.kernel_size[0])
+        if conv.bias is not None:
+            yield Loan(f"{name}.bias", key, "conv.bias", outs, None, 0)
+        if (norm := norm_of(name)) in modules:
+            for tensor in NORM:
+                yield Loan(f"{norm}.{tensor}", key, f"bn.{tensor}", outs, None, 0)
+
+
+class ElasticBlock(Elastic):
+    """A slot of a supernet; without blocks it hands on its input.
+
+    Args:
+        slot: Its name.
+        branches: By name the variants [rows, make-up of the input, convolutions] at their largest;
+            see `space.supernet.Variant`.
+        sources: Rows that it reads.
+    """
+
+    def __init__(
+        self, slot: str, branches: Mapping[str, Sequence[Any]], sources: Sequence[int]
+    ) -> None:
+        super().__init__(slot, sources)
+        self.active: Wired | None = None
+        for branch, variants in branches.items():
+            for rows, inputs, convolutions in variants:
+                chain = tuple((n, m, _frozen(args)) for n, m, args in rows)
+                made, names = skeleton(chain, total(_frozen(inputs)))
+                modules = dict(made.named_modules())
+                for name, (ins, outs, depthwise) in zip(names, convolutions, strict=True):
+                    parts = Convolution(_frozen(ins), _frozen(outs), depthwise)
+                    self._add(f"{branch}|{conv_key(modules, name, chain)}", parts, modules, name)
+
+    def wiring(self) -> Wiring:
+        """Return the active blocks as the host builds them, and what they are lent."""
+        assert self.active is not None
+        return self._remembered(self.active, lambda: self._wire(cast(Wired, self.active)))
+
+    def _wire(self, active: Wired) -> Wiring:
+        chain = active.chain
+        made, names = skeleton(chain, total(active.inputs))
+        convolutions, _ = run_chain_cached(chain, active.inputs)
+        modules, branch = dict(made.named_modules()), active.branch
+        loans = [
+            loan
+            for name, parts in zip(names, convolutions, strict=True)
+            for loan in self.lend(
+                f"{branch}|{conv_key(modules, name, chain)}", name, parts, modules
+            )
+        ]
+        return Wiring(made, tuple(loans))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the active blocks."""
+        if self.active is None:
+            return x
+        wiring = self.wiring()
+        wiring.skeleton.train(self.training)
+        return functional_call(wiring.skeleton, wiring.state(self.units), (x,))
+
+
+class ElasticJoin(Elastic):
+    """A concatenation in the neck, behind up-sampling in the top-down path; or its first input.
+
+    Args:
+        slot: Its name.
+        up: Whether the first input is up-sampled.
+        sources: Rows that it reads.
+    """
+
+    def __init__(self, slot: str, up: bool, sources: Sequence[int]) -> None:
+        super().__init__(slot, sources)
+        self.up = nn.Upsample(None, 2, "nearest") if up else nn.Identity()
+        self.active = False
+
+    def forward(self, xs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Join both inputs where the active network has this level."""
+        first, second = xs
+        return torch.cat((self.up(first), second), 1) if self.active else first
+
+
+class ElasticDetect(Elastic):
+    """The host's head at the levels that the active network reads.
+
+    Attributes named as the host's (``nc``, ``reg_max``, ``no``, ``nl``, ``stride``) are those that
+    its loss asks for, of the active network.
+
+    Args:
+        slot: Its name.
+        nc: Number of classes.
+        reg_max: Bins of the box distribution.
+        end2end: Whether there is a one-to-one branch.
+        levels: Levels that any network reads, one for each source.
+        convolutions: [whether of the older head, level, purpose, branch, channels] of all branches.
+        sources: Rows that it reads.
+    """
+
+    def __init__(
+        self, slot: str, nc: int, reg_max: int, end2end: bool, levels: Sequence[int],
+        convolutions: Sequence[Any], sources: Sequence[int],
+    ) -> None:  # fmt: skip
+        super().__init__(slot, sources)
+        self.nc, self.reg_max, self.end2end = nc, reg_max, end2end
+        self.no = nc + 4 * reg_max
+        self.levels = list(levels)
+        for legacy, level, purpose, branch, own in convolutions:
+            made = head_skeleton((64,), legacy, nc, reg_max, end2end)
+            modules = dict(made.named_modules())
+            names = branch_names(made, purpose, branch, 0)
+            for index, (name, (ins, outs, depthwise)) in enumerate(zip(names, own, strict=True)):
+                parts = Convolution(_frozen(ins), _frozen(outs), depthwise)
+                role = ("head", level, purpose, branch)
+                self._add(_head_key(legacy, role, index), parts, modules, name)
+        self.activate(Head(tuple(levels), reg_max, end2end), (), False)
+
+    def activate(self, head: Head, inputs: tuple[Parts, ...], legacy: bool) -> None:
+        """Read these levels from now on."""
+        self.active = (head, inputs, legacy)
+        self.nl = len(head.levels)
+        self.stride = torch.tensor([2.0**level for level in head.levels])
+
+    def start_biases(self, imgsz: int, side: float | None = None) -> None:
+        """Set the biases of the outputs as the host does.
+
+        Args:
+            imgsz: Image size in pixels for which a class is as rare as an object in a picture.
+            side: Strides from its anchor at which a box's side starts; the host's unless given.
+        """
+        bins = torch.arange(self.reg_max, dtype=torch.float32)
+        for key, unit in self.units.items():
+            bias = cast(Any, unit).conv.bias
+            if bias is None:
+                continue
+            _, level, purpose, *_ = key.split("|")
+            if purpose == "class":
+                bias.data[:] = torch.tensor(5 / self.nc / (imgsz / 2 ** int(level)) ** 2).log()
+            elif side is not None and self.reg_max > 1:
+                bias.data[:] = (-((bins - side) ** 2) / 2).repeat(4)
+            else:
+                bias.data[:] = 2.0
+
+    def wiring(self) -> Wiring:
+        """Return the active head as the host builds it, and what it is lent."""
+        return self._remembered(self.active, self._wire)
+
+    def _wire(self) -> Wiring:
+        head, inputs, legacy = self.active
+        widths = tuple(total(parts) for parts in inputs)
+        made = head_skeleton(widths, legacy, self.nc, self.reg_max, self.end2end)
+        cast(Any, made).stride = self.stride
+        modules = dict(made.named_modules())
+        loans: list[Loan] = []
+        for role, own in run_head(head, inputs, legacy, self.nc).items():
+            _, level, purpose, branch = role
+            names = branch_names(made, purpose, branch, head.levels.index(level))
+            for index, (name, parts) in enumerate(zip(names, own, strict=True)):
+                loans += self.lend(_head_key(legacy, role, index), name, parts, modules)
+        return Wiring(made, tuple(loans))
+
+    def forward(self, xs: Sequence[torch.Tensor]) -> Any:
+        """Run the head of the active network; see the host's ``Detect``."""
+        wiring = self.wiring()
+        made: Any = wiring.skeleton
+        made.train(self.training)
+        made.dfl.to(xs[0].device)
+        made.stride = self.stride.to(xs[0].device)
+        levels = self.active[0].levels
+        read = [xs[self.levels.index(level)] for level in levels]
+        return functional_call(made, wiring.state(self.units), (read,))
+
+
+ROWS: dict[str, type[nn.Module]] = {
+    "ElasticBlock": ElasticBlock,
+    "ElasticJoin": ElasticJoin,
+    "ElasticDetect": ElasticDetect,
+}
+
+
+def _head_key(legacy: bool, role: Role, index: int) -> str:
+    return "|".join(map(str, ("old" if legacy else "new", *role[1:], index)))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
