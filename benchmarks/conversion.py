@@ -25,7 +25,7 @@ import numpy as np
 from yolo_nas_ext.config import parse_arguments
 from yolo_nas_ext.data import pairing
 from yolo_nas_ext.data.masks import fill
-from yolo_nas_ext.data.volumes import labels
+from yolo_nas_ext.data.reading import labels
 
 DICE, GIB = 0.95, 2.0
 PEAK = """

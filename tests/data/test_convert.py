@@ -431,8 +431,17 @@ def test_unlabelled_scans_become_pictures(tmp_path, capsys):
     for index in range(2):
         nifti(tmp_path / "in" / f"s{index}.nii.gz", phantom(noise=index)[0])
     assert run(tmp_path / "in", tmp_path / "out") == 0
-    assert "no masks were found" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no masks were found" in said and "next:" not in said  # as no search could use them
     assert record(tmp_path / "out")["counts"]["pictures"] == 12
+
+
+def test_what_to_do_next_is_said_where_it_would_work(tmp_path, capsys):
+    for n, works in ((1, False), (2, True)):
+        pairs(tmp_path / f"in{n}", n=n)
+        assert run(tmp_path / f"in{n}", tmp_path / f"out{n}", window="abdomen") == 0
+        said = capsys.readouterr().out
+        assert ("next:\n  yolo nas-search" in said) == works == ("augment=ct" in said)
 
 
 def test_healthy_scans_can_be_kept(tmp_path):

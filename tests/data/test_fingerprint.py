@@ -1,6 +1,10 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from tests.data.scans import pairs
 from yolo_nas_ext.data.fingerprint import fingerprint
 from yolo_nas_ext.data.intensity import WINDOWS, to_8_bits, window
 from yolo_nas_ext.errors import NASError
@@ -67,3 +71,28 @@ def test_windows_by_numbers_and_others():
     for bad in ("40", "40/-80", "a/b", ""):
         with pytest.raises(NASError, match="not a window"):
             window(bad)
+
+
+def test_bytes_are_those_of_monai():
+    from monai.transforms.intensity.array import ScaleIntensityRange
+
+    rng = np.random.default_rng(0)
+    for kind in ("int16", "uint16", "float32", "float64") * 5:
+        low, wide = rng.uniform(-1500, 500), rng.uniform(0.5, 3000)
+        values = rng.uniform(0, 4000, (32, 32)).astype(kind)
+        theirs = ScaleIntensityRange(low, low + wide, 0.0, 255.0, clip=True)(
+            values.astype(np.float32)
+        )
+        assert np.array_equal(to_8_bits(values, low, low + wide), np.rint(theirs))
+
+
+def test_a_conversion_at_native_spacing_does_not_load_torch(tmp_path):
+    """Which takes more memory than most scans."""
+    pairs(tmp_path / "in", n=2)
+    code = (
+        "import sys; from yolo_nas_ext.cli import main; main(['data', *sys.argv[1:]]);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    keys = [f"source={tmp_path / 'in'}", f"out={tmp_path / 'out'}"]
+    subprocess.run([sys.executable, "-c", code, *keys], check=True)
+    assert (tmp_path / "out" / "data.yaml").is_file()

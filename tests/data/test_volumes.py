@@ -1,7 +1,9 @@
 """Orientation and values of volumes; the oracles are nibabel, SimpleITK and known phantoms."""
 
+import gzip
 import itertools
 import random
+import tracemalloc
 
 import nibabel as nib
 import nrrd
@@ -11,7 +13,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from tests.data.scans import nifti, phantom, series
-from yolo_nas_ext.data import dicom, volumes
+from yolo_nas_ext.data import dicom, reading, slices, volumes
 from yolo_nas_ext.data.slices import Cut, cut, survey
 from yolo_nas_ext.data.volumes import ScanError
 
@@ -50,7 +52,7 @@ def test_boxes_of_known_lesions_in_every_orientation(codes, tmp_path):
     image, mask = phantom((40, 44, 14), [(5, 8, 1, 12, 20, 4, 1)])
     scan = oriented(image, spacing, codes, tmp_path / "image.nii")
     label = oriented(mask, spacing, codes, tmp_path / "mask.nii.gz")
-    scan, label = volumes.read(scan), volumes.labels(label)
+    scan, label = reading.read(scan), reading.labels(label)
     volumes.check_pair(scan, label, 2)
     assert np.allclose(scan.spacing, spacing) and scan.was == codes
     expected = {
@@ -69,8 +71,8 @@ def test_boxes_of_known_lesions_in_every_orientation(codes, tmp_path):
 def test_boxes_are_within_a_pixel_after_resampling(target, tmp_path):
     spacing = (0.8, 1.1, 3.0)
     image, mask = phantom((60, 64, 4), [(11, 18, 1, 32, 40, 3, 2)])
-    scan = volumes.read(oriented(image, spacing, "RAS", tmp_path / "i.nii"))
-    label = volumes.labels(oriented(mask, spacing, "RAS", tmp_path / "m.nii"))
+    scan = reading.read(oriented(image, spacing, "RAS", tmp_path / "i.nii"))
+    label = reading.labels(oriented(mask, spacing, "RAS", tmp_path / "m.nii"))
     mm = 0.8 if target < 0 else target
     for piece in pieces(scan, label, spacing=target):
         assert abs(piece.pixels.shape[0] - 64 * 1.1 / mm) <= 0.5
@@ -86,7 +88,7 @@ def test_values_are_scaled_and_wide_types_read_in_slabs(tmp_path):
     nib.save(scaled, tmp_path / "scaled.nii.gz")
     nib.save(nib.Nifti1Image(array, np.diag([2, 2, 2, 1])), tmp_path / "wide.nii.gz")
     for name, tolerance in (("scaled", 1e-3), ("wide", 1e-6)):
-        scan = volumes.read(tmp_path / f"{name}.nii.gz")
+        scan = reading.read(tmp_path / f"{name}.nii.gz")
         assert scan.stored.dtype.itemsize <= 4
         truth = nib.load(tmp_path / f"{name}.nii.gz").get_fdata()
         for k in (0, 17, 39):  # a RAS file, looked at from the feet: both axes are turned
@@ -101,7 +103,7 @@ def test_nrrd_as_simpleitk_reads_it(space, tmp_path):
         "space directions": [[0, 1.5, 0], [0.7, 0, 0], [0, 0, -2.0]],
     }  # fmt: skip
     nrrd.write(str(tmp_path / "scan.nrrd"), array, header)
-    scan = volumes.read(tmp_path / "scan.nrrd")
+    scan = reading.read(tmp_path / "scan.nrrd")
     oracle = sitk.DICOMOrient(sitk.ReadImage(str(tmp_path / "scan.nrrd")), "LPS")
     assert np.allclose(scan.spacing, oracle.GetSpacing())
     truth = sitk.GetArrayFromImage(oracle)  # slices, rows, columns
@@ -112,8 +114,8 @@ def test_nrrd_as_simpleitk_reads_it(space, tmp_path):
 
 def test_two_and_a_half_dimensions_show_the_neighbours(tmp_path):
     array = np.zeros((20, 20, 5), np.uint8) + np.arange(5, dtype=np.uint8) * 60
-    scan = volumes.read(nifti(tmp_path / "a.nii", array))
-    mask = volumes.labels(nifti(tmp_path / "m.nii", np.ones((20, 20, 5), np.uint8)))
+    scan = reading.read(nifti(tmp_path / "a.nii", array))
+    mask = reading.labels(nifti(tmp_path / "m.nii", np.ones((20, 20, 5), np.uint8)))
     found = pieces(scan, mask, channels=3, window=(0.0, 255.0))
     assert [tuple(p.pixels[3, 4]) for p in found] == [
         (0, 0, 60), (0, 60, 120), (60, 120, 180), (120, 180, 240), (180, 240, 240),
@@ -228,10 +230,10 @@ def test_pictures_of_all_kinds(tmp_path):
     grey = np.stack([np.full((20, 20), 7, np.uint8)] * 3, -1)
     for name, array in {"wide": wide, "colour": colour, "grey": grey}.items():
         Image.fromarray(array).save(tmp_path / f"{name}.png")
-    assert np.array_equal(volumes.read(tmp_path / "wide.png").plane(2, 0), wide)
-    assert volumes.read(tmp_path / "colour.png").plane(2, 0).shape == (20, 20, 3)
-    assert volumes.read(tmp_path / "colour.png").facts.colour
-    assert volumes.read(tmp_path / "grey.png").plane(2, 0).shape == (20, 20)
+    assert np.array_equal(reading.read(tmp_path / "wide.png").plane(2, 0), wide)
+    assert reading.read(tmp_path / "colour.png").plane(2, 0).shape == (20, 20, 3)
+    assert reading.read(tmp_path / "colour.png").facts.colour
+    assert reading.read(tmp_path / "grey.png").plane(2, 0).shape == (20, 20)
 
 
 def test_masks_of_16_bits_and_of_colours(tmp_path):
@@ -243,21 +245,46 @@ def test_masks_of_16_bits_and_of_colours(tmp_path):
     colour[10:, 10:] = 9, 9, 9, 0  # not there
     for name, array in {"wide": wide, "colour": colour}.items():
         Image.fromarray(array).save(tmp_path / f"{name}.png")
-        assert volumes.looks_like_instances(tmp_path / f"{name}.png")
-    read = volumes.labels(tmp_path / "wide.png").plane(2, 0)
+        assert reading.looks_like_instances(tmp_path / f"{name}.png")
+    read = reading.labels(tmp_path / "wide.png").plane(2, 0)
     assert sorted(np.unique(read)) == [0, 300, 40_000]
-    read = volumes.labels(tmp_path / "colour.png").plane(2, 0)
+    read = reading.labels(tmp_path / "colour.png").plane(2, 0)
     assert len(np.unique(read)) == 3 and read[11, 11] == 0
     plain = np.zeros((12, 12), np.uint8)
     plain[3:5] = 255
     Image.fromarray(plain).save(tmp_path / "plain.png")
-    assert not volumes.looks_like_instances(tmp_path / "plain.png")
+    assert not reading.looks_like_instances(tmp_path / "plain.png")
+
+
+@pytest.mark.parametrize("kind", ["int16", "float64"])
+def test_a_volume_is_in_memory_once(kind, tmp_path, monkeypatch):
+    """Reading a compressed volume and looking at all of it, as numpy counts the memory."""
+    monkeypatch.setattr(reading, "SLAB", 2)
+    monkeypatch.setattr(reading, "PART", 1 << 18)
+    monkeypatch.setattr(slices, "SAMPLE", 10_000)
+    array = np.random.default_rng(0).integers(-900, 900, (256, 256, 40)).astype(kind)
+    file = nifti(tmp_path / "a.nii.gz", array)
+    tracemalloc.start()
+    scan = reading.read(file)
+    survey(scan, 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(scan.plane(2, 3), array[::-1, ::-1, 3].T)
+    assert peak < 1.4 * array.size * (2 if kind == "int16" else 4)
+
+
+def test_a_compressed_file_that_ends_early(tmp_path):
+    file = nifti(tmp_path / "a.nii.gz", np.zeros((20, 20, 5), np.int16))
+    whole = gzip.decompress(file.read_bytes())
+    file.write_bytes(gzip.compress(whole[:-100]))
+    with pytest.raises(ScanError, match="ends after 3,900 of 4,000 bytes"):
+        reading.read(file)
 
 
 def test_one_volume_of_several(tmp_path):
     array = np.stack([np.full((11, 12, 10), v, np.int16) for v in (3, 8)], -1)
     path = nifti(tmp_path / "a.nii.gz", array)
     with pytest.raises(ScanError, match=r"4-D .*volume=0 to volume=1"):
-        volumes.read(path)
-    assert volumes.read(path, 1).plane(2, 0).max() == 8
-    assert volumes.read(nifti(tmp_path / "b.nii", array[..., :1])).planes(2) == 10
+        reading.read(path)
+    assert reading.read(path, 1).plane(2, 0).max() == 8
+    assert reading.read(nifti(tmp_path / "b.nii", array[..., :1])).planes(2) == 10

@@ -205,5 +205,14 @@ def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) 
     sides = list(summary.split.values())
     print(f"{sides.count('train')} patients in train, {sides.count('val')} in val")
     data = summary.out if options.task == "classify" else summary.out / "data.yaml"
+    if not _searchable(summary, options):
+        return
     keys = " ".join(f"{key}={value}" for key, value in seen.suggested.items())
     print(f"next:\n  yolo nas-search data={shlex.quote(str(data))} task={options.task} {keys}")
+
+
+def _searchable(summary: convert.Summary, options: convert.Options) -> bool:
+    """Say whether a search can use what was written: both sides have pictures, train has labels."""
+    by_folder = options.task == "classify" and options.class_from == "folder"
+    labelled = by_folder or any(record["objects"] for record in summary.records)
+    return labelled and set(summary.split.values()) == {"train", "val"}

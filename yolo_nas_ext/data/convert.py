@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
-from yolo_nas_ext.data import dicom, pairing, volumes
+from yolo_nas_ext.data import dicom, pairing, reading, volumes
 from yolo_nas_ext.data.privacy import new_salt, pseudonym
 from yolo_nas_ext.data.slices import Cut, Slice, cut, size_of, survey
 from yolo_nas_ext.data.splits import hold_out
@@ -230,7 +230,7 @@ def _resolved(found: pairing.Found, options: Options) -> Options:
     instances = options.values == "instances"
     if options.values == "auto":
         instances = any(
-            len(e.masks) > 1 or volumes.looks_like_instances(m)
+            len(e.masks) > 1 or reading.looks_like_instances(m)
             for e in found.entries
             for m in e.masks
         )
@@ -274,10 +274,10 @@ def _one(
         raise ScanError("mask", "has no mask; add one, or leave it out")
     if not entry.patient:
         raise ScanError("patient", "has a path in which group= finds no patient; change group=")
-    scan = dicom.read(entry.source) if isinstance(entry.source, dicom.Series) else volumes.read(
+    scan = dicom.read(entry.source) if isinstance(entry.source, dicom.Series) else reading.read(
         entry.source, options.volume
     )  # fmt: skip
-    masks = [volumes.labels(mask) for mask in entry.masks] if by_mask else []
+    masks = [reading.labels(mask) for mask in entry.masks] if by_mask else []
     for mask in masks:
         volumes.check_pair(scan, mask, how.axis)
     size, spacing = size_of(scan, how)

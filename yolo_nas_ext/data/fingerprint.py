@@ -74,7 +74,9 @@ def fingerprint(
         *_of_objects(sides, imgsz, classes, names),
         *_of_scans(records, spacing, thick, ct=values[:, 0].min() < AIR and not windowed),
     ]
-    return Fingerprint(_table(figures), warnings, _suggest(records, sides, imgsz, figures), figures)
+    return Fingerprint(
+        _table(figures), warnings, _suggest(records, sides, imgsz, figures, windowed), figures
+    )
 
 
 def _spread(values: np.ndarray) -> list[float]:
@@ -163,14 +165,18 @@ def _of_scans(
 
 
 def _suggest(
-    records: Sequence[dict[str, Any]], sides: np.ndarray, imgsz: int, figures: dict[str, Any]
+    records: Sequence[dict[str, Any]],
+    sides: np.ndarray,
+    imgsz: int,
+    figures: dict[str, Any],
+    windowed: bool,
 ) -> dict[str, Any]:
     """Return keys of a search that suit the scans."""
     flat = all("between_mm" not in r for r in records)
     if flat:
         augment = "microscopy" if any(r["colour"] for r in records) else "xray"
     else:
-        augment = "ct" if figures["intensity"][0] < AIR else "mri"
+        augment = "ct" if windowed or figures["intensity"][0] < AIR else "mri"
     space = "tiny" if figures["pictures"] < SMALL_SET else "yolo"
     size = _larger(sides, imgsz) if _small(sides) > 0.1 else imgsz
     return {"imgsz": max(size, 64), "space": space, "augment": augment}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -62,7 +61,9 @@ def to_8_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """
     if not high > low:
         return np.zeros(values.shape, np.uint8)
-    from monai.transforms.intensity.array import ScaleIntensityRange  # a second of importing
-
-    scaled: Any = ScaleIntensityRange(low, high, 0.0, 255.0, clip=True)(values.astype(np.float32))
-    return np.rint(np.asarray(scaled)).astype(np.uint8)
+    # MONAI's ScaleIntensityRange, which a test holds it to, without importing torch: 0.7 GiB.
+    scaled = values.astype(np.float32)
+    scaled -= np.float32(low)
+    scaled /= np.float32(high - low)
+    scaled *= np.float32(255)
+    return np.rint(np.clip(scaled, 0, 255, out=scaled)).astype(np.uint8)

@@ -96,7 +96,8 @@ def survey(scan: Scan, axis: int) -> Survey:
             bad += plane.size - int(np.isfinite(plane).sum())
         if not bad:
             least, most = min(least, float(plane.min())), max(most, float(plane.max()))
-            parts.append(plane.ravel()[index % stride :: stride])
+            # A copy; a view would keep every plane, and so the volume once more.
+            parts.append(plane.ravel()[index % stride :: stride].copy())
     if bad:
         raise ScanError("values", f"has {bad:,} voxels that are NaN or infinite; repair it")
     low, high = percentiles(np.concatenate(parts))
