@@ -17,7 +17,7 @@ from tqdm import tqdm
 from yolo_nas_ext.commands import aligned, checked, flag
 from yolo_nas_ext.config import optional, size, text, texts, whole
 from yolo_nas_ext.cost.budget import short
-from yolo_nas_ext.data import coco, coco_numbers, dice, froc
+from yolo_nas_ext.data import annotations, coco_numbers, dice, froc
 from yolo_nas_ext.data.bootstrap import interval
 from yolo_nas_ext.data.masks import fill
 from yolo_nas_ext.data.privacy import place
@@ -105,8 +105,8 @@ def _of_coco(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Fi
     if model.task == "classify":
         raise NASError(f"models={name}: is of task=classify, which a COCO JSON is not of")
     file = Path(settings["coco"])
-    content = coco.load(file)
-    found, skipped = coco.find_images(content, Path(settings["images"]))
+    content = annotations.load(file)
+    found, skipped = annotations.find_images(content, Path(settings["images"]))
     if not found:
         raise NASError(f"images={settings['images']}: has none of the images of {file}")
     by_name = {str(row["name"]): key for key, row in content.cats.items()}

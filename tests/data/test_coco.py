@@ -17,7 +17,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from yolo_nas_ext.data import coco
-from yolo_nas_ext.data.coco import import_coco, main
+from yolo_nas_ext.data.coco import import_coco
+from yolo_nas_ext.data.coco_command import main
 from yolo_nas_ext.errors import NASError
 
 

@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 from tests.data.scans import SECRETS, nifti, pairs, phantom, series
-from yolo_nas_ext.data import command, convert, pairing
+from yolo_nas_ext.data import command, convert, pairing, pictures, publish
 from yolo_nas_ext.data.masks import fill
 from yolo_nas_ext.data.slices import Cut
 from yolo_nas_ext.errors import NASError
@@ -92,9 +92,9 @@ def test_splits_of_random_data_sets_never_share_a_patient():
         classes = [set(rng.sample("abcd", rng.randint(0, 3))) for _ in range(n)]
         fixed = [None] * n if rng.random() < 0.7 else [rng.choice((True, False, None))] * n
         options = {"val": rng.uniform(0.05, 0.8), "seed": seed}
-        sides = convert.assign(patients, classes, fixed, **options)
+        sides = publish.assign(patients, classes, fixed, **options)
         assert set(sides) == set(patients) and set(sides.values()) <= {"train", "val"}
-        assert sides == convert.assign(patients, classes, fixed, **options)
+        assert sides == publish.assign(patients, classes, fixed, **options)
         if len(sides) > 1 and fixed[0] is None:
             held = list(sides.values()).count("val")
             assert 1 <= held < len(sides)
@@ -104,7 +104,7 @@ def test_a_class_of_two_patients_is_on_both_sides():
     patients = [f"p{i}" for i in range(20)]
     classes = [{"rare", "common"} if i in (3, 4) else {"common"} for i in range(20)]
     for seed in range(20):
-        sides = convert.assign(patients, classes, [None] * 20, val=0.2, seed=seed)
+        sides = publish.assign(patients, classes, [None] * 20, val=0.2, seed=seed)
         assert {sides["p3"], sides["p4"]} == {"train", "val"}
 
 
@@ -262,7 +262,7 @@ def test_settings_that_changed_begin_anew(tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "cut", stop)
+        patch.setattr(pictures, "cut", stop)
         assert run(tmp_path / "in", tmp_path / "out") == 3
     assert "same command goes on" in capsys.readouterr().out
     assert run(tmp_path / "in", tmp_path / "out", channels=3) == 0

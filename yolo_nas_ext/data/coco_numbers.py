@@ -14,7 +14,7 @@ import numpy as np
 from pycocotools import mask as rle
 from pycocotools.cocoeval import COCOeval
 
-from yolo_nas_ext.data.coco import load
+from yolo_nas_ext.data.annotations import load
 from yolo_nas_ext.errors import NASError
 
 NAMES = (

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from yolo_nas_ext.config import optional, real, size, text, whole
-from yolo_nas_ext.data import coco, convert, pairing
+from yolo_nas_ext.data import coco_command, convert, pairing
+from yolo_nas_ext.data.conversion import TASKS
 from yolo_nas_ext.data.fingerprint import Fingerprint, fingerprint
 from yolo_nas_ext.data.intensity import window
 from yolo_nas_ext.data.slices import Cut
@@ -79,7 +80,7 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "names": optional(_names),
     "empty_masks": _flag,
     "out": optional(text),
-    "task": _one_of(*convert.TASKS),
+    "task": _one_of(*TASKS),
     "class_from": _one_of("mask", "folder"),
     "val": real(0, 0.9),
     "seed": whole(0, 2**31 - 1),
@@ -109,7 +110,7 @@ def main(settings: Mapping[str, Any]) -> int:
         NASError: For bad input, or where nothing can be converted.
     """
     if "images" in settings:
-        return coco.main(dict(settings))
+        return coco_command.main(dict(settings))
     values = _values(settings)
     if values["source"] in (None, ""):
         raise NASError(
@@ -144,7 +145,7 @@ def main(settings: Mapping[str, Any]) -> int:
 def help_text() -> str:
     """Return what `yolo nas-data help` prints: the keys with their defaults."""
     keys = resource("cfg", "data.yaml").read_text(encoding="utf-8")
-    return f"{keys}\n# Of a COCO JSON: source, images, out, {', '.join(coco.OPTIONS)}\n"
+    return f"{keys}\n# Of a COCO JSON: source, images, out, {', '.join(coco_command.OPTIONS)}\n"
 
 
 def _values(settings: Mapping[str, Any]) -> dict[str, Any]:
