@@ -38,7 +38,7 @@ PARTS = {
     "inner": "estimators report study cost space config",
     "pruning": "study",
     "parents": "study space",
-    "plan": "inner parents pruning executors strategies estimators data cost host study objectives "
+    "plan": "parents pruning executors strategies estimators data cost host study objectives "
     "space config",
     "runfolder": "estimators host space config",
     "results": "runfolder parents estimators report data host study space config",

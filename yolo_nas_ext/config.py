@@ -179,6 +179,7 @@ KEYS: dict[str, Parse] = {
     "control": optional(text),
     "trials": whole(1),
     "pruner": text,
+    "fidelity": optional(text),
     "budget_hours": optional(real(0)),
     "seed": whole(0, 2**31 - 1),
     "screen": optional(text),
@@ -210,6 +211,19 @@ KEYS: dict[str, Parse] = {
     "name": folder_name,
     "resume": optional(text),
 }
+
+
+def inner(values: Mapping[str, Any]) -> bool:
+    """Say whether a search is one over an analytic score alone, which needs no record a trial.
+
+    The compiled form of a space knows the detection head only, and one number to search for.
+    """
+    usual = {
+        "strategy": ("auto", "evolution"), "task": ("detect",), "objectives": (("fitness",),),
+        "limits": ({},), "control": (None,), "storage": (None,), "executor": ("local",),
+        "jobs": (1,),
+    }  # fmt: skip
+    return values["estimator"] in ANALYTIC and all(values[n] in u for n, u in usual.items())
 
 
 def defaults() -> dict[str, Any]:
@@ -262,11 +276,8 @@ def configure(
         values |= {name: value for name, value in SHARED.items() if name not in given}
     if values["estimator"] in PROXIES:
         values |= {name: value for name, value in ONE_BATCH.items() if name not in given}
-    if values["estimator"] in ANALYTIC and values["strategy"] == "auto":
-        values["strategy"] = "evolution"  # the inner search, for which a candidate costs nothing
-    if values["estimator"] in ANALYTIC and (values["strategy"], values["task"]) == (
-        "evolution", "detect",
-    ):  # fmt: skip
+    if inner(values):  # for which a candidate costs nothing
+        values["strategy"] = "evolution"
         values |= {name: value for name, value in INNER.items() if name not in given}
     return Config(values, host, frozenset(given))
 

@@ -22,16 +22,6 @@ EVERY = 10.0  # seconds between lines where nobody watches
 WATCHED = 0.2
 
 
-def applies(config: Config) -> bool:
-    """Say whether a search is one over an analytic score alone, which needs no record a trial.
-
-    The compiled form of a space knows the detection head only; other tasks take the usual loop.
-    """
-    return (config.estimator, config.strategy, config.task) in {
-        (score, "evolution", "detect") for score in SCORES
-    }
-
-
 def run(
     config: Config, space: DetectorSpace, budget: Budget, study: Study, folder: Path, *,
     baselines: Sequence[Trial] = (), stream: TextIO | None = None,

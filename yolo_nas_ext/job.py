@@ -12,9 +12,11 @@ from typing import Any
 from yolo_nas_ext import executors, extract, inner, parents, results, runfolder
 from yolo_nas_ext import plan as plans
 from yolo_nas_ext.config import Config
+from yolo_nas_ext.config import inner as is_inner
 from yolo_nas_ext.control import difference
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
+from yolo_nas_ext.estimators.rungs import rung_fitness
 from yolo_nas_ext.estimators.scores import localisation
 from yolo_nas_ext.plan import Plan
 from yolo_nas_ext.progress import Progress
@@ -43,9 +45,12 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     """
     config, folder = runfolder.settings(given)
     plan = plans.make(config)
+    shared = None
+    if config.storage:  # before anything is written, as it may not be reached
+        shared = SharedStudy(plan.space, config.storage, plan.goal, name=config.name)
     folder = folder or runfolder.claim(config)
     with runfolder.locked(folder):
-        job = _begin(plan, folder)
+        job = _begin(plan, folder, shared)
         try:
             _search(job, plan, run)
         except KeyboardInterrupt:
@@ -62,15 +67,12 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     return job
 
 
-def _begin(plan: Plan, folder: Path) -> Job:
+def _begin(plan: Plan, folder: Path, shared: SharedStudy | None) -> Job:
     """Open the record, and say what is going to be done."""
     config, data = plan.config, plan.data
-    if inner.applies(config):  # run again from its seed, which is as good as resuming it
+    if is_inner(config.values):  # run again from its seed, which is as good as resuming it
         (folder / "study.db").unlink(missing_ok=True)
-    if config.storage:
-        study = SharedStudy(plan.space, config.storage, plan.goal, name=config.name)
-    else:
-        study = Study(plan.space, folder / "study.db", plan.goal)
+    study = shared or Study(plan.space, folder / "study.db", plan.goal)
     notes = parents.notes(study, folder) if config.inherit == parents.PARENT else []
     job = Job(config, folder, study, data, notes=[*plan.notes, *notes])
     print(
@@ -98,7 +100,8 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
     warm = config.inherit == parents.PARENT
     hours = config.budget_hours or math.inf
     progress = Progress(study, config.trials, hours)
-    estimate = Judge(plan.estimator, folder, study if warm else None)
+    score, pruner = (rung_fitness, "asha") if config.fidelity else (localisation, config.pruner)
+    estimate = Judge(plan.estimator, folder, study if warm else None, score)
 
     def on_trial(trial: Trial) -> None:
         if trial.state != "running" and not warm:
@@ -108,11 +111,11 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
     def spend(study: Study, strategy: Strategy, seed: int, **options: Any) -> None:
         run(
             study, strategy, estimate, trials=config.trials, seed=seed, hours=hours,
-            fidelity=plan.estimator.fidelity, pruner=config.pruner, cost_of=plan.budget.record,
+            fidelity=plan.estimator.fidelity, pruner=pruner, cost_of=plan.budget.record,
             executor=_executor(config, estimate), **options,
         )  # fmt: skip
 
-    if inner.applies(config):
+    if is_inner(config.values):
         job.interrupted = inner.run(
             config, plan.space, plan.budget, study, folder, baselines=plan.baselines
         )
@@ -132,6 +135,7 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
             seed=config.seed, on_repeat=progress.again,
         )  # fmt: skip
     results.keep_best_weights(folder, study)
+    shutil.rmtree(folder / "weights" / "rungs", ignore_errors=True)
     if config.estimator == "supernet":
         extract.front(plan.estimator, study, folder)
 
@@ -148,11 +152,13 @@ class Judge:
         estimator: How.
         folder: The run folder, where weights go.
         study: The record, where weights are taken from parents.
+        score: What a learning curve consists of, from the metrics of an epoch or a rung.
     """
 
     estimator: Any
     folder: Path
     study: Study | None = None
+    score: Callable[[Mapping[str, float]], float] = localisation
 
     def __call__(
         self, trial: Trial, report: Report = _ignore, **other: float
@@ -163,7 +169,7 @@ class Judge:
         start = {"inherit": parent} if parent else {}
 
         def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-            report(epoch, localisation(metrics))
+            report(epoch, self.score(metrics))
 
         return self.estimator.estimate(
             trial.network, {**trial.fidelity, **other}, on_epoch, weights=weights, **start

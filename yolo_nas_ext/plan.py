@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo_nas_ext import executors, inner, parents
-from yolo_nas_ext.config import Config
+from yolo_nas_ext import executors, parents
+from yolo_nas_ext.config import ANALYTIC, PROXIES, Config, inner
 from yolo_nas_ext.cost.budget import LIMITS, Budget
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators import Estimator
 from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.estimators.screens import parse as parse_screen
@@ -26,6 +27,13 @@ from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screened import Screened
 from yolo_nas_ext.study import Trial
+
+FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
+MEASURED = (  # by a training, besides its losses; see `host.trainer.results`
+    "map50", "map50_95", "precision", "recall", "mask_map50", "mask_map50_95", "mask_precision",
+    "mask_recall", "pose_map50", "pose_map50_95", "pose_precision", "pose_recall", "accuracy_top1",
+    "accuracy_top5", "host_fitness",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ def make(config: Config) -> Plan:
     budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
     space = DetectorSpace.load(config.space, config.task, config.fix).within(budget)
     goal = Goal(config.objectives, config.limits)
+    _check_measured(config)
 
     def strategy(name: str, space: DetectorSpace) -> Strategy:
         return _strategy(name, config, space, budget, goal)
@@ -77,6 +86,8 @@ def make(config: Config) -> Plan:
         chosen = Screened(chosen, space)
     rival = config.control
     control = (lambda: strategy(rival, space)) if rival else None
+    if control:
+        control()  # says what is allowed
     estimator = make_estimator(config, data)
     _check_parallel(config)
     Pruning(config.pruner)
@@ -92,7 +103,7 @@ def _preferring(space: DetectorSpace, config: Config, data: dataset.DataSet) -> 
     """Return the space that the strategy draws from: with a screen, one of several draws."""
     if not config.screen:
         return space
-    if inner.applies(config):
+    if inner(config.values):
         raise NASError(
             f"screen={config.screen}: estimator={config.estimator} is searched as a whole; leave "
             "screen out, or give another estimator or strategy"
@@ -116,6 +127,22 @@ def _strategy(
     return make_strategy(name, space, goal=goal, trials=config.trials, features=features, **options)
 
 
+def _check_measured(config: Config) -> None:
+    """Refuse objectives and limits that no trial would ever have."""
+    trains = config.estimator not in (*ANALYTIC, *PROXIES)
+    for key, names in (("objectives", config.objectives), ("limits", config.limits)):
+        for name in names:
+            loss = trains and re.fullmatch(r"(val_)?loss_\w+", name)
+            if name not in (*FREE, *(MEASURED if trains else ())) and not loss:
+                text = ",".join(f"{n}:{b:g}" for n, b in config.limits.items())
+                said = ",".join(names) if key == "objectives" else text
+                allowed = [*FREE, *(MEASURED if trains else ())]
+                raise NASError(
+                    f"{key}={said}: nothing measures {name}.{did_you_mean(name, allowed)} Allowed: "
+                    f"{', '.join(allowed)}"
+                )
+
+
 def _check_parallel(config: Config) -> None:
     """Refuse what cannot go together, before anything is written."""
     executors.check(config.executor)
@@ -124,6 +151,15 @@ def _check_parallel(config: Config) -> None:
         raise NASError(
             f"inherit={config.inherit}: parents are looked up in this process; leave out jobs, "
             "executor and storage, or inherit"
+        )
+    if config.fidelity and config.pruner != "none":
+        raise NASError(
+            f"pruner={config.pruner}: fidelity={config.fidelity} decides who goes on; leave out one"
+        )
+    if config.executor == "ray" and config.fidelity:
+        raise NASError(
+            f"fidelity={config.fidelity}: not with executor=ray, whose tasks report at their end; "
+            "use jobs=2 on one machine, or leave it out"
         )
     if config.executor == "ray" and config.pruner != "none":
         raise NASError(

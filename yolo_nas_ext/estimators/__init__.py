@@ -138,9 +138,21 @@ def make(config: Any, data: Any) -> Estimator:
             f"estimator={name}: no such estimator.{did_you_mean(name, ESTIMATORS)} Allowed: "
             f"{', '.join(ESTIMATORS)}"
         )
+    if config.fidelity and name not in TRAININGS:
+        raise NASError(
+            f"fidelity={config.fidelity}: estimator={name} does not train; leave it out or give "
+            f"estimator={' or '.join(TRAININGS)}"
+        )
     if config.inherit and name not in TRAININGS:
         raise NASError(
             f"inherit={config.inherit}: estimator={name} does not start from weights; leave it out "
             f"or give estimator={' or '.join(TRAININGS)}"
         )
-    return ESTIMATORS[name](config, data)
+    made = ESTIMATORS[name](config, data)
+    if config.fidelity:
+        from yolo_nas_ext.estimators.rungs import Rungs, parse
+        from yolo_nas_ext.estimators.training import Training
+
+        assert isinstance(made, Training)
+        return Rungs(made, parse(config.fidelity))
+    return made
