@@ -137,7 +137,10 @@ def main(settings: Mapping[str, Any]) -> int:
     if linkage:
         _link(linkage, summary.linkage)
     windowed = values["window"] != "percentile"
-    seen = fingerprint(summary.records, summary.names, imgsz=values["imgsz"], windowed=windowed)
+    seen = fingerprint(
+        summary.records, summary.names, imgsz=values["imgsz"], windowed=windowed,
+        task=values["task"],
+    )  # fmt: skip
     _say(summary, seen, options)
     return 3 if summary.skipped else 0
 

@@ -38,7 +38,7 @@ class Fingerprint:
 
 def fingerprint(
     records: Sequence[dict[str, Any]], names: dict[Any, str], *, imgsz: int | None = None,
-    windowed: bool = False,
+    windowed: bool = False, task: str = "detect",
 ) -> Fingerprint:  # fmt: skip
     """Return what scans are like.
 
@@ -47,6 +47,7 @@ def fingerprint(
         names: Class names by label.
         imgsz: Image size in pixels to judge objects at; the pictures' own, rounded up, without.
         windowed: Whether a CT window was chosen.
+        task: What the pictures are for; the host's masks allow no head below P3.
     """
     sizes = np.array([r["size"] for r in records])
     own = 32 * math.ceil(int(np.median(sizes.max(1))) / 32)
@@ -71,7 +72,7 @@ def fingerprint(
     }  # fmt: skip
     thick = float(np.nanmedian(between / spacing.min(1))) if not np.isnan(between).all() else 1.0
     warnings = [
-        *_of_objects(sides, imgsz, classes, names),
+        *_of_objects(sides, imgsz, classes, names, p2=task == "detect"),
         *_of_scans(records, spacing, thick, ct=values[:, 0].min() < AIR and not windowed),
     ]
     return Fingerprint(
@@ -113,16 +114,18 @@ def _small(sides: np.ndarray) -> float:
 
 
 def _of_objects(
-    sides: np.ndarray, imgsz: int, classes: Counter[Any], names: dict[Any, str]
+    sides: np.ndarray, imgsz: int, classes: Counter[Any], names: dict[Any, str], *, p2: bool
 ) -> list[str]:
     found = []
     if (small := _small(sides)) > 0.1:
         larger = _larger(sides, imgsz)
+        ways = [f"imgsz={larger}"] * (larger > imgsz)
+        ways += ["a head that reads P2 (levels 2-4 or 2-5)"] * p2
         found.append(
             f"{small:.0%} of the objects are below {FEW_PIXELS} px at imgsz={imgsz}, less than a "
-            "cell at stride 8: " + (f"try imgsz={larger}, or " if larger > imgsz else "try ")
-            + "a head that reads P2 (levels 2-4 or 2-5)"
-        )  # fmt: skip
+            "cell at stride 8: "
+            + (f"try {', or '.join(ways)}" if ways else "pictures of a finer spacing show them")
+        )
     total = sum(classes.values())
     for label, name in names.items():
         if total and classes.get(label, 0) < 0.01 * total:
