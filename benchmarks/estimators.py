@@ -1,18 +1,19 @@
 """How well each estimator orders networks: its rank correlation with trainings in full.
 
-    python benchmarks/estimators.py [set=brain] [only=short,params] [jobs=1]
+    python benchmarks/estimators.py [set=brain] [only=short,naswot] [judge=True] [jobs=1]
 
 Each estimator judges every network of a reference set (benchmarks/reference) from the images that
 the full trainings saw and no others; what it says is compared with the fitness after those. The
 table gives Kendall's tau and Spearman's rho with 95 % bootstrap intervals over networks, tau over
 the better half, regret@3 (fitness lost by training only the estimator's three first), and the
-cost: its share of the processor time of full trainings. Above it stand the noise ceiling, the tau
-between two seeds of the full trainings, and what costs nothing: parameters, FLOPs and the analytic
-scores. `+ FLOPs` is the mean of two ranks.
+cost: its share of the processor time of full trainings. `warm` starts from weights of a trained
+YOLOv8n, whose training is not counted. Above it stand the noise ceiling, the tau between two seeds
+of the full trainings, and what costs nothing: parameters, FLOPs and the analytic scores.
+`+ FLOPs` is the mean of two ranks.
 
-Judgements are kept in `reference/<set>.estimates.jsonl` and made once; run again to go on. The last
-line is a JSON object; `pass` is whether the targets at 5 % and 1 % of the cost and the zero-cost
-target are met.
+Judgements are kept in `reference/<set>.estimates.jsonl` and made once; run again to go on, and with
+`judge=False` for the table of what is there. The last line is a JSON object; `pass` is whether the
+targets at 5 % and 1 % of the cost and the zero-cost target are met.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import json
 import math
 import multiprocessing
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,30 +35,38 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
 import train as reference  # the script beside it
 
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config import PROXIES, parse_arguments
 from yolo_nas_ext.estimators.entropy import SCORES as ANALYTIC
+from yolo_nas_ext.estimators.untrained import log_ranks
 from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.detector import DetectorSpace
 
 HERE = Path(__file__).parent / "reference"
 DRAWS = 2000  # bootstrap samples
+FEWEST = 8  # networks for a line of the table
 Row = Mapping[str, Any]
 
 
 # Short trainings by name: settings of `ShortTraining`, and overrides of the host's arguments.
 SHORT: dict[str, dict[str, Any]] = {
-    "short": {"epochs": 6, "batch": 8},
-    "short-1": {"epochs": 1, "batch": 4},
+    "short": {"epochs": 5, "part": 0.9},
+    "short-1": {"epochs": 1, "batch": 8, "part": 0.4},
+    "short, all images": {"epochs": 5},
+    "short, warm": {"epochs": 5, "part": 0.9, "warm": True},
+    "short, batch 8": {"epochs": 4, "batch": 8},
+    "short, fp32": {"epochs": 5, "overrides": {"amp": False}},
 }
+SOURCE, SOURCE_EPOCHS = "yolov8n", 30  # whose weights the warm starts begin with
 # The losses of an end-to-end head compare with others' in its one-to-many branch alone.
 SCORES = {
-    "fitness": lambda m: m["fitness"],
+    "projected": lambda m: m["fitness"],
+    "mAP50-95": lambda m: m["map50_95"],
     "mAP50": lambda m: m["map50"],
     "training box loss": lambda m: -_many(m, "loss", "box"),
     "training class loss": lambda m: -_many(m, "loss", "cls"),
     "held-out box loss": lambda m: -_many(m, "val_loss", "box"),
     "held-out class loss": lambda m: -_many(m, "val_loss", "cls"),
 }
-# Fitness of `yolo nas-search` where an estimator has its usual settings.
 TARGETS = {"short": (0.70, 0.05), "short-1": (0.55, 0.01)}  # tau at a share of the cost
 ABOVE_FLOPS = 0.10  # of the best score without a training
 CEILING = 0.9  # of the noise ceiling, where that is lower than a target
@@ -64,18 +74,22 @@ CEILING = 0.9  # of the noise ceiling, where that is lower than a target
 
 def main(arguments: list[str]) -> int:
     """Judge what is missing, print the table and figures, and return the exit code."""
-    given = {"set": "brain", "only": None, "jobs": 1, **parse_arguments(arguments)}
+    given = {"set": "brain", "only": None, "judge": True, "jobs": 1, **parse_arguments(arguments)}
     name, jobs = str(given["set"]), int(given["jobs"])
     plan = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
     truth = Truth(reference.read(HERE / f"{name}.jsonl"))
     file = HERE / f"{name}.estimates.jsonl"
     rows = reference.read(file)
-    wanted = str(given["only"]).split(",") if given["only"] else list(SHORT)
+    names = [*PROXIES, *SHORT]
+    wanted = str(given["only"] or ",".join(names)).split(",") if given["judge"] else []
+    if unknown := sorted(set(wanted) - set(names)):
+        sys.exit(f"only={','.join(unknown)}: no such estimator; allowed: {', '.join(names)}")
     have = {(row["estimator"], row["key"]) for row in rows}
     todo = [
         (estimator, network)
         for estimator in wanted
         for network in plan["networks"]
+        if network["key"] in truth.keys
         if (estimator, network["key"]) not in have
     ]
     print(f"{len(rows)} estimates are there, {len(todo)} to do; {len(truth.keys)} networks trained")
@@ -134,24 +148,50 @@ def _many(metrics: Mapping[str, float], prefix: str, kind: str) -> float:
 
 def _judge(task: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what one estimator says of one network, in a worker of the reference set."""
-    from yolo_nas_ext.estimators.training import ShortTraining
-
     name, network = task
-    settings, data = reference.state["settings"], reference.state["seen"]
-    given = dict(SHORT[name])
-    short = ShortTraining(
-        data, **{"imgsz": settings["imgsz"], "device": "cpu", "threads": 1, **given}
-    )
-    begin = time.process_time()
-    losses: list[dict[str, float]] = []
+    estimator, part = _estimator(name)
     architecture = Architecture.from_dict(network["architecture"])
-    metrics = short.estimate(architecture, report=lambda _, m: losses.append(dict(m)))
+    losses: list[dict[str, float]] = []
+    begin = time.process_time()
+    if name == "az_nas":
+        metrics = estimator.scores(architecture, {})  # ranked among the networks of the set
+    else:
+        metrics = estimator.estimate(
+            architecture, part, report=lambda _, m: losses.append(dict(m))
+        )  # fmt: skip
     seconds = time.process_time() - begin
     return {
         "estimator": name, "key": network["key"], "cpu_seconds": round(seconds, 2),
-        "metrics": {n: round(v, 6) for n, v in metrics.items()},
+        "metrics": {n: float(f"{v:.6g}") for n, v in metrics.items()},
         "losses": [{n: round(v, 4) for n, v in e.items() if n.startswith("loss")} for e in losses],
     }  # fmt: skip
+
+
+def _estimator(name: str) -> tuple[Any, dict[str, float]]:
+    """Return the estimator of a name and its fidelity, made once in a worker."""
+    from yolo_nas_ext.estimators.training import ShortTraining
+    from yolo_nas_ext.estimators.untrained import AzNas, Untrained
+
+    made = reference.state.setdefault("estimators", {})
+    if name in made:
+        return made[name]
+    settings, data = reference.state["settings"], reference.state["seen"]
+    if name == "az_nas":
+        estimator, part = AzNas(DetectorSpace.load("tiny"), data, imgsz=settings["imgsz"]), {}
+    elif name in PROXIES:
+        estimator, part = Untrained(name, data, imgsz=settings["imgsz"]), {}
+    else:
+        given = dict(SHORT[name])
+        share = given.pop("part", 1.0)  # of the images
+        common = {"imgsz": settings["imgsz"], "device": "cpu", "threads": 1, "fitness": "projected"}
+        if given.pop("warm", False):
+            given["inherit"] = Path(tempfile.mkdtemp()) / "source.pt"
+            source = ShortTraining(data, **{**common, "epochs": SOURCE_EPOCHS})
+            source.estimate(SOURCE, weights=given["inherit"])
+        estimator = ShortTraining(data, **{**common, **given})
+        part = {"images": round(share * len(estimator.split[0]))}
+    made[name] = estimator, part
+    return made[name]
 
 
 def _table(name: str, truth: Truth, plan: Mapping[str, Any], rows: Sequence[Row]) -> int:
@@ -167,28 +207,20 @@ def _table(name: str, truth: Truth, plan: Mapping[str, Any], rows: Sequence[Row]
     print("| estimator | score | tau | 95 % | rho | better half | regret@3 | cost |")
     print("|---|---|---|---|---|---|---|---|")
     figures: dict[str, dict[str, float]] = {}
-    flops = [known[key]["flops"] for key in keys]
-    for score, values in _free([known[key] for key in keys], plan["settings"]["imgsz"]).items():
+    networks = [known[key] for key in keys]
+    for score, values in _free(networks, plan["settings"]["imgsz"]).items():
         figures[score] = judge(values, target)
         print(_line("free", score, figures[score]))
-        if score != "flops":
-            both = judge(rankdata(values) + rankdata(flops), target)
-            figures[f"{score} + FLOPs"] = both
-            print(_line("free", f"{score} + FLOPs", both))
     by_estimator: dict[str, dict[str, Row]] = {}
     for row in rows:
         by_estimator.setdefault(row["estimator"], {})[row["key"]] = row
     for estimator, found in by_estimator.items():
-        own = [key for key in keys if key in found]
-        if len(own) < 8:
+        own = [key for key in keys if key in found and found[key]["metrics"]]
+        if len(own) < FEWEST:
             continue
         share = mean(found[key]["cpu_seconds"] for key in own) / truth.seconds
         fitness = [truth.fitness[key] for key in own]
-        scores = {s: [read(found[key]["metrics"]) for key in own] for s, read in SCORES.items()}
-        if all(len(found[key].get("losses", ())) > 1 for key in own):
-            scores["box loss, extrapolated"] = [_ahead(found[key]["losses"]) for key in own]
-        ranks = rankdata([known[key]["flops"] for key in own])
-        scores["fitness + FLOPs"] = list(rankdata(scores["fitness"]) + ranks)
+        scores = _scores(estimator, [found[key] for key in own], [known[key] for key in own])
         for score, values in scores.items():
             line = {**judge(values, fitness), "cost": share}
             figures[f"{estimator}: {score}"] = line
@@ -198,12 +230,37 @@ def _table(name: str, truth: Truth, plan: Mapping[str, Any], rows: Sequence[Row]
     return 0 if good else 1
 
 
+def _scores(
+    estimator: str, found: Sequence[Row], networks: Sequence[Row]
+) -> dict[str, Sequence[float]]:
+    """Return by name what an estimator's judgements of some networks can be read as."""
+    metrics = [row["metrics"] for row in found]
+    if estimator == "az_nas":
+        scores: dict[str, Sequence[float]] = {"score": log_ranks(metrics)}
+    elif estimator in PROXIES:
+        scores = {"score": [m["fitness"] for m in metrics]}
+    else:
+        scores = {name: [read(m) for m in metrics] for name, read in SCORES.items()}
+        if all(len(row["losses"]) > 1 for row in found):
+            scores["box loss, extrapolated"] = [_ahead(row["losses"]) for row in found]
+    flops = [float(network["flops"]) for network in networks]
+    first = next(name for name in scores if name != "projected")
+    return {**scores, f"{first} + FLOPs": both(scores[first], flops)}
+
+
+def both(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    """Return the sum of the ranks in two scores."""
+    return (rankdata(a) + rankdata(b)).tolist()
+
+
 def _free(networks: Sequence[Row], imgsz: int) -> dict[str, list[float]]:
     """Return what can be said of networks without building them."""
     found = {cost: [float(network[cost]) for network in networks] for cost in ("flops", "params")}
     architectures = [Architecture.from_dict(network["architecture"]) for network in networks]
     for score, of in ANALYTIC.items():
         found[score] = [of(architecture, imgsz, 3) for architecture in architectures]
+    for score in [score for score in found if score != "flops"]:
+        found[f"{score} + FLOPs"] = both(found[score], found["flops"])
     return found
 
 
@@ -218,15 +275,19 @@ def _targets(figures: Mapping[str, Mapping[str, float]], truth: Truth) -> bool:
     met = []
     ceiling = truth.ceiling()
     for estimator, (least, most) in TARGETS.items():
-        line = figures.get(f"{estimator}: fitness")
+        line = figures.get(f"{estimator}: projected")
         least = min(least, CEILING * ceiling) if math.isfinite(ceiling) else least
         met.append(bool(line and line["tau"] >= least and line["cost"] <= most))
         print(f"{estimator}: tau {least:.2f} at {most:.0%} of the cost {_met(met[-1])}")
-    free = {name: line for name, line in figures.items() if "cost" not in line}
+    free = {n: line for n, line in figures.items() if "cost" not in line or _untrained(n)}
     best = max((name for name in free if name != "flops"), key=lambda name: free[name]["tau"])
     met.append(free[best]["tau"] >= free["flops"]["tau"] + ABOVE_FLOPS)
     print(f"without a training: {ABOVE_FLOPS} above FLOPs {_met(met[-1])} (best: {best})")
     return all(met)
+
+
+def _untrained(figure: str) -> bool:
+    return figure.partition(":")[0] in PROXIES
 
 
 def _met(met: bool) -> str:

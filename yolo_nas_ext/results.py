@@ -16,11 +16,16 @@ from yolo_nas_ext import parents, report
 from yolo_nas_ext.config import Config, defaults
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators import HELD_OUT, TRAININGS
+from yolo_nas_ext.estimators import HELD_OUT, TRAININGS, fitness_of
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.runfolder import write_text
 from yolo_nas_ext.space.emit import to_yaml
 from yolo_nas_ext.study import Study, Trial
+
+PROJECTED = (
+    "mAP50-95 after the short training (host_fitness), times a power of the FLOPs that says what a "
+    "network of that size still gains in a full one; see docs/estimators.md"
+)
 
 
 @dataclass
@@ -64,7 +69,8 @@ def finish(job: Job) -> None:
     """Write what a run leaves, and say what it found."""
     folder, config = job.folder, job.config
     _write_front(job)
-    if job.study.complete and max(t.fitness for t in job.study.complete) <= 0:
+    measured = [t.metrics.get("host_fitness", t.fitness) for t in job.study.complete]
+    if measured and max(measured) <= 0:
         job.notes.append(
             "every fitness is 0: these trainings are too short to tell networks apart; raise epochs"
         )
@@ -127,6 +133,7 @@ def _protocol(job: Job) -> dict[str, Any]:
     trained = f"{part} of the training images, held out by seed {seed}; val is not used"
     return {
         **(first.fidelity if first else {}),
+        "fitness": PROJECTED if fitness_of(job.config) == "projected" else fitness_of(job.config),
         "initial weights": job.config.inherit or "random",
         "measured on": trained if job.config.estimator in HELD_OUT else "the untrained network",
         **{name: version(name) for name in ("ultralytics", "torch")},

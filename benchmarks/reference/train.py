@@ -185,7 +185,7 @@ def start(settings: Mapping[str, Any]) -> None:
 
     os.environ["OMP_NUM_THREADS"] = "1"
     if hasattr(os, "nice"):
-        os.nice(10)
+        os.nice(int(os.environ.get("NICE", 10)))
     data = read_data(settings["data"])
     with tempfile.TemporaryDirectory() as folder:  # a data set of train and val alike
         both = Path(folder) / "both.yaml"

@@ -8,6 +8,7 @@ from tests.host.shapes import draw, name_as_slices
 from yolo_nas_ext.config import configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators import ESTIMATORS, make
+from yolo_nas_ext.estimators.projection import projected
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host import keys
 from yolo_nas_ext.host.dataset import read
@@ -194,3 +195,19 @@ def test_fitness_can_be_the_findings_in_scans(data, architecture):
         ShortTraining(data, fitness="frok")
     with pytest.raises(NASError, match="is of task=detect and segment, not pose"):
         ShortTraining(data, task="pose", fitness="froc")
+
+
+def test_fitness_of_a_short_detector_is_what_it_foretells(data, architecture):
+    from yolo_nas_ext.config import configure
+
+    given = {"epochs": 1, "imgsz": 64, "batch": 4}
+    metrics = make(configure(given, {}, {}), data).estimate(architecture)
+    assert metrics["host_fitness"] == metrics["map50_95"]
+    assert metrics["fitness"] == projected(metrics["map50_95"], architecture, data.nc, 64)
+    plain = make(configure({**given, "fitness": "host"}, {}, {}), data).estimate(architecture)
+    assert plain["fitness"] == metrics["host_fitness"] and "host_fitness" not in plain
+    full = make(configure({**given, "estimator": "full"}, {}, {}), data)
+    assert not full.projects
+    for options in ({"task": "segment"}, {"estimator": "full"}):
+        with pytest.raises(NASError, match="fitness=projected: is of short trainings"):
+            make(configure({**given, **options, "fitness": "projected"}, {}, {}), data)

@@ -73,7 +73,7 @@ def _common(config: Any) -> dict[str, Any]:
         "task": config.task, "epochs": config.epochs, "imgsz": config.imgsz,
         "batch": config.batch, "seed": config.seed,
         "val_fraction": config.val_fraction, "device": config.device, "overrides": overrides,
-        "timeout": config.timeout, "fitness": config.fitness, "threads": config.threads,
+        "timeout": config.timeout, "fitness": fitness_of(config), "threads": config.threads,
         "inherit": None if config.inherit == "parent" else config.inherit,
     }  # fmt: skip
 
@@ -87,6 +87,13 @@ def _supernet(config: Any, data: Any) -> Estimator:
     return SharedWeights(
         data, space, sampling=config.sampling, distill=config.distill, **_common(config)
     )
+
+
+def fitness_of(config: Any) -> str:
+    """Return what the trainings of a search are judged by, where nothing is said too."""
+    if config.fitness != "auto":
+        return config.fitness
+    return "projected" if (config.estimator, config.task) == ("short", "detect") else "host"
 
 
 TRAININGS = ("short", "full")  # which start from weights

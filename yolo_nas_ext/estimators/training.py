@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.data import dice, froc
 from yolo_nas_ext.data.splits import hold_out_patients, subset
 from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.estimators.projection import projected
 from yolo_nas_ext.host import keys, models
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.trainer import Judge, OnEpoch, train
@@ -73,8 +75,9 @@ class Training:
         device: The host's device; it chooses one unless given.
         overrides: The host's arguments that the user gave.
         timeout: Seconds after which a training is given up.
-        fitness: ``host``; ``froc`` for the CPM of findings in scans, see `data.froc`; or ``dice``
-            for the Dice of segmented scans, see `data.dice`.
+        fitness: ``host``; ``projected`` for what a short training of a detector foretells, see
+            `estimators.projection`; ``froc`` for the CPM of findings in scans, see `data.froc`; or
+            ``dice`` for the Dice of segmented scans, see `data.dice`.
         threads: CPU threads; `usual_threads` unless given.
         inherit: A checkpoint that every training starts from, by role and shape.
 
@@ -92,7 +95,8 @@ class Training:
         overrides: Mapping[str, Any] | None = None, timeout: float | None = None,
         threads: int | None = None, inherit: str | Path | None = None, fitness: str = "host",
     ) -> None:  # fmt: skip
-        self.judge = _judge(fitness, task)
+        self.judge = _judge(fitness, task, self.short)
+        self.projects = fitness == PROJECTED
         self.data = data
         self.task = task
         self.epochs = epochs
@@ -155,7 +159,8 @@ class Training:
         seed = int(fidelity.get("seed", self.seed))
         definition = self._definition(architecture)
         source = load(inherit) if inherit else self.source
-        start = _Start(source, _network(architecture, definition)) if source else None
+        network = partial(_network, architecture, definition)
+        start = _Start(source, network()) if source else None
         metrics = train(
             definition, self.data, self._part(int(fidelity["images"]), seed),
             task=self.task, epochs=epochs, imgsz=imgsz, batch=self.batch, seed=seed,
@@ -164,6 +169,9 @@ class Training:
             short=self.short, images=self.images, shared=self.shared,
             initial=start, judge=self.judge,
         ).metrics  # fmt: skip
+        if self.projects:
+            found = projected(metrics["fitness"], network(), self.data.nc, imgsz)
+            metrics = {**metrics, "fitness": found, "host_fitness": metrics["fitness"]}
         return {**metrics, **(start.metrics if start else {})}
 
     def _definition(
@@ -220,6 +228,7 @@ def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
     return read(definition, definition.get("scale") or "")
 
 
+PROJECTED = "projected"
 # What else than the host can judge: the tasks that it is of, and how.
 FITNESS: dict[str, tuple[tuple[str, ...], Judge]] = {
     "froc": (("detect", "segment"), lambda found, true: froc.judge(found.boxes, true.boxes)),
@@ -227,18 +236,23 @@ FITNESS: dict[str, tuple[tuple[str, ...], Judge]] = {
 }
 
 
-def _judge(fitness: str, task: str) -> Judge | None:
+def _judge(fitness: str, task: str, short: bool) -> Judge | None:
     """Return what judges detections beside the host, if anything does.
 
     Raises:
-        NASError: For an unknown fitness, or one that the task has no boxes for.
+        NASError: For an unknown fitness, or one that is not of the task or the training.
     """
     if fitness == "host":
         return None
+    if fitness == PROJECTED:
+        if short and task == "detect":
+            return None
+        raise NASError(f"fitness={fitness}: is of short trainings of task=detect; leave it out")
     if fitness not in FITNESS:
-        hint = did_you_mean(fitness, ("host", *FITNESS))
+        known = ("host", PROJECTED, *FITNESS)
         raise NASError(
-            f"fitness={fitness}: no such fitness.{hint} Allowed: host, {', '.join(FITNESS)}"
+            f"fitness={fitness}: no such fitness.{did_you_mean(fitness, known)} Allowed: "
+            f"{', '.join(known)}"
         )
     tasks, found = FITNESS[fitness]
     if task not in tasks:

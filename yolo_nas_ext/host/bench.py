@@ -56,9 +56,10 @@ class Bench:
         overrides: Mapping[str, Any] | None = None, threads: int = 1, judge: Judge | None = None,
         images: Path | None = None, shared: bool = False,
     ) -> None:  # fmt: skip
-        arguments = settings(
-            overrides, task="detect", epochs=1, imgsz=imgsz, batch=batch, seed=seed, device=device
-        )
+        arguments = settings(  # in all digits, as batch norms are estimated anew
+            overrides, task="detect", epochs=1, imgsz=imgsz, batch=batch, seed=seed, device=device,
+            amp=False,
+        )  # fmt: skip
         self._trainer: Any = None
         try:
             with tempfile.TemporaryDirectory() as folder, quiet():

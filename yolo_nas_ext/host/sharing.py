@@ -182,8 +182,9 @@ def fit(
     if checkpoint.is_file() and load(checkpoint, made_with)["epoch"] >= epochs:
         return
     given = settings(
-        overrides, task="detect", epochs=epochs, imgsz=imgsz, batch=batch, seed=seed, device=device
-    )
+        overrides, task="detect", epochs=epochs, imgsz=imgsz, batch=batch, seed=seed, device=device,
+        amp=False,
+    )  # fmt: skip
 
     def make(arguments: dict[str, Any]) -> SupernetTrainer:
         return SupernetTrainer(

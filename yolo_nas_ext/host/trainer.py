@@ -34,7 +34,7 @@ from ultralytics.utils import LOGGER, callbacks
 from ultralytics.utils.torch_utils import init_seeds, unset_deterministic, unwrap_model
 
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
-from yolo_nas_ext.host import checkpoint
+from yolo_nas_ext.host import checkpoint, precision
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.images import held, held_pictures
 
@@ -119,6 +119,9 @@ class LeanMixin(_Trainer):
         short: bool = True, every: int | None = None, images: Path | None = None,
         shared: bool = False, initial: Initial | None = None, judge: Judge | None = None,
     ) -> None:  # fmt: skip
+        # The host's is of GPUs, and downloads a model; see `precision` for what is done on CPUs.
+        self._half = overrides.get("amp", True)
+        overrides = {**overrides, "amp": False}
         self._judge = judge
         self._judged = Seen(), Seen()
         self._initial = initial
@@ -187,6 +190,8 @@ class LeanMixin(_Trainer):
             self._initial(model, self.data["names"])
         if self.device.type == "cpu":
             model = model.to(memory_format=torch.channels_last)  # faster convolutions on CPUs
+            if self._short and self._half and precision.native():
+                precision.halve(model)
         self.model = model
 
     def _build_train_pipeline(self) -> None:
@@ -482,7 +487,7 @@ def settings(
     if imgsz < 32 or imgsz % 32:
         raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
     return {
-        "save": False, "plots": False, "verbose": False, "amp": False, "exist_ok": True,
+        "save": False, "plots": False, "verbose": False, "exist_ok": True,
         "val": val, "patience": 0, "model": "nas.yaml", "data": "data.yaml",
         **(overrides or {}), "mode": "train", "imgsz": imgsz, **more,
     }  # fmt: skip
@@ -534,6 +539,7 @@ def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
     """Return the metrics and write the measured weights."""
     metrics = results(trainer)
     model: Any = unwrap_model(trainer.ema.ema)
+    precision.restore(model)
     if not all(value.isfinite().all() for value in model.state_dict().values()):
         raise TrialError("nan", "weights are not finite after the last step")
     if weights is not None:

@@ -1,0 +1,45 @@
+"""The projection of a short training, against what it is meant to be."""
+
+import math
+import random
+
+import pytest
+
+from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.estimators.projection import LEAST, POWER, projected
+from yolo_nas_ext.host.models import definition
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.emit import read
+
+
+@pytest.fixture(scope="module")
+def networks():
+    space, rng = DetectorSpace.load("tiny"), random.Random(0)
+    return [space.architecture(space.sample(rng)) for _ in range(12)]
+
+
+@pytest.mark.parametrize("imgsz", [96, 640])
+def test_yolov8n_stays_as_it_is(imgsz):
+    network = read(*definition("yolov8n"))
+    assert projected(0.4, network, 3, imgsz) == pytest.approx(0.4 + LEAST, rel=0.01)
+
+
+def test_it_grows_with_both(networks):
+    for network in networks:
+        values = [projected(f, network, 3, 96) for f in (0.0, 0.001, 0.1, 0.5)]
+        assert values == sorted(values) and values[0] > 0
+    by_flops = sorted(networks, key=lambda n: costs(n, 3, 96).flops)
+    for fitness in (0.0, 0.3):  # operations decide between equals, and where nothing is learned
+        values = [projected(fitness, n, 3, 96) for n in by_flops]
+        assert values == sorted(values)
+
+
+def test_it_is_a_power_of_the_operations(networks):
+    a, b = (costs(n, 3, 96).flops for n in networks[:2])
+    x, y = (math.log(projected(0.2, n, 3, 96)) for n in networks[:2])
+    assert x - y == pytest.approx(POWER * math.log(a / b))
+
+
+def test_the_size_of_images_does_not_matter(networks):
+    small, large = (projected(0.2, networks[0], 3, size) for size in (96, 640))
+    assert small == pytest.approx(large, rel=1e-3)

@@ -1,0 +1,31 @@
+"""What a short training foretells of a full one: larger networks are further from their end.
+
+After a few epochs all networks have learned little, and a small one the largest part of what it
+ever will; ordered by what they have learned, large networks come too late. Over the reference sets
+(benchmarks/reference) neither the short training nor the number of operations orders networks as
+well as their product.
+"""
+
+from __future__ import annotations
+
+from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.space.architecture import Architecture
+
+# Fitted to one reference set and checked on the other, see docs/estimators.md.
+POWER = 0.25
+LEAST = 0.003  # fitness below which a training has told nothing, and operations alone decide
+YOLOV8N = 20_000  # FLOPs a pixel of YOLOv8n, whose fitness stays nearly as it is
+
+
+def projected(fitness: float, architecture: Architecture, nc: int, imgsz: int) -> float:
+    """Return the fitness that a short training of a detector foretells, in units of YOLOv8n's.
+
+    Args:
+        fitness: Measured after the short training, mAP50-95.
+        architecture: What was trained.
+        nc: Number of classes.
+        imgsz: Height and width of the images in pixels.
+    """
+    flops = costs(architecture, nc, imgsz).flops
+    ratio = flops / (YOLOV8N * imgsz * imgsz)
+    return (fitness + LEAST) * ratio**POWER
