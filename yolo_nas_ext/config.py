@@ -194,6 +194,7 @@ KEYS: dict[str, Parse] = {
     "inherit": optional(text),
     "sampling": text,
     "distill": real(0, open_low=False),
+    "cost_weight": real(0, open_low=False),
     "timeout": optional(real(0)),
     "device": optional(text),
     "threads": optional(whole(1)),
@@ -272,6 +273,13 @@ def configure(
             )
     if values["estimator"] == "full":
         values |= {name: value for name, value in FULL.items() if name not in given}
+    if values["strategy"] == "darts":
+        if values["estimator"] != "supernet" and "estimator" in given:
+            raise NASError(
+                f"estimator={values['estimator']}: strategy=darts learns in a supernet; leave "
+                "estimator out or give estimator=supernet, or take another strategy"
+            )
+        values["estimator"] = "supernet"
     if values["estimator"] == "supernet":
         values |= {name: value for name, value in SHARED.items() if name not in given}
     if values["estimator"] in PROXIES:

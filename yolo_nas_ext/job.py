@@ -21,6 +21,7 @@ from yolo_nas_ext.estimators.scores import localisation
 from yolo_nas_ext.plan import Plan
 from yolo_nas_ext.progress import Progress
 from yolo_nas_ext.repeats import repeat
+from yolo_nas_ext.report.learned import collapse, learned_png
 from yolo_nas_ext.results import Job
 from yolo_nas_ext.shared import SharedStudy
 from yolo_nas_ext.strategies import Strategy
@@ -138,6 +139,11 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
     shutil.rmtree(folder / "weights" / "rungs", ignore_errors=True)
     if config.estimator == "supernet":
         extract.front(plan.estimator, study, folder)
+    if config.strategy == "darts":
+        history = plan.estimator.history()  # pyright: ignore[reportAttributeAccessIssue]
+        learned_png(history, folder / "learned.png")
+        job.notes.append(collapse(history, [trial.fitness for trial in study.candidates]))
+        print(f"\n{job.notes[-1]}")
 
 
 def _ignore(epoch: int, value: float) -> None:

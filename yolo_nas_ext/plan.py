@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from yolo_nas_ext import executors, parents
 from yolo_nas_ext.config import ANALYTIC, PROXIES, Config, inner
@@ -77,9 +78,10 @@ def make(config: Config) -> Plan:
     space = DetectorSpace.load(config.space, config.task, config.fix).within(budget)
     goal = Goal(config.objectives, config.limits)
     _check_measured(config)
+    estimator = make_estimator(config, data)
 
     def strategy(name: str, space: DetectorSpace) -> Strategy:
-        return _strategy(name, config, space, budget, goal)
+        return _strategy(name, config, space, budget, goal, estimator)
 
     chosen = strategy(config.strategy, _preferring(space, config, data))
     if config.screen:
@@ -88,7 +90,6 @@ def make(config: Config) -> Plan:
     control = (lambda: strategy(rival, space)) if rival else None
     if control:
         control()  # says what is allowed
-    estimator = make_estimator(config, data)
     _check_parallel(config)
     Pruning(config.pruner)
     baselines, notes = _baselines(config, space, budget)
@@ -116,14 +117,17 @@ def _preferring(space: DetectorSpace, config: Config, data: dataset.DataSet) -> 
 
 
 def _strategy(
-    name: str, config: Config, space: DetectorSpace, budget: Budget, goal: Goal
-) -> Strategy:
+    name: str, config: Config, space: DetectorSpace, budget: Budget, goal: Goal,
+    estimator: Estimator,
+) -> Strategy:  # fmt: skip
     """Return the strategy of that name; models learn from the costs of a network too."""
 
     def features(point: Point) -> list[float]:
         return [math.log(max(c, 1.0)) for c in budget.record(space.architecture(point)).values()]
 
-    options = {"population": config.population} if name == "evolution" else {}
+    options: dict[str, Any] = {"population": config.population} if name == "evolution" else {}
+    if name == "darts":
+        options["learned"] = estimator.distribution  # pyright: ignore[reportAttributeAccessIssue]
     return make_strategy(name, space, goal=goal, trials=config.trials, features=features, **options)
 
 

@@ -88,7 +88,10 @@ def finish(job: Job) -> None:
         job.study, folder, title=f"{config.strategy.capitalize()} on {Path(job.data.source).name}",
         settings={**config.values, **config.host}, notes=job.notes, command=_command(config),
         next_command=train, data_name=config.data, protocol=_protocol(job),
-        pictures={f"Augmentation: {config.augment}": folder / "augment.png"},
+        pictures={
+            f"Augmentation: {config.augment}": folder / "augment.png",
+            "Learned distribution": folder / "learned.png",
+        },
     )  # fmt: skip
     print("\n" + report.summary_table(job.study))
     if job.interrupted:

@@ -85,8 +85,9 @@ def _supernet(config: Any, data: Any) -> Estimator:
     budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
     space = DetectorSpace.load(config.space, config.task, config.fix).within(budget)
     return SharedWeights(
-        data, space, sampling=config.sampling, distill=config.distill, **_common(config)
-    )
+        data, space, sampling=config.sampling, distill=config.distill,
+        learn=config.strategy == "darts", cost_weight=config.cost_weight, **_common(config),
+    )  # fmt: skip
 
 
 def fitness_of(config: Any) -> str:

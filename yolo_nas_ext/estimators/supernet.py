@@ -14,11 +14,13 @@ from typing import Any
 
 from filelock import FileLock
 
+from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.errors import NASError, RunError, TrialError
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.bench import Bench
+from yolo_nas_ext.host.darts import DartsTrainer
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.sharing import PAUSE, fit, load
+from yolo_nas_ext.host.sharing import PAUSE, SupernetTrainer, fit, load
 from yolo_nas_ext.host.supernet import Supernet, extract
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -26,7 +28,7 @@ from yolo_nas_ext.space.emit import emit
 from yolo_nas_ext.space.sampling import paths
 from yolo_nas_ext.space.supernet import check, definition
 
-FILE, SCORES = "supernet.pt", "scores.jsonl"
+FILE, SCORES, LEARNED = "supernet.pt", "scores.jsonl", "distribution.json"
 QUIET = 10.0  # seconds between two lines of progress
 
 
@@ -43,6 +45,8 @@ class SharedWeights(ShortTraining):
         sampling: A rule of `space.sampling.RULES`.
         distill: Weight of the largest network's predictions in the training of the others, for a
             rule that trains several in a step; 0 for none.
+        learn: Whether the distribution of `strategies.differentiable` is learned, too.
+        cost_weight: See `host.darts.DartsTrainer`.
         pause: Seconds between two checkpoints.
         say: Where lines of progress go.
         **more: As of `Training`; ``epochs`` are those of the supernet.
@@ -55,12 +59,13 @@ class SharedWeights(ShortTraining):
 
     def __init__(
         self, data: DataSet, space: DetectorSpace, *, sampling: str = "spos",
-        distill: float = 0.0, pause: float = PAUSE, say: Callable[[str], None] = print,
-        **more: Any,
+        distill: float = 0.0, learn: bool = False, cost_weight: float = 0.0,
+        pause: float = PAUSE, say: Callable[[str], None] = print, **more: Any,
     ) -> None:  # fmt: skip
         check(space)
         super().__init__(data, **more)
         self.space, self.sampling, self.distill = space, sampling, distill
+        self.learn, self.cost_weight = learn, cost_weight
         self._paths = paths(sampling, space, self.seed)
         self._pause, self._say = pause, say
         self._temporary: Path | None = None
@@ -124,6 +129,15 @@ class SharedWeights(ShortTraining):
         """Return the trained supernet, with the averaged weights."""
         return self._opened()[0]
 
+    def distribution(self) -> dict[str, list[float]]:
+        """Return the newest learned probabilities of every choice's options."""
+        return self.history()[-1]["probabilities"]
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return what was recorded after each epoch in which the distribution was learned."""
+        self._opened()
+        return json.loads((self.folder / LEARNED).read_text(encoding="utf-8"))
+
     def close(self) -> None:
         """Let go of the memory; the next network opens the supernet again."""
         if self._open is not None:
@@ -137,6 +151,7 @@ class SharedWeights(ShortTraining):
         return {
             "epochs": self.epochs, "imgsz": self.imgsz, "batch": self.batch, "seed": self.seed,
             "sampling": self.sampling, "distill": self.distill, "images": len(self.split[0]),
+            "darts": self.learn and f"cost_weight {self.cost_weight:g}",
             "space": f"{self.space.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}",
         }  # fmt: skip
 
@@ -161,7 +176,11 @@ class SharedWeights(ShortTraining):
                     "batch, or a smaller space"
                 ) from error
         supernet = Supernet(whole, ch=self.data.channels, nc=self.data.nc)
-        supernet.load_state_dict(load(folder / FILE, made_with)["ema"])
+        trained = load(folder / FILE, made_with)
+        supernet.load_state_dict(trained["ema"])
+        if self.learn:
+            text = json.dumps(trained["history"], indent=1)
+            (folder / LEARNED).write_text(text, encoding="utf-8")
         supernet.eval()
         small = self.space.architecture(self.space.canonical(_smallest(self.space)))
         bench = Bench(
@@ -180,8 +199,19 @@ class SharedWeights(ShortTraining):
             device=self.device, distill=self.distill,
             overrides={**self.warmup(self.epochs), **self.overrides}, threads=self.threads,
             on_epoch=_Progress(self.epochs, self._say), short=self.short, images=self.images,
-            shared=self.shared, pause=self._pause,
+            shared=self.shared, pause=self._pause, trainer=self._trainer,
         )  # fmt: skip
+
+    def _trainer(self, *args: Any, **more: Any) -> SupernetTrainer:
+        if not self.learn:
+            return SupernetTrainer(*args, **more)
+
+        def flops(network: Architecture) -> float:
+            return costs(network, self.data.nc, self.imgsz, channels=self.data.channels).flops
+
+        return DartsTrainer(
+            *args, space=self.space, cost=flops, cost_weight=self.cost_weight, **more
+        )
 
     def _steps(self, epoch: int, step: int) -> list[Architecture]:
         return [self.space.architecture(point) for point in self._paths(epoch, step)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -16,11 +17,11 @@ from torch import nn
 from torch.func import functional_call
 
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.host.loans import Loan, Unit, Wiring, numbers
+from yolo_nas_ext.host.loans import Loan, Unit, Wiring, numbers, taken
 from yolo_nas_ext.host.skeletons import branch_names, conv_key, head_skeleton, norm_of, skeleton
 from yolo_nas_ext.space.architecture import Head
 from yolo_nas_ext.space.roles import Convolution, Parts, Role, run_head, total
-from yolo_nas_ext.space.supernet import Wired, run_chain_cached
+from yolo_nas_ext.space.supernet import Pair, Wired, run_chain_cached
 
 KEPT = 128  # wirings remembered by each row; the skeletons behind them are shared
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -91,6 +92,14 @@ class Elastic(nn.Module):
                 yield Loan(f"{norm}.{tensor}", key, f"bn.{tensor}", outs, None, 0)
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """Two things in a slot, added up; or the first alone, where there is one weight."""
+
+    pair: Pair
+    weights: Sequence[torch.Tensor | float]
+
+
 class ElasticBlock(Elastic):
     """A slot of a supernet; without blocks it hands on its input.
 
@@ -106,6 +115,7 @@ class ElasticBlock(Elastic):
     ) -> None:
         super().__init__(slot, sources)
         self.active: Wired | None = None
+        self.mixture: Mixture | None = None
         for branch, variants in branches.items():
             for rows, inputs, convolutions in variants:
                 chain = tuple((n, m, _frozen(args)) for n, m, args in rows)
@@ -115,10 +125,9 @@ class ElasticBlock(Elastic):
                     parts = Convolution(_frozen(ins), _frozen(outs), depthwise)
                     self._add(f"{branch}|{conv_key(modules, name, chain)}", parts, modules, name)
 
-    def wiring(self) -> Wiring:
-        """Return the active blocks as the host builds them, and what they are lent."""
-        assert self.active is not None
-        return self._remembered(self.active, lambda: self._wire(cast(Wired, self.active)))
+    def wiring(self, active: Wired) -> Wiring:
+        """Return blocks as the host builds them, and what they are lent."""
+        return self._remembered(active, lambda: self._wire(active))
 
     def _wire(self, active: Wired) -> Wiring:
         chain = active.chain
@@ -135,10 +144,21 @@ class ElasticBlock(Elastic):
         return Wiring(made, tuple(loans))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the active blocks."""
-        if self.active is None:
+        """Run the active blocks, or the mixture."""
+        if self.mixture is None:
+            return self._run(self.active, x)
+        pair, whole = self.mixture.pair, None
+        for index, weight in enumerate(self.mixture.weights):
+            read = taken(x, numbers(pair.inputs[index], pair.room, self.slot), 1)
+            y = self._run(pair.blocks[index], read)
+            y = weight * _placed(y, pair.outputs[index], pair.out, self.slot)
+            whole = y if whole is None else whole + y
+        return cast(torch.Tensor, whole)
+
+    def _run(self, active: Wired | None, x: torch.Tensor) -> torch.Tensor:
+        if active is None:
             return x
-        wiring = self.wiring()
+        wiring = self.wiring(active)
         wiring.skeleton.train(self.training)
         return functional_call(wiring.skeleton, wiring.state(self.units), (x,))
 
@@ -195,6 +215,7 @@ class ElasticDetect(Elastic):
                 parts = Convolution(_frozen(ins), _frozen(outs), depthwise)
                 role = ("head", level, purpose, branch)
                 self._add(_head_key(legacy, role, index), parts, modules, name)
+        self.rooms: tuple[Parts, ...] | None = None  # of what it reads, where that is wider
         self.activate(Head(tuple(levels), reg_max, end2end), (), False)
 
     def activate(self, head: Head, inputs: tuple[Parts, ...], legacy: bool) -> None:
@@ -250,6 +271,11 @@ class ElasticDetect(Elastic):
         made.stride = self.stride.to(xs[0].device)
         levels = self.active[0].levels
         read = [xs[self.levels.index(level)] for level in levels]
+        if self.rooms is not None:
+            read = [
+                taken(x, numbers(own, room, self.slot), 1)
+                for x, own, room in zip(read, self.active[1], self.rooms, strict=True)
+            ]
         return functional_call(made, wiring.state(self.units), (read,))
 
 
@@ -262,6 +288,16 @@ ROWS: dict[str, type[nn.Module]] = {
 
 def _head_key(legacy: bool, role: Role, index: int) -> str:
     return "|".join(map(str, ("old" if legacy else "new", *role[1:], index)))
+
+
+def _placed(x: torch.Tensor, own: Parts, room: Parts, slot: str) -> torch.Tensor:
+    """Return an activation with zeros for the channels of the room that it has not."""
+    which = numbers(own, room, slot)
+    if isinstance(which, int):
+        missing = total(room) - which
+        return nn.functional.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
+    empty = x.new_zeros(x.shape[0], total(room), *x.shape[2:])
+    return empty.index_copy(1, which.to(x.device), x)
 
 
 def _frozen(value: Any) -> Any:

@@ -54,9 +54,9 @@ class Loan:
     def take(self, units: Any) -> torch.Tensor:
         """Return the lent part, a view where the channels are the leading ones."""
         value = _get(units[self.unit], self.tensor)
-        value = _select(value, self.outs, 0)
+        value = taken(value, self.outs, 0)
         if self.ins is not None:
-            value = _select(value, self.ins, 1)
+            value = taken(value, self.ins, 1)
         if self.kernel and (rest := value.shape[-1] - self.kernel):
             first = rest // 2
             value = value[..., first : first + self.kernel, first : first + self.kernel]
@@ -86,13 +86,14 @@ def numbers(active: Parts, store: Parts, slot: str) -> torch.Tensor | int:
     Raises:
         NASError: Where the store has fewer.
     """
-    taken = [theirs for _, theirs in shared(active, store)]
-    if len(taken) != total(active):
+    found = [theirs for _, theirs in shared(active, store)]
+    if len(found) != total(active):
         raise NASError(f"{slot}: the supernet has not the {total(active)} channels asked for")
-    return len(taken) if taken == list(range(len(taken))) else torch.tensor(taken)
+    return len(found) if found == list(range(len(found))) else torch.tensor(found)
 
 
-def _select(value: torch.Tensor, which: torch.Tensor | int, dim: int) -> torch.Tensor:
+def taken(value: torch.Tensor, which: torch.Tensor | int, dim: int) -> torch.Tensor:
+    """Return some channels, a view where they are the leading ones; see `numbers`."""
     if isinstance(which, int):
         return value if which == value.shape[dim] else value.narrow(dim, 0, which)
     return value.index_select(dim, which.to(value.device))

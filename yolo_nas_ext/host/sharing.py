@@ -51,9 +51,9 @@ class SupernetTrainer(LeanDetectionTrainer):
         self._file, self._made_with, self._pause = checkpoint, dict(settings or {}), pause
         self._saved = time.perf_counter()
         self._step = 0
-        self.add_callback("on_train_epoch_start", SupernetTrainer._seed_epoch)
-        self.add_callback("on_train_batch_start", SupernetTrainer._choose)
-        self.add_callback("on_fit_epoch_end", SupernetTrainer._keep)
+        self.add_callback("on_train_epoch_start", lambda trainer: trainer._seed_epoch())
+        self.add_callback("on_train_batch_start", lambda trainer: trainer._choose())
+        self.add_callback("on_fit_epoch_end", lambda trainer: trainer._keep())
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
         """Return the supernet; its head starts as those of short trainings do."""
@@ -78,6 +78,7 @@ class SupernetTrainer(LeanDetectionTrainer):
             if hasattr(model.criterion, "update"):  # of an end-to-end head, by the epochs
                 model.criterion.updates = saved["epoch"] - 1
                 model.criterion.update()
+            self.go_on(saved)
             self.start_epoch = saved["epoch"]
             self.scheduler.last_epoch = self.start_epoch - 1
 
@@ -116,7 +117,14 @@ class SupernetTrainer(LeanDetectionTrainer):
         }
         if done == self.epochs:  # nothing goes on from here but scoring
             content = {name: content[name] for name in ("epoch", "settings", "ema")}
-        write(content, self._file)
+        write({**content, **self.more_to_keep()}, self._file)
+
+    def more_to_keep(self) -> dict[str, Any]:
+        """Return what else a checkpoint holds."""
+        return {}
+
+    def go_on(self, saved: Mapping[str, Any]) -> None:
+        """Take what else a checkpoint holds."""
 
 
 def load(file: Path, made_with: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +156,7 @@ def fit(
     batch: int, seed: int = 0, device: str | None = None, distill: float = 0.0,
     overrides: Mapping[str, Any] | None = None, threads: int = 1,
     on_epoch: OnEpoch | None = None, short: bool = True, images: Path | None = None,
-    shared: bool = False, pause: float = PAUSE,
+    shared: bool = False, pause: float = PAUSE, trainer: Callable[..., Any] = SupernetTrainer,
 ) -> None:  # fmt: skip
     """Train a supernet into a file, or go on with the training that the file is of.
 
@@ -174,6 +182,7 @@ def fit(
         images: As of `host.trainer.train`.
         shared: As of `host.trainer.train`.
         pause: Seconds between two checkpoints.
+        trainer: Makes the trainer.
 
     Raises:
         NASError: For a file of other settings.
@@ -186,11 +195,11 @@ def fit(
         amp=False,
     )  # fmt: skip
 
-    def make(arguments: dict[str, Any]) -> SupernetTrainer:
-        return SupernetTrainer(
+    def make(arguments: dict[str, Any]) -> Any:
+        return trainer(
             definition, data, split, arguments, steps=steps, distill=distill,
             checkpoint=checkpoint, settings=made_with, pause=pause, on_epoch=on_epoch,
             short=short, images=images, shared=shared,
         )  # fmt: skip
 
-    session(make, given, lambda trainer: trainer.train(), threads=threads)
+    session(make, given, lambda made: made.train(), threads=threads)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, cast
 
@@ -15,11 +16,11 @@ from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import modules
-from yolo_nas_ext.host.elastic import ROWS, ElasticBlock, ElasticDetect, ElasticJoin
+from yolo_nas_ext.host.elastic import ROWS, ElasticBlock, ElasticDetect, ElasticJoin, Mixture
 from yolo_nas_ext.host.loans import Wiring
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.emit import emit
-from yolo_nas_ext.space.supernet import path
+from yolo_nas_ext.space.supernet import mix, path
 
 
 class Supernet(DetectionModel):
@@ -85,10 +86,40 @@ class Supernet(DetectionModel):
                 row.active = row.slot.replace(".join", ".block") in one.slots
         self.head.activate(head, one.inputs, one.legacy)
         for row in rows:  # says now what is missing
-            if isinstance(row, ElasticDetect) or (isinstance(row, ElasticBlock) and row.active):
+            if isinstance(row, ElasticDetect):
                 row.wiring()
+            elif isinstance(row, ElasticBlock) and row.active:
+                row.wiring(row.active)
         self.active = architecture
         self._aim()
+
+    @contextmanager
+    def mixed(
+        self, one: Architecture, other: Architecture,
+        gates: Callable[[str], tuple[torch.Tensor, torch.Tensor] | None],
+    ) -> Iterator[None]:  # fmt: skip
+        """Compute a network with another added to it, slot by slot.
+
+        Args:
+            one: The network.
+            other: One that reads the same levels.
+            gates: Weights of the two in a slot; None where the first one stands alone.
+
+        With weights of 1 and 0 it is the first network that is computed, whatever the other.
+        """
+        self.activate(one)
+        pairs = mix(one, other, self.channels)
+        blocks = {row.slot: row for row in self.rows if isinstance(row, ElasticBlock)}
+        for slot, pair in pairs.slots.items():
+            weights = gates(slot)
+            blocks[slot].mixture = Mixture(pair, weights or (1.0,))
+        self.head.rooms = pairs.rooms
+        try:
+            yield
+        finally:
+            self.head.rooms = None
+            for slot in pairs.slots:
+                blocks[slot].mixture = None
 
     def loss(self, batch: Mapping[str, Any], preds: Any = None) -> tuple[torch.Tensor, Any]:
         """Return the mean loss of the networks of this step, in `paths`.
@@ -188,7 +219,9 @@ def extract(supernet: Supernet, architecture: Architecture, names: Mapping[int, 
             continue
         if isinstance(row, ElasticBlock) and row.active is None:
             continue
-        wiring: Wiring = row.wiring()
+        wiring: Wiring = (
+            row.wiring(cast(Any, row.active)) if isinstance(row, ElasticBlock) else row.wiring()
+        )
         for name, value in wiring.state(row.units).items():
             if isinstance(row, ElasticDetect):
                 place = f"model.{at}.{name}"

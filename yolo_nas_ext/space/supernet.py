@@ -155,6 +155,59 @@ run_chain_cached = lru_cache(maxsize=20_000)(run_chain)
 _run_head_cached = lru_cache(maxsize=20_000)(run_head)
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What stands in a slot of two networks.
+
+    Attributes:
+        blocks: Of each network; None where it has not this slot and hands on what it reads.
+        inputs: Make-up of what each reads.
+        outputs: Make-up of what each writes.
+        room: Make-up of what there is to read: it has room for both.
+        out: Make-up of what has room for both outputs.
+    """
+
+    blocks: tuple[Wired | None, Wired | None]
+    inputs: tuple[Parts, Parts]
+    outputs: tuple[Parts, Parts]
+    room: Parts
+    out: Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Two networks slot by slot; `rooms` is the make-up of what there is for the head to read."""
+
+    slots: dict[str, Pair]
+    rooms: tuple[Parts, ...]
+
+
+def mix(one: Architecture, other: Architecture, channels: int = 3) -> Mixed:
+    """Return two networks that read the same levels, slot by slot."""
+    paths = path(one, channels), path(other, channels)
+    found: dict[str, Pair] = {}
+    last: tuple[Parts, Parts] = (channels, channels)
+    for slot in _in_order(*(list(p.slots) for p in paths)):
+        first, second = (p.slots.get(slot) for p in paths)
+        inputs = first.inputs if first else last[0], second.inputs if second else last[1]
+        last = (
+            run_chain_cached(first.chain, first.inputs)[1] if first else inputs[0],
+            run_chain_cached(second.chain, second.inputs)[1] if second else inputs[1],
+        )
+        found[slot] = Pair((first, second), inputs, last, merge(*inputs), merge(*last))
+    rooms = tuple(merge(a, b) for a, b in zip(*(p.inputs for p in paths), strict=True))
+    return Mixed(found, rooms)
+
+
+def _in_order(mine: list[str], theirs: list[str]) -> list[str]:
+    """Return the slots of both, each behind the one that it follows."""
+    order = list(mine)
+    for place, slot in enumerate(theirs):
+        if slot not in order:
+            order.insert(order.index(theirs[place - 1]) + 1 if place else 0, slot)
+    return order
+
+
 def definition(space: DetectorSpace, nc: int, channels: int = 3) -> dict[str, Any]:
     """Return the host's model definition of the supernet of a space.
 

@@ -14,6 +14,7 @@ from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies.auto import Auto
 from yolo_nas_ext.strategies.bayes import Bayes, Features
+from yolo_nas_ext.strategies.differentiable import Darts
 from yolo_nas_ext.strategies.evolution import Evolution
 from yolo_nas_ext.strategies.local import LocalSearch
 from yolo_nas_ext.strategies.nsga2 import Nsga2
@@ -39,6 +40,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "nsga2": Nsga2,
     "reinforce": Reinforce,
     "bayes": Bayes,
+    "darts": Darts,
 }
 
 

@@ -1,0 +1,186 @@
+"""Weight sharing against trainings in full: order, price of a score, memory, and what is extracted.
+
+    python benchmarks/supernet.py [set=brain] [space=tiny] [epochs=60] [sampling=spos] [distill=0]
+        [paths=200] [alone=1] [keep=folder]
+
+One supernet of a space is trained on the images of a reference set (benchmarks/reference), and
+scores those of the set's networks that are in the space; tau is against their trainings in full,
+beside that of FLOPs. `paths` drawn networks are scored as well: the time of a score against a bare
+pass over the held-out images and the batch-norm calibration of the same network, and the memory
+of the process along the way. With `alone=1` the best of the drawn is trained alone with the
+supernet's schedule and compared with itself extracted, and fine-tuned for a fifth of it.
+
+With `keep` the supernet and the scores stay there and a second run goes on with them. The last
+line is a JSON object; `pass` is whether every target that could be measured is met.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parent / "reference"))
+sys.path.insert(0, str(Path(__file__).parent))
+import estimators as tables  # the scripts beside it
+import train as reference
+
+from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.supernet import SharedWeights
+from yolo_nas_ext.estimators.training import ShortTraining
+from yolo_nas_ext.host.supernet import extract
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.detector import DetectorSpace
+
+HERE = Path(__file__).parent / "reference"
+USUAL = {
+    "set": "brain", "space": "tiny", "epochs": 60, "sampling": "spos", "distill": 0.0,
+    "paths": 200, "alone": 0, "keep": "", "batch": 16,
+}  # fmt: skip
+TAU, PRICE, SCORE, MEMORY = 0.55, 6.0, 1.3, 0.05  # targets; memory grows by at most a twentieth
+BEHIND, TUNED = 0.02, 0.2  # mAP50-95 that an extracted network may lack; share of the schedule
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print the tables and figures, and return the exit code."""
+    given = {**USUAL, **parse_arguments(arguments)}
+    plan = json.loads((HERE / f"{given['set']}.json").read_text(encoding="utf-8"))
+    truth = tables.Truth(reference.read(HERE / f"{given['set']}.jsonl"))
+    reference.start(plan["settings"])
+    options = {
+        "imgsz": plan["settings"]["imgsz"], "batch": given["batch"], "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    space = DetectorSpace.load(str(given["space"]))
+    with tempfile.TemporaryDirectory() as folder:
+        judge = SharedWeights(
+            reference.state["seen"], space, epochs=given["epochs"], sampling=given["sampling"],
+            distill=given["distill"], **options,
+        )  # fmt: skip
+        judge.images = Path(given["keep"] or folder).absolute() / "images"
+        begin = time.process_time()
+        judge.supernet()
+        spent = time.process_time() - begin
+        figures = _price(judge, spent, truth, given)
+        figures |= _order(judge, space, plan, truth)
+        figures |= _paths(judge, space, int(given["paths"]))
+        if given["alone"]:
+            figures |= _alone(judge, space, int(given["paths"]), options)
+    met = _targets(figures)
+    print(json.dumps({**given, **figures, "met": met, "pass": all(met.values())}))
+    return 0 if all(met.values()) else 1
+
+
+def _price(judge: Any, spent: float, truth: Any, given: dict[str, Any]) -> dict[str, float]:
+    """Return what the supernet's training took, in trainings in full; nothing if it was resumed."""
+    note = judge.folder / "price.json"
+    if note.is_file():
+        return json.loads(note.read_text())
+    found = {"trainings": spent / truth.seconds, "cpu_minutes": spent / 60}
+    note.write_text(json.dumps(found))
+    print(f"the supernet took {found['trainings']:.2f} trainings in full of a mean network")
+    return found
+
+
+def _order(judge: Any, space: DetectorSpace, plan: Any, truth: Any) -> dict[str, Any]:
+    """Return tau of the scores, and of FLOPs, on the reference networks of the space."""
+    rows = []
+    for network in plan["networks"]:
+        architecture = Architecture.from_dict(network["architecture"])
+        try:
+            space.point_of(architecture)
+        except NASError:
+            continue
+        if network["key"] in truth.fitness:
+            metrics = judge.estimate(architecture)
+            rows.append((truth.fitness[network["key"]], network["flops"], metrics))
+    target = [row[0] for row in rows]
+    scores = {
+        "flops": [float(row[1]) for row in rows],
+        "fitness": [row[2]["fitness"] for row in rows],
+        "held-out box loss": [-row[2]["val_loss_box"] for row in rows],
+        "held-out class loss": [-row[2]["val_loss_cls"] for row in rows],
+    }
+    print(f"\n{len(rows)} networks of the set are in the space and trained in full\n")
+    print("| score | tau | 95 % |\n|---|---|---|")
+    found = {}
+    for name, values in scores.items():
+        line = tables.judge(values, target)
+        found[name] = {k: round(line[k], 3) for k in ("tau", "low", "high")}
+        print(f"| {name} | {line['tau']:.2f} | {line['low']:.2f} to {line['high']:.2f} |")
+    return {"networks": len(rows), "order": found}
+
+
+def _paths(judge: Any, space: DetectorSpace, count: int) -> dict[str, float]:
+    """Return the time of a score against its bare parts, and how memory grows."""
+    supernet, bench = judge._opened()
+    ratios, rss = [], []
+    process, rng = psutil.Process(), random.Random(1)
+    for index in range(count):
+        architecture = space.architecture(space.sample(rng))
+        begin = time.process_time()
+        model = extract(supernet, architecture, judge.data.names)
+        bench.calibrate(model)
+        bench.score(model)
+        whole = time.process_time() - begin
+        begin = time.process_time()
+        bench.calibrate(model)
+        bench.score(model)
+        ratios.append(whole / (time.process_time() - begin))
+        if index >= count // 10:  # what is remembered has filled up by then
+            rss.append(process.memory_info().rss / 2**20)
+    growth = mean(rss[-len(rss) // 5 :]) / mean(rss[: len(rss) // 5]) - 1
+    print(
+        f"\na score takes {median(ratios):.2f} times its calibration and validation; over {count} "
+        f"networks memory went from {rss[0]:.0f} to {rss[-1]:.0f} MiB"
+    )
+    return {"score_ratio": round(median(ratios), 3), "memory_growth": round(growth, 4)}
+
+
+def _alone(judge: Any, space: DetectorSpace, count: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the best drawn network as extracted, trained alone, and extracted and fine-tuned."""
+    rng = random.Random(2)
+    drawn = [space.architecture(space.sample(rng)) for _ in range(count)]
+    best = max(drawn, key=lambda one: judge.estimate(one)["fitness"])
+    file = judge.folder / "best.pt"
+    extracted = judge.estimate(best, weights=file)["map50_95"]
+    alone = ShortTraining(judge.data, epochs=judge.epochs, **options)
+    trained = alone.estimate(best)["map50_95"]
+    tune = ShortTraining(
+        judge.data, epochs=round(TUNED * judge.epochs), overrides={"lr0": 0.001}, **options
+    )
+    tuned = tune.estimate(best, inherit=file)["map50_95"]
+    print(
+        f"\nbest of {count}, nas-{best.key}: mAP50-95 {extracted:.4f} extracted, {trained:.4f} "
+        f"trained alone, {tuned:.4f} extracted and fine-tuned for a fifth of the epochs"
+    )
+    return {"extracted": extracted, "alone": trained, "tuned": tuned}
+
+
+def _targets(figures: dict[str, Any]) -> dict[str, bool]:
+    """Print which targets are met and return them."""
+    order = figures["order"]
+    met = {
+        f"at most {PRICE:g} trainings": figures["trainings"] <= PRICE,
+        f"tau at least {TAU}": order["fitness"]["tau"] >= TAU,
+        "tau above that of FLOPs": order["fitness"]["tau"] > order["flops"]["tau"],
+        f"a score at most {SCORE} times its parts": figures["score_ratio"] <= SCORE,
+        "memory flat": figures["memory_growth"] <= MEMORY,
+    }
+    if "alone" in figures:
+        met["extracted close to trained alone"] = figures["extracted"] >= figures["alone"] - BEHIND
+        met["fine-tuned level"] = figures["tuned"] >= figures["alone"]
+    for name, good in met.items():
+        print(f"{name}: {'met' if good else 'missed'}")
+    return met
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,21 @@
+import pytest
+
+from yolo_nas_ext.report.learned import collapse, learned_png
+
+HISTORY = [
+    {"epoch": 2, "entropy": {"a": 1.0, "b": 1.0}, "leaning": 1.0},
+    {"epoch": 3, "entropy": {"a": 0.4, "b": 0.8}, "leaning": 1.3},
+]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_plot_is_written(tmp_path, rows):
+    learned_png(HISTORY[:rows], tmp_path / "learned.png")
+    assert (tmp_path / "learned.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_line_names_the_surest_choice_and_the_gap():
+    line = collapse(HISTORY, [0.1, 0.2, 0.3])
+    assert "mean entropy 0.60" in line and "surest choice a with 0.40" in line
+    assert "1.30 times as likely" in line and "best of 3 drawn is 0.1000 above" in line
+    assert "drawn" not in collapse(HISTORY, [])
