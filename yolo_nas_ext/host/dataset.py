@@ -159,7 +159,7 @@ def _locate(data: str) -> Path:
     if path.name == data and path.stem in shipped:
         return shipped[path.stem]
     with quiet(), contextlib.suppress(Exception):
-        found = host.check_file(data if path.suffix else f"{data}.yaml", hard=False)
+        found: Any = host.check_file(data if path.suffix else f"{data}.yaml", hard=False)
         if found and Path(found).is_file():
             return Path(found)
     raise NASError(
