@@ -23,6 +23,7 @@ PARTS = {
     "space": "",
     "cost": "space",
     "study": "space objectives",
+    "tables": "space",
     "host": "space",
     "data": "host config",
     "strategies": "space study objectives",
