@@ -451,6 +451,22 @@ def test_healthy_scans_can_be_kept(tmp_path):
     assert record(tmp_path / "out")["counts"]["without objects"] == 3 + 6
 
 
+def test_progress_is_of_reading_too(tmp_path, monkeypatch):
+    """A scan of many slices is not at 0 % until the first picture is written."""
+    pairs(tmp_path / "in", n=1)
+    seen = []
+
+    class Bar:
+        def update(self, part):
+            seen.append(part)
+
+    (entry,) = pairing.find(str(tmp_path / "in")).entries
+    pictures.write_scan(
+        entry, "p0_0", "", None, convert.Options(), labelled=True, rng=random.Random(0), bar=Bar()
+    )
+    assert seen[0] == pictures.READ and 0.99 < sum(seen) < 1
+
+
 def test_only_looking_writes_nothing(tmp_path, capsys):
     pairs(tmp_path / "in", n=2)
     before = sorted(tmp_path.rglob("*"))

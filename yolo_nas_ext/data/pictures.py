@@ -15,6 +15,9 @@ from yolo_nas_ext.data.conversion import Options, write_json
 from yolo_nas_ext.data.slices import Cut, Slice, cut, size_of, survey
 from yolo_nas_ext.data.volumes import ScanError
 
+# Parts of the work on a large scan, for the time that is left.
+READ, SURVEYED, WRITTEN = 0.3, 0.2, 0.499
+
 
 def write_scan(
     entry: pairing.Entry, key: str, stamp: str, work: Path | None, options: Options,
@@ -30,7 +33,7 @@ def write_scan(
         options: See `Options`.
         labelled: Whether the source has masks.
         rng: Decides which slices without objects are kept.
-        bar: Shows the progress; it is moved by 0.999 in all.
+        bar: Shows the progress; it is moved by less than 1 in all.
 
     Raises:
         ScanError: For a scan that cannot be used.
@@ -48,7 +51,9 @@ def write_scan(
     for mask in masks:
         volumes.check_pair(scan, mask, how.axis)
     size, spacing = size_of(scan, how)
+    bar.update(READ)
     seen = survey(scan, how.axis)
+    bar.update(SURVEYED)
     folder = work / "scans" / key if work else None
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
@@ -58,7 +63,7 @@ def write_scan(
     values: Counter[int] = Counter()
     n = scan.planes(how.axis)
     for part in cut(scan, masks, how, seen, rng=rng):
-        bar.update(0.999 / n)
+        bar.update(WRITTEN / n)
         if part is None:
             continue
         name = f"{key}_{part.index:04d}"
