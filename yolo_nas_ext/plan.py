@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from yolo_nas_ext.cost.budget import LIMITS, Budget
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators import Estimator
 from yolo_nas_ext.estimators import make as make_estimator
+from yolo_nas_ext.estimators.entropy import SCORES
 from yolo_nas_ext.estimators.screens import parse as parse_screen
-from yolo_nas_ext.estimators.screens import ranker
+from yolo_nas_ext.estimators.screens import ranker, weighted_ranks
 from yolo_nas_ext.host import dataset, models
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.pruning import Pruning
@@ -29,11 +31,12 @@ from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screened import Screened
 from yolo_nas_ext.study import Trial
 
+PRIOR = "madnas"  # the analytic score that `bayes` starts from and learns from
 FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
 MEASURED = (  # by a training, besides its losses; see `host.trainer.results`
     "map50", "map50_95", "precision", "recall", "mask_map50", "mask_map50_95", "mask_precision",
     "mask_recall", "pose_map50", "pose_map50_95", "pose_precision", "pose_recall", "accuracy_top1",
-    "accuracy_top5", "host_fitness",
+    "accuracy_top5", "host_fitness", "froc_cpm", "dice",
 )  # fmt: skip
 
 
@@ -120,15 +123,31 @@ def _strategy(
     name: str, config: Config, space: DetectorSpace, budget: Budget, goal: Goal,
     estimator: Estimator,
 ) -> Strategy:  # fmt: skip
-    """Return the strategy of that name; models learn from the costs of a network too."""
+    """Return the strategy of that name; a model learns from what is free to know of a network.
 
-    def features(point: Point) -> list[float]:
-        return [math.log(max(c, 1.0)) for c in budget.record(space.architecture(point)).values()]
+    That is its costs and an analytic score. Of the rank by FLOPs and that score, within the budget,
+    it takes a part of its first points.
+    """
+
+    @lru_cache(maxsize=50_000)
+    def free(point: Point) -> dict[str, float]:
+        architecture = space.architecture(point)
+        score = SCORES[PRIOR](architecture, budget.imgsz, budget.channels)
+        costs = {n: math.log(max(c, 1.0)) for n, c in budget.record(architecture).items()}
+        return {**costs, PRIOR: score if math.isfinite(score) else 0.0}
+
+    def prior(points: Sequence[Point]) -> list[float]:
+        columns = {name: [free(point)[name] for point in points] for name in ("flops", PRIOR)}
+        return weighted_ranks(columns, dict.fromkeys(columns, 1.0))
 
     options: dict[str, Any] = {"population": config.population} if name == "evolution" else {}
     if name == "darts":
         options["learned"] = estimator.distribution  # pyright: ignore[reportAttributeAccessIssue]
-    return make_strategy(name, space, goal=goal, trials=config.trials, features=features, **options)
+    return make_strategy(
+        name, space, goal=goal, trials=config.trials,
+        features=lambda point: list(free(point).values()),
+        prior=None if config.screen else prior, **options,
+    )  # fmt: skip
 
 
 def _check_measured(config: Config) -> None:

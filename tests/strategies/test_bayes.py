@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ from scipy.stats import norm
 from tests.strategies.tables import SPACE, TABLE, median_ranks
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace
-from yolo_nas_ext.strategies.bayes import Bayes, log_improvement
+from yolo_nas_ext.strategies.bayes import Bayes
+from yolo_nas_ext.strategies.history import expected_worths
+from yolo_nas_ext.strategies.surrogate import log_improvement
 from yolo_nas_ext.study import Trial
 
 
@@ -52,6 +55,46 @@ def test_features_are_learnt_from():
     trials = history(space, 25, lambda p: {"fitness": secret[p]})
     (point,) = Bayes(space, features=lambda p: [secret[p]]).propose(trials, 1, random.Random(1))
     assert secret[point] > 0.95
+
+
+def test_every_other_first_point_is_the_priors_favourite():
+    space = ChoiceSpace({f"l{i}": tuple(range(9)) for i in range(4)})
+
+    def prior(points):
+        return [sum(p.values()) for p in points]
+
+    trials, sums = [], []
+    for number in range(4):
+        (point,) = Bayes(space, prior=prior).propose(trials, 1, random.Random(number))
+        trials.append(Trial(number, point, state="failed"))
+        sums.append(sum(point.values()))
+    assert min(sums[0], sums[2]) > max(sums[1], sums[3]) and min(sums[0], sums[2]) > 20
+
+
+def test_what_pruned_trials_would_have_been_worth():
+    def trial(fitness, curve, state="complete"):
+        return Trial(0, None, state=state, metrics={"fitness": fitness}, curve=curve)
+
+    complete = [trial(w, {1: w / 10, 3: w / 5}) for w in (1.0, 2.0, 3.0, 4.0, 5.0)]
+    pruned = [trial(0, curve, "pruned") for curve in ({1: 0.25}, {1: 0.45, 3: 0.1}, {2: 9.0}, {})]
+    found = expected_worths(complete, [1.0, 2.0, 3.0, 4.0, 5.0], pruned)
+    # Above two of five at epoch 1; above none at epoch 3; nothing to compare with.
+    assert found == pytest.approx([2.6, 1.0, 1.0, 1.0])
+
+
+def test_pruned_trials_are_learnt_from():
+    """Whatever has l7=k5 was given up at once, and was the worst of all then."""
+    good = [
+        replace(t, curve={1: t.fitness})
+        for t in history(SPACE, 40, lambda p: {"fitness": TABLE[tuple(p.values())]})
+        if t.point["l7"] != "k5"
+    ]
+    behind = [
+        Trial(100 + i, t.point, state="pruned", error="pruned: fell behind", curve={1: -1.0})
+        for i, t in enumerate(history(SPACE, 40, lambda p: {}, seed=5)) if t.point["l7"] == "k5"
+    ]  # fmt: skip
+    points = Bayes(SPACE).propose([*good, *behind], 8, random.Random(0))
+    assert sum(p["l7"] == "k5" for p in points) <= 2
 
 
 def test_failed_trials_are_avoided():

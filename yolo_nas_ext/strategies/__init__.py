@@ -13,7 +13,7 @@ from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies.auto import Auto
-from yolo_nas_ext.strategies.bayes import Bayes, Features
+from yolo_nas_ext.strategies.bayes import Bayes, Features, Prior
 from yolo_nas_ext.strategies.differentiable import Darts
 from yolo_nas_ext.strategies.evolution import Evolution
 from yolo_nas_ext.strategies.local import LocalSearch
@@ -46,7 +46,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
 
 def make(
     name: str, space: ChoiceSpace, *, goal: Goal | None = None, trials: int | None = None,
-    features: Features | None = None, **options: Any,
+    features: Features | None = None, prior: Prior | None = None, **options: Any,
 ) -> Strategy:  # fmt: skip
     """Return the strategy of that name for a space.
 
@@ -56,6 +56,7 @@ def make(
         goal: Objectives and limits; the fitness alone unless given.
         trials: Number of trials that the search may take, for a strategy that asks.
         features: Free numbers about a point, for a strategy that learns from them.
+        prior: Ranks points for free, for a strategy that starts from it.
         **options: Arguments of the strategy.
 
     Raises:
@@ -69,7 +70,7 @@ def make(
             f"{', '.join(STRATEGIES)}, {PREFIX}<sampler>"
         )
     if name in ("auto", "bayes"):
-        options["features"] = features
+        options |= {"features": features, "prior": prior}
     if name == "auto":
         options["trials"] = trials
     return STRATEGIES[name](space, goal=goal, **options)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.bayes import START, Bayes, Features
+from yolo_nas_ext.strategies.bayes import START, Bayes, Features, Prior
 from yolo_nas_ext.strategies.evolution import Evolution
 from yolo_nas_ext.strategies.nsga2 import Nsga2
 from yolo_nas_ext.strategies.random import RandomSearch
@@ -24,11 +24,12 @@ class Auto:
         goal: Objectives and limits.
         trials: Number of trials that the search may take; 50 unless given.
         features: Free numbers about a point for `bayes`.
+        prior: Ranks points for free, for `bayes`.
     """
 
     def __init__(
         self, space: ChoiceSpace, *, goal: Goal | None = None, trials: int | None = None,
-        features: Features | None = None,
+        features: Features | None = None, prior: Prior | None = None,
     ) -> None:  # fmt: skip
         goal = goal or Goal()
         trials = 50 if trials is None else trials
@@ -46,7 +47,7 @@ class Auto:
             self.reason = f"at {trials} trials a model of the space saves the most trainings" + (
                 ", with other weights of the objectives at each" if several else ""
             )
-            self._chosen = Bayes(space, goal=goal, features=features)
+            self._chosen = Bayes(space, goal=goal, features=features, prior=prior)
         elif len(goal.objectives) > 1:
             self.name = "nsga2"
             self.reason = f"{trials} trials and several objectives: a front evolves"

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
-from scipy.special import erfcx, log_ndtr, ndtr
+from scipy.special import log_ndtr
 from threadpoolctl import ThreadpoolController
 
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.history import fill, identities, members, worths
-from yolo_nas_ext.strategies.surrogate import FITTED, Code, Process, normalised, numeric
+from yolo_nas_ext.strategies.history import (
+    expected_worths,
+    fill,
+    identities,
+    members,
+    worths,
+)
+from yolo_nas_ext.strategies.surrogate import (
+    FITTED,
+    Code,
+    Process,
+    log_improvement,
+    normalised,
+    numeric,
+)
 from yolo_nas_ext.study import Trial
 
 Features = Callable[[Point], Sequence[float]]
+Prior = Callable[[Sequence[Point]], Sequence[float]]
 
+DRAWS = 32  # of which the prior's favourite is a first point
 START = 4  # random points before the model proposes; more of them cost more than they teach
 MODELLED = 500  # trials in the model: of more, the best half of these and an even part of the rest
 PARENTS = 8  # best points whose mutations are candidates
 CHILDREN = 60  # a parent
-STRANGERS = 200  # candidates from everywhere
+STRANGERS = 200  # candidates from everywhere, where features have to be asked of each
+WORK = 500_000  # times trials in the model, where not: all points of a small space
 CHECKED = 160  # candidates whose feasibility is asked, the most promising first
 
 
@@ -56,23 +73,25 @@ class Bayes:
     BANANAS (White et al. 2021, arXiv:1910.11858), and random ones. Several objectives are joined by
     weights drawn anew for each proposal (Knowles 2006, ParEGO). The points of a batch, and trials
     that run, count as if they had been measured at their prediction, which keeps a batch diverse. A
-    failed trial counts as the worst one.
+    failed trial counts as the worst one, a pruned one as `history.expected_worths` says.
 
     Args:
         space: Where to look.
         goal: Objectives and limits.
         features: Free numbers about a point, for example its parameters and FLOPs.
         start: Number of random points before the model proposes.
+        prior: Ranks points for free, higher is better; every other first point is its favourite.
     """
 
     def __init__(
         self, space: ChoiceSpace, *, goal: Goal | None = None, features: Features | None = None,
-        start: int = START,
+        start: int = START, prior: Prior | None = None,
     ) -> None:  # fmt: skip
         self.space = space
         self.goal = goal or Goal()
         self.features = features
         self.start = start
+        self.prior = prior
         self._code = Code(space.choices)
         self._names = list(self._code.choices)
         self._options = list(self._code.choices.values())
@@ -89,15 +108,18 @@ class Bayes:
     def _propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
         trials = members(self.space, history, self.goal)
         if len(trials) < self.start or not self._names:
-            return fill(self.space, history, n, lambda: self.space.sample(rng), rng)
-        failed = [t for t in history if t.state == "failed" and t.point is not None]
+            return fill(self.space, history, n, partial(self._first_point, history, rng), rng)
+        failed, pruned = (
+            [t for t in history if t.state == state and t.point is not None]
+            for state in ("failed", "pruned")
+        )
         waiting = [t.point for t in history if t.state == "running" and t.point is not None]
         seen = identities(self.space, history)
         found: list[Point] = []
         model = None
         for _ in range(n):
             if model is None or len(self.goal.objectives) > 1:
-                model = self._model(trials, failed, [*waiting, *found], rng)
+                model = self._model(trials, pruned, failed, [*waiting, *found], rng)
             point = self._best(model, seen, rng)
             if point is None:
                 break
@@ -105,11 +127,18 @@ class Bayes:
             model = self._believe(model, [point])
         return found
 
+    def _first_point(self, history: Sequence[Trial], rng: random.Random) -> Point:
+        if self.prior is None or len(history) % 2:
+            return self.space.sample(rng)
+        drawn = [self.space.sample(rng) for _ in range(DRAWS)]
+        return drawn[int(np.argmax(self.prior(drawn)))]
+
     # The model
 
     def _model(
         self,
         trials: Sequence[Trial],
+        pruned: Sequence[Trial],
         failed: Sequence[Trial],
         waiting: Sequence[Point],
         rng: random.Random,
@@ -121,9 +150,10 @@ class Bayes:
         kept = np.array([self.goal.excess(t.metrics) == 0 for t in trials])
         chosen = _thin(worth, MODELLED)
         trials, worth, kept = [trials[i] for i in chosen], worth[chosen], kept[chosen]
-        failed = failed[-(MODELLED // 4) :]
-        points = [t.point for t in (*trials, *failed) if t.point is not None]
-        targets = normalised(np.r_[worth, np.full(len(failed), worth.min())])
+        pruned, failed = pruned[-(MODELLED // 2) :], failed[-(MODELLED // 4) :]
+        points = [t.point for t in (*trials, *pruned, *failed) if t.point is not None]
+        behind = expected_worths(trials, worth, pruned)
+        targets = normalised(np.r_[worth, behind, np.full(len(failed), worth.min())])
         places = self._code.places(points)
         features = self._raw_features(points, places)
         centre, scale = features.mean(axis=0), features.std(axis=0)
@@ -171,10 +201,11 @@ class Bayes:
 
     def _best(self, model: _Model, seen: set[Hashable], rng: random.Random) -> Point | None:
         """Return the feasible new candidate of the highest acquisition, or any new point."""
-        places = self._candidates(model.parents, rng)
+        places = self._candidates(model, rng)
         if self.features is None:
             scores = _acquisition(model, places, self._features(model, [], places))
-            points = (self._point(places[i]) for i in np.argsort(-scores, kind="stable")[:CHECKED])
+            most = CHECKED + len(seen)  # what was measured may look best
+            points = (self._point(places[i]) for i in np.argsort(-scores, kind="stable")[:most])
             allowed = (p for p in points if self._is_new(p, seen))
             chosen = next(allowed, None)
         else:  # features cost as much as feasibility: of fewer candidates, both are asked
@@ -205,9 +236,14 @@ class Bayes:
         chosen = {n: o[i] for n, o, i in zip(self._names, self._options, places, strict=True)}
         return self.space.canonical({**self._fixed, **chosen})
 
-    def _candidates(self, parents: np.ndarray, rng: random.Random) -> np.ndarray:
-        """Return places of mutations of the parents and of random points, in random order."""
+    def _candidates(self, model: _Model, rng: random.Random) -> np.ndarray:
+        """Return places of mutated parents and random points, or of all of a small space."""
         draw = np.random.default_rng(rng.getrandbits(64))
+        strange, parents = STRANGERS, model.parents
+        if self.features is None:
+            strange = max(strange, WORK // len(model.process.targets))
+            if math.prod(self._sizes.tolist()) <= strange:
+                return np.indices(tuple(self._sizes)).reshape(len(self._sizes), -1).T
         children = np.repeat(parents, CHILDREN, axis=0)
         changes = 1 + (draw.random(len(children)) < 0.5) + (draw.random(len(children)) < 0.2)
         active = [np.array(self._active(row)) for row in parents]
@@ -216,7 +252,7 @@ class Bayes:
             if len(open_to_change):
                 for j in draw.choice(open_to_change, int(changes[i])):
                     row[j] = self._moved(int(row[j]), int(j), draw)
-        strangers = draw.integers(0, self._sizes, (STRANGERS, len(self._sizes)))
+        strangers = draw.integers(0, self._sizes, (strange, len(self._sizes)))
         places = np.unique(np.vstack([children, strangers]), axis=0)
         return draw.permutation(places, axis=0)
 
@@ -250,20 +286,6 @@ def _acquisition(model: _Model, places: np.ndarray, features: np.ndarray) -> np.
         mean, deviation = gap.predict(places, features)
         score = score + log_ndtr((zero - mean) / deviation)
     return score
-
-
-def log_improvement(z: np.ndarray) -> np.ndarray:
-    """Return ln(pdf(z) + z cdf(z)), far below 0 too (Ament et al. 2023, arXiv:2310.20708)."""
-    z = np.asarray(z, dtype=float)
-    density = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
-    near = np.maximum(z, -5.0)
-    plain = np.log(np.exp(-0.5 * near**2) / np.sqrt(2 * np.pi) + near * ndtr(near))
-    far = np.minimum(z, -5.0)
-    ratio = np.sqrt(np.pi / 2) * erfcx(-far / np.sqrt(2))  # cdf / pdf
-    tail = density + np.where(
-        far > -1e3, np.log1p(np.maximum(far * ratio, -1 + 1e-16)), -2 * np.log(-far)
-    )
-    return np.where(z > -5, plain, tail)
 
 
 def _thin(values: np.ndarray, n: int) -> np.ndarray:

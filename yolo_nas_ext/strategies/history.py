@@ -76,6 +76,31 @@ def worths(
     return list(np.where(excess == 0, joined, worst - scale * (0.01 + bounded)).tolist())
 
 
+def expected_worths(
+    trials: Sequence[Trial], worth: Sequence[float] | np.ndarray, pruned: Sequence[Trial]
+) -> list[float]:
+    """Return what trials that were given up would have been worth, by where they fell behind.
+
+    At its last step a pruned trial was better than a part of the complete ones at that step; it is
+    worth the same quantile of their worths. Without any to compare with it is worth the least.
+
+    Args:
+        trials: Complete trials.
+        worth: Theirs, see `worths`.
+        pruned: Trials that were given up.
+    """
+    found = []
+    for trial in pruned:
+        step = max(trial.curve, default=0)
+        peers = [(t.curve[step], w) for t, w in zip(trials, worth, strict=True) if step in t.curve]
+        if not peers:
+            found.append(float(min(worth)))
+            continue
+        below = sum(value < trial.curve[step] for value, _ in peers) / len(peers)
+        found.append(float(np.quantile([w for _, w in peers], below)))
+    return found
+
+
 def survivors(goal: Goal, trials: Sequence[Trial], n: int) -> list[tuple[Trial, int, float]]:
     """Return the `n` best trials by front and crowding (Deb et al. 2002, NSGA-II).
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
-from scipy.special import ndtri
+from scipy.special import erfcx, ndtr, ndtri
 from scipy.stats import rankdata
 
 FITTED = 150  # points that the hyperparameters are fitted to; prediction uses all
@@ -106,6 +106,20 @@ def normalised(values: np.ndarray) -> np.ndarray:
     return (mixed - mixed.mean()) / (mixed.std() or 1.0)
 
 
+def log_improvement(z: np.ndarray) -> np.ndarray:
+    """Return ln(pdf(z) + z cdf(z)), far below 0 too (Ament et al. 2023, arXiv:2310.20708)."""
+    z = np.asarray(z, dtype=float)
+    density = -0.5 * z**2 - 0.5 * np.log(2 * np.pi)
+    near = np.maximum(z, -5.0)
+    plain = np.log(np.exp(-0.5 * near**2) / np.sqrt(2 * np.pi) + near * ndtr(near))
+    far = np.minimum(z, -5.0)
+    ratio = np.sqrt(np.pi / 2) * erfcx(-far / np.sqrt(2))  # cdf / pdf
+    tail = density + np.where(
+        far > -1e3, np.log1p(np.maximum(far * ratio, -1 + 1e-16)), -2 * np.log(-far)
+    )
+    return np.where(z > -5, plain, tail)
+
+
 class Process:
     """A Gaussian process with a kernel over choices and one over features.
 
@@ -152,12 +166,16 @@ class Process:
         return other
 
     def predict(self, places: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return means and standard deviations, without the noise, of shape (n,)."""
+        """Return means and standard deviations, of shape (n,), of what would be measured.
+
+        The noise is part of the deviation: what neither kernel explains is a property of a new
+        point too, and its luck counts where the best of all measurements is sought.
+        """
         first, second = self._kernels(self.code.code(places), features)
         cross = first + second
         mean = cross @ self._alpha
         explained = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        variance = np.exp(self.theta[:2]).sum() - (explained**2).sum(axis=0)
+        variance = np.exp(self.theta[:3]).sum() - (explained**2).sum(axis=0)
         return mean, np.sqrt(np.maximum(variance, 1e-10))
 
     def _kernels(self, columns: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
