@@ -1,0 +1,45 @@
+"""What a checkpoint sees: pictures by their names, boxes and masks in their pixels."""
+
+import cv2
+import numpy as np
+import pytest
+from ultralytics import YOLO
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host.predict import Trained
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        cv2.imwrite(str(folder / f"{index}.png"), rng.integers(0, 255, (40, 72, 3), np.uint8))
+    (folder / "damaged.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "classify"])
+def test_pictures_come_under_their_names(task, pictures, tmp_path, monkeypatch):
+    suffix = {"detect": "", "segment": "-seg", "classify": "-cls"}[task]
+    YOLO(f"yolo11n{suffix}.yaml").save(tmp_path / "model.pt")
+    monkeypatch.chdir(pictures)
+    model = Trained(tmp_path / "model.pt", "cpu")
+    assert model.task == task and model.params > 1e6
+    seen = list(model.see(["2.png", "damaged.png", "0.png"], imgsz=64))
+    assert sorted(view.file for view in seen) == ["0.png", "2.png"]
+    for view in seen:
+        assert view.shape == (40, 72) and view.boxes.shape[1] == 6
+        assert (view.boxes[:, [0, 2]] <= 72).all() and (view.boxes[:, [1, 3]] <= 40).all()
+        assert (view.masks is not None) == (task == "segment")
+        assert view.masks is None or view.masks.shape == (len(view.boxes), 40, 72)
+        assert view.scores.shape == ((1000,) if task == "classify" else (0,))
+    assert sorted(f.name for f in pictures.iterdir()) == ["0.png", "1.png", "2.png", "damaged.png"]
+
+
+def test_what_is_no_checkpoint(tmp_path):
+    with pytest.raises(NASError, match="no such checkpoint"):
+        Trained(tmp_path / "absent.pt")
+    (tmp_path / "damaged.pt").write_bytes(b"x")
+    with pytest.raises(NASError, match="cannot be loaded"):
+        Trained(tmp_path / "damaged.pt")
