@@ -7,6 +7,7 @@ from yolo_nas_ext.cli import main
 SMALL = [
     "estimator=supernet", "strategy=random", "epochs=1", "imgsz=64", "batch=4", "trials=3",
     "baseline=none", "workers=0", "threads=1", "name=small", "confirm=1",
+    "fix=p5.block:c2f,head.end2end:false",
 ]  # fmt: skip
 
 
@@ -26,6 +27,16 @@ def test_the_front_of_a_search_is_written_as_stock_models(run):
         stock = YOLO(run / "pareto" / f"{name}.yaml").model
         shapes = [{n: v.shape for n, v in m.state_dict().items()} for m in (model, stock)]
         assert shapes[0] == shapes[1] and model.names == {0: "shape0", 1: "shape1"}
+
+
+def test_the_command_in_the_report_repeats_the_search(run):
+    assert "fix=p5.block:c2f,head.end2end:false" in (run / "report.html").read_text()
+
+
+def test_a_run_without_a_record_is_refused(run, tmp_path, capsys):
+    (tmp_path / "args.yaml").write_text((run / "args.yaml").read_text())
+    assert main(["extract", f"run={tmp_path}"]) == 2
+    assert "no record in it" in capsys.readouterr().err
 
 
 def test_any_judged_network_can_be_extracted(run, tmp_path, capsys):

@@ -44,6 +44,11 @@ def main(given: Mapping[str, Any]) -> int:
             f"run={folder}: searched with estimator={config.estimator}, which shares no weights; "
             "its best network is in best.pt"
         )
+    if not (folder / "study.db").is_file():
+        raise NASError(
+            f"run={folder}: no record in it (study.db); give the folder of a search that has judged "
+            "networks, and had no storage of its own"
+        )
     space = DetectorSpace.load(config.space, config.task, config.fix)
     wanted = _wanted(Study(space, folder / "study.db"), settings["key"], folder)
     data = dataset.read(config.data, config.task)

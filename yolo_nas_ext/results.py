@@ -177,7 +177,8 @@ def _command(config: Config) -> str:
         if name not in ("resume", "threads") and value != usual.get(name):
             text = (",".join(value) or "none") if isinstance(value, tuple) else str(value)
             if isinstance(value, dict):
-                text = ",".join(f"{metric}:{bound:g}" for metric, bound in value.items())
+                pairs = ((n, f"{v:g}" if isinstance(v, float) else v) for n, v in value.items())
+                text = ",".join(f"{key}:{shown}" for key, shown in pairs)
             parts.append(shlex.quote(f"{name}={text}"))
     return " ".join(["yolo nas-search", *parts])
 

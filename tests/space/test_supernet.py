@@ -79,6 +79,15 @@ def test_a_steps_networks_depend_on_the_step_alone(rule):
     assert all(tiny.feasible(p) for step in range(5) for p in draw(1, step))
 
 
+def test_the_older_head_is_trained_often_enough():
+    tiny = space()
+    draw = paths("spos", tiny, 0)
+    older = sum(path(tiny.architecture(draw(0, step)[0])).legacy for step in range(300))
+    uniform = random.Random(0)
+    alone = sum(path(tiny.architecture(tiny.sample(uniform))).legacy for _ in range(300))
+    assert alone < 60 < older < 150
+
+
 def test_fairness_gives_every_block_the_same_turns():
     tiny = space()
     draw = paths("fair", tiny, 0)

@@ -287,7 +287,8 @@ ROWS: dict[str, type[nn.Module]] = {
 
 
 def _head_key(legacy: bool, role: Role, index: int) -> str:
-    return "|".join(map(str, ("old" if legacy else "new", *role[1:], index)))
+    kind = "old" if legacy and role[2] == "class" else "new"  # boxes have the same branches
+    return "|".join(map(str, (kind, *role[1:], index)))
 
 
 def _placed(x: torch.Tensor, own: Parts, room: Parts, slot: str) -> torch.Tensor:

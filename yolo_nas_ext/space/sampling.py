@@ -9,16 +9,19 @@ from typing import Any
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.supernet import is_kind
+from yolo_nas_ext.space.supernet import is_kind, path
 
 # Networks of a step, from its epoch and its number within the epoch.
 Paths = Callable[[int, int], list[Point]]
+# The host builds its older head, whose class branches nothing else shares, where no block of a
+# network is of the newer kinds: a few percent of uniform draws, too few to train it.
+OLDER = 0.25
 TRIES = 64  # draws before a wish is given up that rules or limits stand against
 
 
 def spos(space: DetectorSpace, rng: random.Random) -> list[Point]:
-    """Return one network, uniformly drawn (SPOS, Guo et al. 2020)."""
-    return [space.sample(rng)]
+    """Return one network, uniformly drawn (SPOS, Guo et al. 2020) but for the head, see `OLDER`."""
+    return [_drawn(space, rng)]
 
 
 def fair(space: DetectorSpace, rng: random.Random) -> list[Point]:
@@ -48,7 +51,7 @@ def sandwich(space: DetectorSpace, rng: random.Random) -> list[Point]:
 
     All four read the same levels, so that the largest can teach the others.
     """
-    first = space.sample(rng)
+    first = _drawn(space, rng)
     kinds = {name: value for name, value in first.items() if is_kind(name)}
     levels = {"levels": first["levels"]}
     return [
@@ -81,6 +84,17 @@ def paths(rule: str, space: DetectorSpace, seed: int) -> Paths:
         )
     draw = RULES[rule]
     return lambda epoch, step: draw(space, random.Random(f"{seed}/{epoch}/{step}"))
+
+
+def _drawn(space: DetectorSpace, rng: random.Random) -> Point:
+    """Draw a network, with the older head for at least `OLDER` of the draws if any has it."""
+    point = space.sample(rng)
+    if rng.random() < OLDER:
+        for _ in range(TRIES):
+            if path(space.architecture(point)).legacy:
+                break
+            point = space.sample(rng)
+    return point
 
 
 def _with(space: DetectorSpace, wanted: Mapping[str, Any], rng: random.Random) -> Point:

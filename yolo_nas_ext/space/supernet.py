@@ -66,7 +66,7 @@ class Path:
         slots: By name, in the order in which they run.
         head: The network's head.
         inputs: Make-up of what the head reads at each of its levels.
-        legacy: Whether the host builds its older head.
+        legacy: Whether the host builds its older head, with other branches for the classes.
     """
 
     slots: dict[str, Wired]
@@ -310,7 +310,7 @@ def _capacities(
             variants[kernels] = Variant(chain, inputs, merged)
         for legacy in legacies:
             for role, own in _run_head_cached(one.head, one.inputs, legacy, nc).items():
-                key = (legacy, role)
+                key = (legacy and role[2] == "class", role)  # boxes have the same branches
                 heads[key] = _merge_all(heads[key], own) if key in heads else own
     branches = {
         slot: {branch: list(found.values()) for branch, found in kinds.items()}
