@@ -46,8 +46,8 @@ def main(given: Mapping[str, Any]) -> int:
         )
     if not (folder / "study.db").is_file():
         raise NASError(
-            f"run={folder}: no record in it (study.db); give the folder of a search that has judged "
-            "networks, and had no storage of its own"
+            f"run={folder}: no record in it (study.db); give the folder of a search that has "
+            "judged networks, without storage="
         )
     space = DetectorSpace.load(config.space, config.task, config.fix)
     wanted = _wanted(Study(space, folder / "study.db"), settings["key"], folder)

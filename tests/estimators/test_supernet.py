@@ -1,6 +1,9 @@
 import json
 import pickle
 import random
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -102,3 +105,37 @@ def test_another_supernet_in_the_folder_is_refused(run, data, tiny):
         SharedWeights(data, DetectorSpace.load("yolo"))
     with pytest.raises(NASError, match="sampling=best"):
         SharedWeights(data, tiny, sampling="best")
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.estimators.test_supernet import estimator, small
+from yolo_nas_ext.host.dataset import read
+
+made = estimator(read(sys.argv[1]), small(), Path(sys.argv[2]), learn=True, epochs=4, pause=0)
+print(made.distribution())
+"""
+
+
+def small():
+    kinds = {"p2.block": "c2f", "p4.block": "c3k2", "p5.block": "k1kx", "neck.block": "c2f"}
+    return DetectorSpace.load("tiny", fix=kinds)
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_nothing(data, tmp_path):
+    def start(folder):
+        command = [sys.executable, "-c", PROGRAM, str(data.source), str(folder)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    whole = start(tmp_path / "whole").communicate()[0]
+    process = start(tmp_path / "cut")
+    file = tmp_path / "cut" / "supernet" / FILE
+    while not file.is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert torch.load(file)["epoch"] < 4
+    assert start(tmp_path / "cut").communicate()[0] == whole
