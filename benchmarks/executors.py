@@ -1,0 +1,122 @@
+"""Executors on an estimator that sleeps: speed of four workers, and a Ray node that is lost.
+
+    python benchmarks/executors.py [seconds=1.0] [trials=24]
+
+1. Time a trial with one and with four workers, as worker processes and as Ray tasks; starting them
+   is not counted. The target is 90 % of four times the speed.
+2. A search on a Ray cluster of two nodes, one of which is removed after a third of the trials:
+   every trial has to end, no point may come twice.
+3. The same search in this process and by one Ray worker has to propose the same points.
+
+The last line is a JSON object; `pass` is whether all of it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import ray
+from ray.cluster_utils import Cluster
+
+from yolo_nas_ext import ChoiceSpace, search
+from yolo_nas_ext.config import parse_arguments
+
+SPACE = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(4)})
+WORKERS, TARGET = 4, 0.9
+RANDOM: dict[str, Any] = {"strategy": "random", "seed": 1}
+
+
+def main(arguments: list[str]) -> int:
+    """Print what was measured and return the exit code."""
+    given = {"seconds": 1.0, "trials": 24, **parse_arguments(arguments)}
+    ratios = {name: speed(name, given["seconds"], given["trials"]) for name in ("local", "ray")}
+    for name, ratio in ratios.items():
+        print(f"{name:<6} {WORKERS} workers are {ratio:.2f} times as fast as one")
+    complete, distinct, retried = lost_node(given["trials"])
+    print(f"a node lost: {complete} of {given['trials']} complete, {distinct} distinct, "
+          f"{retried} judged again")  # fmt: skip
+    same = same_points()
+    print(f"one Ray worker proposes what this process does: {same}")
+    fast = min(ratios.values()) >= TARGET * WORKERS
+    passed = fast and complete == distinct == given["trials"] and same
+    figures = {n: round(r, 3) for n, r in ratios.items()}
+    result = {"speed": figures, "complete": complete, "distinct": distinct, "same": same}
+    print(json.dumps({**result, "pass": passed}))
+    return 0 if passed else 1
+
+
+def speed(executor: str, seconds: float, trials: int) -> float:
+    """Return how many times as fast as one worker four are, from the first trial's start on."""
+    times = {}
+    for jobs in (1, WORKERS):
+        with TemporaryDirectory() as folder:
+            log = Path(folder)
+
+            def estimate(point: Any, log: Path = log) -> dict[str, float]:
+                begin = time.time()
+                time.sleep(seconds)
+                (log / f"{sorted(point.items())}").write_text(f"{begin} {time.time()}")
+                return {"fitness": float(sum(point.values()))}
+
+            n = trials if jobs > 1 else trials // WORKERS + 1
+            n += jobs  # what runs while workers start
+            search(SPACE, estimate, trials=n, executor=executor, jobs=jobs, **RANDOM)
+            spans = sorted(tuple(map(float, f.read_text().split())) for f in log.iterdir())
+        spans = spans[jobs:]
+        times[jobs] = (max(end for _, end in spans) - spans[0][0]) / len(spans)
+    return times[1] / times[WORKERS]
+
+
+def lost_node(trials: int) -> tuple[int, int, int]:
+    """Return the numbers of complete trials, of distinct points, and of points judged again."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    node = cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False)
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        log.touch()
+
+        def estimate(point: Any) -> dict[str, float]:
+            with log.open("a") as file:
+                file.write(f"{sorted(point.items())}\n")
+            time.sleep(0.5)
+            return {"fitness": float(sum(point.values()))}
+
+        def remove() -> None:
+            while len(log.read_text().splitlines()) < trials // 3:
+                time.sleep(0.05)
+            cluster.remove_node(node)
+
+        thread = threading.Thread(target=remove, daemon=True)
+        thread.start()
+        try:
+            study = search(SPACE, estimate, trials=trials, executor="ray", jobs=WORKERS, **RANDOM)
+        finally:
+            thread.join(5)
+            ray.shutdown()
+            cluster.shutdown()
+        judged = log.read_text().splitlines()
+    distinct = len({trial.point for trial in study.trials})
+    return len(study.complete), distinct, len(judged) - len(set(judged))
+
+
+def same_points() -> bool:
+    """Return whether one Ray worker gives the search of this process."""
+
+    def estimate(point: Any) -> dict[str, float]:
+        return {"fitness": float(sum(point.values()))}
+
+    keys: dict[str, Any] = {"strategy": "evolution", "trials": 20, "seed": 3}
+    here = search(SPACE, estimate, **keys)
+    there = search(SPACE, estimate, executor="ray", jobs=1, **keys)
+    return [t.point for t in here.trials] == [t.point for t in there.trials]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

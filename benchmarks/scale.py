@@ -1,0 +1,130 @@
+"""A record of twenty thousand trials: time to resume it, time to propose, and memory.
+
+    python benchmarks/scale.py [trials=20000] [space=tiny] [file=runs/scale.db] [strategies=all]
+
+Trials are random points of a detector space with invented fitness, written into a study on disk
+once and kept there. Then a new process opens the study as a resumed search does, and each strategy
+of our own proposes three times. Memory is the growth of the
+resident set of that process from before the study is opened to the end. Targets: 60 s to resume,
+0.5 s a proposal, 500 MiB. The last line is a JSON object; `pass` is whether all are met.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+from optuna.distributions import distribution_to_json
+
+from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.strategies import STRATEGIES, make
+from yolo_nas_ext.study import Study, Trial
+
+RESUME, PROPOSE, MEMORY = 60.0, 0.5, 500.0  # seconds, seconds, MiB
+REPEATS = 3
+
+
+def main(arguments: list[str]) -> int:
+    """Fill the study, measure in a new process, and return the exit code."""
+    given = {"trials": 20_000, "space": "tiny", "file": "runs/scale.db", "strategies": "all"}
+    given |= parse_arguments(arguments)
+    Path(given["file"]).parent.mkdir(parents=True, exist_ok=True)
+    if "measure" in given:
+        return measure(given)
+    fill(given["space"], Path(given["file"]), given["trials"])
+    command = [sys.executable, __file__, *(f"{n}={v}" for n, v in given.items()), "measure=1"]
+    return subprocess.run(command, check=False).returncode
+
+
+def fill(name: str, path: Path, trials: int) -> None:
+    """Write a study of so many trials, unless it is there.
+
+    The rows are those that Optuna writes, but in one transaction: one by one takes an hour.
+    """
+    if path.exists():
+        return
+    space, budget = DetectorSpace.load(name), Budget()
+    rng = random.Random(0)
+    temporary = path.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    study = Study(space, temporary)
+    seen: set[str] = set()
+    rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    while (number := len(seen)) < trials:
+        point = space.sample(rng)
+        architecture = space.architecture(point)
+        if architecture.key in seen:
+            continue
+        seen.add(architecture.key)
+        cost = budget.record(architecture)
+        fitness = 0.05 * math.log(cost["flops"]) + rng.gauss(0, 0.02)
+        metrics = {"fitness": fitness, "flops_g": cost["flops"] / 1e9}
+        trial = Trial(number, point, architecture, {"epochs": 6.0}, "complete", metrics, cost)
+        frozen = study._coder.freeze(trial)
+        ended = str(frozen.datetime_complete)
+        rows["trials"].append((number + 1, number, 1, "COMPLETE", ended, ended))
+        rows["trial_values"].append((None, number + 1, 0, fitness, "FINITE"))
+        for key, given in frozen.params.items():
+            kind = frozen.distributions[key]
+            code = kind.to_internal_repr(given)
+            rows["trial_params"].append((None, number + 1, key, code, distribution_to_json(kind)))
+        for key, given in frozen.user_attrs.items():
+            rows["trial_user_attributes"].append((None, number + 1, key, json.dumps(given)))
+    with closing(sqlite3.connect(temporary)) as database, database:
+        for table, values in rows.items():
+            marks = ",".join("?" * len(values[0]))
+            database.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
+    temporary.rename(path)
+
+
+def measure(given: dict[str, Any]) -> int:
+    """Open the study, propose, print the table, and return the exit code."""
+    process = psutil.Process()
+    space, budget = DetectorSpace.load(given["space"]), Budget()
+    space.sample(random.Random(0))
+    before = process.memory_info().rss
+    begin = time.perf_counter()
+    study = Study(space, Path(given["file"]))
+    resume = time.perf_counter() - begin
+    print(f"{len(study.trials)} trials of the space {given['space']}: resumed in {resume:.1f} s")
+
+    def features(point: Any) -> list[float]:
+        return [math.log(max(c, 1.0)) for c in budget.record(space.architecture(point)).values()]
+
+    own = [
+        s for s in STRATEGIES if s not in ("auto", "darts")
+    ]  # one of the others; not of a record
+    names = own if given["strategies"] == "all" else given["strategies"].split(",")
+    figures: dict[str, float] = {}
+    for name in names:
+        strategy = make(name, space, trials=given["trials"] + 9, features=features)
+        times = []
+        for seed in range(REPEATS):
+            begin = time.perf_counter()
+            assert strategy.propose(study.trials, 1, random.Random(seed))
+            times.append(time.perf_counter() - begin)
+        figures[name] = round(median(times), 3)
+        print(f"{name:<12} {figures[name]:.3f} s a proposal, the first {times[0]:.3f} s")
+    memory = (process.memory_info().rss - before) / 2**20
+    print(f"memory grew by {memory:.0f} MiB")
+    passed = resume <= RESUME and max(figures.values()) <= PROPOSE and memory <= MEMORY
+    result = {"trials": len(study.trials), "resume_s": round(resume, 2), "propose_s": figures}
+    print(json.dumps({**result, "memory_mib": round(memory), "pass": passed}))
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
