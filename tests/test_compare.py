@@ -10,6 +10,7 @@ from ultralytics.models.yolo.detect import DetectionValidator
 
 from tests.data.scans import pairs
 from tests.host.shapes import draw
+from tests.host.test_tasks import architecture
 from yolo_nas_ext import compare
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data import coco_numbers, command
@@ -28,8 +29,8 @@ def shapes(tmp_path_factory):
 def model(shapes):
     """A detector that has learnt something."""
     path = shapes.parent / "model.pt"
-    training = ShortTraining(read(shapes), epochs=25, imgsz=64, batch=4, threads=2)
-    training.estimate("yolo11n", weights=path)
+    training = ShortTraining(read(shapes), epochs=40, imgsz=64, batch=4, threads=1)
+    training.estimate(architecture("detect"), weights=path)
     return path
 
 
@@ -140,8 +141,15 @@ def test_numbers_on_a_coco_json_are_the_hosts(shapes, model, tmp_path, capsys):
     }
     host = YOLO(model).val(
         data=str(shapes), imgsz=64, plots=False, verbose=False, workers=0, rect=False,
-        project=str(tmp_path), name="val", exist_ok=True,
+        project=str(tmp_path), name="val", exist_ok=True, save_json=True,
     )  # fmt: skip
+    theirs = json.loads((tmp_path / "val" / "predictions.json").read_text())
+    files = [label["im_file"] for label in data.labels]
+    ours = np.concatenate([view.boxes for view in Trained(model).see(files, imgsz=64)])
+    assert len(theirs) == len(ours)  # a box has several labels in both
+    for column, of in ((5, [row["score"] for row in theirs]),
+                       (0, [row["bbox"][0] for row in theirs])):  # fmt: skip
+        assert np.sort(ours[:, column]) == pytest.approx(np.sort(of), abs=2e-3)
     assert found["AP50"] > 0.2  # else there would be nothing to compare
     assert found["AP50"] == pytest.approx(host.box.map50, abs=0.02)
     assert found["AP"] == pytest.approx(host.box.map, abs=0.02)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from ultralytics import YOLO
+from ultralytics.utils import nms
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import quiet
@@ -76,7 +79,7 @@ class Trained:
             imgsz: Image size in pixels.
         """
         given = {str(Path(file).absolute()): file for file in files}
-        with TemporaryDirectory() as folder, quiet():
+        with TemporaryDirectory() as folder, quiet(), _all_labels():
             # A list of paths would be decoded at once, all of it; one in a file picture by picture.
             listed = Path(folder) / "pictures.txt"
             listed.write_text("\n".join(given), "utf-8")
@@ -85,6 +88,17 @@ class Trained:
                 batch=BATCH, device=self._device, retina_masks=True, verbose=False, save=False,
             ):  # fmt: skip
                 yield _view(given[seen.path], seen, masks=self.task == "segment")
+
+
+@contextmanager
+def _all_labels() -> Iterator[None]:
+    """Let a box have several labels, as the host does when it measures, not when it predicts."""
+    usual = nms.non_max_suppression
+    nms.non_max_suppression = partial(usual, multi_label=True)
+    try:
+        yield
+    finally:
+        nms.non_max_suppression = usual
 
 
 def _view(file: str, seen: Any, *, masks: bool) -> View:

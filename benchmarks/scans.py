@@ -1,0 +1,226 @@
+"""Searches on real scans and pictures, and what the host's own commands make of their answers.
+
+    python benchmarks/scans.py part=segment source=msd_hippocampus   # also part=detect
+    python benchmarks/scans.py part=classify source=mednist
+    python benchmarks/scans.py part=findings source=brain_tumor
+    python benchmarks/scans.py part=coco source=coco128
+
+Every part converts what has to be converted, searches, goes on with the host's own command and
+measures the val part, which the search has not seen. Everything is kept below `out` (runs/scans):
+run again, the same command goes on where it was. `pass` holds the targets of the part; an accuracy
+is measured after the last epoch, as the best epoch would be picked by the images that are measured.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext.config import parse_arguments
+
+SEEDS = (0, 1, 2)
+BASELINES = ("yolo11n-cls", "yolo26n-cls")
+QUICK = ("threads=1", "workers=0")
+Figures = dict[str, Any]
+
+
+def command(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
+    """Run a command of the host, or one that is added to it, and return what it prints."""
+    script = Path(sys.executable).with_name("yolo")
+    run = subprocess.run([str(script), *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    print(run.stdout[-2000:], flush=True)
+    if run.returncode not in allowed:
+        raise SystemExit(f"yolo {' '.join(arguments)} exits with {run.returncode}")
+    return run.stdout
+
+
+def search(out: Path, name: str, *arguments: str) -> Figures:
+    """Run a search, or go on with it, and return its figures."""
+    folder = out / name
+    if not (folder / "best.yaml").is_file():
+        begun = (folder / "args.yaml").is_file()
+        keys = (f"resume={folder}",) if begun else (f"project={out}", f"name={name}", *arguments)
+        command("nas-search", *keys, *(() if begun else QUICK), allowed=(0, 3))
+    rows = list(csv.DictReader((folder / "trials.csv").read_text("utf-8").splitlines()))
+    good = [row for row in rows if row["state"] == "complete"]
+    seconds = sum(float(row["seconds"] or 0) for row in rows)
+    return {
+        "trials": len(rows), "failed": len(rows) - len(good), "minutes": round(seconds / 60, 1),
+        "fitness": max(round(float(row["fitness"]), 4) for row in good),
+    }  # fmt: skip
+
+
+def train(out: Path, name: str, task: str, *, model: str, data: Path, **keys: Any) -> Figures:
+    """Train with the host's own command, unless that is done, and return its last row."""
+    table = out / name / "results.csv"
+    if not table.is_file() or len(table.read_text("utf-8").splitlines()) <= keys["epochs"]:
+        command(
+            task, "train", f"model={model}", f"data={data}", f"project={out.resolve()}",
+            f"name={name}", "exist_ok=True", "workers=0", "plots=False", "amp=False",
+            *(f"{key}={value}" for key, value in keys.items()),
+        )  # fmt: skip
+    return list(csv.DictReader(table.read_text("utf-8").splitlines()))[-1]
+
+
+def convert(out: Path, name: str, source: Path, *keys: str) -> Path:
+    """Convert scans in one command, unless that is done."""
+    folder = out / name
+    if not (folder / "conversion.json").is_file():
+        command(
+            "nas-data", f"source={source}", f"out={folder}", "salt=benchmark", *keys, allowed=(0, 3)
+        )
+    return folder
+
+
+def compared(*keys: str) -> Figures:
+    """Return the figures of `yolo nas-compare` for one model."""
+    return json.loads(command("nas-compare", *keys, "json=True").splitlines()[-1])[0]
+
+
+def volumes(task: str) -> Callable[[Path, Path], Figures]:
+    """Return the part for volumes with masks."""
+
+    def part(source: Path, out: Path) -> Figures:
+        folder = convert(out, f"hippocampus_{task}", source, f"task={task}",
+                         "names=1:anterior,2:posterior")  # fmt: skip
+        data, name = folder / "data.yaml", f"search_{task}"
+        # Boxes are cheaper than masks; both searches take about a quarter of an hour of a core.
+        fitness, batch = {"segment": ("dice", 8), "detect": ("froc", 16)}[task]
+        found = search(
+            out, name, f"data={data}", f"task={task}", "imgsz=64", "space=tiny", "augment=mri",
+            "trials=12", "confirm=0", "epochs=1", "max_flops=70M", f"batch={batch}",
+            f"fitness={fitness}",
+        )  # fmt: skip
+        tuned = f"tuned_{task}"
+        row = train(
+            out, tuned, task, model=str(out / name / "best.pt"), data=data, epochs=4, imgsz=64,
+            batch=16, fliplr=0, flipud=0, hsv_h=0, hsv_s=0, optimizer="AdamW", lr0=0.002,
+        )  # fmt: skip
+        kind = "M" if task == "segment" else "B"
+        model = out / tuned / "weights" / "last.pt"
+        seen = compared(f"models={model}", f"data={data}", "imgsz=64")
+        map50_95 = round(float(row[f"metrics/mAP50-95({kind})"]), 4)
+        return {"search": found, "map50_95": map50_95, **seen,
+                "pass": found["trials"] - found["failed"] >= 12 and map50_95 > 0.1}  # fmt: skip
+
+    return part
+
+
+def pictures(source: Path, out: Path) -> Figures:
+    """Search a classifier, and train it and the host's alike at no more of their FLOPs."""
+    folder = convert(out, "mednist", source, "task=classify", "class_from=folder", "val=0.35")
+    keys: dict[str, Any] = {"epochs": 8, "imgsz": 64, "batch": 16, "fliplr": 0}
+    found = search(
+        out, "search_classify", f"data={folder}", "task=classify", "space=tiny", "estimator=full",
+        "trials=14", "confirm=5", f"max_flops={CLASSIFIER}", "baseline=yolo11n",
+        *(f"{key}={value}" for key, value in keys.items()),
+    )  # fmt: skip
+    models = {"found": str(out / "search_classify" / "best.yaml"),
+              **{name: f"{name}.yaml" for name in BASELINES}}  # fmt: skip
+    if same(*BASELINES):  # as of Ultralytics 8.4: the same network under two names
+        print(f"{' and '.join(BASELINES)} are the same network, which is trained once a seed")
+        del models[BASELINES[1]]
+    accuracies: dict[str, list[float]] = {name: [] for name in models}
+    for seed in SEEDS:
+        for name, model in models.items():
+            row = train(
+                out, f"{name}_{seed}", "classify", model=model, data=folder, seed=seed, **keys
+            )
+            accuracies[name].append(float(row["metrics/accuracy_top1"]))
+    mean = {name: round(statistics.mean(values), 4) for name, values in accuracies.items()}
+    costs = flops([out / f"{name}_{SEEDS[0]}" / "weights" / "last.pt" for name in models], 64)
+    for name, cost in zip(models, costs, strict=True):
+        values = ", ".join(f"{value:.4f}" for value in accuracies[name])
+        print(f"{name:<14}{cost / 1e6:8.1f} MFLOPs  accuracy {mean[name]:.4f} ({values})")
+    good = all(mean["found"] > value for name, value in mean.items() if name != "found")
+    mflops = {name: round(cost / 1e6, 2) for name, cost in zip(models, costs, strict=True)}
+    return {"search": found, "accuracy": mean, "seeds": accuracies, "mflops": mflops,
+            "pass": good and costs[0] <= min(costs[1:])}  # fmt: skip
+
+
+CLASSIFIER = "33M"  # FLOPs; both hand-made classifiers have 32.5M at 64 px and six classes
+
+
+def same(*names: str) -> bool:
+    """Say whether models of the host are built of the same modules, with the same first weights."""
+    import torch
+    from ultralytics import YOLO
+
+    models = []
+    for name in names:
+        torch.manual_seed(0)
+        models.append(YOLO(f"{name}.yaml").model)
+    weights = [list(model.state_dict().values()) for model in models]
+    return len({str(model) for model in models}) == 1 and all(
+        torch.equal(a, b) for other in weights[1:] for a, b in zip(weights[0], other, strict=True)
+    )
+
+
+def flops(models: list[Path], imgsz: int) -> list[float]:
+    """Return the FLOPs of checkpoints by the host's own count."""
+    from ultralytics import YOLO
+    from ultralytics.utils.torch_utils import get_flops
+
+    return [1e9 * get_flops(YOLO(model).model, imgsz) for model in models]
+
+
+def findings(source: Path, out: Path) -> Figures:
+    """Search a detector by its findings."""
+    found = search(
+        out, "search_findings", f"data={source}", "imgsz=128", "space=tiny", "augment=mri",
+        "trials=12", "confirm=0", "epochs=2", "batch=8", "max_flops=150M", "fitness=froc",
+    )  # fmt: skip
+    data = out / "search_findings" / "data.yaml"
+    row = train(
+        out, "tuned_findings", "detect", model=str(out / "search_findings" / "best.pt"),
+        data=data, epochs=4, imgsz=128, batch=16, fliplr=0, hsv_h=0, hsv_s=0,
+        optimizer="AdamW", lr0=0.002,
+    )  # fmt: skip
+    model = out / "tuned_findings" / "weights" / "last.pt"
+    seen = compared(f"models={model}", f"data={data}", "imgsz=128")
+    return {"search": found, "map50_95": round(float(row["metrics/mAP50-95(B)"]), 4), **seen,
+            "pass": found["trials"] - found["failed"] >= 12 and seen["froc_cpm"] > 0}  # fmt: skip
+
+
+def coco(source: Path, out: Path) -> Figures:
+    """Take a subset of COCO128, train a little on it and measure COCO's twelve numbers."""
+    file, images = source / "annotations" / "instances_train2017.json", source / "train2017"
+    folder = out / "coco_subset"
+    if not folder.is_dir():
+        command("nas-data", f"source={file}", f"images={images}", f"out={folder}", "subset=64",
+                "all_classes=True")  # fmt: skip
+    train(out, "coco_yolo11n", "detect", model="yolo11n.yaml", data=folder / "data.yaml",
+          epochs=50, imgsz=128, batch=8, optimizer="AdamW", lr0=0.002, warmup_epochs=1, nbs=8,
+          mosaic=0, val=False)  # fmt: skip
+    model = out / "coco_yolo11n" / "weights" / "last.pt"
+    seen = compared(f"models={model}", f"coco={file}", f"images={images}", "imgsz=128")
+    return {**seen, "pass": seen["AP"] > 0}
+
+
+PARTS: dict[str, Callable[[Path, Path], Figures]] = {
+    "segment": volumes("segment"), "detect": volumes("detect"), "classify": pictures,
+    "findings": findings, "coco": coco,
+}  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Run a part, print its figures, and return the exit code."""
+    settings = parse_arguments(arguments)
+    os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false")
+    out = Path(settings.get("out", "runs/scans"))
+    figures = PARTS[settings["part"]](Path(settings["source"]), out)
+    for name, value in figures.items():
+        print(f"{name:<16}{value}")
+    print(json.dumps(figures))
+    return 0 if figures["pass"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
