@@ -71,10 +71,10 @@ def replay(pruner: str, rows: Sequence[Mapping[str, Any]], seed: int) -> tuple[f
     pruning, trained, kept = Pruning(pruner), 0, [0.0]
     for number, row in enumerate(order):
         trial = Trial(number, Point({"key": row["key"]}))
-        pruning.start()
+        pruning.start(trial)
         for epoch, losses in enumerate(row["losses"], 1):
             trained += 1
-            if epoch < len(row["losses"]) and pruning.prune(epoch, localisation(losses)):
+            if epoch < len(row["losses"]) and pruning.prune(trial, epoch, localisation(losses)):
                 trial = replace(trial, state="pruned")
                 break
         else:
