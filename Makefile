@@ -26,8 +26,9 @@ $(VENV)/.installed: pyproject.toml .ci/constraints.txt
 search: install
 	$(VENV)/bin/yolo nas-search $(ARGS)
 
+# Two tests at a time on two cores; a training in a test takes one.
 test: install
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto $(ARGS)
 
 # Everything, the slow tests and those on real data included.
 test-all: install

@@ -1,6 +1,6 @@
 """A reference set as a tabular benchmark that the package ships: `cfg/tables/<set>.json`.
 
-    python benchmarks/reference/tabulate.py [set=brain]
+    python benchmarks/reference/to_table.py [set=brain]
 
 Fitness of a network is the mean over its seeds. A network is described by what sets it apart: the
 space it was drawn from, its levels, its head, its most frequent block, depth and width.
