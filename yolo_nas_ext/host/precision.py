@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
 
 
 def native() -> bool:
@@ -23,20 +22,27 @@ def halve(model: Any) -> None:
     Args:
         model: The host's model; copies of it behave alike. `restore` ends it.
     """
-    model.predict = partial(_predict, model)
+    # By its class: an attribute that knows the model would keep it in memory.
+    model.__class__ = _halved(type(model))
 
 
-def restore(model: nn.Module) -> None:
-    """Give a model back its own `predict`, before it is written to a file."""
-    model.__dict__.pop("predict", None)
+def restore(model: Any) -> None:
+    """Give a model back its own class, before it is written to a file."""
+    if type(model) is _halved(type(model).__base__):
+        model.__class__ = type(model).__base__
 
 
-def _predict(model: Any, images: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-    own: Any = type(model).predict
-    if not model.training:
-        return own(model, images, *args, **kwargs)
-    with torch.autocast("cpu", torch.bfloat16):
-        return _whole(own(model, images, *args, **kwargs))
+@cache
+def _halved(kind: Any) -> Any:
+    """Return a class of models that differs from another in its `predict` alone."""
+
+    def predict(self: Any, images: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not self.training:
+            return kind.predict(self, images, *args, **kwargs)
+        with torch.autocast("cpu", torch.bfloat16):
+            return _whole(kind.predict(self, images, *args, **kwargs))
+
+    return type(kind.__name__, (kind,), {"predict": predict, "__module__": kind.__module__})
 
 
 def _whole(value: Any) -> Any:
