@@ -63,9 +63,11 @@ def test_a_run_leaves_everything(run):
     assert f"yolo detect train model={folder / 'best.yaml'} data=" in text
     rows = table(folder)
     assert len(rows) == 4 and rows[0]["name"] == "yolov8n"
-    (repeated,) = [row for row in rows if row["fitness_again"]]
-    both = [float(repeated[f"fitness_{part}"]) for part in ("first", "again")]
-    assert float(repeated["fitness"]) == sum(both) / 2 and "again 1" in text
+    repeated = [row for row in rows if row["fitness_again"]]
+    assert 1 <= len(repeated) <= 2 and "again 1" in text  # two where the first has lost by it
+    for row in repeated:
+        both = [float(row[f"fitness_{part}"]) for part in ("first", "again")]
+        assert float(row["fitness"]) == sum(both) / 2
     assert "yolov8n" in text and "trial 4/4" in text
     assert not list(folder.rglob("*.tmp"))
 

@@ -80,7 +80,7 @@ def test_auto_says_what_it_chose():
     several = Goal(("fitness", "latency_ms"))
     cases = [
         (small, Goal(), 10, "random", "all 3 points"),
-        (SPACE, Goal(), 3, "random", "too few"),
+        (SPACE, Goal(), 3, "bayes", "too few"),
         (SPACE, Goal(), 50, "bayes", "model"),
         (SPACE, several, 50, "bayes", "weights"),
     ]

@@ -37,16 +37,14 @@ class Auto:
             self.name = "random"
             self.reason = f"{trials} trials cover all {space.size} points of the space"
             self._chosen = RandomSearch(space, goal=goal)
-        elif trials <= START:
-            self.name = "random"
-            self.reason = f"{trials} trials are too few to learn from"
-            self._chosen = RandomSearch(space, goal=goal)
         elif trials <= MANY:
             several = len(goal.objectives) > 1
             self.name = "bayes"
             self.reason = f"at {trials} trials a model of the space saves the most trainings" + (
                 ", with other weights of the objectives at each" if several else ""
             )
+            if trials <= START:  # the same first points as of a search that goes on from here
+                self.reason = f"{trials} trials are too few to learn from: only its first points"
             self._chosen = Bayes(space, goal=goal, features=features, prior=prior)
         elif len(goal.objectives) > 1:
             self.name = "nsga2"
