@@ -123,7 +123,9 @@ def _plan(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         return plan
     settings = {**SETS["brain"], **SETS.get(name, {}), **given}
     plan = {"settings": settings, "networks": choose(settings["networks"], settings["imgsz"])}
-    file.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+    networks = ",\n".join(map(json.dumps, plan["networks"]))  # a line each
+    text = f'{{"settings": {json.dumps(settings)}, "networks": [\n{networks}\n]}}\n'
+    file.write_text(text, encoding="utf-8")
     return plan
 
 
