@@ -13,9 +13,9 @@ from typing import Any
 
 from yolo_nas_ext import executors, parents
 from yolo_nas_ext.config import ANALYTIC, PROXIES, Config, inner
-from yolo_nas_ext.cost.budget import LIMITS, Budget
+from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.estimators import Estimator
+from yolo_nas_ext.estimators import Estimator, space_of
 from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.estimators.entropy import SCORES
 from yolo_nas_ext.estimators.screens import parse as parse_screen
@@ -76,9 +76,7 @@ def make(config: Config) -> Plan:
         NASError: For settings that cannot be followed, or that cannot go together.
     """
     data = dataset.read(config.data, config.task)
-    limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
-    budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
-    space = DetectorSpace.load(config.space, config.task, config.fix).within(budget)
+    space, budget = space_of(config, data)
     goal = Goal(config.objectives, config.limits)
     _check_measured(config)
     estimator = make_estimator(config, data)

@@ -81,13 +81,17 @@ def _common(config: Any) -> dict[str, Any]:
 def _supernet(config: Any, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.supernet import SharedWeights
 
-    limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
-    budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
-    space = DetectorSpace.load(config.space, config.task, config.fix).within(budget)
     return SharedWeights(
-        data, space, sampling=config.sampling, distill=config.distill,
+        data, space_of(config, data)[0], sampling=config.sampling, distill=config.distill,
         learn=config.strategy == "darts", cost_weight=config.cost_weight, **_common(config),
     )  # fmt: skip
+
+
+def space_of(config: Any, data: Any) -> tuple[DetectorSpace, Budget]:
+    """Return the space of a search within its budget, and the budget."""
+    limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
+    budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
+    return DetectorSpace.load(config.space, config.task, config.fix).within(budget), budget
 
 
 def fitness_of(config: Any) -> str:
