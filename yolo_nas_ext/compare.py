@@ -1,4 +1,7 @@
-"""`yolo nas-compare`: what trained models see in pictures that no search has looked at."""
+"""`yolo nas-compare`: what trained models see in pictures that no search has looked at.
+
+Model definitions, which are to be trained first, are handed to `comparison`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from yolo_nas_ext import comparison
 from yolo_nas_ext.commands import aligned, checked, flag
 from yolo_nas_ext.config import optional, size, text, texts, whole
 from yolo_nas_ext.cost.budget import short
@@ -26,8 +30,17 @@ from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.predict import Trained, View
 from yolo_nas_ext.host.trainer import SURE
 
-HELP = """yolo nas-compare models=<best.pt>[,<other.pt>...] data=<data set> [imgsz=640] [json=True]
+HELP = """yolo nas-compare models=<a.yaml>,<b.yaml>,yolo11n.yaml data=<data set> [seeds=3]
+yolo nas-compare models=<best.pt>[,<other.pt>...] data=<data set> [imgsz=640] [json=True]
 yolo nas-compare models=<best.pt>[,...] coco=<instances.json> images=<folder> [imgsz=640]
+
+Model definitions are trained on train, all with the host's complete schedule and the same seeds, in
+turns, and measured on a part that no search looks at:
+  epochs=100, imgsz=640, batch=16, seed=0 (the first), task=detect, part=val (or test), augment=,
+  fitness=froc or dice, inherit=<.pt> to start from, timeout=, and the host's training keys
+  baseline=<names>: what the others are compared with; the host's own models unless given
+  name= and project= of the folder; resume=<folder> goes on after a stop, with more models or seeds
+  it leaves comparison.html, .csv and .png, verdict.md, and the weights of the first seed
 
 What trained models see in the val part of a data set, or in the pictures of a COCO JSON:
   COCO's twelve numbers (by pycocotools), of masks too where the model finds masks
@@ -64,6 +77,8 @@ def main(given: Mapping[str, Any]) -> int:
     Raises:
         NASError: For an unknown key, a bad value, or a model that does not fit the pictures.
     """
+    if given.get("resume") or _definitions(given.get("models")):
+        return comparison.main(given)
     settings = _settings(given)
     models = [Trained(Path(name), settings["device"]) for name in settings["models"]]
     of = _of_coco if settings["coco"] else _of_data
@@ -81,6 +96,22 @@ def main(given: Mapping[str, Any]) -> int:
         print(line, file=sys.stderr)
     print(json.dumps(rows) if settings["json"] else table(rows))
     return 3 if skipped else 0
+
+
+def _definitions(given: Any) -> bool:
+    """Say whether models are to be trained first, told by their names.
+
+    Raises:
+        NASError: For both kinds at once.
+    """
+    names = given if isinstance(given, (list, tuple)) else str(given or "").split(",")
+    kinds = {str(name).strip().endswith(".pt") for name in names if str(name).strip()}
+    if len(kinds) == 2:
+        raise NASError(
+            f"models={given}: holds trained models (.pt) and model definitions; give one kind: "
+            "definitions are trained and compared, trained models are measured as they are"
+        )
+    return kinds == {False}
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,9 +124,7 @@ def _model(name: str, project: Path) -> tuple[str, Architecture, int]:
     from yolo_nas_ext.host import models  # loads torch and the host
 
     try:
-        definition, scale = models.definition(name)
-    except NASError as error:
-        raise NASError(str(error).replace("baseline=", "model=", 1)) from error
+        definition, scale = models.definition(name, key="model")
     except (OSError, yaml.YAMLError) as error:
         raise NASError(f"model={name}: not a YAML file ({' '.join(str(error).split())})") from error
     try:

@@ -384,3 +384,19 @@ class _Coder:
                 f"trial {frozen.number} of the study is of another space or tool ({error!r}); "
                 "resume with the space that the run was started with"
             ) from error
+
+
+def recorded_seconds(path: Path) -> float:
+    """Return the wall time of all trials and repeats in a record, whatever its space.
+
+    A repeat is counted as its trial, whose time it takes.
+
+    Raises:
+        NASError: For a file that is no record of a search.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with storage_errors(path, NASError, DAMAGE):
+        study = optuna.load_study(study_name="search", storage=f"sqlite:///{path}")
+        times = {t.number: float(t.user_attrs.get("seconds", 0)) for t in study.trials}
+        again = study.user_attrs.get("repeats", {})
+    return sum(times.values()) + sum(times.get(int(number), 0.0) for number in again)

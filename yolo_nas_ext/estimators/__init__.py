@@ -55,16 +55,17 @@ class Estimator(Protocol):
 def _short(config: Any, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.training import ShortTraining
 
-    return ShortTraining(data, **_common(config))
+    return ShortTraining(data, **options(config))
 
 
 def _full(config: Any, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.training import FullTraining
 
-    return FullTraining(data, **_common(config))
+    return FullTraining(data, **options(config))
 
 
-def _common(config: Any) -> dict[str, Any]:
+def options(config: Any) -> dict[str, Any]:
+    """Return the arguments of a training that the settings of a search give."""
     overrides = dict(config.host)
     if config.augment:
         chosen = augment.preset(config.augment)
@@ -83,7 +84,7 @@ def _supernet(config: Any, data: Any) -> Estimator:
 
     return SharedWeights(
         data, space_of(config, data)[0], sampling=config.sampling, distill=config.distill,
-        learn=config.strategy == "darts", cost_weight=config.cost_weight, **_common(config),
+        learn=config.strategy == "darts", cost_weight=config.cost_weight, **options(config),
     )  # fmt: skip
 
 

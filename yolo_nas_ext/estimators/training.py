@@ -14,7 +14,7 @@ from yolo_nas_ext.data.splits import hold_out_patients, subset
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.projection import projected
 from yolo_nas_ext.host import keys, models
-from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.dataset import DataSet, joined
 from yolo_nas_ext.host.trainer import Judge, OnEpoch, train
 from yolo_nas_ext.host.weights import Source, load, transfer
 from yolo_nas_ext.space.architecture import Architecture
@@ -181,8 +181,7 @@ class Training:
             return emit(architecture, self.data.nc, self.task, self.data.keypoints)
         if isinstance(architecture, Mapping):
             return architecture
-        content, scale = models.definition(str(architecture), self.task)
-        return {**content, "scale": scale} if scale else content
+        return models.scaled(*models.definition(str(architecture), self.task))
 
     def _split(self, seed: int) -> tuple[list[int], list[int]]:
         data, fraction = self.data, self.val_fraction
@@ -220,6 +219,24 @@ class FullTraining(Training):
     Fitness is that of the averaged weights after the last epoch; the best epoch is not picked, as
     the images it would be picked by are those that are measured.
     """
+
+
+class UntouchedTraining(FullTraining):
+    """The complete training on all of train, measured on a part that no search has looked at.
+
+    Args:
+        train: What is trained on.
+        measured: What is measured on.
+        **options: See `Training`.
+    """
+
+    def __init__(self, train: DataSet, measured: DataSet, **options: Any) -> None:
+        n = len(train.images)
+        self._parts = list(range(n)), list(range(n, n + len(measured.images)))
+        super().__init__(joined(train, measured), **options)
+
+    def _split(self, seed: int) -> tuple[list[int], list[int]]:
+        return self._parts
 
 
 def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:

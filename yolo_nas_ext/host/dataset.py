@@ -6,7 +6,7 @@ import contextlib
 import glob
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet
         data: A data YAML, a name in the shipped `datasets/`, a data set of the host, or a folder
             with ``images/train``, ``images/val``, ``labels/train`` and ``labels/val``.
         task: Task to read it for.
-        part: ``train``, or ``val`` for what a search does not look at.
+        part: ``train``, or ``val`` or ``test`` for what a search does not look at.
 
     Returns:
         The data set; unreadable images are left out and named in `skipped`. Nothing is written
@@ -80,7 +80,10 @@ def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet
     content = _folder(path) if path.is_dir() else _host_dictionary(path)
     keypoints = _keypoints(path, content) if task == "pose" else None
     names = {int(index): str(name) for index, name in content["names"].items()}
-    images = {split: _images(content[split], f"data={data}: {split}") for split in ("train", "val")}
+    if part == "test" and not content.get("test"):
+        raise NASError(f"data={data}: has no test part; name its folder in the YAML, or use val")
+    parts = dict.fromkeys(("train", "val", part))
+    images = {split: _images(content[split], f"data={data}: {split}") for split in parts}
     kept, labels, skipped = scan(images[part], len(names), task, keypoints)
     if not kept:
         raise NASError(f"data={data}: {part}: none of {len(images[part])} images can be read")
@@ -96,6 +99,14 @@ def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet
     )  # fmt: skip
 
 
+def joined(first: DataSet, second: DataSet) -> DataSet:
+    """Return a data set of the images of two parts, in this order."""
+    return replace(
+        first, images=first.images + second.images, labels=first.labels + second.labels,
+        skipped=first.skipped + second.skipped,
+    )  # fmt: skip
+
+
 def _classes(source: str, folder: Path, part: str) -> DataSet:
     """Return a data set for classification: a folder with ``train/<class>`` and ``val/<class>``."""
     train = folder / "train"
@@ -107,7 +118,9 @@ def _classes(source: str, folder: Path, part: str) -> DataSet:
             f"data={source}: for task=classify give a folder with train/<class>/ of two or more "
             "classes and val/<class>/ (or test/<class>/)"
         )
-    looked_at = train if part == "train" else held[0]
+    looked_at = train if part == "train" else folder / part if part == "test" else held[0]
+    if looked_at not in (train, *held):
+        raise NASError(f"data={source}: has no folder test/<class>/; use val")
     there = [str(looked_at / name) for name in names.values()]
     images = _images(there, f"data={source}: {part}")
     kept, labels, skipped = [], [], []
@@ -240,7 +253,9 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _folder(folder: Path) -> dict[str, Any]:
     """Return a data dictionary for a folder in YOLO layout that has no YAML."""
-    splits = {split: folder / "images" / split for split in ("train", "val")}
+    splits = {split: folder / "images" / split for split in ("train", "val", "test")}
+    if not splits["test"].is_dir():
+        del splits["test"]
     for path in splits.values():
         if not path.is_dir():
             raise NASError(

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from ultralytics.nn.tasks import guess_model_scale
+import torch
+from ultralytics.nn.modules import Conv
+from ultralytics.nn.tasks import (
+    ClassificationModel,
+    DetectionModel,
+    OBBModel,
+    PoseModel,
+    SegmentationModel,
+    guess_model_scale,
+)
 from ultralytics.utils import ROOT, YAML
+from ultralytics.utils.torch_utils import get_flops
 
-from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.host.dataset import quiet
+from yolo_nas_ext.space.rows import KEYPOINTS
 
 SUFFIX = {"segment": "-seg", "classify": "-cls", "obb": "-obb", "pose": "-pose"}
+BUILT: dict[str, Any] = {
+    "detect": DetectionModel, "segment": SegmentationModel, "classify": ClassificationModel,
+    "obb": OBBModel, "pose": PoseModel,
+}  # fmt: skip
 
 
-def definition(name: str, task: str = "detect") -> tuple[dict[str, Any], str]:
+def definition(
+    name: str, task: str = "detect", key: str = "baseline"
+) -> tuple[dict[str, Any], str]:
     """Return a model definition and the letter of its compound scale.
 
     Args:
         name: A host name such as ``yolo11n``, with or without ``.yaml``, or the path of a YAML.
         task: What the model does: ``yolo11n`` then stands for ``yolo11n-seg``, and so on.
+        key: The user's key that names it, for messages.
 
     Raises:
         NASError: Where there is none.
@@ -41,10 +62,47 @@ def definition(name: str, task: str = "detect") -> tuple[dict[str, Any], str]:
     if plain not in known:
         names = [f"{n}n" for n in known if n[-1].isdigit()]
         raise NASError(
-            f"baseline={name}: the host has no such model.{did_you_mean(stem, names)} Give names "
+            f"{key}={name}: the host has no such model.{did_you_mean(stem, names)} Give names "
             "such as yolov8n, yolo11n or yolo26n, or the path of a YAML"
         )
     return YAML.load(str(known[plain])), scale
+
+
+def scaled(definition: Mapping[str, Any], scale: str) -> dict[str, Any]:
+    """Return a model definition that needs no file name to say which of its scales is meant."""
+    return {**definition, "scale": scale} if scale else dict(definition)
+
+
+def costs(
+    definition: Mapping[str, Any], *, nc: int, channels: int, imgsz: int, task: str = "detect",
+    keypoints: tuple[int, int] = KEYPOINTS,
+) -> tuple[int, float]:  # fmt: skip
+    """Return the parameters of a model and the FLOPs of one image, as the host counts them.
+
+    Args:
+        definition: A model definition.
+        nc: Number of classes.
+        channels: Of an image.
+        imgsz: Image size in pixels.
+        task: What the model does.
+        keypoints: Number of keypoints and numbers a point, of task=pose.
+
+    Raises:
+        TrialError: For a model that cannot be built.
+    """
+    more = {"data_kpt_shape": keypoints} if task == "pose" else {}
+    activation = Conv.default_act
+    with torch.random.fork_rng(devices=[]), quiet():
+        try:
+            model = BUILT[task](
+                deepcopy(dict(definition)), ch=channels, nc=nc, verbose=False, **more
+            )
+        except Exception as error:  # whatever a wrong row makes the host raise
+            reason = " ".join(str(error).split())[:200]
+            raise TrialError("build", f"{type(error).__name__}: {reason}") from error
+        finally:
+            Conv.default_act = activation  # which a failed build leaves changed
+    return sum(p.numel() for p in model.parameters()), get_flops(model, imgsz) * 1e9
 
 
 def _without(stem: str, scale: str) -> str:

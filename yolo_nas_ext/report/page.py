@@ -1,11 +1,8 @@
-"""The page of a search: one HTML file that loads nothing and runs nothing but its own script."""
+"""The page of a search: what was found first, then the plots, the networks, the trials."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,15 +16,16 @@ from yolo_nas_ext.report.charts import (
     tooltip,
     volume_chart,
 )
+from yolo_nas_ext.report.document import command_block, document, pairs, picture
 from yolo_nas_ext.report.drawing import drawing
 from yolo_nas_ext.report.findings import Findings, duration, label, metric_names, number, signed
+from yolo_nas_ext.report.grid import Cell, table, wide
 from yolo_nas_ext.report.markup import Markup, element, join
 from yolo_nas_ext.study import Study, Trial
 
 # Metrics that repeat a cost in another unit.
 REPEATED = {"params_m", "flops_g", "memory_mb"}
 TITLES = {"map50_95": "mAP50-95", "map50": "mAP50"}
-Cell = tuple[object, float | str | None]  # what is shown, and what it is sorted by if a number
 
 
 def page(
@@ -74,42 +72,14 @@ def page(
         _networks(findings),
         _trials(findings),
         _failures(findings),
-        *(_picture(name, path) for name, path in pictures.items() if path.is_file()),
-        _pairs("How candidates were judged", protocol),
-        _pairs("Settings", settings),
-        _command("Run this search again", command),
-        _command("Next", next_command),
+        *(picture(name, path) for name, path in pictures.items() if path.is_file()),
+        pairs("How candidates were judged", protocol),
+        pairs("Settings", settings),
+        command_block("Run this search again", command),
+        command_block("Next", next_command),
         element("footer", element("p", f"Written by yolo_nas_ext {__version__}")),
     ]
-    return _document(title, join(*body))
-
-
-def _document(title: str, body: Markup) -> str:
-    style, script = (
-        files("yolo_nas_ext.report")
-        .joinpath(name)
-        .read_text(encoding="utf-8")
-        .replace("\r\n", "\n")
-        for name in ("page.css", "page.js")
-    )
-    policy = (
-        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
-    head = join(
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="referrer", content="no-referrer"),
-        element("title", title),
-        Markup(f"<style>{style}</style>"),
-    )
-    body = element("body", body, Markup(f"<script>{script}</script>"))
-    return f"<!doctype html>\n{element('html', element('head', head), body, lang='en-GB')}\n"
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return document(title, join(*body))
 
 
 def _verdict(findings: Findings) -> Markup:
@@ -196,7 +166,7 @@ def _front(findings: Findings) -> Markup:
         text = "Without costs, the front is the best candidate."
     return join(
         element("h2", "The Pareto front"), element("p", text, class_="soft"),
-        _table(heads, rows, "front-table"),
+        table(heads, rows, "front-table"),
     )  # fmt: skip
 
 
@@ -219,11 +189,11 @@ def _trials(findings: Findings) -> Markup:
         ]  # fmt: skip
         if generic:
             choices = ", ".join(f"{n}={v}" for n, v in (trial.point or {}).items())
-            cells.append((_wide(choices), None))
+            cells.append((wide(choices), None))
         if findings.failed:
-            cells.append((_wide(trial.error), None))
+            cells.append((wide(trial.error), None))
         rows.append((_kind(findings, trial), f"trial-{trial.number}", cells))
-    return join(element("h2", "All trials"), _table(heads, rows, "sortable", tall=True))
+    return join(element("h2", "All trials"), table(heads, rows, "sortable", tall=True))
 
 
 def _failures(findings: Findings) -> Markup:
@@ -232,55 +202,9 @@ def _failures(findings: Findings) -> Markup:
     rows = []
     for kind, trials in findings.failures.items():
         error = trials[0].error.removeprefix(f"{kind}:").strip()
-        cells: list[Cell] = [(kind, None), (len(trials), len(trials)), (_wide(error), None)]
+        cells: list[Cell] = [(kind, None), (len(trials), len(trials)), (wide(error), None)]
         rows.append(("", None, cells))
-    return join(element("h2", "Failures"), _table(["Kind", "Trials", "First message"], rows, ""))
-
-
-def _table(
-    heads: Sequence[str],
-    rows: Sequence[tuple[str, str | None, Sequence[Cell]]],
-    kind: str,
-    *,
-    tall: bool = False,
-) -> Markup:
-    """Return a table of (class, id, cells) rows; a cell with something to sort by is a number.
-
-    Columns of numbers without any are left out.
-    """
-    used = [i for i in range(len(heads)) if any(cells[i][1] != "" for _, _, cells in rows)]
-    heads = [heads[i] for i in used]
-    rows = [(name, anchor, [cells[i] for i in used]) for name, anchor, cells in rows]
-    numeric = [any(row[2][i][1] is not None for row in rows) for i in range(len(heads))]
-    head = [
-        element("th", text, scope="col", class_="n" if n else None)
-        for text, n in zip(heads, numeric, strict=True)
-    ]
-    lines = []
-    for name, anchor, cells in rows:
-        parts = [
-            shown if isinstance(shown, Wide) else element(
-                "td", shown, class_="n" if n else None, data_v=None if by is None else str(by)
-            )
-            for (shown, by), n in zip(cells, numeric, strict=True)
-        ]  # fmt: skip
-        lines.append(element("tr", *parts, class_=name or None, id=anchor))
-    table = element(
-        "table", element("thead", element("tr", *head)), element("tbody", *lines),
-        class_=kind or None,
-    )  # fmt: skip
-    return element("div", table, class_="scroll tall" if tall else "scroll", tabindex=0,
-                   role="region", aria_label=heads[0])  # fmt: skip
-
-
-class Wide(Markup):
-    """A cell of its own that may wrap."""
-
-    __slots__ = ()
-
-
-def _wide(text: str) -> Wide:
-    return Wide(element("td", text, class_="wide" if len(text) > 30 else None))
+    return join(element("h2", "Failures"), table(["Kind", "Trials", "First message"], rows, ""))
 
 
 def _noun(findings: Findings) -> str:
@@ -336,34 +260,3 @@ def _networks(findings: Findings) -> Markup:
         element("h2", "The networks"), element("p", note, class_="soft"),
         element("div", *figures, class_="pair"),
     )  # fmt: skip
-
-
-def _picture(name: str, path: Path) -> Markup:
-    """Return a picture, inside of the page."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    image = element("img", src=f"data:image/png;base64,{data}", alt=name)
-    return join(element("h2", name), element("figure", image))
-
-
-def _pairs(title: str, values: Mapping[str, object]) -> Markup:
-    if not values:
-        return Markup()
-    rows = [
-        element("div", element("dt", name), element("dd", _said(value)))
-        for name, value in values.items()
-    ]
-    return join(element("h2", title), element("dl", *rows))
-
-
-def _said(value: object) -> str:
-    if value is None:
-        return "–"  # noqa: RUF001
-    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
-        return ", ".join(str(v) for v in value) or "–"  # noqa: RUF001
-    return str(value)
-
-
-def _command(title: str, command: str) -> Markup:
-    if not command:
-        return Markup()
-    return join(element("h2", title), element("pre", element("code", command)))

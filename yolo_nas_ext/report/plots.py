@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.axes import Axis
 from yolo_nas_ext.report.findings import Findings, label, number
+from yolo_nas_ext.standings import Standings
 from yolo_nas_ext.study import Study
 
 DPI = 150
@@ -45,6 +46,40 @@ def pareto_png(study: Study, path: Path, title: str = "") -> None:
     _markers(plot, findings, where, corners)
     if title:
         plot.set_title(_cut(title, 70), fontsize=12, loc="left", pad=12, parse_math=False)
+    _save(figure, path)
+
+
+def comparison_png(standings: Standings, path: Path, title: str = "") -> None:
+    """Draw the mean fitness of compared models against their cost, with intervals.
+
+    Args:
+        standings: What trainings say.
+        path: PNG to write.
+        title: Above the plot.
+    """
+    ranked = [e for e in standings.ranking if getattr(e, standings.cost)]
+    costs = [float(getattr(e, standings.cost)) for e in ranked] or [1.0]
+    dots = {e.name: list(standings.values(e.name).values()) for e in ranked}
+    everything = [value for values in dots.values() for value in values] or [0.0, 1.0]
+    x, y = axes.log_axis(costs), axes.linear_axis(everything, margin=0.25)
+    figure, plot = _figure(x, y)
+    latency = standings.cost == "latency_ms"
+    plot.set_xlabel("ms an image" if latency else "FLOPs of one image", color=SOFT)
+    plot.set_ylabel(standings.metric, color=SOFT)
+    names = []
+    for entrant, cost in zip(ranked, costs, strict=False):
+        colour = HAND if entrant.baseline else BEST
+        mean, low, high, n = standings.mean(entrant.name)
+        if n > 1:
+            ends = [max(low, y.low), min(high, y.high)]
+            plot.plot([cost, cost], ends, color=colour, lw=1.4, zorder=3)
+        values = dots[entrant.name]
+        plot.scatter([cost] * len(values), values, s=14, color=SOFT, zorder=4)
+        plot.scatter([cost], [mean], s=70, color=colour, edgecolors="white", zorder=5)
+        names.append((f"{_cut(entrant.name, 24)} {number(mean)}", (cost, mean)))
+    if title:
+        plot.set_title(_cut(title, 70), fontsize=12, loc="left", pad=12, parse_math=False)
+    _names(plot, names, [spot for _, spot in names], [])
     _save(figure, path)
 
 
