@@ -1,0 +1,193 @@
+"""Latency of whole models, built and exported by the host as a user's would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+from ultralytics import YOLO
+from ultralytics.engine.exporter import Exporter
+from ultralytics.nn import tasks
+from ultralytics.nn.modules import Conv
+
+from yolo_nas_ext.cost import runtimes
+from yolo_nas_ext.cost.protocol import Measurement, Protocol, Run, device_name, interleaved, summary
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.host.dataset import quiet
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.emit import emit
+
+# What can be measured: a network, a model definition, a module, or a .pt, .yaml or .onnx file.
+Model = Architecture | Mapping[str, Any] | nn.Module | str | Path
+CLASSES = {
+    "detect": tasks.DetectionModel, "segment": tasks.SegmentationModel, "obb": tasks.OBBModel,
+    "pose": tasks.PoseModel, "classify": tasks.ClassificationModel,
+}  # fmt: skip
+
+
+def measure_models(
+    models: Mapping[str, Model], protocol: Protocol, *, nc: int = 80, task: str = "detect",
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> dict[str, Measurement]:  # fmt: skip
+    """Return the latency of each model, measured in turns that alternate between them.
+
+    Every model is exported by the host with its own defaults (batch norms folded, boxes decoded,
+    no NMS), or run in torch with batch norms folded. Weights do not matter for the time.
+
+    Args:
+        models: By name: an `Architecture`, a model definition, a module of the host, or the path
+            of a ``.pt``, ``.yaml`` or ``.onnx`` file.
+        protocol: Runtime, precision, image size, threads, repeats.
+        nc: Classes, for an `Architecture`.
+        task: What an `Architecture` does.
+        progress: Called with ``"load"`` or ``"measure"``, steps done and all of them.
+
+    Raises:
+        NASError: For a runtime that is not there, or a model that it cannot load.
+    """
+    runtimes.check(protocol)
+    with ExitStack() as stack:
+        if protocol.runtime == "torch":
+            stack.enter_context(runtimes.torch_threads(protocol.threads))
+        runs: dict[str, Run] = {}
+        for index, (name, model) in enumerate(models.items()):
+            progress("load", index, len(models))
+            runs[name] = load(model, protocol, nc=nc, task=task, where=name)
+        times = interleaved(
+            runs, repeats=protocol.repeats, warmup=protocol.warmup,
+            progress=lambda done, total: progress("measure", done, total),
+        )  # fmt: skip
+    known = runtimes.runtime_version(protocol.runtime), device_name_of(protocol)
+    return {name: summary(values, protocol, *known) for name, values in times.items()}
+
+
+def device_name_of(protocol: Protocol) -> str:
+    """Return the name of the device that a protocol measures."""
+    if protocol.device == "cpu":
+        return device_name()
+    return torch.cuda.get_device_name(int(protocol.device))
+
+
+def load(
+    model: Model, protocol: Protocol, *, nc: int = 80, task: str = "detect", where: str = "model"
+) -> Run:
+    """Return what runs a model once; see `measure_models`."""
+    if protocol.runtime == "torch":
+        return _torch(model, protocol, nc, task, where)
+    if protocol.runtime == "tensorrt":
+        return _tensorrt(model, protocol, nc, task, where)
+    return runtimes.load(exported(model, protocol, nc=nc, task=task, where=where), protocol, where)
+
+
+def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "model") -> nn.Module:
+    """Return a model as a module of the host, a copy where it is one.
+
+    Raises:
+        NASError: Where it cannot be built or read.
+        TrialError: Where an `Architecture` cannot be built.
+    """
+    if isinstance(model, nn.Module):
+        return deepcopy(model)
+    activation = Conv.default_act
+    try:
+        with torch.random.fork_rng(devices=[]), quiet():
+            if isinstance(model, (str, Path)):
+                return YOLO(str(model)).model  # pyright: ignore[reportReturnType]
+            definition = emit(model, nc, task) if isinstance(model, Architecture) else dict(model)
+            kind = tasks.guess_model_task(definition)
+            return CLASSES[kind](deepcopy(definition), verbose=False)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if isinstance(model, Architecture):
+            raise TrialError("build", reason) from error
+        raise NASError(f"{where}: the host cannot build or read it ({reason})") from error
+    finally:
+        Conv.default_act = activation  # which a failed build leaves changed
+
+
+def exported(
+    model: Model, protocol: Protocol, *, nc: int = 80, task: str = "detect", where: str = "model"
+) -> bytes:
+    """Return a model as ONNX, exported by the host with its defaults.
+
+    Raises:
+        NASError: Where it cannot be exported.
+    """
+    if isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
+        if not Path(model).is_file():
+            raise NASError(f"{where}: {model} does not exist")
+        return Path(model).read_bytes()
+    with TemporaryDirectory() as folder:
+        return Path(_export(model, "onnx", protocol, folder, nc, task, where)).read_bytes()
+
+
+def _export(
+    model: Model, form: str, protocol: Protocol, folder: str, nc: int, task: str, where: str
+) -> str:
+    """Export into a folder and return the file."""
+    module: Any = built(model, nc=nc, task=task, where=where)
+    module.pt_path = str(Path(folder) / "model.pt")  # the exporter writes beside it
+    module.task = tasks.guess_model_task(module)
+    arguments = {
+        "format": form, "imgsz": protocol.imgsz, "batch": protocol.batch, "device": protocol.device,
+        "verbose": False, "data": None,
+    }  # fmt: skip
+    if form == "engine" and protocol.precision == "fp16":
+        arguments["quantize"] = 16
+    try:
+        with quiet():
+            return str(Exporter(overrides=arguments)(model=module))
+    except Exception as error:
+        raise NASError(
+            f"{where}: the host cannot export it ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> Run:
+    if isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
+        raise NASError(f"{where}: runtime=torch runs no ONNX file; give the .pt or .yaml")
+    module: Any = built(model, nc=nc, task=task, where=where)
+    if hasattr(module, "end2end"):
+        module.end2end = False  # as in an export, so that the runtimes compute the same
+    device = "cpu" if protocol.device == "cpu" else f"cuda:{protocol.device}"
+    with quiet():
+        module = module.float().eval().fuse(verbose=False)
+    shape = (protocol.batch, module.yaml.get("channels", 3), protocol.imgsz, protocol.imgsz)
+    image = torch.from_numpy(runtimes.inputs([shape])[0]).to(device)
+    module = module.to(device)
+    if protocol.precision == "fp16":
+        module, image = module.half(), image.half()
+
+    def run() -> None:
+        module(image)
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def _tensorrt(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> Run:
+    """Return what runs a model as an engine that the host exports and loads."""
+    from ultralytics.nn.autobackend import AutoBackend
+
+    if not torch.cuda.is_available():
+        raise NASError("runtime=tensorrt: torch sees no GPU here; give runtime=onnx or torch")
+    device = torch.device(f"cuda:{0 if protocol.device == 'cpu' else protocol.device}")
+    with TemporaryDirectory() as folder:
+        file = _export(model, "engine", protocol, folder, nc, task, where)
+        backend = AutoBackend(file, device=device, fp16=protocol.precision == "fp16")
+    shape = (protocol.batch, 3, protocol.imgsz, protocol.imgsz)
+    image = torch.from_numpy(runtimes.inputs([shape])[0]).to(device)
+
+    def run() -> None:
+        backend(image)
+        torch.cuda.synchronize()
+
+    return run
