@@ -24,7 +24,7 @@ PARTS = {
     "cost": "space",
     "study": "space objectives",
     "tables": "space",
-    "host": "space",
+    "host": "space cost",
     "data": "host config",
     "strategies": "space study objectives",
     "estimators": "host data cost space config",

@@ -201,4 +201,3 @@ def busy_note() -> str:
         f"the machine is busy (load average {load_average:.1f} on {cores} cores): latencies are "
         "those of what is left of it"
     )
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,9 +51,7 @@ def measure_models(
         NASError: For a runtime that is not there, or a model that it cannot load.
     """
     runtimes.check(protocol)
-    with ExitStack() as stack:
-        if protocol.runtime == "torch":
-            stack.enter_context(runtimes.torch_threads(protocol.threads))
+    with runtimes.torch_threads(protocol.threads):  # which the host's exporter sets, too
         runs: dict[str, Run] = {}
         for index, (name, model) in enumerate(models.items()):
             progress("load", index, len(models))
@@ -101,7 +98,7 @@ def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "mod
                 return YOLO(str(model)).model  # pyright: ignore[reportReturnType]
             definition = emit(model, nc, task) if isinstance(model, Architecture) else dict(model)
             kind = tasks.guess_model_task(definition)
-            return CLASSES[kind](deepcopy(definition), verbose=False)
+            return CLASSES[str(kind)](deepcopy(definition), verbose=False)
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         if isinstance(model, Architecture):
