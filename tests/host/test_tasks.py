@@ -5,11 +5,13 @@ import pytest
 import yaml
 from PIL import Image
 from ultralytics import YOLO
+from ultralytics.cfg import get_cfg
 
 from tests.host.shapes import draw
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import read
+from yolo_nas_ext.host.images import held
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import read as read_model
 
@@ -40,7 +42,12 @@ def pose(c, x, y, w, h):
 def sets(tmp_path_factory):
     """A data set of each task."""
     found = {}
-    for task, change in {"segment": corners, "obb": corners, "pose": pose}.items():
+    for task, change in {
+        "segment": corners,
+        "semantic": corners,
+        "obb": corners,
+        "pose": pose,
+    }.items():
         file = draw(tmp_path_factory.mktemp(task), train=8, val=2)
         relabel(file.parent, change)
         if task == "pose":
@@ -65,7 +72,8 @@ def architecture(task):
 
 
 NAMES = {
-    "segment": {"map50_95", "mask_map50_95", "mask_precision"}, "obb": {"map50_95", "recall"},
+    "segment": {"map50_95", "mask_map50_95", "mask_precision"},
+    "semantic": {"miou", "pixel_accuracy"}, "obb": {"map50_95", "recall"},
     "pose": {"map50_95", "pose_map50_95"}, "classify": {"accuracy_top1", "accuracy_top5"},
 }  # fmt: skip
 
@@ -106,6 +114,72 @@ def test_dice_of_segmented_pictures_as_fitness(sets):
         ShortTraining(data, fitness="dice")
 
 
+def test_semantic_masks_are_those_of_the_host(sets):
+    """The oracle: the host's data set over the same polygons."""
+    from ultralytics.data.dataset import PolygonSemanticDataset
+
+    data = read(sets["semantic"], "semantic")
+    assert data.names[data.nc - 1] == "background" and data.nc == 3
+    arguments = {"imgsz": 64, "task": "semantic", "hyp": get_cfg(), "augment": False}
+    mine = held(data.labels, data.labels, "oracle", data=data.data, **arguments)
+    host = PolygonSemanticDataset(data.data["train"], data=data.data, **arguments)
+    for index in range(len(data.labels)):
+        for _ in range(2):  # drawn, and from memory
+            a, b = (one.get_image_and_label(index) for one in (mine, host))
+            assert (a["semantic_mask"] == b["semantic_mask"]).all()
+            a["semantic_mask"][:] = 7
+
+
+def masks_of(file):
+    """Turn a set of rectangles into one of pictures of masks: 10 and 20 for its classes, else 0."""
+    folder = file.parent
+    for label in (folder / "labels").rglob("*.txt"):
+        mask = np.zeros((64, 64), np.uint8)
+        for line in label.read_text().splitlines():
+            c, *xy = map(float, line.split())
+            x0, y0, x1, y1 = (np.array(xy)[[0, 1, 4, 5]] * 64).round().astype(int)
+            mask[y0:y1, x0:x1] = 10 * (int(c) + 1)
+        target = folder / "masks" / label.relative_to(folder / "labels").with_suffix(".png")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(target)
+    content = yaml.safe_load(file.read_text())
+    names = {0: "ground", 1: "one", 2: "two"}
+    mapping = {0: 0, 10: 1, 20: 2}
+    file.write_text(
+        yaml.safe_dump({**content, "names": names, "masks_dir": "masks", "label_mapping": mapping})
+    )
+
+
+def test_semantic_masks_from_pictures(tmp_path):
+    file = draw(tmp_path, train=6, val=2)
+    relabel(tmp_path, corners)
+    masks_of(file)
+    (tmp_path / "masks/train/000.png").unlink()
+    Image.fromarray(np.full((64, 64), 77, np.uint8)).save(tmp_path / "masks/train/001.png")
+    before = sorted(tmp_path.rglob("*"))
+    data = read(file, "semantic")
+    assert data.nc == 3 and len(data.images) == 4
+    assert "missing mask" in data.skipped[0] and "77" in data.skipped[1]
+    estimator = ShortTraining(data, task="semantic", epochs=1, imgsz=64, batch=4, threads=2)
+    assert 0 <= estimator.estimate(architecture("semantic"))["miou"] <= 1
+    assert sorted(tmp_path.rglob("*")) == before
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**content, "label_mapping": [1]}))
+    with pytest.raises(NASError, match=r"key 'label_mapping'.*give value: class"):
+        read(file, "semantic")
+
+
+def test_semantic_segmentation_learns_and_refuses_one_class_for_all(sets):
+    data = read(sets["semantic"], "semantic")
+    estimator = ShortTraining(data, task="semantic", epochs=24, imgsz=64, batch=4, threads=2)
+    learned = estimator.estimate(architecture("semantic"))
+    estimator = ShortTraining(data, task="semantic", epochs=1, imgsz=64, batch=4, threads=2)
+    assert learned["miou"] > estimator.estimate(architecture("semantic"))["miou"]
+    estimator.overrides = {"single_cls": True}
+    with pytest.raises(NASError, match="single_cls=True: not with task=semantic"):
+        estimator.estimate(architecture("semantic"))
+
+
 def test_a_classifier_learns(sets):
     data = read(sets["classify"], "classify")
     estimator = ShortTraining(data, task="classify", epochs=6, imgsz=64, batch=4, threads=2)
@@ -133,6 +207,7 @@ def test_labels_are_those_of_the_host(sets):
     ("task", "line", "message"),
     [
         ("segment", "0 0.5 0.5 0.1 0.1", "needs polygons"),
+        ("semantic", "0 0.5 0.5 0.1 0.1", "task=semantic needs polygons"),
         ("obb", "0 0.1 0.1 0.2 0.1 0.2 0.2", "an oriented box has 9"),
         ("pose", "0 0.5 0.5 0.1 0.1", "a pose has 11"),
     ],

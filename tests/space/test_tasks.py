@@ -11,20 +11,23 @@ from ultralytics.nn.tasks import (
     OBBModel,
     PoseModel,
     SegmentationModel,
+    SemanticSegmentationModel,
     yaml_model_load,
 )  # fmt: skip
 from ultralytics.utils.torch_utils import get_flops
 
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host.models import definition
 from yolo_nas_ext.resources import resource
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import TASKS, emit, read, to_yaml
 from yolo_nas_ext.space.layers import lower
+from yolo_nas_ext.space.rows import for_task
 
 MODELS = {
     "detect": DetectionModel, "segment": SegmentationModel, "classify": ClassificationModel,
-    "obb": OBBModel, "pose": PoseModel,
+    "obb": OBBModel, "pose": PoseModel, "semantic": SemanticSegmentationModel,
 }  # fmt: skip
 
 
@@ -51,7 +54,7 @@ def test_costs_are_the_hosts(name, task):
     [
         ("yolov8n-seg", "segment"), ("yolo11s-seg", "segment"), ("yolo11n-obb", "obb"),
         ("yolov8s-pose", "pose"), ("yolo11n-cls", "classify"), ("yolo26n-cls", "classify"),
-        ("yolov8n-cls", "classify"),
+        ("yolov8n-cls", "classify"), ("yolo26n-sem", "semantic"), ("yolo26s-sem", "semantic"),
     ],
 )  # fmt: skip
 def test_hand_made_models_of_a_task_keep_their_parameters(name, task):
@@ -81,6 +84,31 @@ def test_segmentation_reads_no_level_below_p3(tmp_path):
     file.write_text(yaml.safe_dump({**content, "levels": ["2-4"]}))
     with pytest.raises(NASError, match="levels are 2-4; with task=segment"):
         DetectorSpace.load(file, "segment")
+
+
+@pytest.mark.parametrize("name", ["tiny", "yolo", "damo"])
+def test_a_semantic_segmentation_has_no_way_up(name):
+    space, rng = DetectorSpace.load(name, "semantic"), random.Random(2)
+    for _ in range(20):
+        architecture = space.architecture(point := space.sample(rng))
+        assert not architecture.neck.up and architecture.head.levels in ((3,), (3, 4))
+        assert architecture.neck.levels[0] == 3
+        assert space.architecture(space.point_of(architecture)) == architecture
+    assert not any(n.startswith("head") or n == "neck.top" for n in space.active(point))
+
+
+def test_a_detector_of_the_host_as_semantic_segmentation():
+    """YOLO26's own is its detector without the way up, so the rule can be checked against it."""
+    hosts, scale = definition("yolo26n", "semantic")
+    detector, letter = definition("yolo26n")
+    mine = for_task(read(detector, letter), "semantic")
+    theirs = read(hosts, scale)
+    assert mine.backbone == theirs.backbone and mine.neck == theirs.neck
+    for name in ("yolov8n", "yolo11n"):
+        model, scale = definition(name, "semantic")
+        SemanticSegmentationModel(dict(model), nc=4, verbose=False)
+        space = DetectorSpace.load("yolo", "semantic")
+        space.point_of(read(model, scale))
 
 
 def test_a_classifier_is_a_backbone_alone():

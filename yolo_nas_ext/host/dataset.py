@@ -16,7 +16,7 @@ from ultralytics.data import utils as host
 from ultralytics.utils import LOGGER
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.host.labels import scan, sizes, text
+from yolo_nas_ext.host.labels import scan, scan_masks, sizes, text
 from yolo_nas_ext.resources import resource
 from yolo_nas_ext.space.rows import KEYPOINTS
 
@@ -84,10 +84,19 @@ def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet
         raise NASError(f"data={data}: has no test part; name its folder in the YAML, or use val")
     parts = dict.fromkeys(("train", "val", part))
     images = {split: _images(content[split], f"data={data}: {split}") for split in parts}
-    kept, labels, skipped = scan(images[part], len(names), task, keypoints)
+    drawn = task == "semantic" and content.get("masks_dir")
+    if drawn:
+        kept, labels, skipped = scan_masks(images[part], content, f"data={data}")
+    else:
+        kept, labels, skipped = scan(images[part], len(names), task, keypoints)
     if not kept:
-        raise NASError(f"data={data}: {part}: none of {len(images[part])} images can be read")
-    if not any(len(label["cls"]) for label in labels):
+        raise NASError(
+            f"data={data}: {part}: none of {len(images[part])} images can be read; {skipped[0]}"
+        )
+    if task == "semantic":  # what no polygon covers is a class of its own where there are several
+        content = host.add_polygon_background(dict(content))
+        names = {int(index): str(name) for index, name in content["names"].items()}
+    if not drawn and not any(len(label["cls"]) for label in labels):
         where = host.img2label_paths([kept[0]])[0]
         raise NASError(
             f"data={data}: {part}: no labels at all; each image needs a text file such as {where} "

@@ -17,6 +17,7 @@ import psutil
 from filelock import FileLock
 from ultralytics.data import ClassificationDataset, YOLODataset
 from ultralytics.data.augment import classify_augmentations, classify_transforms
+from ultralytics.data.dataset import PolygonSemanticDataset, SemanticDataset
 from ultralytics.utils import NUM_THREADS
 
 # An image file's (time of change, length), and what the host's `load_image` returned for it.
@@ -130,6 +131,32 @@ class HeldImages(YOLODataset):
         return im.copy(), before, after
 
 
+class _DrawnMasks(HeldImages):
+    """Masks of semantic segmentation stay in memory with the images that do."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._drawn: dict[tuple[int, Any], np.ndarray] = {}
+        super().__init__(*args, **kwargs)
+
+    def load_mask(self, index: int, image_shape: tuple[int, int] | None = None) -> np.ndarray:
+        """Return a copy of an image's mask, drawn once where the image stays decoded."""
+        mask = self._drawn.get((index, image_shape))
+        if mask is None:
+            host: Any = super()
+            mask = host.load_mask(index, image_shape)
+            if self.ims[index] is not None:
+                self._drawn[index, image_shape] = mask
+        return mask.copy()
+
+
+class HeldPolygons(_DrawnMasks, PolygonSemanticDataset):
+    """The host's data set for semantic segmentation over polygons."""
+
+
+class HeldMasks(_DrawnMasks, SemanticDataset):
+    """The host's data set for semantic segmentation over pictures of masks."""
+
+
 def held(
     labels: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]], source: str,
     *, folder: Path | None = None, shared: bool = False, **arguments: Any,
@@ -144,21 +171,33 @@ def held(
         shared: Whether other processes use the folder too, so that memory would hold copies.
         **arguments: The host's, of its data set.
     """
+    kind = _kind(arguments)
     key = (source, arguments["imgsz"], arguments["data"].get("channels", 3))
+    if kind is not HeldImages:  # whose images are larger where they are augmented
+        key = (*key, arguments["augment"])
     if key in _IMAGES:
         _IMAGES[key] = _IMAGES.pop(key)  # the latest is last
     else:
         _IMAGES[key] = _mapped(everything, folder, shared, arguments) if folder else {}
     while len(_IMAGES) > SETS:
         del _IMAGES[next(iter(_IMAGES))]
-    return HeldImages(labels, _IMAGES[key], **arguments)
+    return kind(labels, _IMAGES[key], **arguments)
+
+
+def _kind(arguments: Mapping[str, Any]) -> type[HeldImages]:
+    """Return the class of data set that the task and the kind of labels ask for."""
+    if arguments["task"] != "semantic":
+        return HeldImages
+    return HeldMasks if arguments["data"].get("masks_dir") else HeldPolygons
 
 
 def _mapped(
     everything: Sequence[dict[str, Any]], folder: Path, shared: bool, arguments: Mapping[str, Any]
 ) -> dict[str, Decoded]:
     """Return mapped images, or none where memory holds them or the disk does not."""
-    whole = HeldImages(everything, None, **{**arguments, "augment": False})
+    kind = _kind(arguments)
+    augment = arguments["augment"] and kind is not HeldImages
+    whole = kind(everything, None, **{**arguments, "augment": augment})
     fits = whole.bytes_of(whole.ni) <= MEMORY * psutil.virtual_memory().available
     if fits and not shared:
         return {}

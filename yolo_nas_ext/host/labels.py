@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from ultralytics.data import utils as host
+from ultralytics.data.dataset import SemanticDataset
 from ultralytics.utils import NUM_THREADS, patches
 from ultralytics.utils.ops import segments2boxes
 
@@ -71,6 +72,43 @@ def scan(
                 "bbox_format": "xywh",
             }
         )
+    return kept, labels, skipped
+
+
+def scan_masks(
+    images: Sequence[str], content: dict[str, Any], where: str
+) -> tuple[list[str], list[dict[str, Any]], list[str]]:
+    """Return the same as `scan` for pictures of masks, whose values are classes.
+
+    Args:
+        images: Paths.
+        content: The host's data dictionary, with ``masks_dir``.
+        where: The data set, for errors.
+
+    Raises:
+        NASError: For a mapping of values that is none.
+    """
+    # The host's own check without its constructor, which writes a cache beside the images.
+    check: Any = SemanticDataset.__new__(SemanticDataset)
+    check.data, check.im_files, check.prefix = content, list(images), ""
+    try:
+        check.label_mapping = check._parse_label_mapping(content.get("label_mapping"))
+    except (TypeError, ValueError) as error:
+        raise NASError(
+            f"{where}: key 'label_mapping': {error}; give value: class, as in 7: 0"
+        ) from error
+    check.label_lut, _ = check._build_label_luts()
+    check.get_label_files()
+    verify, arguments = check.verify_args()
+    kept, labels, skipped = [], [], []
+    with ThreadPool(NUM_THREADS) as pool:
+        for image, found in zip(images, pool.imap(verify, arguments), strict=True):
+            label = check.result_to_label(found)[0]
+            if label is None:
+                skipped.append(f"skipped image {' '.join(found[-1].split()) or image}")
+                continue
+            kept.append(image)
+            labels.append({**label, "cls": np.zeros((0, 1), np.float32)})
     return kept, labels, skipped
 
 
@@ -176,8 +214,8 @@ def _wrong_length(n: int, task: str, keypoints: tuple[int, int] | None) -> str:
             f"a pose has {5 + points * numbers}: class x y width height and {points} points of "
             f"{numbers} numbers"
         )
-    if task == "segment" and n == 5:
-        return "task=segment needs polygons: a class and at least 3 points"
+    if task in ("segment", "semantic") and n == 5:
+        return f"task={task} needs polygons: a class and at least 3 points"
     if task == "obb" and n != 9:
         return "an oriented box has 9: class and 4 corners"
     return ""

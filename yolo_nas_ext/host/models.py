@@ -15,6 +15,7 @@ from ultralytics.nn.tasks import (
     OBBModel,
     PoseModel,
     SegmentationModel,
+    SemanticSegmentationModel,
     guess_model_scale,
 )
 from ultralytics.utils import ROOT, YAML
@@ -22,12 +23,15 @@ from ultralytics.utils.torch_utils import get_flops
 
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.host.dataset import quiet
-from yolo_nas_ext.space.rows import KEYPOINTS
+from yolo_nas_ext.space.emit import emit, read
+from yolo_nas_ext.space.rows import KEYPOINTS, for_task
 
-SUFFIX = {"segment": "-seg", "classify": "-cls", "obb": "-obb", "pose": "-pose"}
+SUFFIX = {
+    "segment": "-seg", "semantic": "-sem", "classify": "-cls", "obb": "-obb", "pose": "-pose",
+}  # fmt: skip
 BUILT: dict[str, Any] = {
     "detect": DetectionModel, "segment": SegmentationModel, "classify": ClassificationModel,
-    "obb": OBBModel, "pose": PoseModel,
+    "obb": OBBModel, "pose": PoseModel, "semantic": SemanticSegmentationModel,
 }  # fmt: skip
 
 
@@ -38,7 +42,8 @@ def definition(
 
     Args:
         name: A host name such as ``yolo11n``, with or without ``.yaml``, or the path of a YAML.
-        task: What the model does: ``yolo11n`` then stands for ``yolo11n-seg``, and so on.
+        task: What the model does: ``yolo11n`` then stands for ``yolo11n-seg``, and so on; where
+            the host has no semantic segmentation of a name, for that of its detector.
         key: The user's key that names it, for messages.
 
     Raises:
@@ -59,6 +64,9 @@ def definition(
         plain = _without(stem, scale)
     else:
         scale = ""
+    if plain not in known and task == "semantic" and _without(path.stem, scale) in known:
+        detector = read(YAML.load(str(known[_without(path.stem, scale)])), scale)
+        return emit(for_task(detector, task), task=task), ""
     if plain not in known:
         names = [f"{n}n" for n in known if n[-1].isdigit()]
         raise NASError(

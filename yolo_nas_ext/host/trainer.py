@@ -29,6 +29,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.obb import OBBTrainer
 from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.models.yolo.segment import SegmentationTrainer
+from ultralytics.models.yolo.semantic import SemanticSegmentationTrainer
 from ultralytics.nn.modules import Conv, Detect
 from ultralytics.utils import LOGGER, callbacks
 from ultralytics.utils.torch_utils import init_seeds, unset_deterministic, unwrap_model
@@ -68,7 +69,8 @@ class Result:
     Attributes:
         metrics: ``fitness`` (the host's for the task), ``map50_95``, ``map50``, ``precision``,
             ``recall`` on the held-out images, those of masks and keypoints as ``mask_map50_95``
-            and so on, of classes ``accuracy_top1`` and ``accuracy_top5``; ``loss_*``: mean
+            and so on, of classes ``accuracy_top1`` and ``accuracy_top5``, of semantic segmentation
+            ``miou`` and ``pixel_accuracy``; ``loss_*``: mean
             training losses of the last epoch; ``val_loss_*``: mean losses on the held-out images;
             of an end-to-end head also
             ``loss_many_*`` and ``val_loss_many_*``: those of its one-to-many branch, which are
@@ -350,6 +352,20 @@ class LeanSegmentationTrainer(LeanMixin, SegmentationTrainer):  # pyright: ignor
     """Instance segmentation."""
 
 
+class LeanSemanticTrainer(LeanMixin, SemanticSegmentationTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Semantic segmentation."""
+
+    def get_dataset(self) -> dict[str, Any]:
+        """Return the data dictionary.
+
+        Raises:
+            NASError: For classes that are taken for one, which the host cannot do here.
+        """
+        if self.args.single_cls:
+            raise NASError("single_cls=True: not with task=semantic; give a data set of one class")
+        return super().get_dataset()
+
+
 class LeanOBBTrainer(LeanMixin, OBBTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Oriented boxes."""
 
@@ -394,6 +410,7 @@ def head_start(model: torch.nn.Module, imgsz: int) -> None:
 
 TRAINERS: dict[str, Callable[..., Any]] = {
     "detect": LeanDetectionTrainer, "segment": LeanSegmentationTrainer,
+    "semantic": LeanSemanticTrainer,
     "classify": LeanClassificationTrainer, "obb": LeanOBBTrainer, "pose": LeanPoseTrainer,
 }  # fmt: skip
 
@@ -555,6 +572,7 @@ def results(trainer: Any) -> dict[str, float]:
     names = {"mAP50-95": "map50_95", "mAP50": "map50", "precision": "precision", "recall": "recall"}
     metrics = {"fitness": float(trainer.fitness)}
     names |= {name: name for name in ("accuracy_top1", "accuracy_top5")}
+    names |= {"mIoU": "miou", "pixel_acc": "pixel_accuracy"}
     kinds = {"M": "mask_", "P": "pose_"}  # of masks and keypoints, beside those of boxes
     for name, value in trainer.metrics.items():
         short, _, kind = name.removeprefix("metrics/").rstrip(")").partition("(")

@@ -15,9 +15,9 @@ from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.space.blocks import BLOCKS, hidden_width, round8
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.space.grammar import CONTEXTS, SpaceFile, Stage, parse
+from yolo_nas_ext.space.rows import FINEST, PLAIN, for_task
 
 PARTS = ("backbone", "neck", "head")  # of an architecture, in the order of its fields
-MASK_LEVEL = 3  # lowest level that a segmentation head can read
 CACHE = 200_000  # architectures remembered by point; about 1 KB each
 
 
@@ -35,15 +35,17 @@ class DetectorSpace(ChoiceSpace):
 
     def __init__(self, file: SpaceFile, task: str = "detect") -> None:
         choices = dict(file.choices)
-        if task == "segment":
+        if task in ("segment", "semantic"):
             # The host's validator compares masks at a quarter of the image's size, and those of its
-            # head are twice as fine as the lowest level.
-            levels = choices["levels"]
-            choices["levels"] = tuple(v for v in levels if split_levels(v)[1][0] == MASK_LEVEL)
+            # head are twice as fine as the lowest level; its exporter enlarges semantic ones by 8.
+            levels, of_head = choices["levels"], task == "segment"
+            choices["levels"] = tuple(v for v in levels if split_levels(v)[of_head][0] == FINEST)
             if not choices["levels"]:
                 raise NASError(
-                    f"space={file.name}: levels are {', '.join(levels)}; with task=segment the "
-                    "host's head has to read P3 as its lowest level: add 3-5 or 2-5:3-5"
+                    f"space={file.name}: levels are {', '.join(levels)}; with task={task} the "
+                    "host's head has to read P3 as its lowest level: add 3-5"
+                    + " or 2-5:3-5"
+                    * of_head
                 )
         super().__init__(choices, rules=file.rules, moves=file.moves, mutations=file.mutations)
         self.name = file.name
@@ -121,9 +123,8 @@ class DetectorSpace(ChoiceSpace):
             if level <= head_levels[-1]
         )
         neck = Neck(neck_levels, down, up)
-        return Architecture(
-            tuple(backbone), neck, Head(head_levels, point["head.reg_max"], point["head.end2end"])
-        )
+        head = Head(head_levels, point["head.reg_max"], point["head.end2end"])
+        return for_task(Architecture(tuple(backbone), neck, head), self.task)
 
     def present(self, point: Mapping[str, Any]) -> list[Stage]:
         """Return the stages up to the level where the backbone ends."""
@@ -138,8 +139,8 @@ class DetectorSpace(ChoiceSpace):
         dead = self.dead(result)
         for name in dead:
             result[name] = self.choices[name][0]
-        if self.task == "classify":
-            result["levels"] = self._ending(split_levels(result["levels"])[0][-1])
+        if self.task in PLAIN:
+            result["levels"] = self._first_like(split_levels(result["levels"])[0])
         for prefix, kind in self._kinds(result):
             name = f"{prefix}.kernel"
             allowed = BLOCKS[kind].kernels
@@ -150,17 +151,21 @@ class DetectorSpace(ChoiceSpace):
     def active(self, point: Mapping[str, Any]) -> list[str]:
         """Return the choices with more than one option that change the network at this point."""
         dead = self.dead(point)
-        if (
-            self.task == "classify"
-            and len({split_levels(v)[0][-1] for v in self.choices["levels"]}) == 1
+        if self.task in PLAIN and (
+            len({self._joined(split_levels(v)[0]) for v in self.choices["levels"]}) == 1
         ):
             dead.add("levels")
         return [n for n, options in self.choices.items() if len(options) > 1 and n not in dead]
 
-    def _ending(self, top: int) -> str:
-        """Return the first option of the levels with this highest one."""
-        options = self.choices["levels"]
-        return next((o for o in options if split_levels(o)[0][-1] == top), f"{top}-{top}")
+    def _joined(self, neck_levels: tuple[int, ...]) -> tuple[int, ...]:
+        """Return what is built of a neck's levels: of a classifier, which has none, the highest."""
+        return neck_levels[-1:] if self.task == "classify" else neck_levels
+
+    def _first_like(self, neck_levels: tuple[int, ...]) -> str:
+        """Return the first option of the levels that gives the same network without a head."""
+        options, wanted = self.choices["levels"], self._joined(neck_levels)
+        found = (o for o in options if self._joined(split_levels(o)[0]) == wanted)
+        return next(found, f"{wanted[0]}-{wanted[-1]}")
 
     def _allowed(self, point: Point) -> bool:
         """Say whether the rules hold between the choices that matter."""
@@ -180,7 +185,7 @@ class DetectorSpace(ChoiceSpace):
         prefixes = {stage.name for stage in self.stages} - present
         if len(neck_levels) == 1 or self.task == "classify":
             prefixes.add("neck")
-        if self.task == "classify":
+        if self.task in PLAIN:
             prefixes.add("head")
         dead = {name for name in self.choices if name.split(".")[0] in prefixes}
         for stage in self.present(values):
@@ -188,7 +193,8 @@ class DetectorSpace(ChoiceSpace):
                 dead.add(f"{stage.name}.down_width")
             if stage.stride == 1:
                 dead.add(f"{stage.name}.down")
-        built = head_levels[-1] == neck_levels[-1]  # the neck's last block of the bottom-up path
+        # Whether there is the neck's last block of the bottom-up path.
+        built = head_levels[-1] == neck_levels[-1] and self.task != "semantic"
         for prefix, kind in self._kinds(values):
             block = BLOCKS[kind]
             top = BLOCKS.get(values["neck.top"]) if prefix == "neck" and built else None
@@ -233,18 +239,17 @@ class DetectorSpace(ChoiceSpace):
 
     def _describe(self, architecture: Architecture) -> dict[str, Any]:
         neck, head = architecture.neck, architecture.head
-        classifier = self.task == "classify"
         levels = f"{neck.levels[0]}-{neck.levels[-1]}"
-        if classifier:
-            levels = self._ending(neck.levels[-1])
-        if head.levels != neck.levels:
+        if self.task in PLAIN:
+            levels = self._first_like(neck.levels)
+        elif head.levels != neck.levels:
             levels += ":" + "-".join(str(level) for level in (head.levels[0], head.levels[-1]))
         stem, *rest = architecture.backbone
         values: dict[str, Any] = {
             "levels": levels,
             "stem.block": stem.kind, "stem.width": stem.width, "stem.kernel": stem.kernel,
         }  # fmt: skip
-        if not classifier:
+        if self.task not in PLAIN:
             values |= {"head.reg_max": head.reg_max, "head.end2end": head.end2end}
         for stage in self.stages:
             if stage.level <= neck.levels[-1]:

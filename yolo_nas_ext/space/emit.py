@@ -13,7 +13,7 @@ import yaml
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.space.blocks import BLOCKS, ChainRow, read_chain
-from yolo_nas_ext.space.rows import KEYPOINTS, TASKS, Row, rows
+from yolo_nas_ext.space.rows import KEYPOINTS, PLAIN, TASKS, Row, rows
 
 
 def emit(
@@ -46,9 +46,9 @@ def emit(
         model["kpt_shape"] = list(keypoints)
         others = ["kpt_shape"]
     head = [*rest, (source, n, module, ("nc", *others))]
-    if task != "classify" and architecture.head.reg_max != 16:
+    if task not in PLAIN and architecture.head.reg_max != 16:
         model["reg_max"] = architecture.head.reg_max
-    if task != "classify" and architecture.head.end2end:
+    if task not in PLAIN and architecture.head.end2end:
         model["end2end"] = True
     for name, part in (("backbone", backbone), ("head", head)):
         model[name] = [
@@ -166,7 +166,10 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 # Heads that are read; of the later kinds of the host's 26 series the task's plain head is emitted.
-READABLE = ("Detect", "Segment", "Segment26", "OBB", "OBB26", "Pose", "Pose26", "Classify")
+READABLE = (
+    "Detect", "Segment", "Segment26", "OBB", "OBB26", "Pose", "Pose26", "Classify",
+    "SemanticSegment",
+)  # fmt: skip
 # Modules whose first argument the host scales by width.
 _SCALED = {
     "Conv",

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from yolo_nas_ext.space.architecture import Architecture, Block
+from yolo_nas_ext.space.architecture import Architecture, Block, Head
 from yolo_nas_ext.space.blocks import BLOCKS
 
 # A row of a host model definition: (from, repeats, module, arguments).
 Row = tuple[Any, int, str, tuple[Any, ...]]
 
 
-TASKS = ("detect", "segment", "classify", "obb", "pose")
+TASKS = ("detect", "segment", "semantic", "classify", "obb", "pose")
+PLAIN = ("semantic", "classify")  # of them, those whose heads have no boxes and so no choices
+FINEST = 3  # level that the host's heads for masks read first
 KEYPOINTS = (17, 3)  # number of keypoints and numbers a point; COCO's people
 MASKS = 32  # coefficients of a mask, as in the host's models
+
+
+def for_task(architecture: Architecture, task: str) -> Architecture:
+    """Return a detector's architecture as it is with another task's head.
+
+    A semantic segmentation reads the finest two levels on the way down: the way up leads to none.
+    """
+    if task != "semantic":
+        return architecture
+    neck = architecture.neck
+    reads = tuple(level for level in neck.levels if level >= FINEST)[:2]
+    return replace(architecture, neck=replace(neck, up=()), head=Head(reads))
 
 
 def rows(
@@ -61,6 +76,8 @@ def _head(
     """Return the module of a task's head and its arguments."""
     if task == "segment":  # prototypes as wide as the level they are made of, as in the host
         return "Segment", (nc, MASKS, _width(architecture, architecture.head.levels[0]))
+    if task == "semantic":
+        return "SemanticSegment", (nc,)
     if task == "obb":
         return "OBB", (nc, 1)
     if task == "pose":
