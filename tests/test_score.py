@@ -86,3 +86,11 @@ def test_bad_input_is_one_line_and_code_2(arguments, message, capsys):
     assert main(["score", *arguments]) == 2
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.count("\n") == 1 and not captured.out
+
+
+def test_measured_latency_comes_with_its_protocol(capsys):
+    found = scored(capsys, "model=yolov8n", "measure=True", "imgsz=64", "nc=3")
+    assert 0 < found["latency_ms"] == found["latency"]["median_ms"]
+    assert found["latency"]["protocol"]["imgsz"] == 64 and found["latency"]["runs"] >= 30
+    assert main(["score", "model=yolov8n", "measure=True", "runtime=onx"]) == 2
+    assert "Did you mean 'onnx'" in capsys.readouterr().err

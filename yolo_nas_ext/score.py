@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,30 @@ from yolo_nas_ext.commands import aligned, checked, flag
 from yolo_nas_ext.config import size, text, whole
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.cost.protocol import Measurement, Protocol
+from yolo_nas_ext.cost.runtimes import busy_note
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.entropy import SCORES, effectiveness
 from yolo_nas_ext.space.architecture import Architecture
-from yolo_nas_ext.space.emit import read
+from yolo_nas_ext.space.emit import emit, read
 from yolo_nas_ext.space.tinynas import structure
 
 HELP = """yolo nas-score model=<model>[,<model>...] [imgsz=640] [nc=80] [json=True]
+             [measure=True] [runtime=onnx|torch|openvino] [precision=fp32|int8|fp16] [threads=1]
 
 Costs and analytic scores of models, in milliseconds. A model is
   a model definition of the host: a YAML, or a name such as yolo11n
   a TinyNAS structure: its text, or a file with it
   the key of a network in a run of yolo nas-search, as in nas-<key>.yaml; project=runs/nas is the
   folder of runs
-nc is the model's own unless given. With json=True nothing but JSON is printed."""
+nc is the model's own unless given. measure=True times each network on this machine, in turns, as
+the host exports it: median and interquartile range of a run in milliseconds. With json=True
+nothing but JSON is printed."""
 
 
 KEYS: dict[str, Callable[[Any], Any]] = {
     "imgsz": size, "nc": whole(1), "project": text, "json": flag, "model": lambda value: value,
+    "measure": flag, "runtime": text, "precision": text, "threads": whole(1),
 }  # fmt: skip
 COLUMNS = ("params", "flops", "memory", "layers")
 
@@ -46,13 +52,44 @@ def main(given: Mapping[str, Any]) -> int:
         NASError: For an unknown key, a bad value or a model that cannot be read.
     """
     settings = _settings(given)
+    protocol = Protocol(
+        settings["runtime"], precision=settings["precision"], imgsz=settings["imgsz"],
+        threads=settings["threads"],
+    )  # fmt: skip
     with contextlib.redirect_stdout(sys.stderr):  # the host greets when it loads first
+        models = _models(settings["model"], Path(settings["project"]))
         rows = [
             {"model": name, **score(architecture, settings["nc"] or nc, settings["imgsz"])}
-            for name, architecture, nc in _models(settings["model"], Path(settings["project"]))
+            for name, architecture, nc in models
         ]
+        measured = _measured(models, protocol, settings["nc"]) if settings["measure"] else []
+    for row, latency in zip(rows, measured, strict=False):
+        row.update(latency_ms=latency.median_ms, latency_iqr_ms=latency.iqr_ms)
+        if settings["json"]:
+            row["latency"] = latency.to_dict()
     print(_json(rows) if settings["json"] else table(rows))
+    if measured and not settings["json"]:
+        first = measured[0]
+        print(
+            f"latency: {first.protocol}, {first.runs} runs, {first.runtime_version}, "
+            f"{first.device_name}; {first.protocol.processing}"
+        )
     return 0
+
+
+def _measured(
+    models: Sequence[tuple[str, Architecture, int]], protocol: Protocol, nc: int | None
+) -> list[Measurement]:
+    """Return the latency of each model; two of one network are measured apart."""
+    from yolo_nas_ext.host.latency import measure_models  # loads torch and the host
+
+    if busy := busy_note():
+        print(f"note: {busy}")
+    definitions = {
+        f"{index}: {name}": emit(architecture, nc or own)
+        for index, (name, architecture, own) in enumerate(models)
+    }
+    return list(measure_models(definitions, protocol).values())
 
 
 def score(architecture: Architecture, nc: int = 80, imgsz: int = 640) -> dict[str, Any]:
@@ -95,7 +132,10 @@ def _json(rows: list[dict[str, Any]]) -> str:
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    usual = {"imgsz": 640, "nc": None, "project": "runs/nas", "json": False}
+    usual = {
+        "imgsz": 640, "nc": None, "project": "runs/nas", "json": False, "measure": False,
+        "runtime": "onnx", "precision": "fp32", "threads": 1,
+    }  # fmt: skip
     values = checked(given, KEYS, usual)
     if not values.get("model"):
         raise NASError("model is missing; give a YAML, a name such as yolo11n, or a structure")
