@@ -12,7 +12,7 @@ The tables are made of the reference sets by benchmarks/reference/to_table.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, did_you_mean
@@ -31,6 +31,15 @@ class TableSpace(ChoiceSpace):
         self._points = [Point(values) for values in points]
         names = list(self._points[0])
         super().__init__({n: dict.fromkeys(sorted(p[n] for p in self._points)) for n in names})
+
+    @property
+    def size(self) -> int:
+        """Number of networks: that of assignments says nothing about when all have been seen."""
+        return len(self._points)
+
+    def enumerate(self) -> Iterator[Point]:
+        """Yield every network that is feasible."""
+        return (point for point in self._points if self.feasible(point))
 
     def canonical(self, values: Mapping[str, Any]) -> Point:
         """Return the network that differs in the fewest choices, the first of equals."""
