@@ -72,7 +72,7 @@ def _precisions(protocol: Protocol) -> tuple[str, ...]:
     if protocol.runtime == "torch":
         return ("fp32", "fp16")
     if protocol.runtime == "openvino":
-        import openvino
+        import openvino  # pyright: ignore[reportMissingImports]
 
         able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("fp32", *(("fp16",) if "FP16" in able else ()), "int8")
@@ -126,7 +126,7 @@ def _onnx(model: bytes, protocol: Protocol) -> Run:
 
 
 def _openvino(model: bytes, protocol: Protocol) -> Run:
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports]
 
     core = openvino.Core()
     settings: dict[str, Any] = {
