@@ -27,10 +27,17 @@ OPS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n"])
-def test_convolutions_are_those_of_the_hosts_export(name: str) -> None:
-    architecture = read(*models.definition(name))
-    graph = onnx.load_from_string(exported(architecture, Protocol(imgsz=64))).graph
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("yolov8n", "detect"), ("yolo11n", "detect"), ("yolo26n", "detect"),
+        ("yolo11n", "semantic"), ("yolo26n", "semantic"),
+    ],
+)  # fmt: skip
+def test_convolutions_are_those_of_the_hosts_export(name: str, task: str) -> None:
+    architecture = read(*models.definition(name, task))
+    protocol = Protocol(imgsz=64)
+    graph = onnx.load_from_string(exported(architecture, protocol, task=task)).graph
     shapes = {w.name: tuple(w.dims) for w in graph.initializer}
     theirs = Counter(
         shapes[node.input[1]] for node in graph.node if node.op_type == "Conv"
@@ -38,7 +45,7 @@ def test_convolutions_are_those_of_the_hosts_export(name: str) -> None:
     theirs.pop((1, architecture.head.reg_max, 1, 1), None)  # boxes from bins, a part of decoding
     mine = Counter(
         (op.c_out, op.c_in // op.groups, op.kernel, op.kernel)
-        for op in deployed(architecture, 80, 64)
+        for op in deployed(architecture, 80, 64, task=task)
         if op.kind == "conv"
     )
     assert mine == theirs

@@ -5,30 +5,17 @@ import random
 import pytest
 import torch
 import yaml
-from ultralytics.nn.tasks import (
-    ClassificationModel,
-    DetectionModel,
-    OBBModel,
-    PoseModel,
-    SegmentationModel,
-    SemanticSegmentationModel,
-    yaml_model_load,
-)  # fmt: skip
+from ultralytics.nn.tasks import SemanticSegmentationModel, yaml_model_load
 from ultralytics.utils.torch_utils import get_flops
 
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.host.models import definition
+from yolo_nas_ext.host.models import BUILT, definition
 from yolo_nas_ext.resources import resource
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import TASKS, emit, read, to_yaml
 from yolo_nas_ext.space.layers import lower
 from yolo_nas_ext.space.rows import for_task
-
-MODELS = {
-    "detect": DetectionModel, "segment": SegmentationModel, "classify": ClassificationModel,
-    "obb": OBBModel, "pose": PoseModel, "semantic": SemanticSegmentationModel,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["tiny", "yolo", "damo"])
@@ -38,7 +25,7 @@ def test_costs_are_the_hosts(name, task):
     for _ in range(2):
         architecture = space.architecture(space.sample(rng))
         definition = emit(architecture, 3, task, (5, 2))
-        model = MODELS[task](definition, ch=1, nc=3, verbose=False)
+        model = BUILT[task](definition, ch=1, nc=3, verbose=False)
         found = costs(architecture, 3, 64, channels=1, task=task, keypoints=(5, 2))
         assert found.params == sum(p.numel() for p in model.parameters())
         assert found.flops == pytest.approx(get_flops(model, 64) * 1e9, rel=0.01)
@@ -59,7 +46,7 @@ def test_costs_are_the_hosts(name, task):
 )  # fmt: skip
 def test_hand_made_models_of_a_task_keep_their_parameters(name, task):
     definition = yaml_model_load(f"{name}.yaml")
-    host = MODELS[task](dict(definition), nc=4, verbose=False)
+    host = BUILT[task](dict(definition), nc=4, verbose=False)
     found = costs(read(definition, definition["scale"]), 4, 64, task=task)
     assert found.params == sum(p.numel() for p in host.parameters())
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.graph import Graph, Tensor
-from yolo_nas_ext.space.heads import HEADS, Kind
+from yolo_nas_ext.space.heads import BOXLESS, HEADS, Kind
 from yolo_nas_ext.space.layers import forward, is_legacy
 from yolo_nas_ext.space.rows import KEYPOINTS, Row, rows
 
@@ -70,7 +70,7 @@ class Deployed(Graph):
     ) -> Tensor:  # fmt: skip
         """Convolution with everything behind it that is folded into it."""
         pad = k // 2 if pad is None else pad
-        y = self.tensor(c, (x.h + 2 * pad - k) // s + 1, (x.w + 2 * pad - k) // s + 1)
+        y = self.slid(x, c, k, s, pad)
         self._record("conv", x, y, kernel=k, stride=s, groups=g, act=act, pad=pad)
         if norm and not act:
             self._bare[y.id] = len(self.ops) - 1, x.id
@@ -87,10 +87,14 @@ class Deployed(Graph):
             self.ops[index] = self.ops[index]._replace(act=True)
         return x
 
+    def dormant(self, x: Tensor, params: int) -> Tensor:
+        """Weights of training alone, which are not executed."""
+        return x
+
     def pool(self, x: Tensor, k: int, s: int = 1, pad: int | None = None) -> Tensor:
         """Pooling."""
         pad = k // 2 if pad is None else pad
-        y = self.tensor(x.c, (x.h + 2 * pad - k) // s + 1, (x.w + 2 * pad - k) // s + 1)
+        y = self.slid(x, x.c, k, s, pad)
         return self._record("pool", x, y, kernel=k, stride=s, pad=pad)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
@@ -194,7 +198,7 @@ def run_row(
         return forward(graph, module, n, args, xs)
     first = len(graph.ops)
     HEADS[module](graph, xs, kind, *args)
-    if module != "Classify":
+    if module not in BOXLESS:
         graph.decode(first, xs, kind, args[0])
     return xs[0]
 

@@ -47,9 +47,9 @@ class Untrained:
         self, proxy: str, data: DataSet, *, task: str = "detect", imgsz: int = 128,
         batch: int = 16, seed: int = 0, val_fraction: float = 0.25,
     ) -> None:  # fmt: skip
-        if task not in host.MODELS:
+        if task not in host.TASKS:
             raise NASError(
-                f"estimator={proxy}: is of task={', '.join(host.MODELS)}, not {task}; give "
+                f"estimator={proxy}: is of task={', '.join(host.TASKS)}, not {task}; give "
                 "estimator=short"
             )
         self.proxy, self.data, self.task = proxy, data, task

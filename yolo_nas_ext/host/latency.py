@@ -13,21 +13,17 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.engine.exporter import Exporter
 from ultralytics.nn import tasks
-from ultralytics.nn.modules import Conv
 
 from yolo_nas_ext.cost import runtimes
 from yolo_nas_ext.cost.protocol import Measurement, Protocol, Run, device_name, interleaved, summary
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host.dataset import quiet
+from yolo_nas_ext.host.models import build, building, reason
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.emit import emit
 
 # What can be measured: a network, a model definition, a module, or a .pt, .yaml or .onnx file.
 Model = Architecture | Mapping[str, Any] | nn.Module | str | Path
-CLASSES = {
-    "detect": tasks.DetectionModel, "segment": tasks.SegmentationModel, "obb": tasks.OBBModel,
-    "pose": tasks.PoseModel, "classify": tasks.ClassificationModel,
-}  # fmt: skip
 
 
 def measure_models(
@@ -91,21 +87,16 @@ def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "mod
     """
     if isinstance(model, nn.Module):
         return deepcopy(model)
-    activation = Conv.default_act
+    if isinstance(model, Architecture):
+        return build(emit(model, nc, task), task=task)
     try:
-        with torch.random.fork_rng(devices=[]), quiet():
-            if isinstance(model, (str, Path)):
+        if isinstance(model, (str, Path)):
+            with building():
                 return YOLO(str(model)).model  # pyright: ignore[reportReturnType]
-            definition = emit(model, nc, task) if isinstance(model, Architecture) else dict(model)
-            kind = tasks.guess_model_task(definition)
-            return CLASSES[str(kind)](deepcopy(definition), verbose=False)
+        return build(model, task=str(tasks.guess_model_task(dict(model))))
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        if isinstance(model, Architecture):
-            raise TrialError("build", reason) from error
-        raise NASError(f"{where}: the host cannot build or read it ({reason})") from error
-    finally:
-        Conv.default_act = activation  # which a failed build leaves changed
+        what = str(error) if isinstance(error, TrialError) else reason(error)
+        raise NASError(f"{where}: the host cannot build or read it ({what})") from error
 
 
 def exported(
@@ -141,10 +132,7 @@ def _export(
         with quiet():
             return str(Exporter(overrides=arguments)(model=module))
     except Exception as error:
-        raise NASError(
-            f"{where}: the host cannot export it ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]})"
-        ) from error
+        raise NASError(f"{where}: the host cannot export it ({reason(error)})") from error
 
 
 def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> Run:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,10 @@ def definition(
         plain = _without(stem, scale)
     else:
         scale = ""
-    if plain not in known and task == "semantic" and _without(path.stem, scale) in known:
-        detector = read(YAML.load(str(known[_without(path.stem, scale)])), scale)
-        return emit(for_task(detector, task), task=task), ""
+    detector = _without(path.stem, scale)
+    if plain not in known and task == "semantic" and detector in known:
+        architecture = read(YAML.load(str(known[detector])), scale)
+        return emit(for_task(architecture, task), task=task), ""
     if plain not in known:
         names = [f"{n}n" for n in known if n[-1].isdigit()]
         raise NASError(
@@ -99,18 +101,42 @@ def costs(
         TrialError: For a model that cannot be built.
     """
     more = {"data_kpt_shape": keypoints} if task == "pose" else {}
-    activation = Conv.default_act
-    with torch.random.fork_rng(devices=[]), quiet():
-        try:
-            model = BUILT[task](
-                deepcopy(dict(definition)), ch=channels, nc=nc, verbose=False, **more
-            )
-        except Exception as error:  # whatever a wrong row makes the host raise
-            reason = " ".join(str(error).split())[:200]
-            raise TrialError("build", f"{type(error).__name__}: {reason}") from error
-        finally:
-            Conv.default_act = activation  # which a failed build leaves changed
+    model = build(definition, task=task, ch=channels, nc=nc, **more)
     return sum(p.numel() for p in model.parameters()), get_flops(model, imgsz) * 1e9
+
+
+def build(definition: Mapping[str, Any], *, task: str, **arguments: Any) -> Any:
+    """Return a model of the host; the random generator is where it was.
+
+    Args:
+        definition: A model definition.
+        task: What the model does.
+        **arguments: The host's, of its model.
+
+    Raises:
+        TrialError: For a model that cannot be built.
+    """
+    with building():
+        try:
+            return BUILT[task](deepcopy(dict(definition)), verbose=False, **arguments)
+        except Exception as error:  # whatever a wrong row makes the host raise
+            raise TrialError("build", reason(error)) from error
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Let the host build a model in silence and leave nothing changed, also where it fails."""
+    activation = Conv.default_act
+    try:
+        with torch.random.fork_rng(devices=[]), quiet():
+            yield
+    finally:
+        Conv.default_act = activation
+
+
+def reason(error: Exception) -> str:
+    """Return kind and text of an error of the host, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _without(stem: str, scale: str) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import nn
 from ultralytics.cfg import get_cfg
-from ultralytics.nn.modules import Conv
-from ultralytics.nn.tasks import DetectionModel
 
-from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.host import models
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.images import HeldImages
 
-MODELS: dict[str, type] = {"detect": DetectionModel}  # by task
+TASKS = ("detect",)  # whose losses need nothing but what `loss` hands on
 
 
 def batch(data: DataSet, indices: Sequence[int], *, imgsz: int) -> dict[str, Any]:
@@ -52,17 +49,9 @@ def build(definition: Mapping[str, Any], data: DataSet, *, task: str, seed: int)
     Raises:
         TrialError: For a model that cannot be built.
     """
-    activation = Conv.default_act
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            model = MODELS[task](
-                deepcopy(dict(definition)), ch=data.channels, nc=data.nc, verbose=False
-            )
-        except Exception as error:
-            raise TrialError("build", f"{type(error).__name__}: {error}") from error
-        finally:
-            Conv.default_act = activation  # which a failed build leaves changed
+        model = models.build(definition, task=task, ch=data.channels, nc=data.nc)
     model.args = get_cfg(overrides={"task": task})
     return model.train()
 

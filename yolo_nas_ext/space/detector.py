@@ -43,9 +43,8 @@ class DetectorSpace(ChoiceSpace):
             if not choices["levels"]:
                 raise NASError(
                     f"space={file.name}: levels are {', '.join(levels)}; with task={task} the "
-                    "host's head has to read P3 as its lowest level: add 3-5"
-                    + " or 2-5:3-5"
-                    * of_head
+                    "host's head has to read P3 as its lowest level: add "
+                    + ("3-5 or 2-5:3-5" if of_head else "3-5")
                 )
         super().__init__(choices, rules=file.rules, moves=file.moves, mutations=file.mutations)
         self.name = file.name

@@ -26,7 +26,8 @@ class Layer:
     """One operation.
 
     Attributes:
-        op: ``conv``, ``norm``, ``act``, ``pool``, ``add``, ``concat``, ``upsample`` or ``matmul``.
+        op: ``conv``, ``norm``, ``act``, ``pool``, ``add``, ``concat``, ``upsample``, ``matmul``, or
+            ``dormant`` for weights that only training uses.
         c_in: Input channels.
         c_out: Output channels.
         h_in: Input height in pixels.
@@ -72,6 +73,15 @@ class Graph:
         self._next += 1
         return Tensor(self._next - 1, c, h, w)
 
+    def slid(self, x: Tensor, c: int, k: int, s: int, pad: int | None = None) -> Tensor:
+        """Return a new activation as large as a sliding window leaves; padded by half of it."""
+        pad = k // 2 if pad is None else pad
+        return self.tensor(c, (x.h + 2 * pad - k) // s + 1, (x.w + 2 * pad - k) // s + 1)
+
+    def dormant(self, x: Tensor, params: int) -> Tensor:
+        """Weights that read `x` in training alone: they count, and nothing is computed."""
+        return self._add("dormant", [x], x, params=params)
+
     def _add(self, op: str, xs: Sequence[Tensor], y: Tensor, **more: int) -> Tensor:
         x = xs[0]
         values = {"kernel": 1, "stride": 1, "groups": 1, "params": 0, "ops": 0, **more}
@@ -89,8 +99,7 @@ class Graph:
         act: bool = True, bias: bool = False, pad: int | None = None,
     ) -> Tensor:  # fmt: skip
         """Convolution, with the norm and activation of the host's `Conv` unless told otherwise."""
-        pad = k // 2 if pad is None else pad
-        y = self.tensor(c, (x.h + 2 * pad - k) // s + 1, (x.w + 2 * pad - k) // s + 1)
+        y = self.slid(x, c, k, s, pad)
         weights = c * (x.c // g) * k * k
         self._add(
             "conv", [x], y, kernel=k, stride=s, groups=g,
@@ -112,9 +121,7 @@ class Graph:
 
     def pool(self, x: Tensor, k: int, s: int = 1, pad: int | None = None) -> Tensor:
         """Max or average pooling; the host counts no FLOPs for it."""
-        pad = k // 2 if pad is None else pad
-        y = self.tensor(x.c, (x.h + 2 * pad - k) // s + 1, (x.w + 2 * pad - k) // s + 1)
-        return self._add("pool", [x], y, kernel=k, stride=s)
+        return self._add("pool", [x], self.slid(x, x.c, k, s, pad), kernel=k, stride=s)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         """Elementwise sum."""

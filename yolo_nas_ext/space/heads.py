@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from yolo_nas_ext.space.graph import Graph, Tensor
@@ -65,12 +64,10 @@ def _segment(
 def _semantic(g: Graph, xs: Sequence[Tensor], kind: Kind, nc: int) -> None:
     width = xs[0].c
     g.conv(g.conv(xs[0], width, 3), nc, norm=False, act=False, bias=True)
-    if len(xs) > 1:  # of training alone: its weights count, and nothing that it would do
-        branch = Graph(g._next)
+    if len(xs) > 1:
+        branch = Graph()
         branch.conv(branch.conv(xs[1], width, 3), nc, norm=False, act=False, bias=True)
-        last = g.layers[-1]
-        params = last.params + sum(layer.params for layer in branch.layers)
-        g.layers[-1] = replace(last, params=params, reads=(*last.reads, xs[1].id))
+        g.dormant(xs[1], sum(layer.params for layer in branch.layers))
 
 
 def _pose(g: Graph, xs: Sequence[Tensor], kind: Kind, nc: int, keypoints: tuple[int, int]) -> None:
@@ -87,3 +84,4 @@ HEADS: dict[str, Callable[..., Any]] = {
     "Detect": detect, "Segment": _segment, "OBB": detect, "Pose": _pose, "Classify": _classify,
     "SemanticSegment": _semantic,
 }  # fmt: skip
+BOXLESS = ("Classify", "SemanticSegment")  # of them, those that find no boxes
