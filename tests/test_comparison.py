@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 
 import pytest
 import torch
@@ -232,13 +233,10 @@ def test_the_cost_of_a_search_is_read_from_its_record(tmp_path):
 @pytest.fixture(scope="module")
 def run(shapes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    stream, sys.stdout = sys.stdout, io.StringIO()
-    try:
+    with redirect_stdout(io.StringIO()) as printed:
         code = main(["nas-compare", "models=yolov8n.yaml,yolo11n", f"data={shapes}", "seeds=2",
                      "baseline=yolov8n.yaml", f"project={folder}", "name=c", *KEYS])  # fmt: skip
-        text = sys.stdout.getvalue()
-    finally:
-        sys.stdout = stream
+    text = printed.getvalue()
     assert code == 0, text
     return folder / "c", text
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
 import pytest
 import yaml
@@ -43,12 +44,9 @@ def cells(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(cells, tmp_path_factory):
     project = tmp_path_factory.mktemp("runs")
-    stream, sys.stdout = sys.stdout, io.StringIO()
-    try:
+    with redirect_stdout(io.StringIO()) as printed:
         code = main(["search", f"data={cells}", f"project={project}", "name=small", *SMALL])
-        text = sys.stdout.getvalue()
-    finally:
-        sys.stdout = stream
+    text = printed.getvalue()
     assert code == 0, text
     return project / "small", text
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from yolo_nas_ext.cost.budget import short
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.axes import Axis
-from yolo_nas_ext.report.findings import Findings, label, number
+from yolo_nas_ext.report.findings import Findings, cut, label, number
 from yolo_nas_ext.report.markup import Markup, element, join
 from yolo_nas_ext.study import Trial
 
@@ -182,7 +182,7 @@ def _names(
     spots: dict[int, tuple[float, float]],
     line: Sequence[tuple[float, float]],
 ) -> list[Markup]:
-    texts = [_cut(label(t)) for t in trials]
+    texts = [cut(label(t), 20) for t in trials]
     anchors = [spots[t.number] for t in trials]
     sizes = [(LETTER * len(text), LINE) for text in texts]
     bounds = (LEFT, TOP - 4, RIGHT + 14, BOTTOM - 4)
@@ -196,7 +196,3 @@ def _names(
             parts.append(element("path", d=d, class_="leader"))
         parts.append(element("text", text, x=x, y=y + 5, text_anchor="middle", class_="name"))
     return parts
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 20 else text[:19] + "…"

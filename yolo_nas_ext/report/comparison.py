@@ -9,7 +9,7 @@ from yolo_nas_ext import __version__
 from yolo_nas_ext.cost.budget import short
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.document import command_block, document, pairs
-from yolo_nas_ext.report.findings import duration, number, signed
+from yolo_nas_ext.report.findings import cut, duration, number, signed
 from yolo_nas_ext.report.grid import Cell, table, wide
 from yolo_nas_ext.report.markup import Markup, element, join
 from yolo_nas_ext.report.verdict import sentences
@@ -155,7 +155,7 @@ def _chart(standings: Standings) -> Markup:
         y = TOP + PITCH * index
         mean = standings.mean(entrant.name)
         kind = "baseline" if entrant.baseline else "best"
-        parts.append(element("text", _cut(entrant.name), x=LEFT, y=y + 15, class_="name"))
+        parts.append(element("text", cut(entrant.name, 40), x=LEFT, y=y + 15, class_="name"))
         d = f"M{at(mean.low):.1f} {y + 30}H{at(mean.high):.1f}"
         parts.append(element("path", d=d, class_="front") if mean.n > 1 else "")
         for seed, value in standings.values(entrant.name).items():
@@ -168,7 +168,3 @@ def _chart(standings: Standings) -> Markup:
         "svg", *parts, viewBox=f"0 0 {WIDTH} {bottom + 34}", role="img", class_="chart",
         aria_label=f"{standings.metric} of all models with intervals",
     )  # fmt: skip
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 40 else text[:39] + "…"

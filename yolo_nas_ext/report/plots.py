@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.axes import Axis
-from yolo_nas_ext.report.findings import Findings, label, number
+from yolo_nas_ext.report.findings import Findings, cut, label, number
 from yolo_nas_ext.standings import Standings
 from yolo_nas_ext.study import Study
 
@@ -234,5 +234,4 @@ def _quiet() -> Iterator[None]:
 
 
 def _cut(text: str, most: int) -> str:
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return cut(" ".join("".join(c if c.isprintable() else " " for c in text).split()), most)
