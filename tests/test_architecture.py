@@ -32,7 +32,9 @@ PARTS = {
     "report": "standings study cost space objectives",
     "progress": "report study cost space objectives",
     "contest": "runfolder estimators host report standings",
-    "comparison": "contest runfolder estimators host report standings study config commands",
+    "latencies": "contest runfolder host cost",
+    "comparison": "latencies contest cost runfolder estimators host report standings study "
+    "config commands",
     "shared": "study objectives space",
     "control": "study",
     "executors": "study",

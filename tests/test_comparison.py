@@ -17,9 +17,10 @@ from ultralytics import YOLO
 from ultralytics.utils.torch_utils import get_flops, get_num_params
 
 from tests.host.shapes import draw
-from yolo_nas_ext import comparison, contest, study
+from yolo_nas_ext import comparison, contest, latencies, study
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.contest import Contest, Contestant
+from yolo_nas_ext.cost.protocol import Measurement, Protocol
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.host import models
@@ -273,6 +274,72 @@ def test_a_training_of_it_is_the_full_one(run, shapes):
     }
 
 
+def test_latency_is_measured_of_all_in_turns_and_shown(run):
+    folder, text = run
+    kept = json.loads((folder / "latency.json").read_text())
+    assert len(kept["models"]) == 2 and kept["protocol"]["imgsz"] == 64
+    rows = list(csv.DictReader(io.StringIO((folder / "comparison.csv").read_text())))
+    assert {float(r["latency_ms"]) for r in rows} == {
+        found["median_ms"] for found in kept["models"].values()
+    }
+    said = (folder / "verdict.md").read_text()
+    assert "- latency: onnx on cpu, fp32, 64 px, batch 1, 1 thread; median of 30 runs" in said
+    html = (folder / "comparison.html").read_text()
+    assert "against measured latency" in html and "ms (IQR" in html and "ms (IQR" in text
+
+
+class Clocks:
+    """Stands in for the measurement: a model's milliseconds are its name's length."""
+
+    def __init__(self, monkeypatch):
+        self.asked, self.fail = [], False
+        monkeypatch.setattr(latencies.models, "build", lambda definition, **_: definition)
+        monkeypatch.setattr(latencies.latency, "measure_models", self.measure)
+
+    def measure(self, models, protocol, task):
+        self.asked.append(sorted(models))
+        if self.fail:
+            raise NASError("a: the host cannot export it")
+        return {
+            name: Measurement(len(name), len(name) - 0.5, len(name) + 0.5, 30, protocol)
+            for name in models
+        }
+
+
+def test_latency_is_measured_once(make, monkeypatch, tmp_path):
+    clocks, protocol = Clocks(monkeypatch), Protocol(imgsz=64)
+
+    def measured(names, protocol=protocol):
+        found = make(dict.fromkeys(names, 0.1))[0]
+        how = latencies.measure(found, protocol, lambda line: None)
+        return how, {c.entrant.name: c.entrant.latency_ms for c in found.contestants}
+
+    how, found = measured(["a", "bb"])
+    assert found == {"a": 1, "bb": 2} and how.startswith("onnx on cpu, fp32, 64 px")
+    assert measured(["bb", "a"])[1] == found and len(clocks.asked) == 1
+    assert measured(["a"])[1] == {"a": 1} and len(clocks.asked) == 1
+    # With another model, protocol or machine all are measured again, together.
+    measured(["a", "bb", "ccc"])
+    assert clocks.asked[1:] == [["a", "bb", "ccc"]]
+    measured(["a", "bb"], Protocol(imgsz=96))
+    monkeypatch.setattr(latencies.latency, "device_name_of", lambda _: "another machine")
+    measured(["a", "bb"], Protocol(imgsz=96))
+    assert len(clocks.asked) == 4
+    (tmp_path / "latency.json").write_text("{")  # damaged
+    measured(["a", "bb"], Protocol(imgsz=96))
+    assert len(clocks.asked) == 5
+
+
+def test_what_cannot_be_exported_is_compared_without_latency(make, monkeypatch, tmp_path, capsys):
+    Clocks(monkeypatch).fail = True
+    found = make({"a": 0.3, "yolo": 0.2})[0]
+    config = comparison._configured({"models": "a.yaml", "data": "x", "imgsz": 64})
+    comparison.run(found, config, "again")
+    assert "note: latency was not measured: a: the host cannot" in capsys.readouterr().out
+    assert "- latency: not measured" in (tmp_path / "verdict.md").read_text()
+    assert len(found.standings().results) == 4 and not (tmp_path / "latency.json").exists()
+
+
 def test_another_seed_is_added_on_resuming(run, shapes, capsys):
     folder, _ = run
     assert main(["nas-compare", f"resume={folder}", "seeds=2"]) == 0
@@ -306,10 +373,21 @@ def test_killed_and_resumed(shapes, tmp_path):
 
 def test_interrupted_it_says_what_there_is(make, capsys, tmp_path):
     found, _, _ = make({"a": 0.3, "b": KeyboardInterrupt})
-    config = comparison._configured({"models": "a.yaml", "data": "x", **{"epochs": 3}})
+    given = {"models": "a.yaml", "data": "x", "epochs": 3, "runtime": None}
+    config = comparison._configured(given)
     assert comparison.run(found, config, "again")
     assert "No hand-made model was trained; a is best" in capsys.readouterr().out
     assert (tmp_path / "comparison.html").is_file()
+
+
+def test_results_are_written_once_a_training(make, monkeypatch):
+    written = []
+    monkeypatch.setattr(comparison, "write", lambda *_: written.append(1))
+    config = comparison._configured({"models": "a.yaml", "data": "x", "runtime": None})
+    comparison.run(make({"a": 0.3, "b": 0.2})[0], config, "again")
+    assert len(written) == 5  # and once before the first
+    comparison.run(make({"a": 0.3, "b": 0.2})[0], config, "again")
+    assert len(written) == 6
 
 
 @pytest.mark.parametrize(
@@ -328,6 +406,8 @@ def test_interrupted_it_says_what_there_is(make, capsys, tmp_path):
         ("models=yolo11n data={data} pretrained=a.pt", "belongs to the training of the found"),
         ("models=yolo11n data={data} optimizer=x", "optimizer=x: no such optimizer"),
         ("models=yolo11n data={data} val_fraction=0.2", "val_fraction=0.2: unknown key"),
+        ("models=yolo11n data={data} runtime=x", "runtime=x: not known"),
+        ("models=yolo11n data={data} precision=fp16", "precision=fp16: runtime=onnx on cpu does"),
         ("resume=nowhere", "not the folder of a run"),
     ],
 )

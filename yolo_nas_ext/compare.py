@@ -38,6 +38,8 @@ Model definitions are trained on train, all with the host's complete schedule an
 turns, and measured on a part that no search looks at:
   epochs=100, imgsz=640, batch=16, seed=0 (the first), task=detect, part=val (or test), augment=,
   fitness=froc or dice, inherit=<.pt> to start from, timeout=, and the host's training keys
+  runtime=onnx, torch, openvino or none, precision=fp32, latency_threads=1: latency is measured too,
+  of all models in turns
   baseline=<names>: what the others are compared with; the host's own models unless given
   name= and project= of the folder; resume=<folder> goes on after a stop, with more models or seeds
   it leaves comparison.html, .csv and .png, verdict.md, and the weights of the first seed

@@ -14,10 +14,12 @@ from typing import Any
 import yaml
 
 from yolo_nas_ext import config as keys_of_a_search
-from yolo_nas_ext import runfolder
+from yolo_nas_ext import latencies, runfolder
 from yolo_nas_ext.commands import aligned, checked
-from yolo_nas_ext.config import Config, texts, whole
+from yolo_nas_ext.config import Config, optional, text, texts, whole
 from yolo_nas_ext.contest import Contest, Contestant
+from yolo_nas_ext.cost import runtimes
+from yolo_nas_ext.cost.protocol import Protocol
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators import options
 from yolo_nas_ext.estimators.training import UntouchedTraining, usual_threads
@@ -47,16 +49,21 @@ KEYS: dict[str, Callable[[Any], Any]] = {
                      "threads", "augment", "fitness", "inherit", "timeout", "project", "name",
                      "resume")
     },
-    "models": texts, "seeds": whole(1), "part": part,
+    "models": texts, "seeds": whole(1), "part": part, "runtime": optional(text), "precision": text,
+    "latency_threads": whole(1),
 }  # fmt: skip
 USUAL: dict[str, Any] = {
     "models": (), "data": None, "task": "detect", "part": "val", "baseline": (), "seeds": 3,
     "seed": 0, "epochs": 100, "imgsz": 640, "batch": 16, "device": None, "threads": None,
     "augment": None, "fitness": "host", "inherit": None, "timeout": None, "project": "runs/nas",
     "name": "compare", "resume": None, "val_fraction": 0.5, "estimator": "full",
+    "runtime": "onnx", "precision": "fp32", "latency_threads": 1,
 }  # fmt: skip
 HIDDEN = ("val_fraction", "estimator")  # which `estimators.options` asks for
-MAY_CHANGE = ("models", "baseline", "seeds", "device", "threads", "resume")
+MAY_CHANGE = (
+    "models", "baseline", "seeds", "device", "threads", "runtime", "precision", "latency_threads",
+    "resume",
+)  # fmt: skip
 
 
 def main(given: Mapping[str, Any]) -> int:
@@ -84,7 +91,7 @@ def main(given: Mapping[str, Any]) -> int:
 
 
 def run(contest: Contest, config: Config, again: str) -> bool:
-    """Train what is left, write the results after each training and say the verdict.
+    """Measure latencies, train what is left, write the results each time and say the verdict.
 
     Args:
         contest: With its folder.
@@ -96,14 +103,32 @@ def run(contest: Contest, config: Config, again: str) -> bool:
     """
     interrupted = False
     try:
+        contest.timed = latencies.measure(contest, timing) if (timing := clock(config)) else ""
+        write(contest, config, again)
         contest.run(lambda: write(contest, config, again))
     except KeyboardInterrupt:
         interrupted = True
-    write(contest, config, again)
     standings = contest.standings()
     print("\n" + table(standings) + "\n\n" + "\n".join(sentences(standings)))
     print(f"\nreport: {contest.folder / 'comparison.html'}")
     return interrupted
+
+
+def clock(config: Config) -> Protocol | None:
+    """Return how latency is measured; None with ``runtime=none``.
+
+    Raises:
+        NASError: For what a runtime cannot do here.
+    """
+    if config.runtime is None:
+        return None
+    on_gpu = config.runtime in ("torch", "tensorrt") and config.device
+    protocol = Protocol(
+        config.runtime, device=str(config.device) if on_gpu else "cpu",
+        precision=config.precision, imgsz=config.imgsz, threads=config.latency_threads,
+    )  # fmt: skip
+    runtimes.check(protocol)
+    return protocol
 
 
 def table(standings: Standings) -> str:
@@ -145,6 +170,7 @@ def protocol(contest: Contest, config: Config) -> dict[str, Any]:
         "seeds": ", ".join(map(str, contest.seeds)),
         "order": "every model with one seed before any with the next",
         "interval": "95 %, Student's t over seeds; differences are paired by seed",
+        "latency": contest.timed or "not measured",
         **{name: value for name, value in config.host.items()},
         **({"augment": config.augment} if config.augment else {}),
         **{name: version(name) for name in ("ultralytics", "torch")},
@@ -242,6 +268,7 @@ def _configured(given: Mapping[str, Any]) -> Config:
 
 def _contest(config: Config) -> Contest:
     """Return the contest without its folder, everything checked."""
+    clock(config)
     train = dataset.read(config.data, config.task)
     measured = dataset.read(config.data, config.task, part=config.part)
     definitions, baselines, found = _models(config)
@@ -351,13 +378,14 @@ def _csv(standings: Standings) -> str:
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(["model", "baseline", "seed", "fitness", "seconds", "error", "params", "flops",
-                     "latency_ms", "search_seconds", *names])  # fmt: skip
+                     "latency_ms", "latency_iqr_ms", "search_seconds", *names])  # fmt: skip
     for result in standings.results:
         entrant = standings.entrant(result.name)
         writer.writerow([
             entrant.name, entrant.baseline, result.seed, result.fitness, result.seconds,
             result.error, entrant.params, entrant.flops, entrant.latency_ms,
-            entrant.search_seconds, *(result.metrics.get(name) for name in names),
+            entrant.latency_iqr_ms, entrant.search_seconds,
+            *(result.metrics.get(name) for name in names),
         ])  # fmt: skip
     return file.getvalue()
 

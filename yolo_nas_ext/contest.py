@@ -69,6 +69,7 @@ class Contest:
         self.seeds = tuple(seeds)
         self.folder = folder
         self.part = part
+        self.timed = ""  # how latency was measured, in words
         self.noun = noun
         self.say = say
         self._about = {"data": fingerprint(training.data), **schedule}

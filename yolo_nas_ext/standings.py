@@ -30,6 +30,7 @@ class Entrant:
         flops: FLOPs of one image, 2 x multiply-adds.
         latency_ms: Measured milliseconds of one image; None where it was not measured.
         search_seconds: What the search that found it took; None where it was not searched for.
+        latency_iqr_ms: Interquartile range of the runs that the latency is of, in milliseconds.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Entrant:
     flops: float | None = None
     latency_ms: float | None = None
     search_seconds: float | None = None
+    latency_iqr_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

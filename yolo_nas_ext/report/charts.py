@@ -32,13 +32,13 @@ def pareto_chart(findings: Findings) -> Markup:
     """Return fitness against FLOPs with the front, as SVG."""
     x, y, shown = axes.pareto_axes(findings)
     title = "FLOPs of one image" if findings.has_flops else "trial"
-    spots = {t.number: _spot(x, y, axes.cost_of(findings, t), t.fitness) for t in shown}
-    line = [_spot(x, y, *corner) for corner in axes.steps(findings, x)]
+    spots = {t.number: spot(x, y, axes.cost_of(findings, t), t.fitness) for t in shown}
+    line = [spot(x, y, *corner) for corner in axes.steps(findings, x)]
     parts = [
-        _frame(x, y, title),
+        frame(x, y, title),
         *_trials(findings, shown, spots, line, ordered=True),
     ]
-    return _svg("Fitness of all networks against their FLOPs", parts)
+    return svg("Fitness of all networks against their FLOPs", parts)
 
 
 def progress_chart(findings: Findings) -> Markup:
@@ -46,8 +46,8 @@ def progress_chart(findings: Findings) -> Markup:
     ended = [t for t in findings.trials if t.state != "running"]
     x = axes.linear_axis([t.number + 1 for t in ended] or [1.0], margin=0.03, whole=True)
     y = axes.linear_axis([t.fitness for t in findings.complete] or [0.0, 1.0], margin=0.14)
-    spots = {t.number: _spot(x, y, t.number + 1, t.fitness) for t in findings.complete}
-    parts = [_frame(x, y, "trial")]
+    spots = {t.number: spot(x, y, t.number + 1, t.fitness) for t in findings.complete}
+    parts = [frame(x, y, "trial")]
     unit, ticks = axes.time_ticks(findings, x)
     for at, text in ticks:
         across = LEFT + x.at(at) * (RIGHT - LEFT)
@@ -60,9 +60,9 @@ def progress_chart(findings: Findings) -> Markup:
         across = LEFT + x.at(trial.number + 1) * (RIGHT - LEFT)
         mark = element("path", d=f"M{across:.1f} {BOTTOM}v-12", class_="failed")
         parts.append(_link(trial, mark))
-    line = [_spot(x, y, *corner) for corner in axes.best_so_far(findings)]
+    line = [spot(x, y, *corner) for corner in axes.best_so_far(findings)]
     parts.extend(_trials(findings, findings.complete, spots, line))
-    return _svg("Fitness of each trial and the best so far", parts)
+    return svg("Fitness of each trial and the best so far", parts)
 
 
 def volume_chart(findings: Findings) -> Markup:
@@ -70,8 +70,8 @@ def volume_chart(findings: Findings) -> Markup:
     corners = axes.volume_so_far(findings)
     x = axes.linear_axis([1.0, corners[-1][0]], margin=0.03, whole=True)
     y = axes.linear_axis([up for _, up in corners])
-    line = _line([_spot(x, y, *corner) for corner in corners])
-    return _svg("Hypervolume after each trial", [_frame(x, y, "trial", "hypervolume"), line])
+    line = _line([spot(x, y, *corner) for corner in corners])
+    return svg("Hypervolume after each trial", [frame(x, y, "trial", "hypervolume"), line])
 
 
 def tooltip(trial: Trial) -> str:
@@ -98,17 +98,19 @@ def star() -> Markup:
     return element("polygon", points=STAR, class_="best")
 
 
-def _svg(title: str, parts: Sequence[Markup]) -> Markup:
+def svg(title: str, parts: Sequence[Markup]) -> Markup:
+    """Return a chart of some parts, with the title that a screen reader says."""
     return element(
         "svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=title, class_="chart"
     )
 
 
-def _spot(x: Axis, y: Axis, across: float, up: float) -> tuple[float, float]:
+def spot(x: Axis, y: Axis, across: float, up: float) -> tuple[float, float]:
+    """Return the place of two values in the plotting area, in pixels."""
     return LEFT + x.at(across) * (RIGHT - LEFT), BOTTOM - y.at(up) * (BOTTOM - TOP)
 
 
-def _frame(x: Axis, y: Axis, title: str, up: str = "fitness") -> Markup:
+def frame(x: Axis, y: Axis, title: str, up: str = "fitness") -> Markup:
     """Return grid, ticks and the names of the axes."""
     parts = []
     for value, text in zip(y.ticks, y.texts, strict=True):
@@ -170,23 +172,25 @@ def _trials(
     if not shown:
         middle = {"x": (LEFT + RIGHT) / 2, "y": (TOP + BOTTOM) / 2, "text_anchor": "middle"}
         parts.append(element("text", "no trial is complete", **middle))
-    return [*parts, *_names(names, spots, line)]
+    marked = [(label(t), spots[t.number]) for t in names]
+    return [*parts, *named(marked, list(spots.values()), line)]
 
 
 def _moved(mark: Markup, spot: tuple[float, float]) -> Markup:
     return element("g", mark, transform=f"translate({spot[0]:.1f} {spot[1]:.1f})")
 
 
-def _names(
-    trials: Sequence[Trial],
-    spots: dict[int, tuple[float, float]],
-    line: Sequence[tuple[float, float]],
+def named(
+    marked: Sequence[tuple[str, tuple[float, float]]],
+    spots: Sequence[tuple[float, float]],
+    line: Sequence[tuple[float, float]] = (),
 ) -> list[Markup]:
-    texts = [cut(label(t), 20) for t in trials]
-    anchors = [spots[t.number] for t in trials]
+    """Return the names of some points, placed where they hide few spots and little of a line."""
+    texts = [cut(text, 20) for text, _ in marked]
+    anchors = [at for _, at in marked]
     sizes = [(LETTER * len(text), LINE) for text in texts]
     bounds = (LEFT, TOP - 4, RIGHT + 14, BOTTOM - 4)
-    centres = axes.place(anchors, sizes, [*spots.values(), *axes.along(line)], bounds)
+    centres = axes.place(anchors, sizes, [*spots, *axes.along(line)], bounds)
     parts = []
     for text, (x, y), (ax, ay) in zip(texts, centres, anchors, strict=True):
         near = min(max(ax, x - LETTER * len(text) / 2), x + LETTER * len(text) / 2)

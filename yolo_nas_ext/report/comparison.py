@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from yolo_nas_ext import __version__
 from yolo_nas_ext.cost.budget import short
 from yolo_nas_ext.report import axes
+from yolo_nas_ext.report.charts import frame, named, spot, svg
 from yolo_nas_ext.report.document import command_block, document, pairs
 from yolo_nas_ext.report.findings import cut, duration, number, signed
 from yolo_nas_ext.report.grid import Cell, table, wide
 from yolo_nas_ext.report.markup import Markup, element, join
-from yolo_nas_ext.report.verdict import sentences
+from yolo_nas_ext.report.verdict import COSTS, sentences
 from yolo_nas_ext.standings import LEVEL, Entrant, Standings
 
 WIDTH, LEFT, RIGHT, TOP, PITCH = 560, 16, 544, 12, 46
@@ -64,6 +65,7 @@ def section(standings: Standings, heading: str = "The comparison") -> Markup:
         _standings(standings),
         element("figure", element("h3", standings.metric), _chart(standings),
                 element("figcaption", NOTE)) if standings.ranking else "",
+        _against_cost(standings),
         element("details", element("summary", "Every training"), _trainings(standings)),
     )  # fmt: skip
 
@@ -103,7 +105,15 @@ def _p(value: float) -> str:
 
 def _cost(entrant: Entrant) -> list[str]:
     counts = [short(v) if v else "-" for v in (entrant.params, entrant.flops)]
-    return [*counts, f"{entrant.latency_ms:.3g} ms" if entrant.latency_ms else "-"]
+    return [*counts, latency(entrant)]
+
+
+def latency(entrant: Entrant) -> str:
+    """Return a latency with its interquartile range, ``2.31 ms (IQR 0.08)``."""
+    if not entrant.latency_ms:
+        return "-"
+    spread = f" (IQR {entrant.latency_iqr_ms:.2g})" if entrant.latency_iqr_ms is not None else ""
+    return f"{entrant.latency_ms:.3g} ms{spread}"
 
 
 def _order(standings: Standings) -> list[Entrant]:
@@ -168,3 +178,25 @@ def _chart(standings: Standings) -> Markup:
         "svg", *parts, viewBox=f"0 0 {WIDTH} {bottom + 34}", role="img", class_="chart",
         aria_label=f"{standings.metric} of all models with intervals",
     )  # fmt: skip
+
+
+def _against_cost(standings: Standings) -> Markup:
+    """Return the means against what the models cost, as SVG."""
+    known = [e for e in standings.ranking if getattr(e, standings.cost)]
+    if len(known) < 2:
+        return Markup()
+    costs = {e.name: float(getattr(e, standings.cost)) for e in known}
+    means = {e.name: standings.mean(e.name).mean for e in known}
+    x, y = axes.log_axis(list(costs.values())), axes.linear_axis(list(means.values()), margin=0.2)
+    spots = {name: spot(x, y, costs[name], means[name]) for name in costs}
+    latencies = standings.cost == "latency_ms"
+    parts = [frame(x, y, "ms an image" if latencies else "FLOPs of one image", standings.metric)]
+    for entrant in known:
+        at = spots[entrant.name]
+        shown = latency(entrant) if latencies else f"{short(costs[entrant.name])} FLOPs"
+        note = element("title", f"{entrant.name}: {number(means[entrant.name])}, {shown}")
+        kind = "baseline" if entrant.baseline else "best"
+        parts.append(element("circle", note, cx=at[0], cy=at[1], r=7, class_=kind))
+    parts += named([(e.name, spots[e.name]) for e in known], list(spots.values()))
+    title = f"{standings.metric} against {COSTS[standings.cost]}"
+    return element("figure", element("h3", title), svg(title, parts))
