@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -229,8 +229,10 @@ class CompiledSpace:
         columns = (networks[:, self._at["context"]], top, c // 8)
         found = look_up(self._context, columns, c, self._log)
         tally.add_to_backbone(found, np.arange(n), top - 1)
-        for option in np.unique(levels).tolist():
-            self._measure_head(networks, np.flatnonzero(levels == option), option, widths, tally)
+        necks = 2 * levels + self._queen(networks)
+        for option in np.unique(necks).tolist():
+            here = np.flatnonzero(necks == option)
+            self._measure_head(networks, here, option // 2, bool(option % 2), widths, tally)
         number, total, squares = tally.repeats
         mean = total / np.maximum(number, 1)
         spread = np.sqrt(np.maximum(squares / np.maximum(number, 1) - mean**2, 0.0))
@@ -239,25 +241,45 @@ class CompiledSpace:
             np.cumsum(tally.convs, axis=1), widths, top, spread,
         )  # fmt: skip
 
+    def _queen(self, networks: Ints) -> Ints:
+        """Return 1 for each network whose neck has queen fusion, else 0."""
+        if "neck.kind" not in self._at:
+            return np.zeros(len(networks), np.int64)
+        kinds = np.array([kind == "gfpn" for kind in self.space.choices["neck.kind"]], np.int64)
+        return kinds[networks[:, self._at["neck.kind"]]]
+
     def _measure_head(
-        self, networks: Ints, here: Ints, option: int, widths: Ints, tally: _Tally
+        self, networks: Ints, here: Ints, option: int, queen: bool, widths: Ints, tally: _Tally
     ) -> None:
         """Add neck and head of the networks `here`, which share the option of levels."""
         neck, head = self._levels[option]
+        queen = queen and neck[0] < neck[-1]
         mine = networks[here]
         width = {level: widths[here, level - 1] for level in neck}
-        for level in reversed(neck[:-1]):
-            found = self._look(*self._neck[level, False], mine, width[level + 1] + width[level])
+
+        def cross(level: int, width: Ints) -> Ints:
+            found = look_up(self._cross[level], [width // 8], width, self._log)
+            tally.add(found, here)
+            return found.width
+
+        backbone = dict(width)
+        for level in reversed(neck if queen else neck[:-1]):
+            reads = width[level] + (width[level + 1] if level < neck[-1] else 0)
+            if queen and level > neck[0]:
+                reads = reads + cross(level, backbone[level - 1])
+            found = self._look(*self._neck[level, False], mine, reads)
             tally.add(found, here)
             width[level] = found.width
+        way_down = dict(width)
         for level in neck[1:]:
             if level > head[-1]:
                 break
             down = self._look(*self._down[level], mine, width[level - 1])
             tally.add(down, here)
-            found = self._look(
-                *self._neck[level, level == neck[-1]], mine, down.width + width[level]
-            )
+            reads = down.width + width[level]
+            if queen and level - 1 > neck[0]:
+                reads = reads + cross(level, way_down[level - 1])
+            found = self._look(*self._neck[level, level == neck[-1]], mine, reads)
             tally.add(found, here)
             width[level] = found.width
         lowest = width[head[0]] if len(neck) == 1 else np.zeros(len(here), np.int64)
@@ -323,6 +345,11 @@ class CompiledSpace:
         )
         depth = int(self._top.max())
         self._context = Part([len(space.choices["context"]), depth + 1, most], self._context_row)
+        most = max(most, *(1 + neck_width(v, lv) // 8 for v, lv in self._neck_sizes(depth)))
+        self._cross = {
+            level: Part([most], lambda at, lv=level: self._cross_row(8 * at[0], lv))
+            for level in range(2, depth + 1)
+        }
         self._neck: dict[tuple[int, bool], tuple[Part, tuple[str, ...]]] = {}
         self._down: dict[int, tuple[Part, tuple[str, ...]]] = {}
         sizes = self._own("neck", "width growth")
@@ -350,6 +377,18 @@ class CompiledSpace:
         if not (blocks := context_blocks(name, width)):
             return Row((0, 0), (0, 0), 0.0, 0, ((1, 0), (1, 0)), width, 0, False)
         return row_of(blocks, self.imgsz // 2 ** at[1], width)
+
+    def _neck_sizes(self, depth: int) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the options that set the neck's widths, with each level."""
+        names = ("neck.width", "neck.growth")
+        for options in itertools.product(*(self.space.choices[name] for name in names)):
+            for level in range(1, depth + 1):
+                yield dict(zip(names, options, strict=True)), level
+
+    def _cross_row(self, width: int, level: int) -> Row:
+        """Return what halves an activation of that width to a level in queen fusion."""
+        block = Block("conv", width, 1, 2, 0, 3)
+        return row_of([block], self.imgsz // 2 ** (level - 1), width)
 
     def _head_row(self, at: tuple[int, ...]) -> Row:
         """Return what the host's Detect costs."""

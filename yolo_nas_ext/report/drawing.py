@@ -74,16 +74,22 @@ class _Picture:
         down, up = COLUMNS["down"], COLUMNS["up"]
         column = dict.fromkeys(levels, "backbone")  # where the newest output of a level is
         below = levels[-1]
-        for level, block in zip(reversed(levels[:-1]), self.neck.down, strict=True):
+        ways = levels if self.neck.kind == "gfpn" else levels[:-1]
+        for level, block in zip(reversed(ways), self.neck.down, strict=True):
             y = self.rows[level]
             self._box("down", y, block, "neck")
             self._arrow(f"M{COLUMNS['backbone'] + BOX_WIDTH} {y + half}H{down}")
+            column[level] = "down"
+            if self.neck.kind == "gfpn" and level > levels[0]:
+                self._cross("backbone", level, "down")
+            if level == levels[-1]:  # which nothing is above
+                continue
             start = self.rows[below]
-            if below == levels[-1]:  # from the backbone's end
+            if column[below] == "backbone":  # from its end
                 self._line(f"M{COLUMNS['backbone'] + BOX_WIDTH} {start + half}"
                            f"H{down + BOX_WIDTH / 2}V{start}")  # fmt: skip
             self._arrow(f"M{down + BOX_WIDTH / 2} {start}V{y + BOX_HEIGHT}")
-            column[level], below = "down", level
+            below = level
         lowest = levels[0]
         for level, (conv, block) in zip(levels[1:], self.neck.up, strict=False):
             y = self.rows[level]
@@ -98,9 +104,16 @@ class _Picture:
             self._arrow(f"M{middle} {start}V{y - PITCH}")
             self._arrow(f"M{middle} {y - GAP}V{y}")
             self._arrow(f"M{COLUMNS[column[level]] + BOX_WIDTH} {y + half}H{up}")
+            if self.neck.kind == "gfpn" and level - 1 > lowest:
+                self._cross("down", level, "up")
             column[level] = "up"
         for level in self.head.levels:
             self._detect(level, column.get(level, "backbone"))
+
+    def _cross(self, start: str, level: int, end: str) -> None:
+        """Draw what queen fusion reads of the level below."""
+        above, here = (self.rows[lv] + BOX_HEIGHT / 2 for lv in (level - 1, level))
+        self._line(f"M{COLUMNS[start] + BOX_WIDTH} {above}L{COLUMNS[end]} {here}")
 
     def _detect(self, level: int, source: str) -> None:
         y, left = self.rows[level], COLUMNS["head"]

@@ -35,18 +35,22 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Neck:
-    """A path-aggregation network (PAN, Liu et al. 2018) over levels of the backbone.
+    """What joins levels of the backbone; `space.neck` has the wiring.
 
     Attributes:
         levels: Levels joined, ascending and without gaps; level n has stride 2**n.
-        down: Blocks of the top-down path, from the level below the highest to the lowest.
+        down: Blocks of the top-down path, from the level below the highest to the lowest; of a
+            ``gfpn`` from the highest.
         up: Pairs of (downsampling, block) of the bottom-up path, from the second lowest level up to
             the highest that the head reads.
+        kind: ``pan``, a path-aggregation network (Liu et al. 2018), or ``gfpn``, DAMO-YOLO's
+            efficient RepGFPN with its queen fusion (Xu et al. 2022).
     """
 
     levels: tuple[int, ...]
     down: tuple[Block, ...]
     up: tuple[tuple[Block, Block], ...]
+    kind: str = "pan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,14 @@ class Architecture:
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists, dictionaries and numbers."""
-        return json.loads(json.dumps(asdict(self)))
+        """Return plain lists, dictionaries and numbers.
+
+        What came later is left out at its default, so that keys of recorded networks stay.
+        """
+        found = json.loads(json.dumps(asdict(self)))
+        if self.neck.kind == "pan":
+            del found["neck"]["kind"]
+        return found
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
@@ -98,6 +108,7 @@ class Architecture:
                 levels=tuple(neck["levels"]),
                 down=tuple(Block(**block) for block in neck["down"]),
                 up=tuple((Block(**a), Block(**b)) for a, b in neck["up"]),
+                kind=neck.get("kind", "pan"),
             ),
             head=Head(**{**head, "levels": tuple(head["levels"])}),
         )

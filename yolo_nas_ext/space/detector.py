@@ -112,7 +112,9 @@ class DetectorSpace(ChoiceSpace):
         if self.task == "classify":
             top = neck_levels[-1:]
             return Architecture(tuple(backbone), Neck(top, (), ()), Head(top))
-        down = tuple(neck_block(point, level) for level in reversed(neck_levels[:-1]))
+        kind = point.get("neck.kind", "pan") if neck_levels[1:] else "pan"
+        ways = neck_levels if kind == "gfpn" else neck_levels[:-1]
+        down = tuple(neck_block(point, level) for level in reversed(ways))
         up = tuple(
             (
                 Block("conv", neck_width(point, level - 1), 1, 2, 0, 3),
@@ -121,7 +123,7 @@ class DetectorSpace(ChoiceSpace):
             for level in neck_levels[1:]
             if level <= head_levels[-1]
         )
-        neck = Neck(neck_levels, down, up)
+        neck = Neck(neck_levels, down, up, kind)
         head = Head(head_levels, point["head.reg_max"], point["head.end2end"])
         return for_task(Architecture(tuple(backbone), neck, head), self.task)
 
@@ -218,11 +220,13 @@ class DetectorSpace(ChoiceSpace):
         values = {name: options[0] for name, options in self.choices.items()}
         values.update(self._describe(architecture))
         for name, value in values.items():
-            if value not in self.choices[name]:
+            options = self.choices.get(name, ("pan",))  # of neck.kind, where it is no choice
+            if value not in options:
                 raise NASError(
                     f"not in space '{self.name}': {name} would be {value!r}; options: "
-                    f"{list(self.choices[name])}"
+                    f"{list(options)}"
                 )
+        values = {name: value for name, value in values.items() if name in self.choices}
         point = self.canonical(values)
         if self.architecture(point) != architecture:
             theirs, mine = (
@@ -294,7 +298,8 @@ class DetectorSpace(ChoiceSpace):
             )
 
     def _describe_neck(self, neck: Neck, values: dict[str, Any]) -> None:
-        by_level = dict(zip(reversed(neck.levels[:-1]), neck.down, strict=True))
+        values["neck.kind"] = neck.kind
+        by_level = {lv: b for lv, b in zip(neck.levels, reversed(neck.down), strict=False)}
         by_level |= {lv: pair[1] for lv, pair in zip(neck.levels[1:], neck.up, strict=False)}
         lowest = neck.down[-1]
         values["neck.block"], values["neck.depth"] = lowest.kind, lowest.depth

@@ -240,42 +240,65 @@ def _read_head(
         return Neck((top,), (), ()), (top,)
     if module not in READABLE:
         raise NASError(f"{where}: ends in {module}; this reader knows {', '.join(READABLE)}")
-    lateral, at = {top: ends[levels[top]]}, 0
-    down: list[Block] = []
-    level = top
-    while at + 2 < len(path) and path[at][2] == "nn.Upsample" and path[at + 1][2] == "Concat":
-        level = level_of_row.get(path[at + 1][0][1], -1)
-        block, at = _read_block(path, at + 2, count, where)
-        down.append(block)
-        lateral[level] = count + at - 1
-    outputs, up = dict(lateral), []
-    while at < len(path):
-        first, at = _read_block(path, at, count, where)
-        if at >= len(path) or path[at][2] != "Concat":
-            raise NASError(f"{where}: row {count + at} should be a Concat of the bottom-up path")
-        level = next((lv for lv, row in lateral.items() if row == path[at][0][1]), -1)
-        block, at = _read_block(path, at + 1, count, where)
-        up.append((first, block))
-        outputs[level] = count + at - 1
+    wired = f"{where}: the head's rows are wired in a way that this reader does not know"
+    try:
+        neck, outputs = _read_neck(path, count, level_of_row, where)
+    except (TypeError, IndexError) as error:  # a Concat of one row, a Conv of several
+        raise NASError(wired) from error
     rows_of = {row: lv for lv, row in outputs.items()}
-    joined = tuple(sorted(lateral))
+    joined = neck.levels
     reads = tuple(
         rows_of.get(row, -1) for row in ([sources] if isinstance(sources, int) else sources)
     )
-    neck = Neck(joined, tuple(down), tuple(up))
-    whole = Architecture(tuple(backbone), neck, Head(reads))
     if -1 not in reads and list(reads) != sorted(reads):  # the host builds it, with wrong strides
         raise NASError(f"{where}: Detect reads levels {list(reads)}; they must ascend")
     if -1 in reads or -1 in joined or joined != tuple(range(joined[0], top + 1)):
         raise NASError(
             f"{where}: the neck is not a path-aggregation network over neighbouring levels"
         )
-    mine = [row[:3] for row in rows(whole, 1)[1][:-1]]
-    if mine != [row[:3] for row in path]:
-        raise NASError(
-            f"{where}: the head's rows are wired in a way that this reader does not know"
-        )
+    mine = rows(Architecture(tuple(backbone), neck, Head(reads)), 1)[1][:-1]
+    if [_wiring(row) for row in mine] != [_wiring(row) for row in path]:
+        raise NASError(wired)
     return neck, reads
+
+
+def _wiring(row: Row) -> tuple[Any, ...]:
+    """Return what of a neck's row is not its block's: of those of queen fusion, everything."""
+    crosses = isinstance(row[0], int) and row[0] != -1
+    return row if crosses else row[:3]
+
+
+def _read_neck(
+    path: Sequence[Row], count: int, level_of_row: Mapping[int, int], where: str
+) -> tuple[Neck, dict[int, int]]:
+    """Return a neck of either kind, and the row that gives each of its levels."""
+    top = max(level_of_row.values())
+    lateral, at = {top: next(row for row, level in level_of_row.items() if level == top)}, 0
+    down: list[Block] = []
+    # Queen fusion begins with what is below the highest level.
+    queen = bool(path) and path[0][0] != -1
+    if queen:
+        block, at = _read_block(path, 2, count, where)
+        down.append(block)
+        lateral[top] = count + at - 1
+    while at + 2 < len(path) and path[at][2] == "nn.Upsample":
+        at += 1 + (path[at + 1][2] != "Concat")
+        level = level_of_row.get(path[at][0][1], -1)
+        block, at = _read_block(path, at + 1, count, where)
+        down.append(block)
+        lateral[level] = count + at - 1
+    outputs, up = dict(lateral), []
+    while at < len(path):
+        first, at = _read_block(path, at, count, where)
+        at += at + 1 < len(path) and path[at][2] != "Concat"
+        if at >= len(path) or path[at][2] != "Concat":
+            raise NASError(f"{where}: row {count + at} should be a Concat of the bottom-up path")
+        level = next((lv for lv, row in lateral.items() if row == path[at][0][1]), -1)
+        block, at = _read_block(path, at + 1, count, where)
+        up.append((first, block))
+        outputs[level] = count + at - 1
+    joined = tuple(sorted(lateral))
+    return Neck(joined, tuple(down), tuple(up), "gfpn" if queen else "pan"), outputs
 
 
 def _read_block(path: Sequence[Row], at: int, count: int, where: str) -> tuple[Block, int]:

@@ -23,6 +23,7 @@ STEMS = ("conv", "focus")
 DOWNS = ("conv", "scdown", "adown", "aconv", "inside")
 STAGE_BLOCKS = tuple(k for k, b in BLOCKS.items() if b.deep and k not in ("c2psa", "c3k2_attn"))
 NECK_BLOCKS = tuple(k for k, b in BLOCKS.items() if b.deep and k != "c2psa")
+NECKS = ("pan", "gfpn")
 MOVES = ("scale", "step")
 
 
@@ -81,7 +82,7 @@ STAGE = {
     "hidden": (*_width, None),
 }
 NECK = {
-    "kind": (*_one_of("pan"), "pan"),
+    "kind": (*_one_of(*NECKS), NECKS[0]),
     "block": (*_one_of(*NECK_BLOCKS), None),
     "top": (*_one_of("same", *NECK_BLOCKS), "same"),
     "depth": (*_count, 1),
@@ -120,7 +121,8 @@ def parse(content: Any, name: str, where: str) -> SpaceFile:
     )
     choices["levels"] = _parse_levels(content["levels"], stages, where)
     _part(content["neck"], "neck", NECK, where, choices)
-    choices.pop("neck.kind")
+    if choices["neck.kind"] == NECKS[:1]:  # as in spaces from before there was another
+        choices.pop("neck.kind")
     _part(content.get("head") or {}, "head", HEAD, where, choices)
     _check_kernels(choices, stages, where)
     moves, mutations = _mutation(content.get("mutation") or {}, choices, where)

@@ -19,6 +19,7 @@ from yolo_nas_ext.space.blocks import BLOCKS, ChainRow
 from yolo_nas_ext.space.graph import Graph, Tensor
 from yolo_nas_ext.space.heads import Kind, detect
 from yolo_nas_ext.space.layers import forward, is_legacy
+from yolo_nas_ext.space.neck import places
 from yolo_nas_ext.space.rows import Row, rows
 
 Role = tuple[Any, ...]
@@ -160,7 +161,6 @@ def _rows_with_weights(every: Sequence[Row]) -> list[int]:
 
 def _roles(architecture: Architecture) -> Iterator[Role]:
     """Yield the roles of the rows with weights in front of the head, in the order of `rows`."""
-    neck = architecture.neck
     level, place = 0, count(1)
     context: Counter[str] = Counter()
     for block in architecture.backbone:
@@ -173,11 +173,11 @@ def _roles(architecture: Architecture) -> Iterator[Role]:
         else:
             role = ("backbone", level, "block", next(place))
         yield from _each_row(role, block)
-    for level, block in zip(reversed(neck.levels[:-1]), neck.down, strict=True):
-        yield from _each_row(("top-down", level, "block"), block)
-    for level, (down, block) in zip(neck.levels[1:], neck.up, strict=False):
-        yield from _each_row(("bottom-up", level, "down"), down)
-        yield from _each_row(("bottom-up", level, "block"), block)
+    for spot in places(architecture):
+        for source in spot.inputs:
+            if isinstance(source.move, Block):
+                yield from _each_row((*spot.output, source.purpose), source.move)
+        yield from _each_row((*spot.output, "block"), spot.block)
 
 
 def _each_row(role: Role, block: Block) -> Iterator[Role]:

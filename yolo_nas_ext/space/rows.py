@@ -7,6 +7,7 @@ from typing import Any
 
 from yolo_nas_ext.space.architecture import Architecture, Block, Head
 from yolo_nas_ext.space.blocks import BLOCKS
+from yolo_nas_ext.space.neck import BACKBONE, places
 
 # A row of a host model definition: (from, repeats, module, arguments).
 Row = tuple[Any, int, str, tuple[Any, ...]]
@@ -54,18 +55,12 @@ def rows(
     if task == "classify":
         head.add(-1, 1, "Classify", (nc,))
         return chain, head.rows
-    neck = architecture.neck
-    outputs = {neck.levels[-1]: level_row[neck.levels[-1]]}
-    for level, block in zip(reversed(neck.levels[:-1]), neck.down, strict=True):
-        head.add(-1, 1, "nn.Upsample", ("None", 2, "nearest"))
-        head.add((-1, level_row[level]), 1, "Concat", (1,))
-        outputs[level] = head.block(block)
-    lateral = dict(outputs)
-    for level, (down, block) in zip(neck.levels[1:], neck.up, strict=False):
-        head.block(down)
-        head.add((-1, lateral[level]), 1, "Concat", (1,))
-        outputs[level] = head.block(block)
-    sources = tuple(outputs[level] for level in architecture.head.levels)
+    made = {(BACKBONE, level): row for level, row in level_row.items()}
+    for place in places(architecture):
+        read = [head.moved(made[source.source], source.move) for source in place.inputs]
+        head.add(tuple(map(head.relative, read)), 1, "Concat", (1,))
+        made[place.output] = level_row[place.output[1]] = head.block(place.block)
+    sources = tuple(level_row[level] for level in architecture.head.levels)
     head.add(sources, 1, *_head(architecture, nc, task, keypoints))
     return chain, head.rows
 
@@ -87,11 +82,8 @@ def _head(
 
 def _width(architecture: Architecture, level: int) -> int:
     """Return the channels of a level as the head reads it."""
-    neck = architecture.neck
-    up = {level: pair[1] for level, pair in zip(neck.levels[1:], neck.up, strict=False)}
-    down = dict(zip(reversed(neck.levels[:-1]), neck.down, strict=True))
-    block = up.get(level) or down.get(level)
-    return (block or architecture.backbone[architecture.levels[level]]).width
+    blocks = {place.output[1]: place.block for place in places(architecture)}
+    return (blocks.get(level) or architecture.backbone[architecture.levels[level]]).width
 
 
 class _Rows:
@@ -105,5 +97,18 @@ class _Rows:
         self.rows.append((source, n, module, args))
         return self._first + len(self.rows) - 1
 
-    def block(self, block: Block) -> int:
-        return [self.add(-1, *row) for row in BLOCKS[block.kind].rows(block)][-1]
+    def block(self, block: Block, source: int = -1) -> int:
+        first, *more = BLOCKS[block.kind].rows(block)
+        return [self.add(source, *first), *(self.add(-1, *row) for row in more)][-1]
+
+    def moved(self, source: int, move: Block | str | None) -> int:
+        """Add what moves a row's output to another level; return the row that has it."""
+        if move is None:
+            return source
+        if isinstance(move, Block):
+            return self.block(move, self.relative(source))
+        return self.add(self.relative(source), 1, "nn.Upsample", ("None", 2, "nearest"))
+
+    def relative(self, row: int) -> int:
+        """Return a row's index as the next row writes it: -1 for the one before it."""
+        return -1 if row == self._first + len(self.rows) - 1 else row

@@ -26,7 +26,7 @@ from yolo_nas_ext.space.rows import rows
 # Choices that change what the loss sees: networks that differ in them cannot learn together.
 FIXED = ("head.reg_max", "head.end2end")
 # Choices whose options are branches with weights of their own, or leave parts out.
-KINDS = ("block", "down", "kernel", "context", "levels", "top")
+KINDS = ("block", "down", "kernel", "context", "levels", "top", "kind")
 HEAD = "head"
 
 
@@ -108,6 +108,12 @@ def check(space: DetectorSpace) -> None:
                 f"cannot share weights, as it changes what the loss sees; fix it with "
                 f"fix={name}:{options[0]}"
             )
+
+    if "gfpn" in space.choices.get("neck.kind", ()):
+        raise NASError(
+            f"space={space.name}: neck.kind has gfpn, whose queen fusion the supernet has no slots "
+            "for; fix it with fix=neck.kind:pan, or give estimator=short"
+        )
 
 
 def path(architecture: Architecture, channels: int = 3) -> Path:
