@@ -22,7 +22,8 @@ PARTS = {
     "objectives": "",
     "space": "",
     "cost": "space",
-    "study": "space objectives",
+    "recorded": "",
+    "study": "recorded space objectives",
     "tables": "space",
     "host": "space cost",
     "data": "host config",
@@ -33,9 +34,9 @@ PARTS = {
     "progress": "report study cost space objectives",
     "contest": "runfolder estimators host report standings",
     "latencies": "contest runfolder host cost",
-    "comparison": "latencies contest cost runfolder estimators host report standings study "
+    "comparison": "latencies contest cost runfolder estimators host report standings recorded "
     "config commands",
-    "shared": "study objectives space",
+    "shared": "recorded study objectives space",
     "control": "study",
     "executors": "study",
     "loop": "job pruning executors shared strategies estimators data report cost study objectives "

@@ -17,7 +17,7 @@ from ultralytics import YOLO
 from ultralytics.utils.torch_utils import get_flops, get_num_params
 
 from tests.host.shapes import draw
-from yolo_nas_ext import comparison, contest, latencies, study
+from yolo_nas_ext import comparison, contest, latencies, recorded
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.contest import Contest, Contestant
 from yolo_nas_ext.cost.protocol import Measurement, Protocol
@@ -218,7 +218,7 @@ def test_the_cost_of_a_search_is_read_from_its_record(tmp_path):
         record.add([Trial(number, point, state="complete", metrics={"fitness": 0.1},
                           seconds=seconds)])  # fmt: skip
     record.repeat(2, [0.2])
-    assert study.recorded_seconds(tmp_path / "study.db") == 90.0
+    assert recorded.recorded_seconds(tmp_path / "study.db") == 90.0
     assert comparison.searched(tmp_path / "best.yaml") is None  # no run of ours
     (tmp_path / "args.yaml").write_text("seed: 0")
     assert comparison.searched(tmp_path / "best.yaml") == 90.0

@@ -24,12 +24,12 @@ from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators import options
 from yolo_nas_ext.estimators.training import UntouchedTraining, usual_threads
 from yolo_nas_ext.host import dataset, keys, models
+from yolo_nas_ext.recorded import recorded_seconds
 from yolo_nas_ext.report import comparison as page
 from yolo_nas_ext.report.plots import comparison_png
 from yolo_nas_ext.report.verdict import better, sentences
 from yolo_nas_ext.runfolder import write_text
 from yolo_nas_ext.standings import Entrant, Standings
-from yolo_nas_ext.study import recorded_seconds
 
 PARTS = ("val", "test")
 MODELS = (".yaml", ".yml")

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import optuna
 from optuna.storages import RDBStorage, fail_stale_trials
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.objectives import Goal
+from yolo_nas_ext.recorded import Recorded, read, storage_errors
 from yolo_nas_ext.space.choices import ChoiceSpace
-from yolo_nas_ext.study import Study, Trial, storage_errors, write_outcome
+from yolo_nas_ext.study import Study, Trial, write_outcome
 
 BEAT = 10  # seconds between heartbeats
 DROPPED = "dropped"  # attribute of a claim that came second
@@ -52,6 +53,8 @@ class SharedStudy(Study):
         self._known: dict[int, Trial | None] = {}  # by number; None is a claim given up
         self._orphans: dict[int, Trial] = {}  # claims that were released
         self._claims: dict[int, int] = {}  # own running trials: number -> id
+        self._unended: list[int] = []  # ids that the next look begins with
+        self._last = 0  # highest id that was read
         self._lock = threading.Lock()
         self._beat = beat
         with storage_errors(_hidden(url), NASError), warnings.catch_warnings():
@@ -81,24 +84,28 @@ class SharedStudy(Study):
         with storage_errors(_hidden(self.url)), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             fail_stale_trials(self._optuna)
-            found = self._optuna.get_trials(deepcopy=False)
+            after = self._unended[0] - 1 if self._unended else self._last
+            skip = set(range(after + 1, self._last + 1)).difference(self._unended)
+            found = list(read(self._rdb, self._optuna._study_id, after, skip))
             about = self._rdb.get_study_user_attrs(self._optuna._study_id)
         self._repeats = {
             int(name.removeprefix(REPEAT)): list(values)
             for name, values in about.items() if name.startswith(REPEAT)
         }  # fmt: skip
         ended = {number for number, t in self._known.items() if t is None or t.state != "running"}
-        for frozen in found:
-            if frozen.number in ended:
+        self._unended = [each.trial_id for each in found if not each.state.is_finished()]
+        self._last = max([self._last, *(each.trial_id for each in found)])
+        for each in found:
+            if each.number in ended:
                 continue
-            trial = self._coder.thaw(frozen)
-            self._known[frozen.number] = None if _is_void(frozen) else trial
-            if _is_void(frozen) and not frozen.user_attrs.get(DROPPED):
-                self._orphans[frozen.number] = trial
+            trial = self._coder.thaw(each)
+            self._known[each.number] = None if _is_void(each) else trial
+            if _is_void(each) and not each.user_attrs.get(DROPPED):
+                self._orphans[each.number] = trial
 
     def lost(self) -> Trial | None:
         """Return a trial whose process died and that nobody has tried again."""
-        taken = {self._identity(trial) for trial in self.trials}
+        taken = {self._identity(trial) for trial in self.trials} if self._orphans else set()
         for trial in self._orphans.values():
             if self._identity(trial) not in taken:
                 return replace(trial, number=len(self.trials))
@@ -180,10 +187,10 @@ class SharedStudy(Study):
             threading.Event().wait(self._beat)
 
 
-def _is_void(frozen: FrozenTrial) -> bool:
+def _is_void(found: Recorded) -> bool:
     """Say whether a claim was dropped, or released: failed without an error of its own."""
-    attrs = frozen.user_attrs
-    return frozen.state == TrialState.FAIL and bool(attrs.get(DROPPED) or not attrs.get("error"))
+    attrs = found.user_attrs
+    return found.state == TrialState.FAIL and bool(attrs.get(DROPPED) or not attrs.get("error"))
 
 
 def _hidden(url: str) -> str:

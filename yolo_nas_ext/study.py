@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from yolo_nas_ext.errors import NASError, RunError
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.objectives import Goal, front
+from yolo_nas_ext.recorded import DAMAGE, Recorded, read, storage_errors
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 
@@ -24,7 +24,6 @@ STATES = {
     "running": TrialState.RUNNING, "complete": TrialState.COMPLETE, "failed": TrialState.FAIL,
     "pruned": TrialState.PRUNED,
 }  # fmt: skip
-DAMAGE = (ValueError, LookupError)  # what Optuna raises for rows that it did not write
 SIMPLE = (bool, int, float, str, type(None))
 
 
@@ -241,34 +240,11 @@ class Study:
             )
             self._study_id = study._study_id
             self.identify(study)
-            found = study.user_attrs.get("repeats", {})
-            self._repeats = {int(number): list(values) for number, values in found.items()}
-            for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
-                self._trials.append(self._coder.thaw(frozen))
-                self._ids.append(frozen._trial_id)
-
-
-@contextmanager
-def storage_errors(
-    path: Path | str, kind: type[NASError] = RunError, more: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
-    """Turn a database's complaint into one line; what was recorded before stays as it is.
-
-    Args:
-        path: The database.
-        kind: What to raise.
-        more: Further exceptions that are a complaint.
-    """
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, *more) as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:200]
-        raise kind(
-            f"study {path}: cannot be read or written ({reason}); check that the disk has room and "
-            "the file is an Optuna study, then resume the run: what was recorded is kept"
-        ) from error
+            again = study.user_attrs.get("repeats", {})
+            self._repeats = {int(number): list(values) for number, values in again.items()}
+            for found in read(self._storage, self._study_id):
+                self._trials.append(self._coder.thaw(found))
+                self._ids.append(found.trial_id)
 
 
 def _merged(trial: Trial, again: Sequence[float]) -> Trial:
@@ -321,6 +297,7 @@ class _Coder:
 
     def __init__(self, space: ChoiceSpace) -> None:
         self._names = tuple(space.choices)
+        self._keyed: bool | None = None  # whether a record's keys are still those of its networks
         self._options: dict[str, dict[Any, Any]] = {}
         self._fixed: dict[str, Any] = {}
         for name, options in space.choices.items():
@@ -357,19 +334,19 @@ class _Coder:
             user_attrs=attributes(trial),
         )
 
-    def thaw(self, frozen: FrozenTrial) -> Trial:
+    def thaw(self, frozen: Recorded) -> Trial:
         """Return the trial that an Optuna trial records."""
         attrs = frozen.user_attrs
         try:
             point = None
             if attrs["in_space"]:
                 values = {n: self._options[n][code] for n, code in frozen.params.items()}
-                point = Point({n: (values | self._fixed)[n] for n in self._names})
-            architecture = attrs.get("architecture")
+                values |= self._fixed
+                point = Point({n: values[n] for n in self._names})
             return Trial(
                 number=frozen.number,
                 point=point,
-                architecture=Architecture.from_dict(architecture) if architecture else None,
+                architecture=self._architecture(attrs),
                 fidelity=attrs["fidelity"],
                 state=next(name for name, state in STATES.items() if state == frozen.state),
                 metrics=attrs["metrics"],
@@ -385,18 +362,15 @@ class _Coder:
                 "resume with the space that the run was started with"
             ) from error
 
+    def _architecture(self, attrs: Mapping[str, Any]) -> Architecture | None:
+        """Return a recorded architecture with its recorded key, which takes long to work out.
 
-def recorded_seconds(path: Path) -> float:
-    """Return the wall time of all trials and repeats in a record, whatever its space.
-
-    A repeat is counted as its trial, whose time it takes.
-
-    Raises:
-        NASError: For a file that is no record of a search.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with storage_errors(path, NASError, DAMAGE):
-        study = optuna.load_study(study_name="search", storage=f"sqlite:///{path}")
-        times = {t.number: float(t.user_attrs.get("seconds", 0)) for t in study.trials}
-        again = study.user_attrs.get("repeats", {})
-    return sum(times.values()) + sum(times.get(int(number), 0.0) for number in again)
+        The first key says whether the record's keys are those of this version.
+        """
+        described = attrs.get("architecture")
+        if not described:
+            return None
+        found = Architecture.from_dict(described)
+        if self._keyed is None:
+            self._keyed = found.key == attrs["key"]
+        return found.with_key(attrs["key"]) if self._keyed else found

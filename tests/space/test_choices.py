@@ -1,5 +1,10 @@
+import copy
 import itertools
+import os
+import pickle
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -31,6 +36,21 @@ def test_point_is_a_hashable_read_only_mapping():
     assert dict(a) == {"x": 1, "y": "k"} and len({a, b}) == 1
     with pytest.raises(TypeError):
         a["x"] = 2
+
+
+def test_a_point_of_another_process_is_the_same(tmp_path):
+    """Texts hash differently in every process, so a hash must not travel."""
+    code = (
+        "import pickle, sys; from yolo_nas_ext.space.choices import Point; "
+        "sys.stdout.buffer.write(pickle.dumps([Point({'x': 'id', 'y': 'k3'})]))"
+    )
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        sent = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, env=environment
+        )
+        (point,) = pickle.loads(sent.stdout)
+        assert {Point({"x": "id", "y": "k3"}): 1}[point] == 1 and copy.deepcopy(point) == point
 
 
 def test_enumerate_is_the_brute_force_product():

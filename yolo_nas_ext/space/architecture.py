@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 
@@ -88,6 +88,11 @@ class Architecture:
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
+    def with_key(self, key: str) -> Architecture:
+        """Return this architecture; its key is known and need not be worked out."""
+        self.__dict__["key"] = key
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, dictionaries and numbers.
 
@@ -100,17 +105,17 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
-        """Return the architecture that `to_dict` described."""
+        """Return the architecture that `to_dict` described; parts alike are one object."""
         neck, head = data["neck"], data["head"]
         return cls(
-            backbone=tuple(Block(**block) for block in data["backbone"]),
-            neck=Neck(
+            backbone=tuple(_block(**block) for block in data["backbone"]),
+            neck=_neck(
                 levels=tuple(neck["levels"]),
-                down=tuple(Block(**block) for block in neck["down"]),
-                up=tuple((Block(**a), Block(**b)) for a, b in neck["up"]),
+                down=tuple(_block(**block) for block in neck["down"]),
+                up=tuple((_block(**a), _block(**b)) for a, b in neck["up"]),
                 kind=neck.get("kind", "pan"),
             ),
-            head=Head(**{**head, "levels": tuple(head["levels"])}),
+            head=_head(**{**head, "levels": tuple(head["levels"])}),
         )
 
     @property
@@ -121,3 +126,9 @@ class Architecture:
             level += block.stride == 2
             ends[level] = index
         return ends
+
+
+# A record holds many thousand networks made of a few hundred blocks.
+_block = lru_cache(maxsize=10_000)(Block)
+_neck = lru_cache(maxsize=10_000)(Neck)
+_head = lru_cache(maxsize=10_000)(Head)
