@@ -5,7 +5,7 @@ from tests.host.shapes import draw
 from yolo_nas_ext.cli import main
 
 SMALL = [
-    "estimator=supernet", "strategy=random", "epochs=1", "imgsz=64", "batch=4", "trials=3",
+    "estimator=supernet", "strategy=random", "epochs=1", "imgsz=64", "batch=4", "trials=4",
     "baseline=none", "workers=0", "threads=1", "name=small", "confirm=1",
     "fix=p5.block:c2f,head.end2end:false",
 ]  # fmt: skip
@@ -31,6 +31,26 @@ def test_the_front_of_a_search_is_written_as_stock_models(run):
 
 def test_the_command_in_the_report_repeats_the_search(run):
     assert "fix=p5.block:c2f,head.end2end:false" in (run / "report.html").read_text()
+
+
+def test_the_best_is_trained_from_the_shared_weights_before_it_is_named(run, tmp_path, capsys):
+    text = (run / "best.yaml").read_text()
+    assert "trained on from the supernet's weights for 1 epochs" in text
+    header = (run / "trials.csv").read_text().partition("\n")[0]
+    assert "trained_fitness" in header.split(",")
+    page = (run / "report.html").read_text()
+    assert "1 network had a training of their own before the winner was named" in page
+    key = next(word.strip(".,:;)(") for word in text.split() if word.startswith("nas-"))
+    assert main(["extract", f"run={run}", f"key={key}", f"out={tmp_path}"]) == 0
+    trained, extracted = YOLO(run / "best.pt"), YOLO(tmp_path / f"{key}.pt")
+    assert trained.ckpt["train_args"]["epochs"] == 1 and trained.ckpt["train_args"]["lr0"] == 0.001
+    pairs = zip(trained.model.parameters(), extracted.model.parameters(), strict=True)
+    apart = [(a - b).abs().max().item() for a, b in pairs]
+    assert 0 < max(apart) < 0.1  # trained on, not anew
+    before = (run / "best.pt").read_bytes()
+    assert main(["search", f"resume={run}"]) == 0
+    assert "confirmed" not in capsys.readouterr().out  # what is recorded is not trained again
+    assert (run / "best.pt").read_bytes() == before
 
 
 def test_a_run_without_a_record_is_refused(run, tmp_path, capsys):

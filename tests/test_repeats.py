@@ -3,8 +3,11 @@ import random
 import pytest
 
 from yolo_nas_ext.errors import TrialError
-from yolo_nas_ext.repeats import repeat
+from yolo_nas_ext.objectives import Goal
+from yolo_nas_ext.recorded import recorded_seconds
+from yolo_nas_ext.repeats import confirm, repeat
 from yolo_nas_ext.report.findings import Findings
+from yolo_nas_ext.shared import SharedStudy
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.study import Study, Trial
 
@@ -86,3 +89,56 @@ def test_time_that_is_up_ends_it():
     estimate, asked = table([0.0] * 10)
     repeat(study, estimate, n=2, seed=0, deadline=0.0)
     assert not asked and study.best.number == 9
+
+
+def test_the_best_by_shared_weights_are_named_by_their_own_training(tmp_path):
+    path = tmp_path / "study.db"
+    study = filled([0.1, 0.5, 0.9, 0.6, 0.7, 0.1, 0.2, 0.3, None, 0.4, 0.2, 0.1, 0.1], path)
+    estimate, asked = table([0, 0, 0.3, 0.8, None, 0, 0, 0, 0, 0, 0, 0, 0])
+    confirm(study, lambda trial: estimate(trial, 0), n=9)  # a quarter of 12 are 3
+    assert [number for number, _ in asked] == [2, 4, 3]
+    assert study.best.number == 3 and study.best.fitness == 0.6  # as it was first judged
+    assert study.best.trained.fitness == 0.8 and study.best.metrics["trained_fitness"] == 0.8
+    assert study.results[4].metrics == {"fitness": 0.7}  # it could not be trained
+    resumed = Study(SPACE, path)
+    confirm(resumed, lambda trial: pytest.fail("trained again"), n=3)
+    assert resumed.best == study.best and list(resumed.results) == list(study.results)
+    assert recorded_seconds(path) == sum(m.get("seconds", 0) for m in study.confirmed.values()) > 0
+    sentences = Findings(study).verdict()
+    assert "trial 4 is the best" in sentences[0] and "0.8000" in sentences[0]
+    assert "2 networks" in sentences[-1] and "trial 3, is number 2 of them" in sentences[-1]
+
+
+def test_hand_made_networks_are_trained_too_and_compared_alike():
+    study = filled([0.1 * n for n in range(8)])
+    study.add([Trial(8, SPACE.point({"a": 8}), state="complete", name="hand",
+                     metrics={"fitness": 0.05})])  # fmt: skip
+    estimate, asked = table([0, 0, 0, 0, 0, 0, 0.4, 0.5, 0.6])
+    confirm(study, lambda trial: estimate(trial, 0), n=2)
+    assert [number for number, _ in asked] == [7, 6, 8] and study.best.name == "hand"
+    assert "A hand-made model is best: hand has fitness 0.6000" in Findings(study).verdict()[0]
+    none = filled([0.1 * n for n in range(8)])
+    confirm(none, lambda trial: pytest.fail("trained"), n=0)
+
+
+def test_a_shared_record_holds_own_trainings(tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    study = SharedStudy(SPACE, url)
+    for n in range(4):
+        trial = study.start(Trial(n, SPACE.point({"a": n})))
+        study.finish(Trial(trial.number, trial.point, state="complete", metrics={"fitness": n}))
+    confirm(study, lambda trial: {"fitness": 9.0, "loss": 1.0}, n=1)
+    other = SharedStudy(SPACE, url)
+    other.refresh()
+    assert other.confirmed == study.confirmed and other.best.trained.fitness == 9.0
+    assert set(other.confirmed[3]) == {"fitness", "seconds"}
+
+
+def test_a_limit_holds_for_what_was_trained():
+    space = Study(SPACE, goal=Goal(("fitness",), {"map50": 0.5}))
+    for n in range(8):
+        metrics = {"fitness": 0.1 * n, "map50": 0.6}
+        space.add([Trial(n, SPACE.point({"a": n}), state="complete", metrics=metrics)])
+    found = {7: {"fitness": 0.9, "map50": 0.4}, 6: {"fitness": 0.8, "map50": 0.7}}
+    confirm(space, lambda trial: found[trial.number], n=2)
+    assert space.best.number == 6

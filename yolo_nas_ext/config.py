@@ -191,6 +191,7 @@ KEYS: dict[str, Parse] = {
     "augment": optional(text),
     "fitness": text,
     "confirm": whole(0),
+    "confirm_by": text,
     "inherit": optional(text),
     "sampling": text,
     "distill": real(0, open_low=False),

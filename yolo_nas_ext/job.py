@@ -16,11 +16,12 @@ from yolo_nas_ext.config import inner as is_inner
 from yolo_nas_ext.control import difference
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
+from yolo_nas_ext.estimators import finalists
 from yolo_nas_ext.estimators.rungs import rung_fitness
 from yolo_nas_ext.estimators.scores import localisation
 from yolo_nas_ext.plan import Plan
 from yolo_nas_ext.progress import Progress
-from yolo_nas_ext.repeats import repeat
+from yolo_nas_ext.repeats import confirm, repeat
 from yolo_nas_ext.report.learned import collapse, learned_png
 from yolo_nas_ext.results import Job
 from yolo_nas_ext.shared import SharedStudy
@@ -130,6 +131,12 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
             print(f"\ncontrol: {job.notes[-1]}")
     if warm:
         print(f"{parents.disk_use(folder)}; all but the best's are deleted")
+    elif config.estimator == "supernet":
+        judged = finalists.Finalists(config, job.data, plan.estimator)
+        confirm(
+            study, lambda trial: judged.train(trial.network, parents.weights_of(folder, trial)),
+            n=config.confirm, on_confirmed=progress.confirmed,
+        )  # fmt: skip
     elif plan.estimator.seeded:
         repeat(
             study, lambda trial, seed: estimate(trial, seed=seed), n=config.confirm,

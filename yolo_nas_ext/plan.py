@@ -15,7 +15,7 @@ from yolo_nas_ext import executors, parents
 from yolo_nas_ext.config import ANALYTIC, PROXIES, Config, inner
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.estimators import Estimator, space_of
+from yolo_nas_ext.estimators import Estimator, finalists, space_of
 from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.estimators.entropy import SCORES
 from yolo_nas_ext.estimators.screens import parse as parse_screen
@@ -79,6 +79,7 @@ def make(config: Config) -> Plan:
     space, budget = space_of(config, data)
     goal = Goal(config.objectives, config.limits)
     _check_measured(config)
+    finalists.check(config)
     estimator = make_estimator(config, data)
 
     def strategy(name: str, space: DetectorSpace) -> Strategy:

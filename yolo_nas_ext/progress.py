@@ -63,6 +63,17 @@ class Progress:
             file=self.stream, flush=True,
         )  # fmt: skip
 
+    def confirmed(self, trial: Trial) -> None:
+        """Say what the own training of a trial measured."""
+        own = trial.trained
+        text = "training failed" if own is trial else f"fitness {own.fitness:.4f} trained"
+        done = f"confirmed {len(self.study.confirmed)}"
+        print(
+            f"{done:<{6 + 2 * self._digits}}  {label(trial):<14}  {text} "
+            f"({trial.fitness:.4f} in the supernet)",
+            file=self.stream, flush=True,
+        )  # fmt: skip
+
     def left(self) -> str:
         """Return an estimate of the time left, from the trials so far."""
         ended = [t.seconds for t in self.study.trials if t.state != "running"]

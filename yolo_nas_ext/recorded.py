@@ -141,7 +141,7 @@ def storage_errors(
 
 
 def recorded_seconds(path: Path) -> float:
-    """Return the wall time of all trials and repeats in a record, whatever its space.
+    """Return the wall time of all trials, repeats and own trainings in a record of any space.
 
     A repeat is counted as its trial, whose time it takes.
 
@@ -155,4 +155,6 @@ def recorded_seconds(path: Path) -> float:
         found = read(storage, study._study_id)
         times = {t.number: float(t.user_attrs.get("seconds", 0)) for t in found}
         again = study.user_attrs.get("repeats", {})
-    return sum(times.values()) + sum(times.get(int(number), 0.0) for number in again)
+        own = study.user_attrs.get("confirmed", {}).values()
+    repeated = sum(times.get(int(number), 0.0) for number in again)
+    return sum(times.values()) + repeated + sum(m.get("seconds", 0.0) for m in own)

@@ -1,7 +1,8 @@
-"""Repeats: the best candidates are judged again with another seed before a winner is named.
+"""Repeats: the best candidates are judged again before a winner is named.
 
 The best of many noisy measurements is flattered by its luck, the winner's curse; a second
-measurement is not.
+measurement is not. Where the measurement is one with shared weights, the second one is a training
+of the network's own.
 """
 
 from __future__ import annotations
@@ -50,6 +51,41 @@ def repeat(
         study.repeat(trial.number, again)
         on_repeat(trial, next(t for t in study.results if t.number == trial.number))
         study.refresh()
+
+
+def confirm(
+    study: Study,
+    train: Callable[[Trial], Mapping[str, float]],
+    *,
+    n: int,
+    on_confirmed: Callable[[Trial], None] = lambda trial: None,
+) -> None:
+    """Train the `n` best trials by shared weights, and the hand-made ones to compare them with.
+
+    The winner is the best of them by their own trainings, see `Study.best`. What is recorded is not
+    trained again.
+
+    Args:
+        study: A finished search; the trainings are recorded in it.
+        train: Returns metrics with ``fitness`` of a trial after a training of its own.
+        n: Number of best candidates, see `Study.candidates`; at most a quarter of them are.
+        on_confirmed: Called with a trial once its training is recorded.
+    """
+    study.refresh()
+    order = _best(study)
+    n = min(n, len(order) // PART)
+    kept = {"fitness", *study.goal.objectives, *study.goal.limits}
+    chosen = order[:n] + [t for t in order[n:] if t.name] if n else []
+    for trial in chosen:
+        if trial.number in study.confirmed:
+            continue
+        begin = time.perf_counter()
+        try:
+            metrics = {name: v for name, v in train(trial).items() if name in kept}
+            study.confirm(trial.number, {**metrics, "seconds": time.perf_counter() - begin})
+        except TrialError:
+            study.confirm(trial.number, {})
+        on_confirmed(next(t for t in study.results if t.number == trial.number))
 
 
 def _best(study: Study) -> list[Trial]:

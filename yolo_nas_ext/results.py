@@ -16,7 +16,7 @@ from yolo_nas_ext import parents, report
 from yolo_nas_ext.config import Config, defaults
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators import HELD_OUT, TRAININGS, fitness_of
+from yolo_nas_ext.estimators import HELD_OUT, TRAININGS, finalists, fitness_of
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.runfolder import write_text
 from yolo_nas_ext.space.emit import to_yaml
@@ -139,6 +139,7 @@ def _protocol(job: Job) -> dict[str, Any]:
         "fitness": PROJECTED if fitness_of(job.config) == "projected" else fitness_of(job.config),
         "initial weights": job.config.inherit or "random",
         "measured on": trained if job.config.estimator in HELD_OUT else "the untrained network",
+        **({"trained fitness": finalists.how(job.config)} if job.study.confirmed else {}),
         **{name: version(name) for name in ("ultralytics", "torch")},
     }
 
@@ -151,6 +152,8 @@ def _write_model(job: Job, path: Path, trial: Trial) -> Path:
         f"fitness {trial.fitness:.4f}, {how(job.config)} (trial {trial.number + 1}"
         + (f", {trial.name})" if trial.name else ")"),
     ]
+    if (own := trial.trained) is not trial:
+        notes.append(f"fitness {own.fitness:.4f} {finalists.how(job.config)}")
     return write_text(path, to_yaml(trial.network, data.nc, job.config.task, notes, data.keypoints))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage, fail_stale_trials
@@ -19,7 +20,8 @@ from yolo_nas_ext.study import Study, Trial, write_outcome
 
 BEAT = 10  # seconds between heartbeats
 DROPPED = "dropped"  # attribute of a claim that came second
-REPEAT = "repeat/"  # of the study's attribute that holds the repeats of a trial, with its number
+# Begin the study's attributes that hold the repeats, or the own training, of a trial.
+REPEAT, CONFIRM = "repeat/", "confirm/"
 
 
 class SharedStudy(Study):
@@ -88,10 +90,10 @@ class SharedStudy(Study):
             skip = set(range(after + 1, self._last + 1)).difference(self._unended)
             found = list(read(self._rdb, self._optuna._study_id, after, skip))
             about = self._rdb.get_study_user_attrs(self._optuna._study_id)
-        self._repeats = {
-            int(name.removeprefix(REPEAT)): list(values)
-            for name, values in about.items() if name.startswith(REPEAT)
-        }  # fmt: skip
+        self._repeats, self._confirmed = (
+            {int(n.removeprefix(kind)): v for n, v in about.items() if n.startswith(kind)}
+            for kind in (REPEAT, CONFIRM)
+        )
         ended = {number for number, t in self._known.items() if t is None or t.state != "running"}
         self._unended = [each.trial_id for each in found if not each.state.is_finished()]
         self._last = max([self._last, *(each.trial_id for each in found)])
@@ -155,11 +157,17 @@ class SharedStudy(Study):
 
         Processes that end together may repeat the same trial; the last measurement counts.
         """
-        with storage_errors(_hidden(self.url)):
-            self._rdb.set_study_user_attr(
-                self._optuna._study_id, f"{REPEAT}{number}", list(fitness)
-            )
+        self._note(f"{REPEAT}{number}", list(fitness))
         self._repeats[number] = list(fitness)
+
+    def confirm(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Record a trial's own training, as `repeat` records repeats."""
+        self._note(f"{CONFIRM}{number}", dict(metrics))
+        self._confirmed[number] = dict(metrics)
+
+    def _note(self, name: str, value: Any) -> None:
+        with storage_errors(_hidden(self.url)):
+            self._rdb.set_study_user_attr(self._optuna._study_id, name, value)
 
     def _drop(self, number: int) -> None:
         with self._lock:

@@ -25,6 +25,7 @@ STATES = {
     "pruned": TrialState.PRUNED,
 }  # fmt: skip
 SIMPLE = (bool, int, float, str, type(None))
+TRAINED = "trained_"  # begins the metrics of the best by shared weights once they were trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,12 @@ class Trial:
         value = self.metrics.get("fitness", math.nan)
         return value if self.state == "complete" and math.isfinite(value) else -math.inf
 
+    @property
+    def trained(self) -> Trial:
+        """The trial with what its own training measured, where shared weights came before it."""
+        own = {n.removeprefix(TRAINED): v for n, v in self.metrics.items() if n.startswith(TRAINED)}
+        return replace(self, metrics={**self.metrics, **own}) if own else self
+
 
 class Study:
     """The trials of one search in the order of their numbers.
@@ -92,6 +99,7 @@ class Study:
         self._trials: list[Trial] = []
         self._ids: list[int] = []
         self._repeats: dict[int, list[float]] = {}
+        self._confirmed: dict[int, dict[str, float]] = {}
         self._coder = _Coder(space)
         if path is not None:
             self._open(path)
@@ -107,9 +115,20 @@ class Study:
         return self._repeats
 
     @property
+    def confirmed(self) -> Mapping[int, Mapping[str, float]]:
+        """Metrics of own trainings by the number of the trial; none for one that failed."""
+        return self._confirmed
+
+    @property
     def results(self) -> Sequence[Trial]:
-        """All trials; fitness of one that was judged again is the mean of its measurements."""
-        return [_merged(trial, self._repeats.get(trial.number, ())) for trial in self.trials]
+        """All trials; fitness of one that was judged again is the mean of its measurements.
+
+        What a training of its own measured, see `confirm`, has names that begin with ``trained_``.
+        """
+        return [
+            _merged(t, self._repeats.get(t.number, ()), self._confirmed.get(t.number, {}))
+            for t in self.trials
+        ]
 
     @property
     def complete(self) -> list[Trial]:
@@ -126,6 +145,8 @@ class Study:
     def best(self) -> Trial:
         """The candidate of the highest first objective; the earliest of equals.
 
+        Where some were confirmed by a training of their own, it is the best of them by that.
+
         Raises:
             NASError: While there is none.
         """
@@ -133,7 +154,10 @@ class Study:
         if not found:
             kept = " that keeps the limits" if self.goal.limits and self.complete else ""
             raise NASError(f"no trial{kept} is complete yet: there is no best one")
-        return max(found, key=lambda t: (_objectives(self.goal, t)[0], -t.number))
+        own = [t.trained for t in found if f"{TRAINED}fitness" in t.metrics]
+        found = [t for t in own if self.goal.excess(t.metrics) == 0] or own or found
+        best = max(found, key=lambda t: (_objectives(self.goal, t)[0], -t.number))
+        return next(t for t in self.candidates if t.number == best.number)
 
     @property
     def front(self) -> list[Trial]:
@@ -206,11 +230,18 @@ class Study:
     def repeat(self, number: int, fitness: Sequence[float]) -> None:
         """Record what repeats of a complete trial measured; none for a repeat that failed."""
         self._repeats[number] = list(fitness)
+        self._write("repeats", self._repeats)
+
+    def confirm(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Record what a complete trial's own training measured; nothing for one that failed."""
+        self._confirmed[number] = dict(metrics)
+        self._write("confirmed", self._confirmed)
+
+    def _write(self, name: str, by_number: Mapping[int, Any]) -> None:
         if self.path is not None:
+            content = {str(number): value for number, value in by_number.items()}
             with storage_errors(self.path):
-                self._storage.set_study_user_attr(
-                    self._study_id, "repeats", {str(n): f for n, f in self._repeats.items()}
-                )
+                self._storage.set_study_user_attr(self._study_id, name, content)
 
     def identify(self, study: optuna.Study) -> None:
         """Mark an Optuna study as one of this space.
@@ -240,14 +271,17 @@ class Study:
             )
             self._study_id = study._study_id
             self.identify(study)
-            again = study.user_attrs.get("repeats", {})
-            self._repeats = {int(number): list(values) for number, values in again.items()}
+            about = study.user_attrs
+            self._repeats = {int(n): list(values) for n, values in about.get("repeats", {}).items()}
+            self._confirmed = {int(n): dict(m) for n, m in about.get("confirmed", {}).items()}
             for found in read(self._storage, self._study_id):
                 self._trials.append(self._coder.thaw(found))
                 self._ids.append(found.trial_id)
 
 
-def _merged(trial: Trial, again: Sequence[float]) -> Trial:
+def _merged(trial: Trial, again: Sequence[float], own: Mapping[str, float]) -> Trial:
+    if own := {f"{TRAINED}{n}": v for n, v in own.items() if n != "seconds"}:
+        trial = replace(trial, metrics={**trial.metrics, **own})
     if not again:
         return trial
     values = [trial.fitness, *again]

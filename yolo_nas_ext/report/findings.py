@@ -15,6 +15,7 @@ from yolo_nas_ext.cost.budget import short
 from yolo_nas_ext.objectives import hypervolume
 from yolo_nas_ext.study import Study, Trial
 
+TRAINED = "trained_fitness"
 FIRST = 10  # candidates whose median stands for what chance finds
 
 
@@ -50,6 +51,20 @@ class Findings:
     def best_baseline(self) -> Trial | None:
         """The best complete hand-made network, in the space or not."""
         return _highest([t for t in self.baselines if t.state == "complete"])
+
+    @cached_property
+    def pair(self) -> tuple[Trial | None, Trial | None]:
+        """The best proposal and hand-made network by the measure that both have; see `trained`."""
+        found, hand = self.best_found, self.best_baseline
+        if found and (hand is None or TRAINED in hand.metrics):
+            return found.trained, hand and hand.trained
+        return found, hand
+
+    @cached_property
+    def trained(self) -> list[Trial]:
+        """Candidates with a training of their own after one with shared weights, the best first."""
+        own = [t for t in self.study.candidates if TRAINED in t.metrics]
+        return sorted(own, key=_rank, reverse=True)
 
     @cached_property
     def front(self) -> list[Trial]:
@@ -112,7 +127,7 @@ class Findings:
 
     def verdict(self) -> list[str]:
         """Return what was found in plain sentences, the most important one first."""
-        found, hand = self.best_found, self.best_baseline
+        found, hand = self.pair
         if found is None:
             nothing = [self._nothing_kept()] if self.found else []
             if hand is None:
@@ -147,7 +162,9 @@ class Findings:
 
     def _cheaper(self, found: Trial, hand: Trial) -> list[str]:
         """Name the cheapest proposal that is no worse than the best hand-made network."""
-        if found.fitness < hand.fitness or not self.has_flops or "flops" not in hand.cost:
+        if self.trained or found.fitness < hand.fitness or not self.has_flops:
+            return []
+        if "flops" not in hand.cost:
             return []
         good = [t for t in self.front if t.fitness >= hand.fitness and not t.name]
         if not good or good[0] is found or good[0].cost["flops"] >= hand.cost["flops"]:
@@ -160,6 +177,8 @@ class Findings:
     def _caveat(self) -> list[str]:
         if len(self.complete) < 2:
             return []
+        if self.trained:
+            return [self._confirmed()]
         lucky = [t for t in self.complete if "fitness_again" in t.metrics]
         if lucky:
             before, after = (
@@ -175,6 +194,19 @@ class Findings:
             f"Every candidate was judged once and the best of {len(self.complete)} was picked, so "
             "its fitness is a little flattered and a small difference may be chance."
         ]
+
+    def _confirmed(self) -> str:
+        """Say what became of the best by shared weights when they were trained."""
+        own = self.trained
+        before, after = mean(t.fitness for t in own), mean(t.trained.fitness for t in own)
+        leader = max(own, key=lambda t: (t.fitness, -t.number))
+        place = own.index(leader) + 1
+        of = "the best of them" if place == 1 else f"number {place} of them"
+        return (
+            f"{_count(len(own), 'network')} had a training of their own before the winner was "
+            f"named: {number(after)} on average, {number(before)} with the shared weights. The "
+            f"first by the shared weights, {label(leader)}, is {of} once trained."
+        )
 
 
 def first_random_median(study: Study) -> float | None:
@@ -264,7 +296,12 @@ def _count(n: int, noun: str) -> str:
 
 
 def _highest(trials: Sequence[Trial]) -> Trial | None:
-    return max(trials, key=lambda t: (t.fitness, -t.number)) if trials else None
+    return max(trials, key=_rank) if trials else None
+
+
+def _rank(trial: Trial) -> tuple[float, float, int]:
+    """Return a key by which what was trained is ahead of what has shared weights alone."""
+    return trial.metrics.get(TRAINED, -math.inf), trial.fitness, -trial.number
 
 
 def _measured(study: Study) -> Study:

@@ -93,7 +93,7 @@ def summary_table(study: Study, top: int = 5) -> str:
     """
     findings = Findings(study)
     listed = sorted(findings.found, key=lambda t: (-t.fitness, t.number))[: max(top, 0)]
-    shown = {t.number: t for t in [*listed, *findings.baselines]}
+    shown = {t.number: t for t in [*listed, *findings.baselines, *findings.trained]}
     if findings.best:
         shown[findings.best.number] = findings.best
     if not shown:
@@ -107,7 +107,7 @@ def summary_table(study: Study, top: int = 5) -> str:
         f"{fitness:>{widths[3]}}  {note}".rstrip()
         for name, params, flops, fitness, note in rows
     ]
-    best, hand = findings.best_found, findings.best_baseline
+    best, hand = findings.pair
     if best and hand and hand.fitness > best.fitness:
         lines.append(
             f"a hand-made model is best: {_clean(hand.name, 40)} "
@@ -123,6 +123,8 @@ def summary_table(study: Study, top: int = 5) -> str:
 
 def _row(trial: Trial, best: Trial | None) -> tuple[str, str, str, str, str]:
     notes = ["<- best"] if best is not None and trial.number == best.number else []
+    if (own := trial.trained) is not trial:
+        notes.append(f"trained {number(own.fitness)}")
     if trial.name:
         notes.append("hand-made" if trial.point is not None else "hand-made, not in the space")
     if trial.state == "failed":
