@@ -63,7 +63,7 @@ def run(
         seeds: Networks to try before the strategy proposes, in order: hand-made ones.
         hours: No trial starts once the trials have taken this long.
         cost_of: Analytic costs to record with a trial.
-        fidelity: Recorded with a trial.
+        fidelity: Recorded with a trial, with the network's own image size where it has one.
         pruner: Gives up trials whose learning curve falls behind; see `pruning.PRUNERS`.
         on_trial: Called when a trial starts and when it has ended.
         executor: Judges the trials; this process, one after the other, unless given.
@@ -87,7 +87,7 @@ def run(
                     ended = True
                     break
                 cost = cost_of(candidate.architecture) if cost_of and candidate.architecture else {}
-                claim = replace(candidate, fidelity=dict(fidelity or {}), cost=cost)
+                claim = replace(candidate, fidelity=_fidelity(candidate, fidelity), cost=cost)
                 trial = study.start(claim, most=trials)
                 if trial is None:  # another process was first
                     continue
@@ -105,6 +105,14 @@ def run(
                 return ended
     finally:
         executor.close()
+
+
+def _fidelity(trial: Trial, fidelity: Mapping[str, float] | None) -> dict[str, float]:
+    """Return how a trial is judged; a network that has an image size of its own is at that."""
+    found = dict(fidelity or {})
+    if "imgsz" in found and trial.architecture and trial.architecture.imgsz:
+        found["imgsz"] = trial.architecture.imgsz
+    return found
 
 
 def _candidate(study: Study, strategy: Strategy, seed: int, seeds: Sequence[Trial]) -> Trial | None:

@@ -6,7 +6,7 @@ import math
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from yolo_nas_ext import executors, parents
 from yolo_nas_ext.config import ANALYTIC, PROXIES, Config, inner
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.estimators import Estimator, finalists, space_of
+from yolo_nas_ext.estimators import TRAININGS, Estimator, finalists, space_of
 from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.estimators.entropy import SCORES
 from yolo_nas_ext.estimators.screens import parse as parse_screen
@@ -76,6 +76,7 @@ def make(config: Config) -> Plan:
         NASError: For settings that cannot be followed, or that cannot go together.
     """
     data = dataset.read(config.data, config.task)
+    config = _sized(config)
     space, budget = space_of(config, data)
     goal = Goal(config.objectives, config.limits)
     _check_measured(config)
@@ -100,6 +101,29 @@ def make(config: Config) -> Plan:
         config, data, budget, space, goal, chosen, control, estimator, baselines,
         [*data.skipped, *notes],
     )  # fmt: skip
+
+
+def _sized(config: Config) -> Config:
+    """Return the settings with the one image size of a space that has it; several need trainings.
+
+    Raises:
+        NASError: Where image sizes are compared by what cannot compare them.
+    """
+    sizes = DetectorSpace.load(config.space, config.task, config.fix).choices.get("imgsz", ())
+    if len(sizes) == 1:
+        return config.replaced(imgsz=sizes[0])
+    if sizes and config.estimator not in TRAININGS:
+        raise NASError(
+            f"space={config.space}: imgsz has the options {', '.join(map(str, sizes))}, and "
+            f"estimator={config.estimator} cannot compare image sizes; fix it with "
+            f"fix=imgsz:{sizes[0]}, or give estimator={' or '.join(TRAININGS)}"
+        )
+    if sizes and config.fidelity and "imgsz" in config.fidelity:
+        raise NASError(
+            f"fidelity={config.fidelity}: the image size is a choice of space={config.space}, so "
+            "it cannot grow; leave imgsz out of fidelity"
+        )
+    return config
 
 
 def _preferring(space: DetectorSpace, config: Config, data: dataset.DataSet) -> DetectorSpace:
@@ -131,7 +155,7 @@ def _strategy(
     @lru_cache(maxsize=50_000)
     def free(point: Point) -> dict[str, float]:
         architecture = space.architecture(point)
-        score = SCORES[PRIOR](architecture, budget.imgsz, budget.channels)
+        score = SCORES[PRIOR](architecture, architecture.imgsz or budget.imgsz, budget.channels)
         costs = {n: math.log(max(c, 1.0)) for n, c in budget.record(architecture).items()}
         return {**costs, PRIOR: score if math.isfinite(score) else 0.0}
 
@@ -215,6 +239,8 @@ def _baselines(
         if over:
             notes.append(f"baseline {stem} is over the budget and not trained: {', '.join(over)}")
             continue
+        if config.imgsz in space.choices.get("imgsz", ()):
+            architecture = replace(architecture, imgsz=config.imgsz)
         try:
             point = space.point_of(architecture)
         except NASError:

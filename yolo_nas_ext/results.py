@@ -79,9 +79,10 @@ def finish(job: Job) -> None:
     for trial in _best(job.study):
         model = _write_model(job, folder / "best.yaml", trial)
         _copy_weights(parents.weights_of(folder, trial), folder / "best.pt")
+        imgsz = trial.network.imgsz or config.imgsz
         train = (
             f"yolo {config.task} train model={shlex.quote(str(model))} "
-            f"data={shlex.quote(str(_data_yaml(job)))} imgsz={config.imgsz} epochs=100"
+            f"data={shlex.quote(str(_data_yaml(job)))} imgsz={imgsz} epochs=100"
             + "".join(f" {k}={v}" for k, v in _augmentation(config).items())
         )
     report.write(
@@ -148,7 +149,7 @@ def _write_model(job: Job, path: Path, trial: Trial) -> Path:
     cost, data = trial.cost, job.data
     notes = [
         f"{int(cost['params']):,} parameters, {cost['flops'] / 1e9:.3f} GFLOPs at "
-        f"{job.config.imgsz} px",
+        f"{trial.network.imgsz or job.config.imgsz} px",
         f"fitness {trial.fitness:.4f}, {how(job.config)} (trial {trial.number + 1}"
         + (f", {trial.name})" if trial.name else ")"),
     ]

@@ -27,7 +27,7 @@ class Budget:
         limits: Upper bounds by name: ``max_params``, ``max_flops``, ``max_memory`` (bytes),
             ``max_layers``.
         nc: Number of classes.
-        imgsz: Image size in pixels.
+        imgsz: Image size in pixels, of networks that have none of their own.
         channels: Channels of the image.
         task: What the networks do.
         keypoints: See `cost.analytic.costs`.
@@ -42,7 +42,8 @@ class Budget:
 
     def costs(self, architecture: Architecture) -> Costs:
         """Return what an architecture costs for this budget's data; memoised."""
-        return _costs(architecture, self.nc, self.imgsz, self.channels, self.task, self.keypoints)
+        imgsz = architecture.imgsz or self.imgsz
+        return _costs(architecture, self.nc, imgsz, self.channels, self.task, self.keypoints)
 
     def record(self, architecture: Architecture) -> dict[str, float]:
         """Return the costs that are recorded with a trial."""

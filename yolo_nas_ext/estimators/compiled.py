@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.entropy import (
     DEEPMAD_WEIGHTS,
     EFFECTIVENESS,
@@ -138,11 +139,19 @@ class CompiledSpace:
         nc: Number of classes.
         imgsz: Image size in pixels.
         channels: Channels of the image.
+
+    Raises:
+        NASError: For a space that has a choice of image sizes.
     """
 
     def __init__(
         self, space: DetectorSpace, *, nc: int = 80, imgsz: int = 640, channels: int = 3
     ) -> None:
+        if len(sizes := space.choices.get("imgsz", ())) > 1:
+            raise NASError(
+                f"space={space.name}: imgsz is a choice, {', '.join(map(str, sizes))}; a compiled "
+                f"space has one size: fix=imgsz:{sizes[0]}"
+            )
         self.space = space
         self.nc, self.imgsz, self.channels = nc, imgsz, channels
         self.names = tuple(space.choices)

@@ -124,7 +124,9 @@ class Rungs:
         """Train the epochs of a rung, from the weights of the one before, and measure."""
         last = number == len(self.rungs) - 1
         spent = self.rungs[number - 1]["epochs"] if number else 0
-        rung = self.rungs[number]
+        rung = dict(self.rungs[number])
+        if own := getattr(architecture, "imgsz", 0):
+            rung["imgsz"] = own
         return self.training.estimate(
             architecture, {**rung, "epochs": rung["epochs"] - spent, "seed": seed},
             weights=weights if last else notes.weights(number),

@@ -142,8 +142,8 @@ class Training:
             architecture: What to train, or a model definition of the host: as a dictionary, a name
                 such as ``yolo11n`` or the path of a YAML.
             fidelity: Other ``epochs``, ``imgsz`` (pixels) or ``images`` to train on than the
-                estimator's, for which the held-out images stay the same; or another ``seed``,
-                which holds out others as well.
+                estimator's or the network's own, for which the held-out images stay the same; or
+                another ``seed``, which holds out others as well.
             report: Called after each epoch; see `host.trainer.train`.
             weights: Where a stock checkpoint goes.
             inherit: A checkpoint to start from in place of the estimator's. Metrics of a training
@@ -153,7 +153,8 @@ class Training:
             NASError: For a fidelity or a path that cannot be used.
             TrialError: For a candidate that cannot be trained.
         """
-        fidelity = {**self.fidelity, **(fidelity or {})}
+        own = getattr(architecture, "imgsz", 0)
+        fidelity = {**self.fidelity, **({"imgsz": own} if own else {}), **(fidelity or {})}
         epochs, imgsz = int(fidelity["epochs"]), int(fidelity["imgsz"])
         _check_size(imgsz)
         seed = int(fidelity.get("seed", self.seed))

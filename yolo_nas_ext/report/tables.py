@@ -101,11 +101,17 @@ def summary_table(study: Study, top: int = 5) -> str:
     order = sorted(shown.values(), key=lambda t: (-t.fitness, t.number))
     rows = [("network", "parameters", "FLOPs", "fitness", "")]
     rows += [_row(trial, findings.best) for trial in order]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    if "imgsz" in study.space.choices:
+        sizes = ["px", *(f"{trial.fidelity.get('imgsz', '-')}" for trial in order)]
+        rows = [(name, size, *rest) for (name, *rest), size in zip(rows, sizes, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     lines = [
-        f"{name:<{widths[0]}}  {params:>{widths[1]}}  {flops:>{widths[2]}}  "
-        f"{fitness:>{widths[3]}}  {note}".rstrip()
-        for name, params, flops, fitness, note in rows
+        "  ".join(
+            [f"{name:<{widths[0]}}"]
+            + [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
+            + [note]
+        ).rstrip()
+        for name, *cells, note in rows
     ]
     best, hand = findings.pair
     if best and hand and hand.fitness > best.fitness:

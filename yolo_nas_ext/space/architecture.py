@@ -76,11 +76,14 @@ class Architecture:
         backbone: Stem, stages and context in order. Its levels end where the next stride of 2
         begins. neck: What joins the levels.
         head: What reads them.
+        imgsz: Height and width in pixels of the images that it is meant for; 0 where that is no
+            part of the choice, and it takes the search's own.
     """
 
     backbone: tuple[Block, ...]
     neck: Neck
     head: Head
+    imgsz: int = 0
 
     @cached_property
     def key(self) -> str:
@@ -101,6 +104,8 @@ class Architecture:
         found = json.loads(json.dumps(asdict(self)))
         if self.neck.kind == "pan":
             del found["neck"]["kind"]
+        if not self.imgsz:
+            del found["imgsz"]
         return found
 
     @classmethod
@@ -116,6 +121,7 @@ class Architecture:
                 kind=neck.get("kind", "pan"),
             ),
             head=_head(**{**head, "levels": tuple(head["levels"])}),
+            imgsz=data.get("imgsz", 0),
         )
 
     @property

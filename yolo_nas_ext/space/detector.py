@@ -17,7 +17,8 @@ from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.space.grammar import CONTEXTS, SpaceFile, Stage, parse
 from yolo_nas_ext.space.rows import FINEST, PLAIN, for_task
 
-PARTS = ("backbone", "neck", "head")  # of an architecture, in the order of its fields
+PARTS = ("backbone", "neck", "head", "image size")  # of an architecture, in the order of its fields
+OTHERWISE = {"neck.kind": ("pan",), "imgsz": (0,)}  # where these are no choices
 CACHE = 200_000  # architectures remembered by point; about 1 KB each
 
 
@@ -109,9 +110,10 @@ class DetectorSpace(ChoiceSpace):
         for stage in self.present(point):
             backbone.extend(stage_blocks(stage, point, backbone[-1].width))
         backbone.extend(context_blocks(point["context"], backbone[-1].width))
+        imgsz = point.get("imgsz", 0)
         if self.task == "classify":
             top = neck_levels[-1:]
-            return Architecture(tuple(backbone), Neck(top, (), ()), Head(top))
+            return Architecture(tuple(backbone), Neck(top, (), ()), Head(top), imgsz)
         kind = point.get("neck.kind", "pan") if neck_levels[1:] else "pan"
         ways = neck_levels if kind == "gfpn" else neck_levels[:-1]
         down = tuple(neck_block(point, level) for level in reversed(ways))
@@ -125,7 +127,7 @@ class DetectorSpace(ChoiceSpace):
         )
         neck = Neck(neck_levels, down, up, kind)
         head = Head(head_levels, point["head.reg_max"], point["head.end2end"])
-        return for_task(Architecture(tuple(backbone), neck, head), self.task)
+        return for_task(Architecture(tuple(backbone), neck, head, imgsz), self.task)
 
     def present(self, point: Mapping[str, Any]) -> list[Stage]:
         """Return the stages up to the level where the backbone ends."""
@@ -220,7 +222,7 @@ class DetectorSpace(ChoiceSpace):
         values = {name: options[0] for name, options in self.choices.items()}
         values.update(self._describe(architecture))
         for name, value in values.items():
-            options = self.choices.get(name, ("pan",))  # of neck.kind, where it is no choice
+            options = self.choices[name] if name in self.choices else OTHERWISE[name]
             if value not in options:
                 raise NASError(
                     f"not in space '{self.name}': {name} would be {value!r}; options: "
@@ -249,7 +251,7 @@ class DetectorSpace(ChoiceSpace):
             levels += ":" + "-".join(str(level) for level in (head.levels[0], head.levels[-1]))
         stem, *rest = architecture.backbone
         values: dict[str, Any] = {
-            "levels": levels,
+            "levels": levels, "imgsz": architecture.imgsz,
             "stem.block": stem.kind, "stem.width": stem.width, "stem.kernel": stem.kernel,
         }  # fmt: skip
         if self.task not in PLAIN:

@@ -29,8 +29,9 @@ def emit(
         keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Returns:
-        A dictionary with ``nc``, ``backbone`` and ``head`` rows, and ``reg_max`` and ``end2end``
-        where they differ from the host's defaults. Stock Ultralytics builds it.
+        A dictionary with ``nc``, ``backbone`` and ``head`` rows, ``reg_max`` and ``end2end``
+        where they differ from the host's defaults, and ``imgsz`` where the network is meant for
+        images of a size. Stock Ultralytics builds it.
 
     Raises:
         NASError: For a task without a head here.
@@ -50,6 +51,8 @@ def emit(
         model["reg_max"] = architecture.head.reg_max
     if task not in PLAIN and architecture.head.end2end:
         model["end2end"] = True
+    if architecture.imgsz:  # a note to people and to `read`; the host has no use for it
+        model["imgsz"] = architecture.imgsz
     for name, part in (("backbone", backbone), ("head", head)):
         model[name] = [
             [list(f) if isinstance(f, tuple) else f, n, m, _plain(a)] for f, n, m, a in part
@@ -80,6 +83,14 @@ def to_yaml(
     header = [
         f"# nas-{architecture.key}: a {task} model of stock Ultralytics, found by yolo_nas_ext",
         *(f"# {note}" for note in notes),
+        *(
+            [
+                f"# meant for images of {architecture.imgsz} px: train, predict and export with "
+                f"imgsz={architecture.imgsz}"
+            ]
+            if architecture.imgsz
+            else []
+        ),
         f"# {'needs yolo_nas_ext for ' + ', '.join(needs) if needs else 'needs no plugin'}",
     ]
     lines = [*header, ""]
@@ -150,7 +161,7 @@ def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architectur
     backbone, ends = _read_backbone(chain[:count], where)
     neck, levels = _read_head(chain, count, backbone, ends, where)
     head = Head(levels, int(model.get("reg_max") or 16), bool(model.get("end2end") or False))
-    return Architecture(tuple(backbone), neck, head)
+    return Architecture(tuple(backbone), neck, head, int(model.get("imgsz") or 0))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -56,6 +56,10 @@ _width: tuple[Check, str] = (
 _count: tuple[Check, str] = (lambda v: _whole(v) and 1 <= v <= 64, "a whole number from 1 to 64")
 _fraction: tuple[Check, str] = (lambda v: _real(v) and 0 < v <= 2, "a number above 0, at most 2")
 _flag: tuple[Check, str] = (lambda v: isinstance(v, bool), "true or false")
+_size: tuple[Check, str] = (
+    lambda v: _whole(v) and v >= 32 and v % 32 == 0,
+    "a multiple of 32 pixels",
+)
 _kernel: tuple[Check, str] = (lambda v: v in (1, 3, 5, 7), "1, 3, 5 or 7")
 
 
@@ -95,7 +99,10 @@ HEAD = {
     "reg_max": (lambda v: _whole(v) and 1 <= v <= 32, "a whole number from 1 to 32", 16),
     "end2end": (*_flag, False),
 }
-TOP = ("description", "stem", "stages", "context", "levels", "neck", "head", "rules", "mutation")
+TOP = (
+    "description", "imgsz", "stem", "stages", "context", "levels", "neck", "head", "rules",
+    "mutation",
+)  # fmt: skip
 
 
 def parse(content: Any, name: str, where: str) -> SpaceFile:
@@ -120,6 +127,8 @@ def parse(content: Any, name: str, where: str) -> SpaceFile:
         content.get("context", "none"), "context", *_one_of(*CONTEXTS), where
     )
     choices["levels"] = _parse_levels(content["levels"], stages, where)
+    if "imgsz" in content:
+        choices["imgsz"] = _options(content["imgsz"], "imgsz", *_size, where)
     _part(content["neck"], "neck", NECK, where, choices)
     if choices["neck.kind"] == NECKS[:1]:  # as in spaces from before there was another
         choices.pop("neck.kind")
@@ -136,7 +145,7 @@ def _stages(content: Any, where: str, choices: dict[str, tuple[Any, ...]]) -> tu
     stages, level = [], 1
     for stage, keys in content.items():
         name = str(stage)
-        if name in ("stem", "neck", "head", "levels", "context") or "." in name:
+        if name in ("stem", "neck", "head", "levels", "context", "imgsz") or "." in name:
             raise NASError(f"{where}: stages.{name}: this name is taken; use p2, p3, p4b, ...")
         _part(keys, name, STAGE, where, choices, optional=("hidden",))
         (stride,) = choices.pop(f"{name}.stride")[:1]

@@ -109,6 +109,11 @@ def check(space: DetectorSpace) -> None:
                 f"fix={name}:{options[0]}"
             )
 
+    if len(sizes := space.choices.get("imgsz", ())) > 1:
+        raise NASError(
+            f"space={space.name}: imgsz has the options {', '.join(map(str, sizes))}, but a "
+            f"supernet is trained on images of one size; fix it with fix=imgsz:{sizes[0]}"
+        )
     if "gfpn" in space.choices.get("neck.kind", ()):
         raise NASError(
             f"space={space.name}: neck.kind has gfpn, whose queen fusion the supernet has no slots "
