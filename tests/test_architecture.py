@@ -52,9 +52,10 @@ PARTS = {
     "job": "extract plan runfolder results control inner parents repeats executors shared "
     "strategies estimators data report progress cost host study objectives space config",
     "score": "estimators host cost space config commands",
+    "profiling": "host cost space config commands",
     "compare": "comparison host data cost space config commands",
     "extract": "runfolder estimators host study space config commands",
-    "cli": "compare extract job loop score data config host",
+    "cli": "compare extract job loop profiling score data config host",
     "__main__": "cli",
     "hook": "cli host",
 }

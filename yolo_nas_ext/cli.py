@@ -77,6 +77,15 @@ def _score(arguments: Sequence[str]) -> int:
     return score.main(config.parse_arguments(arguments))
 
 
+def _profile(arguments: Sequence[str]) -> int:
+    from yolo_nas_ext import profiling
+
+    if _asks_help(arguments):
+        print(profiling.HELP)
+        return 0
+    return profiling.main(config.parse_arguments(arguments))
+
+
 def _compare(arguments: Sequence[str]) -> int:
     from yolo_nas_ext import compare
 
@@ -104,5 +113,5 @@ def _asks_help(arguments: Sequence[str]) -> bool:
 
 _RUN: dict[str, Callable[[Sequence[str]], int]] = {
     "nas-search": _search, "nas-score": _score, "nas-data": _data,
-    "nas-compare": _compare, "nas-extract": _extract,
+    "nas-profile": _profile, "nas-compare": _compare, "nas-extract": _extract,
 }  # fmt: skip

@@ -18,7 +18,8 @@ from yolo_nas_ext.host.latency import exported
 from yolo_nas_ext.space.emit import read
 
 OPS = [
-    Op("conv", 16, 24, 16, 16, 8, 8, 3, 2, 1, True, 1), Op("conv", 16, 16, 8, 8, 8, 8, 5, 1, 16),
+    Op("conv", 16, 24, 16, 16, 8, 8, 3, 2, 1, True, 1),
+    Op("conv", 16, 16, 8, 8, 8, 8, 5, 1, 16, pad=2),
     Op("pool", 16, 16, 8, 8, 8, 8, 5, 1, pad=2), Op("add", 16, 16, 8, 8, 8, 8),
     Op("concat", 40, 40, 8, 8, 8, 8, groups=3), Op("split", 40, 40, 8, 8, 8, 8, groups=2),
     Op("upsample", 16, 16, 8, 8, 16, 16, stride=2), Op("average", 16, 16, 8, 8, 1, 1),

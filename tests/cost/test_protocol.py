@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from yolo_nas_ext.cost.protocol import Protocol, device_name, interleaved, summary
+from yolo_nas_ext.cost.probe import device_name, interleaved
+from yolo_nas_ext.cost.protocol import Protocol, summary
 from yolo_nas_ext.errors import NASError
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +12,7 @@ from yolo_nas_ext.errors import NASError, did_you_mean
 
 RUNTIMES = ("onnx", "torch", "openvino", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "int8")
-BURST = 3  # runs of a model in a row; one more before them brings its weights back into the caches
 PROCESSING = "from the image tensor to decoded boxes; reading, resizing and NMS are out"
-
-Run = Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +61,16 @@ class Protocol:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in data.items() if name in known})
 
-    def __str__(self) -> str:
+    @property
+    def setting(self) -> str:
+        """All but the image size, for people."""
         return (
-            f"{self.runtime} on {self.device}, {self.precision}, {self.imgsz} px, batch "
-            f"{self.batch}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+            f"{self.runtime} on {self.device}, {self.precision}, batch {self.batch}, "
+            f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         )
+
+    def __str__(self) -> str:
+        return f"{self.setting}, {self.imgsz} px"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,59 +109,9 @@ class Measurement:
         }  # fmt: skip
 
 
-def interleaved(
-    runs: Mapping[str, Run], *, repeats: int, warmup: int = 0, burst: int = BURST,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Return the times in milliseconds of callables that take turns.
-
-    A machine whose speed drifts slows all of them alike. Each turn begins with a run that is not
-    timed; the order changes from turn to turn.
-
-    Args:
-        runs: What to time, by name.
-        repeats: Timed runs of each, rounded up to whole bursts.
-        warmup: Runs of each before anything is timed.
-        burst: Timed runs in a turn.
-        progress: Called with the number of turns done and of all.
-    """
-    for run in runs.values():
-        for _ in range(warmup):
-            run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    turns = -(-repeats // burst)
-    names = list(runs)
-    for turn in range(turns):
-        start = (turn * 7) % len(names) if names else 0
-        for name in (*names[start:], *names[:start]):
-            run = runs[name]
-            run()
-            for _ in range(burst):
-                begin = time.perf_counter()
-                run()
-                times[name].append(1e3 * (time.perf_counter() - begin))
-        progress(turn + 1, turns)
-    return {name: np.array(values) for name, values in times.items()}
-
-
 def summary(
     times: np.ndarray, protocol: Protocol, runtime_version: str, device: str
 ) -> Measurement:
     """Return the measurement of some times in milliseconds."""
     low, middle, high = (float(v) for v in np.percentile(times, (25, 50, 75)))
     return Measurement(middle, low, high, len(times), protocol, runtime_version, device)
-
-
-def device_name() -> str:
-    """Return the name of this machine's processor, the same at every call."""
-    for file in ("/proc/device-tree/model", "/proc/cpuinfo"):
-        try:
-            text = Path(file).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        if file.endswith("model"):
-            return text.strip("\0 \n")
-        for line in text.splitlines():
-            if line.lower().startswith("model name"):
-                return " ".join(line.partition(":")[2].split())
-    return platform.processor() or platform.machine() or "unknown"

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nas_ext.cost.protocol import Protocol, Run
+from yolo_nas_ext.cost import probe
+from yolo_nas_ext.cost.probe import Run
+from yolo_nas_ext.cost.protocol import Protocol
 from yolo_nas_ext.errors import NASError
 
 PACKAGES = {
@@ -112,17 +114,7 @@ def inputs(shapes: Sequence[Sequence[int]], seed: int = 0) -> list[np.ndarray]:
 
 
 def _onnx(model: bytes, protocol: Protocol) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = protocol.threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    names = [i.name for i in session.get_inputs()]
-    feed = dict(zip(names, inputs([i.shape for i in session.get_inputs()]), strict=True))
-    return lambda: session.run(None, feed)
+    return probe.session(model, protocol.threads)
 
 
 def _openvino(model: bytes, protocol: Protocol) -> Run:

@@ -15,7 +15,8 @@ from ultralytics.engine.exporter import Exporter
 from ultralytics.nn import tasks
 
 from yolo_nas_ext.cost import runtimes
-from yolo_nas_ext.cost.protocol import Measurement, Protocol, Run, device_name, interleaved, summary
+from yolo_nas_ext.cost.probe import Run, device_name, interleaved
+from yolo_nas_ext.cost.protocol import Measurement, Protocol, summary
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.models import build, building, reason

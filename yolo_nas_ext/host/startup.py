@@ -21,6 +21,7 @@ from typing import Any
 COMMANDS = {
     "nas-search": "search a backbone for your data",
     "nas-score": "cost and analytic scores of models, without training",
+    "nas-profile": "measure a device, so that latency can be predicted",
     "nas-extract": "networks of a trained supernet as stock models",
     "nas-data": "turn scans or a COCO JSON into a YOLO data set",
     "nas-compare": "measure trained models: COCO's numbers, FROC, Dice, accuracy",

@@ -1,0 +1,202 @@
+"""Timing ONNX models. It needs Python, NumPy and ONNX Runtime alone.
+
+This file goes into a bundle (`cost.bundle`) as its script: there it times what lies beside it and
+writes ``result.json``. The package uses the same functions, so that both measure alike.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MANIFEST, RESULT = "manifest.json", "result.json"
+BURST = 3  # runs of a model in a row; one more before them brings its weights back into the caches
+TURNS = (6, 40)  # fewest and most turns in which a layer is timed
+LAYER_SECONDS = 0.05  # that they take, roughly
+Run = Callable[[], Any]
+SHORTEST = 1e-5  # milliseconds: what a layer too fast to be timed counts
+
+
+def interleaved(
+    runs: Mapping[str, Run], *, repeats: int, warmup: int = 0, burst: int = BURST,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Return the times in milliseconds of callables that take turns.
+
+    A machine whose speed drifts slows all of them alike. Each turn begins with a run that is not
+    timed; the order changes from turn to turn.
+
+    Args:
+        runs: What to time, by name.
+        repeats: Timed runs of each, rounded up to whole bursts.
+        warmup: Runs of each before anything is timed.
+        burst: Timed runs in a turn.
+        progress: Called with the number of turns done and of all.
+    """
+    for run in runs.values():
+        for _ in range(warmup):
+            run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    turns = -(-repeats // burst)
+    names = list(runs)
+    for turn in range(turns):
+        start = (turn * 7) % len(names) if names else 0
+        for name in (*names[start:], *names[:start]):
+            run = runs[name]
+            run()
+            for _ in range(burst):
+                begin = time.perf_counter()
+                run()
+                times[name].append(1e3 * (time.perf_counter() - begin))
+        progress(turn + 1, turns)
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def layer_ms(few: Run, many: Run, more: int) -> float:
+    """Return the time of a layer in milliseconds, from models with few and with many copies of it.
+
+    The least of several turns is taken of each, as whatever else a machine does only adds to it.
+
+    Args:
+        few: Runs the model with few copies.
+        many: Runs the model with `more` copies more.
+        more: By how many.
+    """
+    begin = time.perf_counter()
+    few()
+    many()
+    took = time.perf_counter() - begin
+    turns = int(min(max(LAYER_SECONDS / (took * 2), TURNS[0]), TURNS[1]))
+    least = [np.inf, np.inf]
+    for _ in range(turns):
+        for index, run in enumerate((few, many)):
+            run()
+            begin = time.perf_counter()
+            run()
+            least[index] = min(least[index], time.perf_counter() - begin)
+    return max(1e3 * (least[1] - least[0]) / more, SHORTEST)
+
+
+def session(model: str | bytes, threads: int) -> Run:
+    """Return what runs an ONNX model once in ONNX Runtime, on random images from 0 to 1.
+
+    Args:
+        model: The path of a file, or its content.
+        threads: CPU threads.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    made = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    feed = {i.name: rng.random(tuple(i.shape), dtype=np.float32) for i in made.get_inputs()}
+    return lambda: made.run(None, feed)
+
+
+def device_name() -> str:
+    """Return the name of this machine's processor, the same at every call."""
+    for file in ("/proc/device-tree/model", "/proc/cpuinfo"):
+        try:
+            text = Path(file).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if file.endswith("model"):
+            return text.strip("\0 \n")
+        for line in text.splitlines():
+            if line.lower().startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or platform.machine() or "unknown"
+
+
+class Clock:
+    """Says how far a long measurement is: over one line on a terminal, now and then elsewhere.
+
+    Args:
+        what: What is measured.
+        seconds: After which it is ended; none without.
+    """
+
+    def __init__(self, what: str, seconds: float = float("inf")) -> None:
+        self.what, self.seconds = what, seconds
+        self.watched = sys.stdout.isatty()
+        self.begin = time.perf_counter()
+        self.said = self.begin - 1e9
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.begin
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is used up."""
+        return self.spent >= self.seconds
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say that so many of all are done."""
+        now, end = time.perf_counter(), done >= total or self.over
+        if now - self.said < (0.2 if self.watched else 15) and not end:
+            return
+        self.said = now
+        left = self.spent / max(done, 1) * (total - done)
+        left = max(0.0, min(left, self.seconds - self.spent)) if not end else 0.0
+        line = f"{self.what}: {done} of {total}, about {left:.0f} s left"
+        start, stop = ("\r\x1b[K", "\n" if end else "") if self.watched else ("", "\n")
+        print(start + line, end=stop, flush=True)
+
+
+def main(folder: Path) -> None:
+    """Time what a manifest lists, and write the result; what an earlier run timed is kept."""
+    import onnxruntime
+
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    threads, kept = manifest["threads"], folder / "timed.jsonl"
+    known = {}
+    if kept.is_file():
+        for line in kept.read_text(encoding="utf-8").splitlines():
+            try:
+                name, value = json.loads(line)
+            except ValueError:  # the last line of a run that was killed
+                continue
+            known[name] = value
+    with kept.open("a", encoding="utf-8") as file:
+        clock = Clock("layers", manifest["seconds"])
+        for index, (few, many, more) in enumerate(manifest["layers"]):
+            if many not in known:
+                small, large = (session(str(folder / name), threads) for name in (few, many))
+                known[many] = layer_ms(small, large, more)
+                file.write(json.dumps([many, known[many]]) + "\n")
+                file.flush()
+            clock(index + 1, len(manifest["layers"]))
+            if clock.over:
+                break
+    models = {}
+    for size, names in manifest["models"].items():
+        clock = Clock(f"whole models at {size} px")
+        runs = {name: session(str(folder / name), threads) for name in names}
+        times = interleaved(
+            runs, repeats=manifest["repeats"], warmup=manifest["warmup"], progress=clock
+        )
+        models[size] = {name: np.percentile(t, (25, 50, 75)).tolist() for name, t in times.items()}
+    result = {
+        "manifest": manifest, "device": device_name(),
+        "runtime_version": f"onnxruntime {onnxruntime.__version__}",
+        "layers": [known.get(many) for _, many, _ in manifest["layers"]], "models": models,
+    }  # fmt: skip
+    (folder / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
+    print(f"{folder / RESULT}: bring it back, then yolo nas-profile import={RESULT}")
+
+
+if __name__ == "__main__":
+    main(Path(__file__).resolve().parent)

@@ -1,0 +1,237 @@
+"""`yolo nas-profile`: how long networks take on a device, measured on a sample and fitted."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from yolo_nas_ext.commands import checked
+from yolo_nas_ext.config import real, size, text, texts, whole
+from yolo_nas_ext.cost import bundle, runtimes, sample
+from yolo_nas_ext.cost.deployed import Op, deployed
+from yolo_nas_ext.cost.latency import Profile, save
+from yolo_nas_ext.cost.probe import BURST, Clock
+from yolo_nas_ext.cost.profile import Model, Record, fit, time_layers
+from yolo_nas_ext.cost.protocol import Protocol
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.emit import emit
+
+HELP = """yolo nas-profile [runtime=onnx|torch|openvino] [device=cpu] [imgsz=320,640] [threads=1]
+               [precision=fp32|int8|fp16] [spaces=tiny,yolo,damo] [minutes=8] [out=device.json]
+yolo nas-profile bundle=probe.zip [imgsz=320,640] [threads=1] [spaces=...] [minutes=8]
+yolo nas-profile import=result.json [out=device.json]
+
+Times a sample of the layers that the networks of some spaces have, and some whole networks, on this
+device, and writes what predicts the latency of any of them: a profile, for
+  yolo nas-search latency=device.json max_latency=8 imgsz=320
+  yolo nas-score latency=device.json model=yolo11n imgsz=320
+It takes `minutes` at most, roughly; one that was stopped goes on where it was. For a device that
+is elsewhere bundle= writes a zip: unpack it there, run probe.py (Python, numpy and onnxruntime are
+all it needs), bring back result.json and give it to import=."""
+
+Parse = Callable[[Any], Any]
+
+
+def sizes(value: Any) -> tuple[int, ...]:
+    """Accept image sizes such as 320,640."""
+    parts = value if isinstance(value, list) else str(value).split(",")
+    try:
+        numbers = tuple(dict.fromkeys(size(int(part)) for part in parts))
+    except ValueError as error:
+        raise ValueError("multiples of 32 such as 320,640") from error
+    if not numbers:
+        raise ValueError("multiples of 32 such as 320,640")
+    return numbers
+
+
+KEYS: dict[str, Parse] = {
+    "runtime": text, "device": lambda value: str(value), "imgsz": sizes, "threads": whole(1),
+    "precision": text, "batch": whole(1), "spaces": texts, "minutes": real(0), "out": text,
+    "seed": whole(0), "bundle": text, "import": text,
+}  # fmt: skip
+USUAL: dict[str, Any] = {
+    "runtime": "onnx", "device": "cpu", "imgsz": (320, 640), "threads": 1, "precision": "fp32",
+    "batch": 1, "spaces": ("tiny", "yolo", "damo"), "minutes": 8.0, "out": None, "seed": 0,
+    "bundle": None, "import": None,
+}  # fmt: skip
+MEASURED_BUNDLE = ("onnx",)  # runtimes of which a bundle is
+
+
+class Network(NamedTuple):
+    """A network of the calibration and its number of classes."""
+
+    architecture: Architecture
+    nc: int
+
+    @property
+    def name(self) -> str:
+        """Its key, with the classes, as one network may be drawn with several numbers of them."""
+        return f"nas-{self.architecture.key} nc {self.nc}"
+
+
+def main(given: Mapping[str, Any]) -> int:
+    """Profile, write a bundle or read what one brought back; returns the exit code.
+
+    Raises:
+        NASError: For an unknown key, a bad value, or what cannot be measured here.
+    """
+    values = checked(given, KEYS, USUAL)
+    if values["import"]:
+        if other := sorted(set(given) - {"import", "out", "seed"}):
+            raise NASError(f"{other[0]}: not with import=, as the bundle has settled it")
+        found = bundle.read(Path(values["import"]))
+        profile = fit(*found[:5], about=found.about, seed=values["seed"])
+    elif values["bundle"]:
+        return _bundle(values)
+    else:
+        profile = _profile(values)
+    out = _out(values, profile.device_name, profile.protocol.runtime)
+    save(profile, out)
+    print(summary(profile))
+    print(f"written to {out}; for example:\n  yolo nas-search latency={out} max_latency=8 imgsz="
+          f"{next(iter(profile.sizes))}")  # fmt: skip
+    return 0
+
+
+def summary(profile: Profile) -> str:
+    """Return what a profile is of and how well it predicts, as lines for people."""
+    lines = [
+        f"{profile.device_name}: {profile.protocol.setting}, {profile.runtime_version}; "
+        f"{len(profile.layers)} layers"
+    ]
+    for imgsz, at in profile.sizes.items():
+        times = [ms for _, ms, _ in at.models]
+        lines.append(
+            f"{imgsz} px: {len(times)} networks of {min(times):.2f} to {max(times):.2f} ms, each "
+            f"predicted from the others: median error {at.error(0.5):.1%}, 90 % within "
+            f"{at.error(0.9):.1%}"
+        )
+    return "\n".join(lines)
+
+
+def _out(values: Mapping[str, Any], device: str, runtime: str) -> Path:
+    """Return where the profile goes: unless it is given, a name made of the device's."""
+    plain = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")[:40] or "device"
+    return Path(values["out"] or f"{plain}-{runtime}.json")
+
+
+def _protocol(values: Mapping[str, Any]) -> Protocol:
+    names = ("runtime", "device", "precision", "batch", "threads")
+    return Protocol(**{name: values[name] for name in names}, imgsz=values["imgsz"][0])
+
+
+def _drawn(values: Mapping[str, Any]) -> tuple[list[Op], list[Network]]:
+    """Return the layers to time and the networks to calibrate on."""
+    spaces = [DetectorSpace.load(name) for name in values["spaces"]]
+    each = -(-sample.MODELS // len(spaces))
+    networks = sample.networks(spaces, each, values["seed"] + 1)[: sample.MODELS]
+    ops = sample.layers(spaces, values["imgsz"], values["seed"])
+    return ops, [Network(*n) for n in dict.fromkeys(networks)]
+
+
+def _about(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"spaces": list(values["spaces"]), "date": time.strftime("%Y-%m-%d")}
+
+
+def _profile(values: Mapping[str, Any]) -> Profile:
+    protocol = _protocol(values)
+    runtimes.check(protocol)
+    from yolo_nas_ext.host import latency  # loads torch and the host
+
+    device = latency.device_name_of(protocol)
+    version = runtimes.runtime_version(protocol.runtime)
+    out = _out(values, device, protocol.runtime)
+    ops, networks = _drawn(values)
+    if busy := runtimes.busy_note():
+        print(f"note: {busy}")
+    about = _about(values)
+    identity = {
+        "device": device, "version": version, "protocol": protocol.to_dict(), **about,
+        "imgsz": values["imgsz"], "seed": values["seed"],
+    }  # fmt: skip
+    del identity["date"]
+    record = Record(out.with_name(f".{out.name}.timed"), identity)
+    if record.known:
+        print(f"going on with {len(record.known)} layers that were timed before")
+    times = _models(networks, values["imgsz"], protocol, record)
+    left = max(60 * values["minutes"] - record.seconds, 0.0)
+    with runtimes.torch_threads(protocol.threads):
+        layers = time_layers(ops, protocol, record, seconds=left, what="layers")
+    models = {
+        imgsz: [
+            Model(n.name, deployed(n.architecture, n.nc, imgsz), ms)
+            for n, ms in zip(networks, group, strict=True)
+        ]
+        for imgsz, group in times.items()
+    }
+    about["seconds"] = round(record.seconds)
+    profile = fit(
+        device, version, protocol, layers, models, about=about, seed=values["seed"]
+    )  # fmt: skip
+    record.close(delete=True)
+    return profile
+
+
+def _models(
+    networks: Sequence[Network], imgsz: Sequence[int], protocol: Protocol, record: Record
+) -> dict[int, list[float]]:
+    """Return the milliseconds of whole networks by image size, measured unless it is recorded."""
+    found: dict[int, list[float]] = {}
+    for side in imgsz:
+        name = f"models {side}"
+        if name not in record.notes:
+            clock = Clock(f"whole networks at {side} px")
+            values = _measured(networks, replace(protocol, imgsz=side), clock)
+            record.note(name, values, clock.spent)
+        found[side] = record.notes[name]
+    return found
+
+
+def _measured(networks: Sequence[Network], protocol: Protocol, clock: Clock) -> list[float]:
+    """Return the milliseconds of networks as the host builds and exports them."""
+    from yolo_nas_ext.host.latency import measure_models
+
+    total = len(networks) + -(-protocol.repeats // BURST)
+    begin = {"load": 0, "measure": len(networks)}
+    measured = measure_models(
+        {n.name: emit(n.architecture, n.nc) for n in networks}, protocol,
+        progress=lambda what, done, _: clock(begin[what] + done, total),
+    )  # fmt: skip
+    return [measured[n.name].median_ms for n in networks]
+
+
+def _bundle(values: Mapping[str, Any]) -> int:
+    """Write what a device elsewhere is to time."""
+    path = Path(values["bundle"])
+    if values["runtime"] not in MEASURED_BUNDLE:
+        raise NASError(
+            f"runtime={values['runtime']}: a bundle is timed by ONNX Runtime; leave runtime out"
+        )
+    if path.suffix != ".zip":
+        raise NASError(f"bundle={path}: give the name of a zip, for example probe.zip")
+    protocol = _protocol(values)
+    runtimes.check(protocol)
+    from yolo_nas_ext.host.latency import exported
+
+    ops, networks = _drawn(values)
+    clock, total = Clock("exports"), len(values["imgsz"]) * len(networks)
+    models = []
+    for side in values["imgsz"]:
+        for n in networks:
+            at = replace(protocol, imgsz=side)
+            model = exported(emit(n.architecture, n.nc), at, where=n.name)
+            models.append(bundle.Whole(n.architecture, n.nc, side, model))
+            clock(len(models), total)
+    ops = ops[: bundle.LAYERS * len(values["imgsz"])]
+    bundle.write(path, protocol, ops, models, seconds=60 * values["minutes"], about=_about(values))
+    print(
+        f"{path}: {len(ops)} layers, {len(models)} whole models, {path.stat().st_size / 1e6:.1f} MB"
+        "; unpack it on the device, run probe/probe.py there, and give result.json to import="
+    )
+    return 0
