@@ -160,9 +160,9 @@ def test_layers_are_timed_until_the_time_is_up(
 def test_more_work_takes_longer(runtime: str) -> None:
     small, large = (
         profiles.time_layer(Op("conv", c, c, 40, 40, 40, 40, 3, 1, 1, True, 1), Protocol(runtime))
-        for c in (16, 96)
+        for c in (16, 160)
     )
-    assert large > 4 * small > 0
+    assert large > 2 * small > 0
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: f"{op.kind}-{op.c_in}")
