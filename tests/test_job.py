@@ -266,3 +266,18 @@ def test_budget_hours_end_the_search(monkeypatch, cells, tmp_path, capsys):
 def test_the_settings_of_a_run_are_saved_as_given(run):
     saved = yaml.safe_load((run[0] / "args.yaml").read_text())
     assert saved["epochs"] == 1 and saved["baseline"] == ["yolov8n"] and "version" in saved
+
+
+def test_a_full_training_of_the_best_names_the_winner(cells, tmp_path, capsys):
+    keys = ("estimator=naswot", "confirm=2", "confirm_by=full", "confirm_epochs=1", "trials=9",
+            "baseline=yolov8n", "imgsz=64", "batch=8", "threads=1", "workers=0")  # fmt: skip
+    assert main(["search", f"data={cells}", f"project={tmp_path}", "name=named", *keys]) == 0
+    text = capsys.readouterr().out
+    rows = table(tmp_path / "named")
+    trained = {row["number"]: row for row in rows if row["trained_fitness"]}
+    assert len(trained) in (2, 3) and "yolov8n" in {row["name"] for row in trained.values()}
+    assert text.count("confirmed ") == len(trained) and (tmp_path / "named" / "best.pt").is_file()
+    best = max(float(row["trained_fitness"]) for row in trained.values())
+    said = (tmp_path / "named" / "best.yaml").read_text()
+    assert f"fitness {best:.4f} trained alone, full, for 1 epochs" in said
+    assert "trained alone, full, for 1 epochs" in (tmp_path / "named" / "report.html").read_text()

@@ -131,13 +131,14 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
             print(f"\ncontrol: {job.notes[-1]}")
     if warm:
         print(f"{parents.disk_use(folder)}; all but the best's are deleted")
-    elif config.estimator == "supernet":
-        judged = finalists.Finalists(config, job.data, plan.estimator)
-        confirm(
-            study, lambda trial: judged.train(trial.network, parents.weights_of(folder, trial)),
-            n=config.confirm, on_confirmed=progress.confirmed,
-        )  # fmt: skip
-    elif plan.estimator.seeded:
+    if finalists.way(config) != finalists.AGAIN:
+        if config.confirm and not job.interrupted:
+            judged = finalists.Finalists(config, job.data, plan.estimator)
+            confirm(
+                study, lambda trial: judged.train(trial.network, parents.weights_of(folder, trial)),
+                n=config.confirm, on_confirmed=progress.confirmed,
+            )  # fmt: skip
+    elif plan.estimator.seeded and not warm:
         repeat(
             study, lambda trial, seed: estimate(trial, seed=seed), n=config.confirm,
             seed=config.seed, on_repeat=progress.again,

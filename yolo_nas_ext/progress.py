@@ -70,7 +70,7 @@ class Progress:
         done = f"confirmed {len(self.study.confirmed)}"
         print(
             f"{done:<{6 + 2 * self._digits}}  {label(trial):<14}  {text} "
-            f"({trial.fitness:.4f} in the supernet)",
+            f"({trial.fitness:.4f} in the search)",
             file=self.stream, flush=True,
         )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Repeats: the best candidates are judged again before a winner is named.
 
 The best of many noisy measurements is flattered by its luck, the winner's curse; a second
-measurement is not. Where the measurement is one with shared weights, the second one is a training
-of the network's own.
+measurement is not. Where the measurement is a cheap one, with shared weights or a few epochs, the
+second one may be a training that is more to be trusted.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def confirm(
     n: int,
     on_confirmed: Callable[[Trial], None] = lambda trial: None,
 ) -> None:
-    """Train the `n` best trials by shared weights, and the hand-made ones to compare them with.
+    """Train the `n` best trials, and the hand-made ones to compare them with.
 
     The winner is the best of them by their own trainings, see `Study.best`. What is recorded is not
     trained again.

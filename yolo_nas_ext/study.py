@@ -25,7 +25,7 @@ STATES = {
     "pruned": TrialState.PRUNED,
 }  # fmt: skip
 SIMPLE = (bool, int, float, str, type(None))
-TRAINED = "trained_"  # begins the metrics of the best by shared weights once they were trained
+TRAINED = "trained_"  # begins the metrics of a training that confirms a trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Trial:
 
     @property
     def trained(self) -> Trial:
-        """The trial with what its own training measured, where shared weights came before it."""
+        """The trial with what the training that confirms it measured, if there is one."""
         own = {n.removeprefix(TRAINED): v for n, v in self.metrics.items() if n.startswith(TRAINED)}
         return replace(self, metrics={**self.metrics, **own}) if own else self
 

@@ -1,4 +1,4 @@
-"""Finalists: the best by shared weights get a training of their own before a winner is named."""
+"""Finalists: the best of a search get a training of their own before a winner is named."""
 
 from __future__ import annotations
 
@@ -7,42 +7,56 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.config import FULL, defaults
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators import options
-from yolo_nas_ext.estimators.training import SHORT, FullTraining, ShortTraining, Training
+from yolo_nas_ext.estimators.training import (
+    PROJECTED,
+    SHORT,
+    FullTraining,
+    ShortTraining,
+    Training,
+)
 from yolo_nas_ext.space.architecture import Architecture
 
-TUNED = "tuned"
-WAYS: dict[str, type[Training]] = {TUNED: ShortTraining, "short": ShortTraining,
-                                   "full": FullTraining}  # fmt: skip
+AGAIN, TUNED, ALONE = "again", "tuned", "full"
+WAYS: dict[str, type[Training] | None] = {
+    AGAIN: None, TUNED: ShortTraining, "short": ShortTraining, ALONE: FullTraining
+}  # fmt: skip
 SHARE = 0.2  # of the supernet's epochs, for a network that starts from its weights
 SLOWER = 0.25  # times its learning rate: what has been learned is to be kept
 
 
 class Finalists:
-    """Trains networks of a supernet alone, or on from their extracted weights.
+    """Trains networks alone, or on from their weights in a supernet.
 
     Args:
-        config: Settings of the search, see `config.Config`.
+        config: Settings of the search, see `config.Config`; its way is not ``again``.
         data: The data set.
-        supernet: The estimator with the shared weights.
+        estimator: What judged the networks; of ``tuned`` the one with the shared weights.
 
     Raises:
-        NASError: For an unknown ``confirm_by``.
+        NASError: For settings that no training can have.
     """
 
-    def __init__(self, config: Any, data: Any, supernet: Any) -> None:
-        check(config)
-        given = options(config)
-        self.tuned = config.confirm_by == TUNED
+    def __init__(self, config: Any, data: Any, estimator: Any) -> None:
+        kind = WAYS[way(config)]
+        if kind is None:
+            raise ValueError("judging again is the estimator's own")
+        given = {**options(config), "epochs": epochs_of(config)}
+        self.tuned = way(config) == TUNED
         if self.tuned:
             rate = SLOWER * given["overrides"].get("lr0", SHORT["lr0"])
-            given["epochs"] = tuned_epochs(config.epochs)
             given["overrides"] = {**given["overrides"], "lr0": rate}
-        self._supernet, self._training = supernet, WAYS[config.confirm_by](data, **given)
+        elif config.estimator != "supernet":
+            if kind is FullTraining and "batch" not in config.given:
+                given["batch"] = FULL["batch"]
+            if config.fitness in ("auto", PROJECTED):  # which foretells what is measured here
+                given["fitness"] = "host"
+        self._supernet, self._training = estimator, kind(data, **given)
         # Weights have seen the images that another seed would hold out; alone, nothing has.
         self._seed = config.seed + (not self.tuned)
-        self._training.images = supernet.images
+        self._training.images = estimator.images
 
     def train(self, network: Architecture, weights: Path) -> Mapping[str, float]:
         """Return the metrics of a network after its training.
@@ -63,32 +77,54 @@ class Finalists:
             return self._training.estimate(network, fidelity, weights=weights, inherit=start)
 
 
-def tuned_epochs(epochs: int) -> int:
-    """Return the epochs of a network that starts from a supernet's weights."""
-    return max(1, round(SHARE * epochs))
+def way(config: Any) -> str:
+    """Return how the best are judged again: ``confirm_by``, or what is usual for the estimator."""
+    return config.confirm_by or (TUNED if config.estimator == "supernet" else AGAIN)
+
+
+def epochs_of(config: Any) -> int:
+    """Return the epochs of a finalist's training."""
+    if config.confirm_epochs:
+        return config.confirm_epochs
+    if way(config) == TUNED:
+        return max(1, round(SHARE * config.epochs))
+    if config.estimator in ("supernet", way(config)):
+        return config.epochs
+    return FULL["epochs"] if way(config) == ALONE else defaults()["epochs"]
 
 
 def how(config: Any) -> str:
     """Return how finalists are trained, in words."""
-    if config.confirm_by == TUNED:
-        return f"trained on from the supernet's weights for {tuned_epochs(config.epochs)} epochs"
-    return f"trained alone, {config.confirm_by}, for {config.epochs} epochs"
+    epochs = epochs_of(config)
+    if way(config) == TUNED:
+        return f"trained on from the supernet's weights for {epochs} epochs"
+    return f"trained alone, {way(config)}, for {epochs} epochs"
 
 
 def check(config: Any) -> None:
-    """Refuse a ``confirm_by`` that is none, or that has no part in the search.
+    """Refuse a ``confirm_by`` or ``confirm_epochs`` that has no part in the search.
 
     Raises:
         NASError: See above.
     """
-    way = config.confirm_by
-    if way not in WAYS:
+    chosen, supernet = way(config), config.estimator == "supernet"
+    if chosen not in WAYS:
         raise NASError(
-            f"confirm_by={way}: no such training.{did_you_mean(way, WAYS)} Allowed: "
+            f"confirm_by={chosen}: no such training.{did_you_mean(chosen, WAYS)} Allowed: "
             f"{', '.join(WAYS)}"
         )
-    if way != TUNED and config.estimator != "supernet":
+    if chosen == TUNED and not supernet:
         raise NASError(
-            f"confirm_by={way}: of estimator=supernet; with estimator={config.estimator} the best "
-            "are judged again by itself. Leave it out"
+            f"confirm_by={chosen}: goes on from the weights of estimator=supernet, not of "
+            f"{config.estimator}; give {AGAIN}, short or {ALONE}"
+        )
+    if chosen == AGAIN and supernet:
+        raise NASError(
+            f"confirm_by={chosen}: the same shared weights would say the same; give {TUNED}, short "
+            f"or {ALONE}"
+        )
+    if chosen == AGAIN and config.confirm_epochs:
+        raise NASError(
+            f"confirm_epochs={config.confirm_epochs}: is of a training of another kind; give "
+            f"confirm_by={ALONE} or short with it"
         )

@@ -62,7 +62,7 @@ class Findings:
 
     @cached_property
     def trained(self) -> list[Trial]:
-        """Candidates with a training of their own after one with shared weights, the best first."""
+        """Candidates that a training of their own has confirmed, the best first."""
         own = [t for t in self.study.candidates if TRAINED in t.metrics]
         return sorted(own, key=_rank, reverse=True)
 
@@ -196,7 +196,7 @@ class Findings:
         ]
 
     def _confirmed(self) -> str:
-        """Say what became of the best by shared weights when they were trained."""
+        """Say what became of the best of the search when they were trained alone."""
         own = self.trained
         before, after = mean(t.fitness for t in own), mean(t.trained.fitness for t in own)
         leader = max(own, key=lambda t: (t.fitness, -t.number))
@@ -204,8 +204,8 @@ class Findings:
         of = "the best of them" if place == 1 else f"number {place} of them"
         return (
             f"{_count(len(own), 'network')} had a training of their own before the winner was "
-            f"named: {number(after)} on average, {number(before)} with the shared weights. The "
-            f"first by the shared weights, {label(leader)}, is {of} once trained."
+            f"named: {number(after)} on average, {number(before)} in the search. The first of the "
+            f"search, {label(leader)}, is {of} once trained."
         )
 
 
@@ -300,7 +300,7 @@ def _highest(trials: Sequence[Trial]) -> Trial | None:
 
 
 def _rank(trial: Trial) -> tuple[float, float, int]:
-    """Return a key by which what was trained is ahead of what has shared weights alone."""
+    """Return a key by which what was confirmed by a training is ahead of what was not."""
     return trial.metrics.get(TRAINED, -math.inf), trial.fitness, -trial.number
 
 
