@@ -1,12 +1,15 @@
 """A record of twenty thousand trials: time to resume it, time to propose, and memory.
 
     python benchmarks/scale.py [trials=20000] [space=tiny] [file=runs/scale.db] [strategies=all]
+        [objectives=fitness]
 
 Trials are random points of a detector space with invented fitness, written into a study on disk
-once and kept there. Then a new process opens the study as a resumed search does, and each strategy
-of our own proposes three times. Memory is the growth of the
-resident set of that process from before the study is opened to the end. Targets: 60 s to resume,
-0.5 s a proposal, 500 MiB. The last line is a JSON object; `pass` is whether all are met.
+once and kept there. Then a new process opens the study as a resumed search within a budget does,
+and each strategy of our own proposes six times, with one more trial in the history each time. Its
+first proposal looks at the whole history and is part of resuming; a proposal is the median of the
+others. Memory is the growth of the resident set of that process from before the study is opened to
+the end. Targets: 60 s to resume, 0.5 s a proposal, 500 MiB. The last line is a JSON object; `pass`
+is whether all are met.
 """
 
 from __future__ import annotations
@@ -29,17 +32,19 @@ from optuna.distributions import distribution_to_json
 
 from yolo_nas_ext.config import parse_arguments
 from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import STRATEGIES, make
 from yolo_nas_ext.study import Study, Trial
 
 RESUME, PROPOSE, MEMORY = 60.0, 0.5, 500.0  # seconds, seconds, MiB
-REPEATS = 3
+REPEATS = 6
 
 
 def main(arguments: list[str]) -> int:
     """Fill the study, measure in a new process, and return the exit code."""
     given = {"trials": 20_000, "space": "tiny", "file": "runs/scale.db", "strategies": "all"}
+    given |= {"objectives": "fitness"}
     given |= parse_arguments(arguments)
     Path(given["file"]).parent.mkdir(parents=True, exist_ok=True)
     if "measure" in given:
@@ -93,13 +98,15 @@ def fill(name: str, path: Path, trials: int) -> None:
 def measure(given: dict[str, Any]) -> int:
     """Open the study, propose, print the table, and return the exit code."""
     process = psutil.Process()
-    space, budget = DetectorSpace.load(given["space"]), Budget()
+    budget = Budget({"max_flops": 1e12})  # all of them are within it, but each has to be asked
+    space = DetectorSpace.load(given["space"]).within(budget)
+    goal = Goal(tuple(given["objectives"].split(",")))
     space.sample(random.Random(0))
     before = process.memory_info().rss
     begin = time.perf_counter()
-    study = Study(space, Path(given["file"]))
+    study = Study(space, Path(given["file"]), goal)
     resume = time.perf_counter() - begin
-    print(f"{len(study.trials)} trials of the space {given['space']}: resumed in {resume:.1f} s")
+    print(f"{len(study.trials)} trials of the space {given['space']}: read in {resume:.1f} s")
 
     def features(point: Any) -> list[float]:
         return [math.log(max(c, 1.0)) for c in budget.record(space.architecture(point)).values()]
@@ -109,16 +116,21 @@ def measure(given: dict[str, Any]) -> int:
     ]  # one of the others; not of a record
     names = own if given["strategies"] == "all" else given["strategies"].split(",")
     figures: dict[str, float] = {}
+    first: dict[str, float] = {}
     for name in names:
-        strategy = make(name, space, trials=given["trials"] + 9, features=features)
-        times = []
+        strategy = make(name, space, goal=goal, trials=given["trials"] + 9, features=features)
+        times, history = [], list(study.trials)
         for seed in range(REPEATS):
             begin = time.perf_counter()
-            assert strategy.propose(study.trials, 1, random.Random(seed))
+            (point,) = strategy.propose(tuple(history), 1, random.Random(seed))
             times.append(time.perf_counter() - begin)
-        figures[name] = round(median(times), 3)
+            metrics = history[seed].metrics
+            history.append(Trial(len(history), point, state="complete", metrics=metrics))
+        figures[name], first[name] = round(median(times[1:]), 3), times[0]
         print(f"{name:<12} {figures[name]:.3f} s a proposal, the first {times[0]:.3f} s")
     memory = (process.memory_info().rss - before) / 2**20
+    resume += max(first.values())
+    print(f"resumed in {resume:.1f} s, the slowest first proposal included")
     print(f"memory grew by {memory:.0f} MiB")
     passed = resume <= RESUME and max(figures.values()) <= PROPOSE and memory <= MEMORY
     result = {"trials": len(study.trials), "resume_s": round(resume, 2), "propose_s": figures}

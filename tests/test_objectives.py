@@ -5,8 +5,9 @@ import random
 import numpy as np
 import pytest
 
+from yolo_nas_ext import objectives
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.objectives import Goal, front, hypervolume, sign
+from yolo_nas_ext.objectives import Goal, front, fronts, hypervolume, sign
 
 
 def test_costs_are_minimised_and_scores_maximised():
@@ -42,6 +43,27 @@ def test_front_by_brute_force(dimensions):
     found = front(points)
     assert {points[i] for i in found} == {p for p in points if not dominated(p)}
     assert len({points[i] for i in found}) == len(found)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_fronts_peel_everything_off(dimensions, monkeypatch):
+    monkeypatch.setattr(objectives, "BLOCK", 7)
+    rng = np.random.default_rng(dimensions)
+    points = rng.integers(0, 9, (150, dimensions))
+    left = list(range(len(points)))
+    for found in fronts(points):
+        # What is left and dominated by nothing that is left; of equal points the first.
+        best = [
+            i for i in left
+            if not any(
+                (points[j] >= points[i]).all() and ((points[j] != points[i]).any() or j < i)
+                for j in left
+            )
+        ]  # fmt: skip
+        assert sorted(found) == best
+        assert [tuple(points[i]) for i in found] == sorted(map(tuple, points[best]), reverse=True)
+        left = [i for i in left if i not in found]
+    assert not left and not list(fronts([]))
 
 
 @pytest.mark.parametrize(

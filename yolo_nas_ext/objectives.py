@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from yolo_nas_ext.errors import NASError
 # A metric whose name ends so, or begins so, is a cost: less is better. All others are scores.
 COST_ENDS = ("_ms", "_s", "_mb", "_gb", "_bytes", "_mj", "_j", "_w", "_loss", "seconds", "loss")
 COST_STARTS = ("latency", "params", "flops", "memory", "energy", "layers", "loss")
+BLOCK = 256  # points compared with one another at once
 
 
 def sign(name: str) -> int:
@@ -74,20 +75,41 @@ def front(values: Sequence[Sequence[float]] | np.ndarray) -> list[int]:
     Args:
         values: Points of shape (n, objectives), all objectives maximised.
     """
+    return next(fronts(values), [])
+
+
+def fronts(values: Sequence[Sequence[float]] | np.ndarray) -> Iterator[list[int]]:
+    """Yield the `front`, then that of the other points, and so on until there are none left."""
     array = np.asarray(values, dtype=float)
-    if not len(array):
-        return []
-    order = np.lexsort(-array.T[::-1])
-    if array.shape[1] <= 2:  # a sweep; twenty thousand trials are sorted at every proposal
-        last = array[order, -1]
-        better = np.append(True, last[1:] > np.maximum.accumulate(last)[:-1])
-        return [int(i) for i in order[better]]
-    kept: list[int] = []
-    for index in order:
-        found = array[kept]
-        if not kept or not (found >= array[index]).all(axis=1).any():
-            kept.append(int(index))
-    return kept
+    left = np.lexsort(-array.T[::-1]) if len(array) else np.zeros(0, dtype=int)
+    while len(left):
+        best = _undominated(array[left])
+        yield left[best].tolist()
+        left = left[~best]
+
+
+def _undominated(array: np.ndarray) -> np.ndarray:
+    """Return which points no other dominates; they are sorted, the highest first."""
+    best = np.zeros(len(array), dtype=bool)
+    if array.shape[1] <= 2:  # a sweep
+        last = array[:, -1]
+        best[0] = True
+        best[1:] = last[1:] > np.maximum.accumulate(last)[:-1]
+        return best
+    for start in range(0, len(array), BLOCK):  # only points before a point can dominate it
+        block = array[start : start + BLOCK]
+        beaten = _covers(array[:start][best[:start]], block).any(axis=0)
+        beaten |= np.triu(_covers(block, block), 1).any(axis=0)
+        best[start : start + BLOCK] = ~beaten
+    return best
+
+
+def _covers(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return for some points, a row each, which of the others they are as good as in everything."""
+    found = np.ones((len(some), len(others)), dtype=bool)
+    for mine, theirs in zip(some.T, others.T, strict=True):
+        found &= mine[:, None] >= theirs
+    return found
 
 
 def hypervolume(

@@ -1,6 +1,7 @@
 """What every strategy keeps, whatever it is."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -10,9 +11,14 @@ from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import STRATEGIES, make
 from yolo_nas_ext.study import Trial
 
-pytestmark = pytest.mark.parametrize("name", [*STRATEGIES, "optuna:tpe", "optuna:nsgaii"])
+NAMES = [
+    *STRATEGIES, "optuna:tpe", "optuna:nsgaii", "optuna:cmaes",
+    pytest.param("optuna:gp", marks=pytest.mark.slow),
+]  # fmt: skip
+pytestmark = pytest.mark.parametrize("name", NAMES)
 TABLE = ChoiceSpace(
-    {f"l{i}": ("id", "k3", "k5") for i in range(3)}, feasible=lambda p: p["l0"] != "k5"
+    {"l0": ("id", "k3", "k5"), "l1": ("id", "k3", "k5"), "width": (8, 16, 24)},
+    feasible=lambda p: p["l0"] != "k5",
 )
 
 
@@ -37,7 +43,7 @@ def walk(name, space, n, seed=0, batch=1, fitness=lambda p: float(hash(tuple(p.v
 
 
 def rank(point):
-    return float(sum(("id", "k3", "k5").index(v) for v in point.values()))
+    return float(sum(TABLE.choices[name].index(value) for name, value in point.items()))
 
 
 def test_proposals_are_feasible_and_never_repeat_until_exhausted(name):
@@ -65,8 +71,30 @@ def test_a_history_that_it_did_not_produce(name):
     assert len({space.identity(p) for p in [*points, *(t.point for t in foreign[:30])]}) == 35
 
 
+def test_what_it_keeps_of_a_history_changes_nothing(name):
+    """One strategy that is shown a history as it grows proposes what a new one would."""
+    rng, history = random.Random(2), []
+    kept = make(name, TABLE)
+    points = list(dict.fromkeys(TABLE.sample(rng) for _ in range(99)))
+    running = {3: 6, 4: 9, 8: 9}  # trials that run until the history is so long
+    shown = []
+    for n in range(0, 13, 3):
+        for i in range(len(history), n):
+            history.append(trial(i, points[i], rng.random() if i % 5 else None))
+        shown.append([replace(t, state="running") if running.get(i, 0) >= n else t
+                      for i, t in enumerate(history)])  # fmt: skip
+    shown += [shown[1], shown[3], [trial(0, points[-1], 1.0)], shown[-1]]  # other histories
+    for seed, seen in enumerate(shown):
+        fresh = make(name, TABLE).propose(seen, 2, random.Random(seed))
+        assert kept.propose(seen, 2, random.Random(seed)) == fresh
+
+
 def test_one_point_and_empty_spaces(name):
     one = ChoiceSpace({"a": (1,)})
+    if name == "optuna:cmaes":
+        with pytest.raises(NASError, match="no choice of numbers"):
+            make(name, one)
+        return
     assert make(name, one).propose([], 3, random.Random(0)) == [one.point({"a": 1})]
     empty = ChoiceSpace({"a": (1, 2)}, feasible=lambda p: False)
     with pytest.raises(NASError, match="rules contradict"):

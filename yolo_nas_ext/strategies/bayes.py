@@ -14,13 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.history import (
-    expected_worths,
-    fill,
-    identities,
-    members,
-    worths,
-)
+from yolo_nas_ext.strategies.history import Past, expected_worths, worths
 from yolo_nas_ext.strategies.surrogate import (
     FITTED,
     Code,
@@ -89,6 +83,7 @@ class Bayes:
     ) -> None:  # fmt: skip
         self.space = space
         self.goal = goal or Goal()
+        self._past = Past(space, self.goal)
         self.features = features
         self.start = start
         self.prior = prior
@@ -106,20 +101,15 @@ class Bayes:
             return self._propose(history, n, rng)
 
     def _propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
-        trials = members(self.space, history, self.goal)
-        if len(trials) < self.start or not self._names:
-            return fill(self.space, history, n, partial(self._first_point, history, rng), rng)
-        failed, pruned = (
-            [t for t in history if t.state == state and t.point is not None]
-            for state in ("failed", "pruned")
-        )
-        waiting = [t.point for t in history if t.state == "running" and t.point is not None]
-        seen = identities(self.space, history)
+        past = self._past.read(history)
+        if len(past.trials) < self.start or not self._names:
+            return past.fill(n, partial(self._first_point, history, rng), rng)
+        seen = past.seen
         found: list[Point] = []
         model = None
         for _ in range(n):
             if model is None or len(self.goal.objectives) > 1:
-                model = self._model(trials, pruned, failed, [*waiting, *found], rng)
+                model = self._model(past, [*past.waiting, *found], rng)
             point = self._best(model, seen, rng)
             if point is None:
                 break
@@ -135,23 +125,16 @@ class Bayes:
 
     # The model
 
-    def _model(
-        self,
-        trials: Sequence[Trial],
-        pruned: Sequence[Trial],
-        failed: Sequence[Trial],
-        waiting: Sequence[Point],
-        rng: random.Random,
-    ) -> _Model:
-        goal = Goal(self.goal.objectives)
-        weights = [rng.expovariate(1.0) for _ in goal.objectives]
+    def _model(self, past: Past, waiting: Sequence[Point], rng: random.Random) -> _Model:
+        weights = [rng.expovariate(1.0) for _ in self.goal.objectives]
         total = sum(weights)
-        worth = np.array(worths(goal, trials, [w / total for w in weights]))
-        kept = np.array([self.goal.excess(t.metrics) == 0 for t in trials])
+        worth = worths(past.values, np.zeros(len(past.trials)), [w / total for w in weights])
         chosen = _thin(worth, MODELLED)
-        trials, worth, kept = [trials[i] for i in chosen], worth[chosen], kept[chosen]
-        pruned, failed = pruned[-(MODELLED // 2) :], failed[-(MODELLED // 4) :]
-        points = [t.point for t in (*trials, *pruned, *failed) if t.point is not None]
+        trials, worth = [past.trials[i] for i in chosen], worth[chosen]
+        kept = past.excess[chosen] == 0
+        pruned, failed = past.pruned[-(MODELLED // 2) :], past.failed[-(MODELLED // 4) :]
+        points = [t.point for t in (*trials, *pruned) if t.point is not None]
+        points += failed
         behind = expected_worths(trials, worth, pruned)
         targets = normalised(np.r_[worth, behind, np.full(len(failed), worth.min())])
         places = self._code.places(points)

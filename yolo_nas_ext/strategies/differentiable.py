@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.space.learned import Probabilities, draw
+from yolo_nas_ext.strategies.history import Past
 from yolo_nas_ext.study import Trial
 
 Learned = Callable[[], Probabilities]
@@ -29,14 +30,11 @@ class Darts:
         self, space: ChoiceSpace, *, goal: Goal | None = None, learned: Learned = dict
     ) -> None:
         self.space = space
+        self._past = Past(space)
         self._learned = learned
 
     def propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
         """Return `n` feasible points that are not in the history, fewer if there are no more."""
         probabilities = self._learned()
-        seen = {self.space.identity(t.point) for t in history if t.point is not None}
-        found = (
-            self.space.unseen(lambda: draw(self.space, probabilities, rng), seen, rng)
-            for _ in range(n)
-        )
-        return [point for point in found if point is not None]
+        past = self._past.read(history)
+        return past.fill(n, lambda: draw(self.space, probabilities, rng), rng)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.history import fill, members, worths
+from yolo_nas_ext.strategies.history import Past, worths
 from yolo_nas_ext.study import Trial
 
 
@@ -35,14 +35,17 @@ class Evolution:
     ) -> None:
         self.space = space
         self.goal = goal or Goal()
+        self._past = Past(space, self.goal)
         self.population = population
         self.sample = sample
 
     def propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
         """Return `n` new points: children, or random ones while the population fills."""
-        living = members(self.space, history, self.goal)[-self.population :]
+        past = self._past.read(history)
+        newest = slice(-self.population, None)
+        living, values, excess = past.trials[newest], past.values[newest], past.excess[newest]
         objectives = len(self.goal.objectives)
-        worth = worths(self.goal, living)
+        worth = worths(values, excess)
 
         def candidate() -> Point:
             if len(living) < self.population:
@@ -50,10 +53,10 @@ class Evolution:
             ranked = worth
             if objectives > 1:
                 weights = [rng.expovariate(1.0) for _ in range(objectives)]
-                ranked = worths(self.goal, living, weights)
+                ranked = worths(values, excess, weights)
             rivals = rng.sample(range(len(living)), min(self.sample, len(living)))
             parent = living[max(rivals, key=lambda i: (ranked[i], living[i].number))]
             assert parent.point is not None
             return self.space.mutate(parent.point, rng)
 
-        return fill(self.space, history, n, candidate, rng)
+        return past.fill(n, candidate, rng)

@@ -4,50 +4,130 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import Callable, Hashable, Sequence
-from weakref import WeakKeyDictionary
+from itertools import islice
+from operator import is_
 
 import numpy as np
 
-from yolo_nas_ext.objectives import Goal, front
+from yolo_nas_ext.objectives import Goal, fronts
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.study import Trial
 
-# A history is read at every proposal; whether a point of it is feasible is asked once.
-_FEASIBLE: WeakKeyDictionary[ChoiceSpace, dict[Point, bool]] = WeakKeyDictionary()
 
+class Past:
+    """A history as strategies see it, of which each trial is looked at once.
 
-def identities(space: ChoiceSpace, history: Sequence[Trial]) -> set[Hashable]:
-    """Return what may not be proposed again: every trial's identity, whatever became of it."""
-    return {
-        space.identity(trial.point) if trial.architecture is None else trial.architecture.key
-        for trial in history
-        if trial.point is not None
-    }
+    A strategy keeps one and shows it the whole history at every proposal. Trials are values, so
+    what has been said of the first ones holds as long as they are the same; those behind the first
+    that runs are looked at again. Another history starts afresh.
 
+    Args:
+        space: Where the strategy looks.
+        goal: Objectives and limits; without one only `seen` is told.
 
-def members(space: ChoiceSpace, history: Sequence[Trial], goal: Goal | None = None) -> list[Trial]:
-    """Return the complete trials that are points of the space, oldest first.
-
-    Reference networks outside the space, points of a wider budget and trials without a value for
-    one of the goal's objectives are left out.
+    Attributes:
+        trials: Complete trials that are points of the space, oldest first. Reference networks
+            outside the space, points of a wider budget and trials without a value for one of the
+            goal's objectives are left out.
+        values: Their objectives, all to be maximised, of shape (trials, objectives).
+        excess: By how much they break the limits, of shape (trials,).
+        failed: Points of the space whose trials failed.
+        pruned: Trials that were given up.
+        waiting: Points whose trials run.
     """
-    known = _FEASIBLE.setdefault(space, {})
-    found = []
-    for trial in history:
+
+    def __init__(self, space: ChoiceSpace, goal: Goal | None = None) -> None:
+        self.space = space
+        self.goal = goal
+        self._forget()
+
+    def _forget(self) -> None:
+        self._settled: list[Trial] = []
+        self._seen: set[Hashable] = set()
+        self._objectives, self._excess = array("d"), array("d")
+        self.trials: list[Trial] = []
+        self.failed: list[Point] = []
+        self.pruned: list[Trial] = []
+        self._marks = (0,) * len(self._growing)
+
+    @property
+    def _growing(self) -> tuple[list | array, ...]:
+        return self.trials, self._objectives, self._excess, self.failed, self.pruned
+
+    def read(self, history: Sequence[Trial]) -> Past:
+        """Return this past, of a history now."""
+        known = len(self._settled)
+        if len(history) < known or not all(map(is_, self._settled, history)):
+            self._forget()
+            known = 0
+        for growing, mark in zip(self._growing, self._marks, strict=True):
+            del growing[mark:]
+        self.waiting: list[Point] = []
+        self._open: set[Hashable] = set()
+        settled = True
+        for trial in islice(history, known, None):
+            if settled and trial.state == "running":
+                settled = False
+                self._marks = tuple(map(len, self._growing))
+            if settled:
+                self._settled.append(trial)
+            self._add(trial, self._seen if settled else self._open)
+        if settled:
+            self._marks = tuple(map(len, self._growing))
+        width = len(self.goal.objectives) if self.goal else 1
+        self.values = np.array(self._objectives).reshape(-1, width)
+        self.excess = np.array(self._excess)
+        return self
+
+    def _add(self, trial: Trial, seen: set[Hashable]) -> None:
         point = trial.point
-        if trial.state != "complete" or point is None:
-            continue
-        if (feasible := known.get(point)) is None:
-            feasible = known[point] = space.feasible(point)
-        if feasible and (goal is None or all(map(math.isfinite, goal.values(trial.metrics)))):
-            found.append(trial)
-    return found
+        if point is None:
+            return
+        architecture = trial.architecture
+        seen.add(self.space.identity(point) if architecture is None else architecture.key)
+        if self.goal is None:
+            return
+        if trial.state == "running":
+            self.waiting.append(point)
+        elif trial.state == "failed":
+            self.failed.append(point)
+        elif trial.state == "pruned":
+            self.pruned.append(trial)
+        elif self.space.feasible(point):
+            values = self.goal.values(trial.metrics)
+            if all(map(math.isfinite, values)):
+                self.trials.append(trial)
+                self._objectives.extend(values)
+                self._excess.append(self.goal.excess(trial.metrics))
+
+    @property
+    def seen(self) -> set[Hashable]:
+        """What may not be proposed again: every trial's identity, whatever became of it."""
+        return self._seen | self._open
+
+    def fill(self, n: int, propose: Callable[[], Point], rng: random.Random) -> list[Point]:
+        """Return `n` new points from `propose`, fewer where the space ends.
+
+        Args:
+            n: Number of points.
+            propose: Returns a feasible point, new or not.
+            rng: Generator of the draws where it returns known points only.
+        """
+        seen = self.seen
+        found: list[Point] = []
+        for _ in range(n):
+            point = self.space.unseen(propose, seen, rng)
+            if point is None:
+                break
+            found.append(point)
+        return found
 
 
 def worths(
-    goal: Goal, trials: Sequence[Trial], weights: Sequence[float] | None = None
-) -> list[float]:
+    values: np.ndarray, excess: np.ndarray, weights: Sequence[float] | None = None
+) -> np.ndarray:
     """Return one number a trial by which trials can be compared with one another.
 
     One objective stands for itself. Several are scaled to [0, 1] over the trials and joined by the
@@ -55,13 +135,12 @@ def worths(
     for some weights. A trial that breaks limits is below all that keep them, by how much it does.
 
     Args:
-        goal: Objectives and limits.
-        trials: Complete trials with all objectives.
+        values: Objectives of complete trials, see `Past.values`.
+        excess: By how much they break the limits; 0 everywhere to look past these.
         weights: Of the objectives; equal ones unless given.
     """
-    if not trials:
-        return []
-    values = np.array([goal.values(trial.metrics) for trial in trials])
+    if not len(values):
+        return np.zeros(0)
     if values.shape[1] == 1:
         joined = values[:, 0]
     else:
@@ -69,11 +148,10 @@ def worths(
         losses = (values.max(axis=0) - values) / np.where(span > 0, span, 1.0)
         losses *= np.ones(values.shape[1]) / values.shape[1] if weights is None else weights
         joined = -losses.max(axis=1) - 0.05 * losses.sum(axis=1)
-    excess = np.array([goal.excess(trial.metrics) for trial in trials])
     worst = float(joined[excess == 0].min()) if (excess == 0).any() else 0.0
     scale = float(np.ptp(joined)) or 1.0
     bounded = np.minimum(excess, 1e6)  # a missing metric is infinitely far from its limit
-    return list(np.where(excess == 0, joined, worst - scale * (0.01 + bounded)).tolist())
+    return np.where(excess == 0, joined, worst - scale * (0.01 + bounded))
 
 
 def expected_worths(
@@ -101,34 +179,37 @@ def expected_worths(
     return found
 
 
-def survivors(goal: Goal, trials: Sequence[Trial], n: int) -> list[tuple[Trial, int, float]]:
+def survivors(values: np.ndarray, excess: np.ndarray, n: int) -> list[tuple[int, int, float]]:
     """Return the `n` best trials by front and crowding (Deb et al. 2002, NSGA-II).
 
     Trials that keep the limits come first, in fronts; the others follow by how much they break
     them.
 
+    Args:
+        values: Objectives of complete trials, see `Past.values`.
+        excess: By how much they break the limits.
+        n: Number of trials.
+
     Returns:
-        Trials with the number of their front, from 0, and their crowding distance, best first.
+        Places of trials with the number of their front, from 0, and their crowding distance, best
+        first.
     """
-    excess = [goal.excess(trial.metrics) for trial in trials]
-    left = [i for i, value in enumerate(excess) if value == 0]
-    values = np.array([goal.values(trial.metrics) for trial in trials]).reshape(len(trials), -1)
-    found: list[tuple[Trial, int, float]] = []
+    found: list[tuple[int, int, float]] = []
+    kept = np.flatnonzero(excess == 0)
     rank = 0
-    while left and len(found) < n:
-        indices = [left[i] for i in front(values[left])]
+    for members in fronts(values[kept]):
+        indices = kept[members]
         crowd = _crowding(values[indices])
-        order = sorted(range(len(indices)), key=lambda i: (-crowd[i], trials[indices[i]].number))
-        found += [(trials[indices[i]], rank, crowd[i]) for i in order]
-        taken = set(indices)
-        left = [i for i in left if i not in taken]
+        order = sorted(range(len(indices)), key=lambda i: (-crowd[i], indices[i]))
+        found += [(int(indices[i]), rank, crowd[i]) for i in order]
         rank += 1
-    for i in sorted((i for i, value in enumerate(excess) if value > 0), key=excess.__getitem__):
         if len(found) >= n:
-            break
-        found.append((trials[i], rank, 0.0))
+            return found[:n]
+    beyond = np.flatnonzero(excess > 0)
+    for i in beyond[np.argsort(excess[beyond], kind="stable")][: n - len(found)]:
+        found.append((int(i), rank, 0.0))
         rank += 1
-    return found[:n]
+    return found
 
 
 def _crowding(values: np.ndarray) -> list[float]:
@@ -140,29 +221,3 @@ def _crowding(values: np.ndarray) -> list[float]:
         distance[order[[0, -1]]] = math.inf
         distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
     return [float(d) for d in distance]
-
-
-def fill(
-    space: ChoiceSpace,
-    history: Sequence[Trial],
-    n: int,
-    propose: Callable[[], Point],
-    rng: random.Random,
-) -> list[Point]:
-    """Return `n` new points from `propose`, fewer where the space ends.
-
-    Args:
-        space: Where they are.
-        history: Trials whose points may not come again.
-        n: Number of points.
-        propose: Returns a feasible point, new or not.
-        rng: Generator of the draws where it returns known points only.
-    """
-    seen = identities(space, history)
-    found: list[Point] = []
-    for _ in range(n):
-        point = space.unseen(propose, seen, rng)
-        if point is None:
-            break
-        found.append(point)
-    return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.history import fill, identities, members, worths
+from yolo_nas_ext.strategies.history import Past, worths
 from yolo_nas_ext.study import Trial
 
 DRAWS = 8  # random networks that a climb starts from the best of
@@ -29,17 +29,19 @@ class LocalSearch:
     def __init__(self, space: ChoiceSpace, *, goal: Goal | None = None, draws: int = DRAWS) -> None:
         self.space = space
         self.goal = goal or Goal()
+        self._past = Past(space, self.goal)
         self.draws = draws
         moves = sum(len(options) - 1 for options in space.choices.values())
         self.patience = max(1, min(moves, PATIENCE))
 
     def propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
         """Return `n` new points: neighbours of where the climb stands, or random ones to start."""
-        climb, left = self._climb(members(self.space, history, self.goal))
+        past = self._past.read(history)
+        climb, left = self._climb(past)
         fresh: list[Point] = []
         if climb is not None and left <= 0:
             assert climb.point is not None
-            seen = identities(self.space, history)
+            seen = past.seen
             fresh = [
                 p for p in self.space.neighbours(climb.point) if self.space.identity(p) not in seen
             ]
@@ -48,13 +50,13 @@ class LocalSearch:
         def candidate() -> Point:
             return fresh.pop() if fresh else self.space.sample(rng)
 
-        return fill(self.space, history, n, candidate, rng)
+        return past.fill(n, candidate, rng)
 
-    def _climb(self, trials: Sequence[Trial]) -> tuple[Trial | None, int]:
+    def _climb(self, past: Past) -> tuple[Trial | None, int]:
         """Return the best trial of the present climb, and how many random draws it still wants."""
-        worth = worths(self.goal, trials)
+        worth = worths(past.values, past.excess).tolist()
         best, since, stale, left = None, -float("inf"), 0, self.draws
-        for trial, value in zip(trials, worth, strict=True):
+        for trial, value in zip(past.trials, worth, strict=True):
             if best is not None and left <= 0 and stale >= self.patience:
                 best, since, stale, left = None, -float("inf"), 0, self.draws
             left -= 1

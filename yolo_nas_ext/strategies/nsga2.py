@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.history import fill, members, survivors
+from yolo_nas_ext.strategies.history import Past, survivors
 from yolo_nas_ext.study import Trial
 
 
@@ -35,20 +35,22 @@ class Nsga2:
     ) -> None:
         self.space = space
         self.goal = goal or Goal()
+        self._past = Past(space, self.goal)
         self.population = population
         self.crossover = crossover
 
     def propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
         """Return `n` new points: children of the best, or random ones while there are too few."""
-        trials = members(self.space, history, self.goal)
-        alive = len(trials) >= self.population
-        living = survivors(self.goal, trials, self.population) if alive else []
+        past = self._past.read(history)
+        alive = len(past.trials) >= self.population
+        living = survivors(past.values, past.excess, self.population) if alive else []
 
         def parent() -> Point:
             rivals = [rng.randrange(len(living)) for _ in range(2)]
             best, _, _ = living[min(rivals, key=lambda i: (living[i][1], -living[i][2]))]
-            assert best.point is not None
-            return best.point
+            point = past.trials[best].point
+            assert point is not None
+            return point
 
         def candidate() -> Point:
             if not living:
@@ -58,4 +60,4 @@ class Nsga2:
                 child = self.space.crossover(child, parent(), rng)
             return self.space.mutate(child, rng)
 
-        return fill(self.space, history, n, candidate, rng)
+        return past.fill(n, candidate, rng)

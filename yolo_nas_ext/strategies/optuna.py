@@ -16,7 +16,7 @@ from optuna.trial import TrialState, create_trial
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.history import fill, identities, members
+from yolo_nas_ext.strategies.history import Past
 from yolo_nas_ext.strategies.surrogate import numeric
 from yolo_nas_ext.study import Trial
 
@@ -56,6 +56,7 @@ class OptunaStrategy:
     def __init__(self, space: ChoiceSpace, name: str, *, goal: Goal | None = None) -> None:
         self.space = space
         self.goal = goal or Goal()
+        self._past = Past(space, self.goal)
         self.name = name.removeprefix(PREFIX)
         known = samplers()
         if self.name not in known:
@@ -99,8 +100,9 @@ class OptunaStrategy:
 
     def propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
         """Return `n` new points that the sampler suggests, random ones where it has none."""
+        past = self._past.read(history)
         if not self._distributions:
-            return fill(self.space, history, n, lambda: self.space.sample(rng), rng)
+            return past.fill(n, lambda: self.space.sample(rng), rng)
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
@@ -108,8 +110,8 @@ class OptunaStrategy:
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 warnings.simplefilter("ignore", FutureWarning)  # of how it takes constraints
                 study = self._study(history, rng)
-                seen = identities(self.space, history)
-                return fill(self.space, history, n, lambda: self._ask(study, seen, rng), rng)
+                seen = past.seen
+                return past.fill(n, lambda: self._ask(study, seen, rng), rng)
         finally:
             optuna.logging.set_verbosity(verbosity)
 
@@ -143,7 +145,7 @@ class OptunaStrategy:
         sampler = self._sampler(rng.getrandbits(32))
         directions = [optuna.study.StudyDirection.MAXIMIZE] * len(self.goal.objectives)
         study = optuna.create_study(directions=directions, sampler=sampler)
-        usable = {t.number for t in members(self.space, history, self.goal)}
+        usable = {t.number for t in self._past.trials}
         shown = [t for t in history if t.number in usable or t.state in ("failed", "running")]
         for number, trial in enumerate(t for t in shown if t.point is not None):
             assert trial.point is not None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.history import fill
+from yolo_nas_ext.strategies.history import Past
 from yolo_nas_ext.study import Trial
 
 
@@ -21,7 +21,8 @@ class RandomSearch:
 
     def __init__(self, space: ChoiceSpace, *, goal: Goal | None = None) -> None:
         self.space = space
+        self._past = Past(space)
 
     def propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
         """Return `n` points drawn from the space that are not in the history, fewer at its end."""
-        return fill(self.space, history, n, lambda: self.space.sample(rng), rng)
+        return self._past.read(history).fill(n, lambda: self.space.sample(rng), rng)

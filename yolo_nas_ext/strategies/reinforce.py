@@ -9,9 +9,10 @@ import numpy as np
 
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.history import fill, members, worths
+from yolo_nas_ext.strategies.history import Past, worths
 from yolo_nas_ext.study import Trial
 
+LEARNT = 1000  # newest steps that the policy is replayed from: those before are forgotten by then
 TRIES = 16  # draws of the policy before one is made feasible choice by choice
 
 
@@ -37,6 +38,7 @@ class Reinforce:
     ) -> None:  # fmt: skip
         self.space = space
         self.goal = goal or Goal()
+        self._past = Past(space, self.goal)
         self.rate = rate
         self.entropy = entropy
         self.decay = decay
@@ -52,7 +54,8 @@ class Reinforce:
 
     def propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
         """Return `n` new points drawn from the policy."""
-        policy = self.policy(members(self.space, history, self.goal))
+        past = self._past.read(history)
+        policy = self._policy(past)
         weights = [row[: len(place)] for row, place in zip(policy, self._place, strict=True)]
 
         def draw() -> dict:
@@ -61,12 +64,14 @@ class Reinforce:
                 for name, row in zip(self.names, weights, strict=True)
             }
 
-        return fill(self.space, history, n, lambda: self._feasible(draw, rng), rng)
+        return past.fill(n, lambda: self._feasible(draw, rng), rng)
 
-    def policy(self, trials: Sequence[Trial]) -> np.ndarray:
+    def _policy(self, past: Past) -> np.ndarray:
         """Return the probabilities after some trials, of shape (choices, most options)."""
+        first = max(0, len(past.trials) // self.batch - LEARNT) * self.batch
+        trials = past.trials[first:]
         logits, codes = self._empty.copy(), self._codes(trials)
-        worth = worths(self.goal, trials)
+        worth = worths(past.values[first:], past.excess[first:]).tolist()
         rows = np.arange(len(self.names))
         mean, square, weight = 0.0, 0.0, 0.0
         for start in range(0, len(trials) - self.batch + 1, self.batch):
