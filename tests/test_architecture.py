@@ -34,8 +34,11 @@ PARTS = {
     "progress": "report study cost space objectives",
     "contest": "runfolder estimators host report standings",
     "latencies": "contest runfolder host cost",
-    "comparison": "latencies contest cost runfolder estimators host report standings recorded "
-    "config commands",
+    "outcome": "contest runfolder report standings config commands",
+    "finals": "comparison outcome contest runfolder estimators host report standings study space "
+    "config",
+    "comparison": "outcome latencies contest cost runfolder estimators host report standings "
+    "recorded config commands",
     "shared": "recorded study objectives space",
     "control": "study",
     "executors": "study",
@@ -48,9 +51,10 @@ PARTS = {
     "plan": "parents pruning executors strategies estimators data cost host study objectives "
     "space config",
     "runfolder": "estimators host space config",
-    "results": "runfolder parents estimators report data host study space config",
-    "job": "extract plan runfolder results control inner parents repeats executors shared "
-    "strategies estimators data report progress cost host study objectives space config",
+    "results": "finals runfolder parents estimators report data host study space config",
+    "job": "comparison finals extract plan runfolder results control inner parents repeats "
+    "executors shared strategies estimators data report progress cost host study objectives space "
+    "config",
     "score": "estimators host cost space config commands",
     "profiling": "host cost space config commands",
     "compare": "comparison host data cost space config commands",

@@ -17,7 +17,7 @@ from ultralytics import YOLO
 from ultralytics.utils.torch_utils import get_flops, get_num_params
 
 from tests.host.shapes import draw
-from yolo_nas_ext import comparison, contest, latencies, recorded
+from yolo_nas_ext import comparison, contest, latencies, outcome, recorded
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.contest import Contest, Contestant
 from yolo_nas_ext.cost.protocol import Measurement, Protocol
@@ -139,7 +139,7 @@ def test_a_failed_training_is_recorded_and_the_rest_goes_on(make):
     assert [r.error for r in found.standings().failed()] == ["nan: the loss is nan"] * 2
     found.run()
     assert len(training.asked) == 4  # it would fail again
-    assert "failed" in comparison.table(found.standings())
+    assert "failed" in outcome.table(found.standings())
 
 
 def test_time_left_is_said_within_a_training_now_and_then(make, monkeypatch):
@@ -296,7 +296,7 @@ class Clocks:
         monkeypatch.setattr(latencies.models, "build", lambda definition, **_: definition)
         monkeypatch.setattr(latencies.latency, "measure_models", self.measure)
 
-    def measure(self, models, protocol, task):
+    def measure(self, models, protocol, task, sizes):
         self.asked.append(sorted(models))
         if self.fail:
             raise NASError("a: the host cannot export it")
@@ -382,7 +382,7 @@ def test_interrupted_it_says_what_there_is(make, capsys, tmp_path):
 
 def test_results_are_written_once_a_training(make, monkeypatch):
     written = []
-    monkeypatch.setattr(comparison, "write", lambda *_: written.append(1))
+    monkeypatch.setattr(outcome, "write", lambda *_: written.append(1))
     config = comparison._configured({"models": "a.yaml", "data": "x", "runtime": None})
     comparison.run(make({"a": 0.3, "b": 0.2})[0], config, "again")
     assert len(written) == 5  # and once before the first
@@ -426,6 +426,25 @@ def test_a_model_that_cannot_be_built(shapes, tmp_path, monkeypatch, capsys):
     assert "models=a: cannot be built (KeyError" in capsys.readouterr().err
 
 
+def test_a_model_that_is_meant_for_a_size_is_trained_and_measured_at_it(shapes, tmp_path):
+    definition = comparison.read("yolov8n", "detect", "models")
+    for name, imgsz in (("big", 96), ("plain", None)):
+        more = {"imgsz": imgsz} if imgsz else {}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({**definition, **more}))
+    files = f"{tmp_path / 'big.yaml'},{tmp_path / 'plain.yaml'}"
+    assert main(["nas-compare", f"models={files}", f"data={shapes}", "seeds=1", *KEYS,
+                 f"project={tmp_path}", "name=c"]) == 0  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "c" / "comparison.csv").read_text())))
+    flops = [float(row["flops"]) for row in rows]
+    assert flops[0] / flops[1] == pytest.approx((96 / 64) ** 2, rel=1e-3)
+    said = (tmp_path / "c" / "verdict.md").read_text()
+    assert "- imgsz: 64; big at 96" in said
+    kept = json.loads((tmp_path / "c" / "latency.json").read_text())["models"]
+    assert sorted(m["protocol"]["imgsz"] for m in kept.values()) == [64, 96]
+    trained = torch.load(tmp_path / "c" / "weights" / "big.pt", weights_only=False)
+    assert trained["train_args"]["imgsz"] == 96
+
+
 # The page
 
 
@@ -437,7 +456,7 @@ def test_a_hostile_name_is_text(run):
     html = page.page(found, title=HOSTILE, protocol={HOSTILE: HOSTILE}, command=HOSTILE)
     assert html.count("<script>") == 1 and "alert(1)" in html  # our own, and shown as text
     assert "&lt;script&gt;alert(1)" in html
-    text = comparison._markdown(found, "title", {})
+    text = outcome._markdown(found, "title", {})
     assert "&\\|" in text and "default-src &#x27;none&#x27;" in html
 
 

@@ -56,7 +56,7 @@ def _search(arguments: Sequence[str]) -> int:
     if not done.study.complete:
         print("nas-search: no candidate could be judged; see trials.csv for why", file=sys.stderr)
         return 1
-    return 3 if done.interrupted or done.data.skipped else 0
+    return 3 if done.partial else 0
 
 
 def _data(arguments: Sequence[str]) -> int:

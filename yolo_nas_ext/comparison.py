@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from yolo_nas_ext import config as keys_of_a_search
-from yolo_nas_ext import latencies, runfolder
-from yolo_nas_ext.commands import aligned, checked
+from yolo_nas_ext import latencies, outcome, runfolder
+from yolo_nas_ext.commands import checked
 from yolo_nas_ext.config import Config, optional, text, texts, whole
 from yolo_nas_ext.contest import Contest, Contestant
 from yolo_nas_ext.cost import runtimes
@@ -25,11 +22,9 @@ from yolo_nas_ext.estimators import options
 from yolo_nas_ext.estimators.training import UntouchedTraining, usual_threads
 from yolo_nas_ext.host import dataset, keys, models
 from yolo_nas_ext.recorded import recorded_seconds
-from yolo_nas_ext.report import comparison as page
-from yolo_nas_ext.report.plots import comparison_png
-from yolo_nas_ext.report.verdict import better, sentences
+from yolo_nas_ext.report.verdict import sentences
 from yolo_nas_ext.runfolder import write_text
-from yolo_nas_ext.standings import Entrant, Standings
+from yolo_nas_ext.standings import Entrant
 
 PARTS = ("val", "test")
 MODELS = (".yaml", ".yml")
@@ -81,8 +76,8 @@ def main(given: Mapping[str, Any]) -> int:
         folder = runfolder.claim(config)
     contest.folder = folder
     with runfolder.locked(folder):
-        _announce(config, contest)
-        _write_models(contest)
+        announce(config, contest, folder)
+        write_models(contest)
         interrupted = run(contest, config, command(config))
     standings = contest.standings()
     if not standings.ranking and not interrupted:
@@ -104,12 +99,12 @@ def run(contest: Contest, config: Config, again: str) -> bool:
     interrupted = False
     try:
         contest.timed = latencies.measure(contest, timing) if (timing := clock(config)) else ""
-        write(contest, config, again)
-        contest.run(lambda: write(contest, config, again))
+        outcome.write(contest, config, again)
+        contest.run(lambda: outcome.write(contest, config, again))
     except KeyboardInterrupt:
         interrupted = True
     standings = contest.standings()
-    print("\n" + table(standings) + "\n\n" + "\n".join(sentences(standings)))
+    print("\n" + outcome.table(standings) + "\n\n" + "\n".join(sentences(standings)))
     print(f"\nreport: {contest.folder / 'comparison.html'}")
     return interrupted
 
@@ -131,52 +126,6 @@ def clock(config: Config) -> Protocol | None:
     return protocol
 
 
-def table(standings: Standings) -> str:
-    """Return the standings as a table for people."""
-    heads, rows = page.cells(standings)
-    return aligned([heads, *([row[0][-60:], *row[1:]] for row in rows)])
-
-
-def write(contest: Contest, config: Config, again: str) -> None:
-    """Write ``comparison.html``, ``.csv``, ``.png`` and ``verdict.md``, each of them whole."""
-    standings, folder = contest.standings(), contest.folder
-    title = f"{len(standings.entrants)} models on {Path(str(config.data)).name}"
-    best = better(standings)
-    weights = contest.weights(best.name) if best else None
-    following = ""
-    if weights is not None and weights.is_file():
-        following = f"yolo export model={shlex.quote(str(weights))} format=onnx"
-    write_text(
-        folder / "comparison.html",
-        page.page(standings, title=title, protocol=protocol(contest, config), command=again,
-                  next_command=following),
-    )  # fmt: skip
-    write_text(folder / "comparison.csv", _csv(standings))
-    write_text(folder / "verdict.md", _markdown(standings, title, protocol(contest, config)))
-    temporary = folder / ".comparison.tmp"
-    comparison_png(standings, temporary, title)
-    temporary.replace(folder / "comparison.png")
-
-
-def protocol(contest: Contest, config: Config) -> dict[str, Any]:
-    """Return how models were trained and measured, for the reader."""
-    train, measured = contest.training.split
-    return {
-        "trained on": f"all {len(train)} images of train, from "
-        + (config.inherit or "random weights"),
-        "measured on": f"{len(measured)} images of {contest.part}, which no search looks at",
-        "schedule": "the host's complete one, averaged weights of the last epoch",
-        "epochs": config.epochs, "batch": config.batch, "imgsz": config.imgsz,
-        "seeds": ", ".join(map(str, contest.seeds)),
-        "order": "every model with one seed before any with the next",
-        "interval": "95 %, Student's t over seeds; differences are paired by seed",
-        "latency": contest.timed or "not measured",
-        **{name: value for name, value in config.host.items()},
-        **({"augment": config.augment} if config.augment else {}),
-        **{name: version(name) for name in ("ultralytics", "torch")},
-    }  # fmt: skip
-
-
 def contestants(
     definitions: Mapping[str, Mapping[str, Any]], data: dataset.DataSet, imgsz: int,
     baselines: Sequence[str], found: Mapping[str, float],
@@ -186,7 +135,7 @@ def contestants(
     Args:
         definitions: Model definitions by name.
         data: The data set, for the number of classes.
-        imgsz: Image size in pixels.
+        imgsz: Image size in pixels, of definitions that name none.
         baselines: Names of those that the others are compared with.
         found: Seconds of the search by the name of a model that was searched for.
 
@@ -195,9 +144,10 @@ def contestants(
     """
     result = []
     for name, definition in definitions.items():
+        size = int(definition.get("imgsz") or imgsz)
         try:
             params, flops = models.costs(
-                definition, nc=data.nc, channels=data.channels, imgsz=imgsz, task=data.task,
+                definition, nc=data.nc, channels=data.channels, imgsz=size, task=data.task,
                 keypoints=data.keypoints,
             )  # fmt: skip
         except TrialError as error:
@@ -342,62 +292,44 @@ def searched(path: Path) -> float | None:
     """Return the seconds of the search whose run folder a model is in; None where there is none."""
     for folder in (path.parent, path.parent.parent):
         if (folder / "study.db").is_file() and (folder / "args.yaml").is_file():
-            return recorded_seconds(folder / "study.db")
+            return cost(folder)
     return None
+
+
+def cost(folder: Path) -> float:
+    """Return the seconds of the search in a run folder.
+
+    That is the time of all its trials, or that of its sittings where it is more: some of the work,
+    such as DARTS' training, is of no trial, and a sitting that was killed is not counted.
+
+    Raises:
+        NASError: For a record that cannot be read.
+    """
+    return max(recorded_seconds(folder / "study.db"), runfolder.spent(folder))
 
 
 def _of_host(name: str) -> bool:
     return not Path(name).is_file()
 
 
-def _announce(config: Config, contest: Contest) -> None:
+def announce(config: Config, contest: Contest, folder: Path) -> None:
+    """Say what is going to be trained; ``resume=folder`` goes on with it."""
     names = ", ".join(contestant.entrant.name for contestant in contest.contestants)
     train, measured = contest.training.split
     print(
         f"comparing {names} on {config.data}: {len(contest.turns)} trainings of {config.epochs} "
         f"epochs at {config.imgsz} px on {len(train)} images, measured on the {len(measured)} of "
         f"{contest.part}\nresults go to {contest.folder}; after a stop go on with "
-        f"resume={shlex.quote(str(contest.folder))}"
+        f"resume={shlex.quote(str(folder))}"
     )
     for line in contest.training.data.skipped:
         print(f"note: {line}")
 
 
-def _write_models(contest: Contest) -> None:
+def write_models(contest: Contest) -> None:
     """Keep the model definitions as they were trained."""
     for contestant in contest.contestants:
         name = contest.weights(contestant.entrant.name).stem
         text = yaml.safe_dump(dict(contestant.definition), sort_keys=False)
         (contest.folder / "models").mkdir(exist_ok=True)
         write_text(contest.folder / "models" / f"{name}.yaml", text)
-
-
-def _csv(standings: Standings) -> str:
-    """Return all trainings as CSV, a row a training."""
-    names = sorted({name for r in standings.results for name in r.metrics} - {"fitness"})
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(["model", "baseline", "seed", "fitness", "seconds", "error", "params", "flops",
-                     "latency_ms", "latency_iqr_ms", "search_seconds", *names])  # fmt: skip
-    for result in standings.results:
-        entrant = standings.entrant(result.name)
-        writer.writerow([
-            entrant.name, entrant.baseline, result.seed, result.fitness, result.seconds,
-            result.error, entrant.params, entrant.flops, entrant.latency_ms,
-            entrant.latency_iqr_ms, entrant.search_seconds,
-            *(result.metrics.get(name) for name in names),
-        ])  # fmt: skip
-    return file.getvalue()
-
-
-def _markdown(standings: Standings, title: str, protocol: Mapping[str, Any]) -> str:
-    """Return the verdict, the table and the protocol as Markdown."""
-    heads, rows = page.cells(standings)
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    table = [line(heads), line(["---"] * len(heads)), *map(line, rows)]
-    said = "\n\n".join(sentences(standings))
-    how = "\n".join(f"- {name}: {value}" for name, value in protocol.items())
-    return f"# {title}\n\n{said}\n\n" + "\n".join(table) + f"\n\n## Protocol\n\n{how}\n"

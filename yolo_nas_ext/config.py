@@ -29,7 +29,8 @@ PROXIES = (
 )  # fmt: skip
 MAY_CHANGE = (  # on resuming a run
     "trials", "budget_hours", "timeout", "device", "jobs", "executor", "ray_address",
-    "cpus_per_trial", "gpus_per_trial", "resume",
+    "cpus_per_trial", "gpus_per_trial", "finalists", "final_epochs", "final_batch", "seeds",
+    "resume",
 )  # fmt: skip
 
 
@@ -193,6 +194,10 @@ KEYS: dict[str, Parse] = {
     "confirm": whole(0),
     "confirm_by": optional(text),
     "confirm_epochs": optional(whole(1)),
+    "finalists": whole(0),
+    "final_epochs": whole(1),
+    "final_batch": whole(1),
+    "seeds": whole(1),
     "inherit": optional(text),
     "sampling": text,
     "distill": real(0, open_low=False),

@@ -40,6 +40,11 @@ class Contestant:
     entrant: Entrant
     definition: Mapping[str, Any]
 
+    @property
+    def imgsz(self) -> int:
+        """Image size in pixels that the definition is meant for; 0 where it names none."""
+        return int(self.definition.get("imgsz") or 0)
+
 
 class Contest:
     """Trains contestants and keeps what came of it in a folder, a file a training.
@@ -122,9 +127,10 @@ class Contest:
         begin = time.perf_counter()
         watch = _Watch(head, self.training.epochs, begin, self.say)
         metrics, error = {}, ""
+        own = {"imgsz": contestant.imgsz} if contestant.imgsz else {}
         try:
             metrics = self.training.estimate(
-                contestant.definition, {"seed": seed}, watch, weights=weights
+                contestant.definition, {"seed": seed, **own}, watch, weights=weights
             )
         except TrialError as failure:
             error = f"{failure.kind}: {failure}"

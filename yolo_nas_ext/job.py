@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext import executors, extract, inner, parents, results, runfolder
+from yolo_nas_ext import (
+    comparison,
+    executors,
+    extract,
+    finals,
+    inner,
+    parents,
+    report,
+    results,
+    runfolder,
+)
 from yolo_nas_ext import plan as plans
 from yolo_nas_ext.config import Config
 from yolo_nas_ext.config import inner as is_inner
@@ -30,6 +40,7 @@ from yolo_nas_ext.strategies.auto import Auto
 from yolo_nas_ext.study import Study, Trial
 
 Report = Callable[[int, float], None]
+FINAL = ("finalists", "final_epochs", "final_batch", "seeds")
 
 
 def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
@@ -47,6 +58,7 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     """
     config, folder = runfolder.settings(given)
     plan = plans.make(config)
+    entry = finals.prepare(config, plan.data)
     shared = None
     if config.storage:  # before anything is written, as it may not be reached
         shared = SharedStudy(plan.space, config.storage, plan.goal, name=config.name)
@@ -60,13 +72,30 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
         finally:
             shutil.rmtree(folder / "images", ignore_errors=True)
         try:
-            results.finish(job)
+            results.write(job)
+            if entry and not job.interrupted and job.study.candidates:
+                _finals(job, entry)
+            results.tell(job)
         except OSError as error:
             raise RunError(
                 f"{folder}: results cannot be written ({error.strerror}); check that the disk has "
                 f"room, then resume={folder}: every trial is recorded"
             ) from error
     return job
+
+
+def _finals(job: Job, entry: finals.Entry) -> None:
+    """Hold the finals, after which the best network is the one that they say."""
+    runfolder.keep(job.folder, FINAL, job.config.values)
+    print("\n" + report.summary_table(job.study))
+    job.notes += [line for line in entry.training.data.skipped if line not in job.notes]
+    try:
+        job.finals, job.interrupted = finals.hold(
+            entry, job.study, job.folder, comparison.cost(job.folder)
+        )
+    except KeyboardInterrupt:
+        job.interrupted = True
+    results.write(job)
 
 
 def _begin(plan: Plan, folder: Path, shared: SharedStudy | None) -> Job:
@@ -117,32 +146,23 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
             executor=_executor(config, estimate), **options,
         )  # fmt: skip
 
-    if is_inner(config.values):
-        job.interrupted = inner.run(
-            config, plan.space, plan.budget, study, folder, baselines=plan.baselines
-        )
-    else:
-        spend(study, plan.strategy, config.seed, seeds=plan.baselines, on_trial=on_trial)
-        if plan.control:
-            rival = Study(plan.space, folder / "control.db", plan.goal)
-            watch = Progress(rival, config.trials, hours)
-            spend(rival, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
-            job.notes.append(difference(study, rival, config.control))
-            print(f"\ncontrol: {job.notes[-1]}")
+    with runfolder.sitting(folder):
+        if is_inner(config.values):
+            job.interrupted = inner.run(
+                config, plan.space, plan.budget, study, folder, baselines=plan.baselines
+            )
+        else:
+            spend(study, plan.strategy, config.seed, seeds=plan.baselines, on_trial=on_trial)
+    if plan.control:
+        rival = Study(plan.space, folder / "control.db", plan.goal)
+        watch = Progress(rival, config.trials, hours)
+        spend(rival, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
+        job.notes.append(difference(study, rival, config.control))
+        print(f"\ncontrol: {job.notes[-1]}")
     if warm:
         print(f"{parents.disk_use(folder)}; all but the best's are deleted")
-    if finalists.way(config) != finalists.AGAIN:
-        if config.confirm and not job.interrupted:
-            judged = finalists.Finalists(config, job.data, plan.estimator)
-            confirm(
-                study, lambda trial: judged.train(trial.network, parents.weights_of(folder, trial)),
-                n=config.confirm, on_confirmed=progress.confirmed,
-            )  # fmt: skip
-    elif plan.estimator.seeded and not warm:
-        repeat(
-            study, lambda trial, seed: estimate(trial, seed=seed), n=config.confirm,
-            seed=config.seed, on_repeat=progress.again,
-        )  # fmt: skip
+    with runfolder.sitting(folder):
+        _confirm(job, plan, estimate, progress)
     results.keep_best_weights(folder, study)
     shutil.rmtree(folder / "weights" / "rungs", ignore_errors=True)
     if config.estimator == "supernet":
@@ -152,6 +172,24 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
         learned_png(history, folder / "learned.png")
         job.notes.append(collapse(history, [trial.fitness for trial in study.candidates]))
         print(f"\n{job.notes[-1]}")
+
+
+def _confirm(job: Job, plan: Plan, estimate: Judge, progress: Progress) -> None:
+    """Judge the best once more before one of them is named."""
+    config, study = job.config, job.study
+    if finalists.way(config) != finalists.AGAIN:
+        if config.confirm and not job.interrupted:
+            judged = finalists.Finalists(config, job.data, plan.estimator)
+            confirm(
+                study,
+                lambda t: judged.train(t.network, parents.weights_of(job.folder, t)),
+                n=config.confirm, on_confirmed=progress.confirmed,
+            )  # fmt: skip
+    elif plan.estimator.seeded and config.inherit != parents.PARENT:
+        repeat(
+            study, lambda trial, seed: estimate(trial, seed=seed), n=config.confirm,
+            seed=config.seed, on_repeat=progress.again,
+        )  # fmt: skip
 
 
 def _ignore(epoch: int, value: float) -> None:

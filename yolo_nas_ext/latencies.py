@@ -82,7 +82,8 @@ def _measured(
         c.entrant.name: models.build(c.definition, task=task, nc=data.nc, ch=data.channels, **more)
         for c in contest.contestants
     }
-    found = latency.measure_models(built, protocol, task=task)
+    sizes = {c.entrant.name: c.imgsz for c in contest.contestants if c.imgsz}
+    found = latency.measure_models(built, protocol, task=task, sizes=sizes)
     return {keys[name]: measurement.to_dict() for name, measurement in found.items()}
 
 

@@ -17,11 +17,14 @@ from yolo_nas_ext.config import Config, defaults
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators import HELD_OUT, TRAININGS, finalists, fitness_of
+from yolo_nas_ext.finals import Finals
 from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.report.findings import label
 from yolo_nas_ext.runfolder import write_text
 from yolo_nas_ext.space.emit import to_yaml
 from yolo_nas_ext.study import Study, Trial
 
+ALL_ZERO = "every fitness is 0: these trainings are too short to tell networks apart; raise epochs"
 PROJECTED = (
     "mAP50-95 after the short training (host_fitness), times a power of the FLOPs that says what a "
     "network of that size still gains in a full one; see docs/estimators.md"
@@ -39,6 +42,7 @@ class Job:
         data: The data set.
         interrupted: Whether Ctrl-C ended it.
         notes: What the user should know: skipped images, baselines left out.
+        finals: What was trained in full at the end.
     """
 
     config: Config
@@ -47,6 +51,21 @@ class Job:
     data: DataSet
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
+    finals: Finals | None = None
+
+    @property
+    def best(self) -> Trial | None:
+        """The best network: of the finals where they are over, else of the search."""
+        winner = self.finals.winner if self.finals else None
+        return winner or next(iter(_best(self.study)), None)
+
+    @property
+    def partial(self) -> bool:
+        """Whether something is left to do, or was left out, and that was said."""
+        finals = self.finals
+        left_out = finals is not None and bool(finals.contest.training.data.skipped)
+        failed = finals is not None and not finals.standings.ranking
+        return self.interrupted or bool(self.data.skipped) or left_out or failed
 
 
 def keep_best_weights(folder: Path, study: Study) -> None:
@@ -65,42 +84,69 @@ def _best(study: Study) -> list[Trial]:
         return []
 
 
-def finish(job: Job) -> None:
-    """Write what a run leaves, and say what it found."""
+def write(job: Job) -> None:
+    """Write what a run leaves."""
     folder, config = job.folder, job.config
     _write_front(job)
     measured = [t.metrics.get("host_fitness", t.fitness) for t in job.study.complete]
-    if measured and max(measured) <= 0:
-        job.notes.append(
-            "every fitness is 0: these trainings are too short to tell networks apart; raise epochs"
-        )
-        print(f"note: {job.notes[-1]}")
-    train = ""
-    for trial in _best(job.study):
-        model = _write_model(job, folder / "best.yaml", trial)
-        _copy_weights(parents.weights_of(folder, trial), folder / "best.pt")
-        imgsz = trial.network.imgsz or config.imgsz
-        train = (
-            f"yolo {config.task} train model={shlex.quote(str(model))} "
-            f"data={shlex.quote(str(_data_yaml(job)))} imgsz={imgsz} epochs=100"
-            + "".join(f" {k}={v}" for k, v in _augmentation(config).items())
-        )
+    if measured and max(measured) <= 0 and ALL_ZERO not in job.notes:
+        job.notes.append(ALL_ZERO)
+        print(f"note: {ALL_ZERO}")
+    if trial := job.best:
+        _write_model(job, folder / "best.yaml", trial)
+        _copy_weights(_weights(job, trial), folder / "best.pt")
+    shown: dict[str, Any] = {}
+    if job.finals:
+        shown = {"finals": job.finals.standings, "finals_protocol": job.finals.protocol}
     report.write(
         job.study, folder, title=f"{config.strategy.capitalize()} on {Path(job.data.source).name}",
         settings={**config.values, **config.host}, notes=job.notes, command=_command(config),
-        next_command=train, data_name=config.data, protocol=_protocol(job),
+        next_command=_next(job), data_name=config.data, protocol=_protocol(job),
         pictures={
             f"Augmentation: {config.augment}": folder / "augment.png",
             "Learned distribution": folder / "learned.png",
-        },
+        }, **shown,
     )  # fmt: skip
-    print("\n" + report.summary_table(job.study))
+
+
+def tell(job: Job) -> None:
+    """Say what was found and what to type next."""
+    folder = shlex.quote(str(job.folder))
+    if job.finals is None:  # after whose end the table of the search was long ago
+        print("\n" + report.summary_table(job.study))
     if job.interrupted:
-        if config.inherit == parents.PARENT:
-            print(f"\n{parents.disk_use(folder)}")
-        print(f"\ninterrupted; go on with:\n  yolo nas-search resume={shlex.quote(str(folder))}")
-    if train:
-        print(f"\nreport: {folder / 'report.html'}\nnext:\n  {train}")
+        if job.config.inherit == parents.PARENT:
+            print(f"\n{parents.disk_use(job.folder)}")
+        print(f"\ninterrupted; go on with:\n  yolo nas-search resume={folder}")
+    if following := _next(job):
+        print(f"\nreport: {job.folder / 'report.html'}\nnext:\n  {following}")
+        if not (job.finals or job.config.finalists or job.config.storage):
+            print(
+                "or train the best beside the hand-made models, in full, and compare them on val:\n"
+                f"  yolo nas-search resume={folder} finalists=3"
+            )
+
+
+def _next(job: Job) -> str:
+    """Return the command to type next: the training of the best, or what follows the finals."""
+    config = job.config
+    if job.finals and job.finals.next_command:
+        return job.finals.next_command
+    if job.best is None:
+        return ""
+    model = shlex.quote(str(job.folder / "best.yaml"))
+    return (
+        f"yolo {config.task} train model={model} data={shlex.quote(str(_data_yaml(job)))} "
+        f"imgsz={job.best.network.imgsz or config.imgsz} epochs=100"
+        + "".join(f" {k}={v}" for k, v in _augmentation(config).items())
+    )
+
+
+def _weights(job: Job, trial: Trial) -> Path:
+    """Return the weights of a network: those of the finals where it has won them."""
+    if job.finals and job.finals.winner is trial:
+        return job.finals.weights(trial)
+    return parents.weights_of(job.folder, trial)
 
 
 def _augmentation(config: Config) -> dict[str, Any]:
@@ -155,6 +201,12 @@ def _write_model(job: Job, path: Path, trial: Trial) -> Path:
     ]
     if (own := trial.trained) is not trial:
         notes.append(f"fitness {own.fitness:.4f} {finalists.how(job.config)}")
+    if job.finals and job.finals.winner is trial:
+        mean, standings = job.finals.standings.mean(label(trial)), job.finals.standings
+        notes.append(
+            f"{standings.metric} {mean.mean:.4f} on {standings.part}, mean of {mean.n} complete "
+            f"trainings of {job.config.final_epochs} epochs"
+        )
     return write_text(path, to_yaml(trial.network, data.nc, job.config.task, notes, data.keypoints))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,8 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import usual_threads
 from yolo_nas_ext.host import keys
 from yolo_nas_ext.space.emit import TASKS
+
+SITTINGS = "seconds.json"
 
 
 def settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
@@ -126,6 +130,34 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def sitting(folder: Path) -> Iterator[None]:
+    """Add the wall time of what is done inside to that of the run's earlier sittings."""
+    begin = time.perf_counter()
+    try:
+        yield
+    finally:
+        total = spent(folder) + time.perf_counter() - begin
+        write_text(folder / SITTINGS, json.dumps({"seconds": total}) + "\n")
+
+
+def spent(folder: Path) -> float:
+    """Return the seconds of a run's sittings; one that was killed is not among them."""
+    try:
+        return float(json.loads((folder / SITTINGS).read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
+        return 0.0
+
+
+def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:
+    """Write some settings that have changed on resuming into those of the run."""
+    file = folder / "args.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    changed = {name: values[name] for name in names if content.get(name) != values[name]}
+    if changed:
+        write_text(file, yaml.safe_dump({**content, **changed}, sort_keys=False))
 
 
 def write_text(path: Path, text: str) -> Path:

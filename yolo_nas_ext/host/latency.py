@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,6 +31,7 @@ Model = Architecture | Mapping[str, Any] | nn.Module | str | Path
 
 def measure_models(
     models: Mapping[str, Model], protocol: Protocol, *, nc: int = 80, task: str = "detect",
+    sizes: Mapping[str, int] = MappingProxyType({}),
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> dict[str, Measurement]:  # fmt: skip
     """Return the latency of each model, measured in turns that alternate between them.
@@ -42,23 +45,25 @@ def measure_models(
         protocol: Runtime, precision, image size, threads, repeats.
         nc: Classes, for an `Architecture`.
         task: What an `Architecture` does.
+        sizes: Image size in pixels of models that have another than the protocol's, by name.
         progress: Called with ``"load"`` or ``"measure"``, steps done and all of them.
 
     Raises:
         NASError: For a runtime that is not there, or a model that it cannot load.
     """
     runtimes.check(protocol)
+    own = {name: replace(protocol, imgsz=sizes.get(name, protocol.imgsz)) for name in models}
     with runtimes.torch_threads(protocol.threads):  # which the host's exporter sets, too
         runs: dict[str, Run] = {}
         for index, (name, model) in enumerate(models.items()):
             progress("load", index, len(models))
-            runs[name] = load(model, protocol, nc=nc, task=task, where=name)
+            runs[name] = load(model, own[name], nc=nc, task=task, where=name)
         times = interleaved(
             runs, repeats=protocol.repeats, warmup=protocol.warmup,
             progress=lambda done, total: progress("measure", done, total),
         )  # fmt: skip
     known = runtimes.runtime_version(protocol.runtime), device_name_of(protocol)
-    return {name: summary(values, protocol, *known) for name, values in times.items()}
+    return {name: summary(values, own[name], *known) for name, values in times.items()}
 
 
 def device_name_of(protocol: Protocol) -> str:

@@ -16,11 +16,13 @@ from yolo_nas_ext.report.charts import (
     tooltip,
     volume_chart,
 )
+from yolo_nas_ext.report.comparison import section, verdict
 from yolo_nas_ext.report.document import command_block, document, pairs, picture
 from yolo_nas_ext.report.drawing import drawing
 from yolo_nas_ext.report.findings import Findings, duration, label, metric_names, number, signed
 from yolo_nas_ext.report.grid import Cell, table, wide
 from yolo_nas_ext.report.markup import Markup, element, join
+from yolo_nas_ext.standings import Standings
 from yolo_nas_ext.study import Study, Trial
 
 # Metrics that repeat a cost in another unit.
@@ -39,6 +41,8 @@ def page(
     data_name: str = "",
     protocol: Mapping[str, object] = MappingProxyType({}),
     pictures: Mapping[str, Path] = MappingProxyType({}),
+    finals: Standings | None = None,
+    finals_protocol: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
     """Return the report of a search as one HTML page for any screen and for paper.
 
@@ -55,6 +59,8 @@ def page(
         data_name: Name of the data set.
         protocol: How candidates were judged, by name.
         pictures: PNG files to show, by what they show; those that do not exist are left out.
+        finals: What complete trainings at the end said; their verdict comes first then.
+        finals_protocol: How they were trained and measured, by name.
     """
     findings = Findings(study)
     counts = [f"{len(findings.trials)} trials", f"{len(findings.complete)} complete"]
@@ -65,6 +71,11 @@ def page(
     body = [
         element("h1", title),
         element("p", " · ".join(counts), class_="soft"),
+        *(
+            (verdict(finals), section(finals, "The finals"), element("h2", "The search"))
+            if finals
+            else ()
+        ),
         _verdict(findings),
         element("ul", *(element("li", note) for note in notes)) if notes else "",
         _plots(findings),
@@ -74,6 +85,7 @@ def page(
         _failures(findings),
         *(picture(name, path) for name, path in pictures.items() if path.is_file()),
         pairs("How candidates were judged", protocol),
+        pairs("How the finals were held", finals_protocol),
         pairs("Settings", settings),
         command_block("Run this search again", command),
         command_block("Next", next_command),
