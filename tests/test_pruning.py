@@ -9,7 +9,7 @@ from yolo_nas_ext.pruning import FIRST, PRUNERS, Pruning
 from yolo_nas_ext.report.findings import Findings
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.strategies import make
-from yolo_nas_ext.study import Study
+from yolo_nas_ext.study import Study, Trial
 
 EPOCHS = 9
 SPACE = ChoiceSpace({"a": range(40)})
@@ -51,6 +51,39 @@ def test_the_median_decides_after_the_first_few():
         behind = len(before) >= FIRST and trial.point["a"] < middle
         assert (trial.state == "pruned") == behind
         assert len(trial.curve) == (1 if behind else EPOCHS)
+
+
+@pytest.mark.parametrize("name", ["median", "asha"])
+def test_nobody_is_given_up_at_the_last_epoch(name):
+    """The third point of the curve is a rung of asha, and here the last epoch of each training."""
+
+    def estimate(trial, report):
+        for epoch in (1, 2, 3):  # all alike, until the last epoch tells them apart
+            report(epoch, 1.0 if epoch < 3 else float(trial.point["a"]))
+        return {"fitness": trial.point["a"]}
+
+    def states(**options):
+        study = Study(SPACE)
+        run(study, make("random", SPACE), estimate, trials=20, pruner=name, **options)
+        return [t.state for t in study.trials], [max(t.curve) for t in study.trials]
+
+    told, last = states(fidelity={"epochs": 3})
+    assert set(told) == {"complete"} and set(last) == {3}
+    assert "pruned" in states()[0]  # of a longer training
+
+
+def test_asha_compares_with_hand_made_networks():
+    """Which are never given up themselves; what they were at each rung counts."""
+    pruning = Pruning("asha")
+    rungs = {1: 9.0, 3: 9.0}
+    for number in range(2):
+        made = Trial(number, None, name=f"made{number}", fidelity={"epochs": 9})
+        pruning.start(made)
+        assert not any(pruning.prune(made, *each) for each in rungs.items())
+        pruning.end(replace(made, state="complete", metrics={"fitness": 9.0}))
+    found = Trial(2, SPACE.point({"a": 1}), fidelity={"epochs": 9})
+    pruning.start(found)
+    assert pruning.prune(found, 1, 1.0)
 
 
 @pytest.mark.parametrize("name", ["median", "asha"])

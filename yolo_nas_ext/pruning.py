@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -63,8 +64,11 @@ class Pruning:
     def prune(self, trial: Trial, step: int, value: float) -> bool:
         """Say whether to give up a running trial; a hand-made network never is.
 
+        Nor is a trial at its last epoch, where nothing is left to save. What both were at the
+        epochs that count is noted all the same, for the others to be compared with.
+
         Args:
-            trial: The trial.
+            trial: The trial; ``epochs`` of its fidelity is the last one.
             step: Epoch, from 1.
             value: How good the network is by then; higher is better, and comparable between
                 networks at the same epoch.
@@ -73,9 +77,9 @@ class Pruning:
             return False
         trial_id = self._ids[trial.number]
         self._storage.set_trial_intermediate_value(trial_id, step, value)
-        if trial.name:  # everything is compared with the hand-made networks
-            return False
-        return self._pruner.prune(self._study, self._storage.get_trial(trial_id))
+        behind = self._pruner.prune(self._study, self._storage.get_trial(trial_id))
+        spared = trial.name or step >= trial.fidelity.get("epochs", math.inf)
+        return behind and not spared
 
     def end(self, trial: Trial) -> None:
         """Note what became of a running trial."""
