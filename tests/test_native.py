@@ -9,9 +9,13 @@ import pytest
 
 from tests.host.shapes import draw
 from yolo_nas_ext.resources import resource
+from yolo_nas_ext.space.blocks import BLOCKS
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import to_yaml
 
+SPACES = sorted(p.stem for p in resource("cfg", "spaces").glob("*.yaml"))
+PLUGIN = {"efficientnet"}  # whose header says so
+NATIVE = [name for name in SPACES if name not in PLUGIN]
 PROGRAM = """
 import sys
 sys.modules["yolo_nas_ext"] = None  # as if it were not installed
@@ -60,9 +64,18 @@ def test_a_found_model_goes_all_the_way_without_the_plugin(data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize("name", sorted(p.stem for p in resource("cfg", "spaces").glob("*.yaml")))
+@pytest.mark.parametrize("name", NATIVE)
 def test_sampled_models_go_all_the_way_without_the_plugin(data, tmp_path, name, seed):
     through_the_host(sampled(name, seed, tmp_path), data, tmp_path)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_with_plugin_blocks_says_so_and_others_have_none(name):
+    space = DetectorSpace.load(name)
+    kinds = {o for n, options in space.choices.items() if n.endswith(".block") for o in options}
+    needs = any(BLOCKS[kind].plugin for kind in kinds)
+    text = resource("cfg", "spaces", f"{name}.yaml").read_text(encoding="utf-8")
+    assert needs == (name in PLUGIN) == ("NEEDS THIS PACKAGE" in text)
 
 
 def test_cells_are_a_data_set_of_the_host(tmp_path, monkeypatch):

@@ -45,7 +45,7 @@ def load(name):
     return DetectorSpace.load(name)
 
 
-@pytest.mark.parametrize("name", ["damo", "yolo", "tiny", "corners"])
+@pytest.mark.parametrize("name", ["damo", "yolo", "tiny", "efficientnet", "corners"])
 @pytest.mark.parametrize(("nc", "imgsz", "channels"), [(80, 640, 3), (2, 192, 1)])
 def test_costs_and_scores_are_the_exact_ones(name, nc, imgsz, channels):
     space, rng = load(name), random.Random(3)
@@ -63,7 +63,7 @@ def test_costs_and_scores_are_the_exact_ones(name, nc, imgsz, channels):
             assert score[index] == pytest.approx(of(architecture, imgsz, channels), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["damo", "yolo", "tiny", "corners"])
+@pytest.mark.parametrize("name", ["damo", "yolo", "tiny", "efficientnet", "corners"])
 def test_moves_and_rules_are_the_spaces(name):
     space, rng = load(name), random.Random(4)
     compiled, draw = CompiledSpace(space), Draw(4)

@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import thop
 import torch
 import yaml
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
-from ultralytics.utils.torch_utils import get_flops
 
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.errors import NASError
@@ -26,7 +26,11 @@ def check_one(space, point, nc=3):
     model = DetectionModel(emit(architecture, nc), nc=nc, verbose=False)
     cost = costs(architecture, nc, 64)
     assert cost.params == sum(p.numel() for p in model.parameters())
-    assert get_flops(model, 64) * 1e9 == pytest.approx(cost.flops, rel=0.01)
+    # The host's own counter, run at this size: its summary extrapolates from 32 px, which is exact
+    # but for squeeze and excitation.
+    assert 2 * thop.profile(model, inputs=[torch.zeros(1, 3, 64, 64)], verbose=False)[0] == (
+        cost.flops
+    )
     with torch.no_grad():
         boxes = model.eval()(torch.zeros(1, 3, 64, 64))[0]
     assert torch.isfinite(boxes).all()
@@ -66,7 +70,7 @@ def test_moves_stay_in_the_space(name):
                 for w, b in zip(widths, space.architecture(point).backbone, strict=True)
                 if b.hidden
             ]
-            assert stages[:4] == sorted(stages[:4])
+            assert not space.rules or stages[:4] == sorted(stages[:4])
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -32,7 +32,7 @@ def ran(model, imgsz):
     return seen
 
 
-@pytest.mark.parametrize("name", ["tiny", "yolo", "damo"])
+@pytest.mark.parametrize("name", ["tiny", "yolo", "damo", "efficientnet"])
 def test_convolutions_equal_those_that_run(name):
     space, rng = DetectorSpace.load(name), random.Random(4)
     for _ in range(10):
@@ -46,7 +46,7 @@ def test_convolutions_equal_those_that_run(name):
         assert sorted(mine) == sorted(host)
 
 
-@pytest.mark.parametrize("name", ["tiny", "yolo", "damo"])
+@pytest.mark.parametrize("name", ["tiny", "yolo", "damo", "efficientnet"])
 def test_memoised_sums_equal_the_table(name):
     space, rng = DetectorSpace.load(name), random.Random(6)
     for _ in range(20):

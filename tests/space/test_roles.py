@@ -11,7 +11,7 @@ from yolo_nas_ext.space.layers import lower
 from yolo_nas_ext.space.roles import pieces, shared, total
 
 
-@pytest.mark.parametrize("name", ["tiny", "yolo", "damo"])
+@pytest.mark.parametrize("name", ["tiny", "yolo", "damo", "efficientnet"])
 def test_channels_are_those_of_the_layer_table(name):
     space, rng = DetectorSpace.load(name), random.Random(1)
     for _ in range(20):

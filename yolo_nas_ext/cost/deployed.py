@@ -110,6 +110,14 @@ class Deployed(Graph):
                 return x
         return self._record("add", x, self.tensor(x.c, x.h, x.w))
 
+    def squeeze(self, x: Tensor) -> Tensor:
+        """Mean over all pixels."""
+        return self.average(x)
+
+    def scale(self, x: Tensor, gate: Tensor) -> Tensor:
+        """Product with a number a channel, which costs as an addition."""
+        return self._record("add", x, self.tensor(x.c, x.h, x.w))
+
     def concat(self, xs: Sequence[Tensor]) -> Tensor:
         """Concatenation along the channels."""
         first, c = xs[0], sum(t.c for t in xs)

@@ -41,7 +41,8 @@ def fan_ins(layers: Sequence[Layer]) -> tuple[int, ...]:
     """
     path: dict[int, tuple[int, ...]] = {}
     for layer in layers:
-        came = max((path.get(i, ()) for i in layer.reads), key=lambda p: (len(p), math.prod(p)))
+        reads = layer.reads[:1] if layer.op == "scale" else layer.reads  # a gate is no path
+        came = max((path.get(i, ()) for i in reads), key=lambda p: (len(p), math.prod(p)))
         if layer.op == "conv":
             came = (*came, layer.c_in // layer.groups * layer.kernel**2)
         path[layer.writes] = came

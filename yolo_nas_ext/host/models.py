@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ultralytics.nn import tasks
 from ultralytics.nn.modules import Conv
 from ultralytics.nn.tasks import (
     ClassificationModel,
@@ -23,9 +24,12 @@ from ultralytics.utils import ROOT, YAML
 from ultralytics.utils.torch_utils import get_flops
 
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.host import modules
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.space.emit import emit, read
 from yolo_nas_ext.space.rows import KEYPOINTS, for_task
+
+modules.register(tasks)  # for where Python was started without the hook
 
 SUFFIX = {
     "segment": "-seg", "semantic": "-sem", "classify": "-cls", "obb": "-obb", "pose": "-pose",

@@ -32,6 +32,7 @@ class BlockType:
         shortcut: Whether its inner shortcuts are optional.
         plugin: Whether the host needs this package to build it.
         fit: Nearest hidden width that the block can be built with.
+        widest: Most hidden channels, relative to its width.
     """
 
     rows: Callable[[Block], list[ChainRow]]
@@ -44,6 +45,7 @@ class BlockType:
     shortcut: bool = False
     plugin: bool = False
     fit: Callable[[int], int] = lambda hidden: hidden
+    widest: int = 1
 
 
 def round8(value: float) -> int:
@@ -53,7 +55,8 @@ def round8(value: float) -> int:
 
 def hidden_width(kind: str, width: int, expansion: float) -> int:
     """Return the channels of a block's bottleneck for an expansion ratio."""
-    return BLOCKS[kind].fit(min(round8(width * expansion), max(width, 8)))
+    most = BLOCKS[kind].widest * max(width, 8)
+    return BLOCKS[kind].fit(min(round8(width * expansion), most))
 
 
 def ratio(hidden: int, width: int) -> float:
@@ -199,7 +202,7 @@ def _plain(
     return {"rows": rows, "read": read}
 
 
-_DEEP = {"HGBlock"}
+_DEEP = {"HGBlock", "MBConv"}
 
 
 def _attention_width(hidden: int) -> int:
@@ -309,6 +312,15 @@ BLOCKS: dict[str, BlockType] = {
     ),
     "ghost": BlockType(
         **_csp("ghost", "C3Ghost", (None, True, 1, 0.5), at=3), about="C3 of ghost bottlenecks"
+    ),
+    "mbconv": BlockType(
+        **_plain(
+            "mbconv", "MBConv", (None, None, None, None),
+            lambda b: (b.width, b.kernel, b.stride, b.hidden),
+            lambda n, a: Block("mbconv", a[0], n, a[2], a[3], a[1]),
+        ),
+        about="EfficientNet's inverted bottleneck with squeeze and excitation", kernels=(3, 5, 7),
+        stride=True, plugin=True, widest=8,
     ),
     "sppf": BlockType(
         **_plain(

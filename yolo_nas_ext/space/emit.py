@@ -110,7 +110,7 @@ def to_yaml(
 
 
 def _stride(row: list[Any]) -> bool:
-    return row[2] in ("Conv", "SCDown") and len(row[3]) > 2 and row[3][2] == 2
+    return row[2] in ("Conv", "SCDown", "MBConv") and len(row[3]) > 2 and row[3][2] == 2
 
 
 def _flow(value: Any) -> str:
@@ -194,7 +194,7 @@ _SCALED = {
     "RepC3",
     "RepNCSPELAN4",
 }
-_SCALED |= {"C2fCIB", "C3Ghost", "SPPF", "C2PSA", "Bottleneck"}
+_SCALED |= {"C2fCIB", "C3Ghost", "MBConv", "SPPF", "C2PSA", "Bottleneck"}
 
 
 def _scaled(model: Mapping[str, Any], scale: str, where: str) -> list[Row]:

@@ -55,6 +55,10 @@ _width: tuple[Check, str] = (
 )
 _count: tuple[Check, str] = (lambda v: _whole(v) and 1 <= v <= 64, "a whole number from 1 to 64")
 _fraction: tuple[Check, str] = (lambda v: _real(v) and 0 < v <= 2, "a number above 0, at most 2")
+_expansion: tuple[Check, str] = (
+    lambda v: _real(v) and 0 < v <= 8,
+    "a number above 0, at most 8 (of inverted bottlenecks; others are at most 1)",
+)
 _flag: tuple[Check, str] = (lambda v: isinstance(v, bool), "true or false")
 _size: tuple[Check, str] = (
     lambda v: _whole(v) and v >= 32 and v % 32 == 0,
@@ -82,7 +86,7 @@ STAGE = {
     "depth": (*_count, 1),
     "width": (*_width, None),
     "kernel": (*_kernel, 3),
-    "expansion": (*_fraction, 0.5),
+    "expansion": (*_expansion, 0.5),
     "hidden": (*_width, None),
 }
 NECK = {
@@ -93,7 +97,7 @@ NECK = {
     "width": (*_width, None),
     "growth": (*_fraction, 2),
     "kernel": (*_kernel, 3),
-    "expansion": (*_fraction, 0.5),
+    "expansion": (*_expansion, 0.5),
 }
 HEAD = {
     "reg_max": (lambda v: _whole(v) and 1 <= v <= 32, "a whole number from 1 to 32", 16),

@@ -26,8 +26,8 @@ class Layer:
     """One operation.
 
     Attributes:
-        op: ``conv``, ``norm``, ``act``, ``pool``, ``add``, ``concat``, ``upsample``, ``matmul``, or
-            ``dormant`` for weights that only training uses.
+        op: ``conv``, ``norm``, ``act``, ``pool``, ``add``, ``scale``, ``concat``, ``upsample``,
+            ``matmul``, or ``dormant`` for weights that only training uses.
         c_in: Input channels.
         c_out: Output channels.
         h_in: Input height in pixels.
@@ -126,6 +126,14 @@ class Graph:
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         """Elementwise sum."""
         return self._add("add", [x, y], self.tensor(x.c, x.h, x.w))
+
+    def squeeze(self, x: Tensor) -> Tensor:
+        """Mean over all pixels, for which the host counts no FLOPs."""
+        return self._add("pool", [x], self.tensor(x.c, 1, 1))
+
+    def scale(self, x: Tensor, gate: Tensor) -> Tensor:
+        """Product with a number a channel."""
+        return self._add("scale", [x, gate], self.tensor(x.c, x.h, x.w))
 
     def concat(self, xs: Sequence[Tensor]) -> Tensor:
         """Concatenation along the channels."""

@@ -204,14 +204,24 @@ def _c2psa(g: Graph, x: Tensor, n: int, c: int, e: float = 0.5) -> Tensor:
     return g.conv(g.concat([a, b]), c)
 
 
+def _mbconv(g: Graph, x: Tensor, n: int, c: int, k: int, s: int, hidden: int) -> Tensor:
+    for index in range(n):
+        y = g.conv(g.conv(x, hidden), hidden, k, 1 if index else s, hidden)
+        gate = g.conv(g.squeeze(y), max(1, x.c // 4), norm=False, bias=True)
+        y = g.scale(y, g.conv(gate, hidden, norm=False, bias=True))
+        y = g.conv(y, c, act=False)
+        x = g.add(x, y) if x.c == c and (index or s == 1) else y
+    return x
+
+
 Lowering = Callable[..., Tensor]
 # Modules that take the row's repeat count themselves; the others are repeated as a whole.
-REPEATED = {"C2f", "C3k2", "C2fCIB", "C3", "C3Ghost", "RepC3", "C2PSA", "HGBlock"}
+REPEATED = {"C2f", "C3k2", "C2fCIB", "C3", "C3Ghost", "RepC3", "C2PSA", "HGBlock", "MBConv"}
 MODULES: dict[str, Lowering] = {
     "Conv": _conv, "Focus": _focus, "Bottleneck": _bottleneck, "C2f": _c2f, "C3k2": _c3k2,
     "C2fCIB": _c2fcib, "C3": _c3, "C3Ghost": _c3ghost, "RepC3": _repc3, "RepNCSPELAN4": _elan4,
     "HGBlock": _hgblock, "SCDown": _scdown, "AConv": _aconv, "ADown": _adown, "SPPF": _sppf,
-    "C2PSA": _c2psa,
+    "C2PSA": _c2psa, "MBConv": _mbconv,
 }  # fmt: skip
 LIGHT_HEAD = {
     "C3k2",

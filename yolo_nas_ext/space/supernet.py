@@ -109,6 +109,12 @@ def check(space: DetectorSpace) -> None:
                 f"fix={name}:{options[0]}"
             )
 
+    for name, options in space.choices.items():
+        if plugins := [o for o in options if o in BLOCKS and BLOCKS[o].plugin]:
+            raise NASError(
+                f"space={space.name}: {name} has {plugins[0]}, a block of this package, whose "
+                "weights are not shared; leave it out of the space, or give estimator=short"
+            )
     if len(sizes := space.choices.get("imgsz", ())) > 1:
         raise NASError(
             f"space={space.name}: imgsz has the options {', '.join(map(str, sizes))}, but a "
