@@ -42,6 +42,7 @@ def test_workers_objectives_limits_and_a_control(data, tmp_path, capsys):
     assert front <= {row["key"] for row in found if float(row["params"]) <= 1.5e6}
     html = (folder / "report.html").read_text()
     assert ("Hypervolume after each trial" in html) == bool(front)
+    assert out.split("control: ")[1].splitlines()[0] in html
 
 
 def test_a_shared_record_with_a_screen_and_two_runs(data, tmp_path, capsys):

@@ -1,11 +1,15 @@
 """Ray on this machine; slow ones on a cluster of two nodes, one of which is lost."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from yolo_nas_ext import ChoiceSpace, search
+from yolo_nas_ext.study import Study
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'yolo-nas-ext[ray]'")
 
@@ -79,6 +83,44 @@ def test_a_node_is_lost_and_nothing_else(tmp_path):
         ray.shutdown()
         cluster.shutdown()
     assert len(study.complete) == len({t.point for t in study.trials}) == 27
+
+
+# Runs a search in a folder until it is interrupted.
+PROGRAM = """
+import sys, time
+from yolo_nas_ext import search
+from tests.executors.test_cluster import SPACE
+
+def estimate(point):
+    time.sleep(0.3)
+    return {"fitness": float(sum(point.values()))}
+
+search(SPACE, estimate, strategy="random", trials=27, executor="ray", jobs=2, project=sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_resume(tmp_path, root):
+    """The trials that ran are run again under their numbers, and none is lost or tried twice."""
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=root)
+    until = time.monotonic() + 120
+    ended = 0
+    while ended < 5 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+        if (tmp_path / "study.db").exists():
+            ended = len(Study(SPACE, tmp_path / "study.db").complete)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) != 0
+    left = Study(SPACE, tmp_path / "study.db").trials
+    running = [t for t in left if t.state == "running"]
+    assert 5 <= len(left) < 27 and 1 <= len(running) <= 2
+    study = search(
+        SPACE, lambda p: {"fitness": float(sum(p.values()))}, strategy="random", trials=27,
+        executor="ray", jobs=2, project=tmp_path,
+    )  # fmt: skip
+    assert [t.number for t in study.trials] == list(range(27))
+    assert len(study.complete) == len({t.point for t in study.trials}) == 27
+    assert [study.trials[t.number].point for t in left] == [t.point for t in left]
 
 
 @pytest.mark.slow

@@ -29,20 +29,24 @@ def test_two_workers_try_everything_once_and_read_their_data_once():
     assert study.best.fitness == 6
 
 
-def test_a_killed_worker_costs_one_failed_trial():
+def test_a_worker_that_is_killed_or_out_of_memory_costs_one_failed_trial():
     def estimate(point):
         import os
         import signal
 
         if point["l0"] == 1 and point["l1"] == 1 and point["l2"] == 1:
             os.kill(os.getpid(), signal.SIGKILL)
+        if point["l0"] == 2 and point["l1"] == 0 and point["l2"] == 0:
+            bytearray(1 << 50)  # a petabyte
         return {"fitness": worth(point)}
 
     study = search(SPACE, estimate, strategy="random", trials=40, jobs=2)
-    failed = [t for t in study.trials if t.state == "failed"]
-    assert [dict(t.point) for t in failed] == [{"l0": 1, "l1": 1, "l2": 1}]
-    assert failed[0].error == "worker: ended by signal 9, perhaps for want of memory"
-    assert len(study.complete) == 26
+    failed = {tuple(t.point.values()): t.error for t in study.trials if t.state == "failed"}
+    assert failed == {
+        (1, 1, 1): "worker: ended by signal 9, perhaps for want of memory",
+        (2, 0, 0): "memory: out of memory",
+    }
+    assert len({t.point for t in study.trials}) == 27 == len(study.complete) + 2
 
 
 def test_errors_cross_the_border():
