@@ -235,12 +235,15 @@ def test_skipped_images_are_named_and_exit_code_3(monkeypatch, cells, tmp_path, 
     folder = tmp_path / "data"
     shutil.copytree(cells.parent, folder)
     bad = sorted((folder / "images" / "train").iterdir())[2]
+    bad = bad.rename(bad.with_name("<script>alert(1).png"))
     bad.write_bytes(b"no image")
     fake(monkeypatch, [0.5])
     arguments = [f"data={folder / 'data.yaml'}", f"project={tmp_path}", "trials=1", "baseline=none"]
     assert main(["search", *arguments]) == 3
     out = capsys.readouterr().out
     assert bad.name in out and "1 of 24 training images were skipped" in out
+    html = (tmp_path / "search" / "report.html").read_text()
+    assert "&lt;script&gt;alert(1).png" in html and html.count("<script>") == 1
 
 
 def test_a_folder_without_yaml_gets_one_for_the_next_command(monkeypatch, cells, tmp_path, capsys):

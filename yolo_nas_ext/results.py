@@ -18,12 +18,15 @@ from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators import HELD_OUT, TRAININGS, finalists, fitness_of
 from yolo_nas_ext.finals import Finals
+from yolo_nas_ext.host import models
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.report.findings import label
 from yolo_nas_ext.runfolder import write_text
-from yolo_nas_ext.space.emit import to_yaml
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.emit import read, to_yaml
 from yolo_nas_ext.study import Study, Trial
 
+BESIDE = "yolo11n"
 ALL_ZERO = "every fitness is 0: these trainings are too short to tell networks apart; raise epochs"
 PROJECTED = (
     "mAP50-95 after the short training (host_fitness), times a power of the FLOPs that says what a "
@@ -98,6 +101,7 @@ def write(job: Job) -> None:
     shown: dict[str, Any] = {}
     if job.finals:
         shown = {"finals": job.finals.standings, "finals_protocol": job.finals.protocol}
+        shown["finals_command"] = job.finals.command
     report.write(
         job.study, folder, title=f"{config.strategy.capitalize()} on {Path(job.data.source).name}",
         settings={**config.values, **config.host}, notes=job.notes, command=_command(config),
@@ -105,8 +109,13 @@ def write(job: Job) -> None:
         pictures={
             f"Augmentation: {config.augment}": folder / "augment.png",
             "Learned distribution": folder / "learned.png",
-        }, **shown,
+        }, beside=_beside(config), **shown,
     )  # fmt: skip
+
+
+def _beside(config: Config) -> dict[str, Architecture]:
+    """Return the hand-made network that the best one is drawn beside."""
+    return {BESIDE: read(*models.definition(BESIDE, config.task))}
 
 
 def tell(job: Job) -> None:

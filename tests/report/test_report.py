@@ -232,7 +232,11 @@ def test_page_shows_the_front_of_the_study(study):
     assert [int(number) for number in front] == [t.number for t in study.front]
     anchors = re.findall(r'<tr[^>]* id="trial-(\d+)"', html)
     assert [int(number) for number in anchors] == [t.number for t in study.trials]
-    assert html.count('class="network"') == 2 and html.count('class="chart"') == 2
+    drawn = re.findall(r'<figure id="net-(\d+)"', html)
+    hand = [t.number for t in study.trials if t.name]
+    assert {*map(int, drawn)} == {study.best.number, *(t.number for t in study.front), *hand}
+    assert set(re.findall(r'href="#net-(\d+)"', html)) == set(drawn)
+    assert html.count('class="network"') == 2 + len(drawn) and html.count('class="chart"') == 2
     assert all(trial.error.split(":")[0] in html for trial in study.trials)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from yolo_nas_ext.cost.budget import short
 from yolo_nas_ext.report import axes
@@ -28,15 +28,20 @@ MARKERS = (
 )  # fmt: skip
 
 
-def pareto_chart(findings: Findings) -> Markup:
-    """Return fitness against FLOPs with the front, as SVG."""
+def pareto_chart(findings: Findings, drawn: Collection[int] = ()) -> Markup:
+    """Return fitness against FLOPs with the front, as SVG.
+
+    Args:
+        findings: Of the record.
+        drawn: Numbers of the trials whose drawing is on the page; their marks link to it.
+    """
     x, y, shown = axes.pareto_axes(findings)
     title = "FLOPs of one image" if findings.has_flops else "trial"
     spots = {t.number: spot(x, y, axes.cost_of(findings, t), t.fitness) for t in shown}
     line = [spot(x, y, *corner) for corner in axes.steps(findings, x)]
     parts = [
         frame(x, y, title),
-        *_trials(findings, shown, spots, line, ordered=True),
+        *_trials(findings, shown, spots, line, ordered=True, drawn=drawn),
     ]
     return svg("Fitness of all networks against their FLOPs", parts)
 
@@ -133,10 +138,13 @@ def _line(corners: Sequence[tuple[float, float]]) -> Markup:
     return element("polyline", points=text, class_="front") if corners else Markup()
 
 
-def _link(trial: Trial, mark: Markup) -> Markup:
+def _link(trial: Trial, mark: Markup, drawn: Collection[int] = ()) -> Markup:
+    """Return a mark that links to the trial's drawing, or to its row; drawings by the keys too."""
+    there = trial.number in drawn
     return element(
-        "a", mark, element("title", tooltip(trial)), href=f"#trial-{trial.number}", tabindex=-1
-    )
+        "a", mark, element("title", tooltip(trial)), tabindex=0 if there else -1,
+        href=f"#net-{trial.number}" if there else f"#trial-{trial.number}",
+    )  # fmt: skip
 
 
 def _trials(
@@ -146,6 +154,7 @@ def _trials(
     line: Sequence[tuple[float, float]],
     *,
     ordered: bool = False,
+    drawn: Collection[int] = (),
 ) -> list[Markup]:
     """Return the line and all points, then hand-made networks and the best with their names.
 
@@ -159,16 +168,16 @@ def _trials(
             x, y = spots[trial.number]
             shade = min(SHADES - 1, trial.number * SHADES // last) if ordered else PLAIN
             kind = f"o{shade}" + (" on-front" if trial.number in front else "")
-            parts.append(_link(trial, element("circle", cx=x, cy=y, r=4.5, class_=kind)))
+            parts.append(_link(trial, element("circle", cx=x, cy=y, r=4.5, class_=kind), drawn))
     for index, trial in enumerate(findings.baselines):
         if trial.number in spots:
             names.append(trial)
-            parts.append(_link(trial, _moved(marker(index), spots[trial.number])))
+            parts.append(_link(trial, _moved(marker(index), spots[trial.number]), drawn))
     best = findings.best
     if best is not None and best.number in spots:
         if not best.name:
             names.append(best)
-        parts.append(_link(best, _moved(star(), spots[best.number])))
+        parts.append(_link(best, _moved(star(), spots[best.number]), drawn))
     if not shown:
         middle = {"x": (LEFT + RIGHT) / 2, "y": (TOP + BOTTOM) / 2, "text_anchor": "middle"}
         parts.append(element("text", "no trial is complete", **middle))

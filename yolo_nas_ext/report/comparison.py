@@ -63,9 +63,10 @@ def section(standings: Standings, heading: str = "The comparison") -> Markup:
     return join(
         element("h2", heading),
         _standings(standings),
-        element("figure", element("h3", standings.metric), _chart(standings),
-                element("figcaption", NOTE)) if standings.ranking else "",
-        _against_cost(standings),
+        element("div",
+                element("figure", element("h3", f"{standings.metric} on {standings.part}"),
+                        _chart(standings), element("figcaption", NOTE)),
+                _against_cost(standings), class_="pair") if standings.ranking else "",
         element("details", element("summary", "Every training"), _trainings(standings)),
     )  # fmt: skip
 

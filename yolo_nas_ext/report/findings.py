@@ -235,7 +235,8 @@ def number(value: float) -> str:
 
 def signed(value: float) -> str:
     """Return a difference of fitness with its sign."""
-    return ("+" if value >= 0 else "-") + number(abs(value))
+    size = abs(value)
+    return ("+" if value >= 0 else "-") + (f"{size:.4f}" if 5e-5 <= size < 1e-3 else number(size))
 
 
 def size(trial: Trial) -> str:

@@ -23,6 +23,30 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+const nets = document.querySelector(".nets");
+if (nets) {
+  const links = [...document.querySelectorAll(".chart a[href^='#net-']")];
+  const show = (link) => {
+    const figure = nets.querySelector(link.getAttribute("href"));
+    nets.querySelectorAll(".on").forEach((other) => other.classList.remove("on"));
+    links.forEach((other) => other.classList.toggle("shown", other === link));
+    figure.classList.add("on");
+    return figure;
+  };
+  for (const link of links) {
+    link.addEventListener("pointerenter", (event) => {
+      if (event.pointerType === "mouse") show(link);
+    });
+    link.addEventListener("focus", () => show(link));
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      const figure = show(link);
+      if (figure.getBoundingClientRect().top > innerHeight - 150) {
+        figure.scrollIntoView({ block: "end" });
+      }
+    });
+  }
+}
 if (navigator.clipboard) {
   for (const block of document.querySelectorAll("pre")) {
     const button = document.createElement("button");

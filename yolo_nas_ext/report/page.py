@@ -21,12 +21,18 @@ from yolo_nas_ext.report.document import command_block, document, pairs, picture
 from yolo_nas_ext.report.drawing import drawing
 from yolo_nas_ext.report.findings import Findings, duration, label, metric_names, number, signed
 from yolo_nas_ext.report.grid import Cell, table, wide
+from yolo_nas_ext.report.importances import importance_section
 from yolo_nas_ext.report.markup import Markup, element, join
+from yolo_nas_ext.report.preview import previewed, previews
+from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.standings import Standings
 from yolo_nas_ext.study import Study, Trial
 
 # Metrics that repeat a cost in another unit.
 REPEATED = {"params_m", "flops_g", "memory_mb"}
+POINT = (
+    "Point at a network, or tap it, to see its drawing; other marks lead to their row in the table."
+)
 TITLES = {"map50_95": "mAP50-95", "map50": "mAP50"}
 
 
@@ -43,6 +49,8 @@ def page(
     pictures: Mapping[str, Path] = MappingProxyType({}),
     finals: Standings | None = None,
     finals_protocol: Mapping[str, object] = MappingProxyType({}),
+    finals_command: str = "",
+    beside: Mapping[str, Architecture] = MappingProxyType({}),
 ) -> str:
     """Return the report of a search as one HTML page for any screen and for paper.
 
@@ -61,26 +69,21 @@ def page(
         pictures: PNG files to show, by what they show; those that do not exist are left out.
         finals: What complete trainings at the end said; their verdict comes first then.
         finals_protocol: How they were trained and measured, by name.
+        finals_command: What repeats them.
+        beside: Hand-made networks to draw beside the best one, by name.
     """
     findings = Findings(study)
-    counts = [f"{len(findings.trials)} trials", f"{len(findings.complete)} complete"]
-    for state, trials in (("pruned", findings.pruned), ("failed", findings.failed)):
-        counts += [f"{len(trials)} {state}"] if trials else []
-    spent = sum(t.seconds for t in findings.trials)
-    counts += [duration(spent)] + ([f"data: {data_name}"] if data_name else [])
     body = [
         element("h1", title),
-        element("p", " · ".join(counts), class_="soft"),
-        *(
-            (verdict(finals), section(finals, "The finals"), element("h2", "The search"))
-            if finals
-            else ()
-        ),
-        _verdict(findings),
+        element("p", " · ".join(_counts(findings, finals, data_name)), class_="soft"),
+        *((verdict(finals), section(finals, "The finals"), element("h2", "The search")) if finals
+          else ()),
+        _verdict(findings, "verdict second" if finals else "verdict"),
         element("ul", *(element("li", note) for note in notes)) if notes else "",
-        _plots(findings),
-        _front(findings),
-        _networks(findings),
+        _front(findings, finals),
+        _networks(findings, finals, beside),
+        importance_section(findings),
+        _progress(findings),
         _trials(findings),
         _failures(findings),
         *(picture(name, path) for name, path in pictures.items() if path.is_file()),
@@ -88,34 +91,62 @@ def page(
         pairs("How the finals were held", finals_protocol),
         pairs("Settings", settings),
         command_block("Run this search again", command),
+        command_block("Compare the finalists again", finals_command),
         command_block("Next", next_command),
         element("footer", element("p", f"Written by yolo_nas_ext {__version__}")),
-    ]
+    ]  # fmt: skip
     return document(title, join(*body))
 
 
-def _verdict(findings: Findings) -> Markup:
+def _counts(findings: Findings, finals: Standings | None, data_name: str) -> list[str]:
+    """Return what was done and what it took, in short."""
+    counts = [f"{len(findings.trials)} trials", f"{len(findings.complete)} complete"]
+    for state, trials in (("pruned", findings.pruned), ("failed", findings.failed)):
+        counts += [f"{len(trials)} {state}"] if trials else []
+    counts.append(duration(sum(t.seconds for t in findings.trials)))
+    if finals:
+        spent = duration(sum(result.seconds for result in finals.results))
+        counts.append(f"finals: {len(finals.results)} trainings, {spent}")
+    return counts + ([f"data: {data_name}"] if data_name else [])
+
+
+def _verdict(findings: Findings, kind: str) -> Markup:
     sentences = findings.verdict()
     if lead := findings.lead():
         sentences.insert(1, f"{lead[0].upper()}{lead[1:]}.")
-    return element("div", *(element("p", s) for s in sentences), class_="verdict")
+    return element("div", *(element("p", s) for s in sentences), class_=kind)
 
 
-def _plots(findings: Findings) -> Markup:
+def _front(findings: Findings, finals: Standings | None) -> Markup:
+    """Return the front: its chart, the drawing of the network that is pointed at, its table."""
     if not findings.trials:
         return Markup()
-    note = element("p", "Point at a mark to read it; click it to find it in the table.",
-                   class_="soft")  # fmt: skip
-    figures = [("Progress", progress_chart, "best so far")]
+    parts = [element("h2", "The Pareto front")]
     if findings.has_flops:
-        figures.insert(0, ("Fitness against FLOPs", pareto_chart, "Pareto front"))
+        trials = previewed(findings)
+        chart = element(
+            "figure", element("h3", "Fitness against FLOPs"),
+            pareto_chart(findings, {t.number for t in trials}), _legend(findings, "Pareto front"),
+            element("figcaption", POINT) if trials else "",
+        )  # fmt: skip
+        said = {
+            e.name: f"{number(finals.mean(e.name).mean)} {finals.metric} in the finals"
+            for e in finals.ranking
+        } if finals else {}  # fmt: skip
+        parts.append(element("div", chart, previews(trials, said), class_="pair look"))
+    return join(*parts, _front_table(findings)) if findings.front or len(parts) > 1 else Markup()
+
+
+def _progress(findings: Findings) -> Markup:
+    if not findings.trials:
+        return Markup()
+    name, line = "Best so far", "best so far"
     content = [
-        element("figure", element("h3", name), chart(findings), _legend(findings, line))
-        for name, chart, line in figures
+        element("figure", element("h3", name), progress_chart(findings), _legend(findings, line))
     ]
     if findings.volumes:
         content.append(_volume(findings))
-    return join(element("h2", "Plots"), element("div", *content, class_="pair"), note)
+    return join(element("h2", "Progress"), element("div", *content, class_="pair"))
 
 
 def _volume(findings: Findings) -> Markup:
@@ -151,7 +182,7 @@ def _legend(findings: Findings, line: str) -> Markup:
 # Tables
 
 
-def _front(findings: Findings) -> Markup:
+def _front_table(findings: Findings) -> Markup:
     if not findings.front:
         return Markup()
     hand = findings.best_baseline
@@ -176,10 +207,7 @@ def _front(findings: Findings) -> Markup:
         text = "Nothing else in the space that was judged is both cheaper and at least as good."
     else:
         text = "Without costs, the front is the best candidate."
-    return join(
-        element("h2", "The Pareto front"), element("p", text, class_="soft"),
-        table(heads, rows, "front-table"),
-    )  # fmt: skip
+    return join(element("p", text, class_="soft"), table(heads, rows, "front-table"))
 
 
 def _trials(findings: Findings) -> Markup:
@@ -253,14 +281,22 @@ def _cost(trial: Trial, name: str, unit: str = "") -> Cell:
 # The rest
 
 
-def _networks(findings: Findings) -> Markup:
-    shown: list[tuple[str, Trial]] = []
-    best, hand = findings.best_found, findings.best_baseline
-    shown += [("best found", best)] if best and best.architecture else []
-    shown += [("best hand-made", hand)] if hand and hand.architecture else []
+def _networks(
+    findings: Findings, finals: Standings | None, beside: Mapping[str, Architecture]
+) -> Markup:
+    """Return the drawings of the answer and of the hand-made networks it is to be seen beside."""
+    best = _answer(findings, finals)
+    shown: dict[str, Architecture] = {}
+    if best is not None and best.architecture is not None:
+        shown[f"{label(best)}, best found"] = best.network
+    hand = findings.best_baseline
+    hand_made = {**beside}
+    if hand is not None and hand.architecture is not None:
+        hand_made.setdefault(hand.name, hand.network)
+    shown |= {f"{name}, hand-made": network for name, network in hand_made.items()}
     figures = [
-        element("figure", element("h3", f"{label(t)}, {text}"), drawing(t.network, label(t)))
-        for text, t in shown
+        element("figure", element("h3", text), drawing(network, text))
+        for text, network in shown.items()
     ]
     if not figures:
         return Markup()
@@ -272,3 +308,10 @@ def _networks(findings: Findings) -> Markup:
         element("h2", "The networks"), element("p", note, class_="soft"),
         element("div", *figures, class_="pair"),
     )  # fmt: skip
+
+
+def _answer(findings: Findings, finals: Standings | None) -> Trial | None:
+    """Return the best found network: by the finals where they know one, else by the search."""
+    best = finals.best_other if finals else None
+    named = (t for t in findings.found if best and label(t) == best.name)
+    return next(named, findings.best_found)
