@@ -1,3 +1,5 @@
+import math
+import random
 from dataclasses import replace
 from statistics import median
 
@@ -84,6 +86,34 @@ def test_asha_compares_with_hand_made_networks():
     found = Trial(2, SPACE.point({"a": 1}), fidelity={"epochs": 9})
     pruning.start(found)
     assert pruning.prune(found, 1, 1.0)
+
+
+@pytest.mark.parametrize("name", ["median", "asha"])
+def test_what_is_recalled_is_what_was_decided_by(name):
+    """A pruner made from a history knows of each trial what it did when that was judged."""
+    rng, live, history = random.Random(0), Pruning(name), []
+    for number in range(60):
+        made = f"made{number}" if number % 10 == 0 else ""
+        trial = Trial(number, None, fidelity={"epochs": EPOCHS}, name=made)
+        live.start(trial)
+        curve, state = {}, "complete"
+        for epoch in range(1, EPOCHS + 1):
+            curve[epoch] = rng.random() if number % 7 or epoch == 1 else math.nan
+            if live.prune(trial, epoch, curve[epoch]):
+                state = "pruned"
+                break
+        metrics = {"fitness": rng.random()}
+        history.append(replace(trial, state=state, curve=curve, metrics=metrics))
+        live.end(history[-1])
+    assert {t.state for t in history} == {"complete", "pruned"}
+
+    def known(pruning):
+        found = pruning._study.get_trials()
+        return [(t.state, repr(t.intermediate_values), t.system_attrs) for t in found]
+
+    recalled = Pruning(name, history)
+    assert known(recalled) == known(live)
+    assert any(attributes for *_, attributes in known(live)) == (name == "asha")
 
 
 @pytest.mark.parametrize("name", ["median", "asha"])

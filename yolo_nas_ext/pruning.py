@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.study import STATES, Trial
 
+REDUCTION = 3  # of so many candidates one goes on
 FIRST = 5  # trials that always run to their end, for the median to mean something
 
 PRUNERS: dict[str, Callable[[], BasePruner | None]] = {
@@ -20,7 +21,7 @@ PRUNERS: dict[str, Callable[[], BasePruner | None]] = {
     # Below the median of the others at the same epoch.
     "median": lambda: MedianPruner(n_startup_trials=FIRST),
     # Not among the best third at epochs 1, 3, 9, ... (Li et al. 2020, arXiv:1810.05934)
-    "asha": lambda: SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+    "asha": lambda: SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION),
 }
 
 
@@ -51,10 +52,23 @@ class Pruning:
         self._study = optuna.create_study(storage=self._storage, direction="maximize")
         self._ids: dict[int, int] = {}
         for trial in history if self._pruner else ():
-            self.start(trial)
-            for step, value in sorted(trial.curve.items()):
-                self.prune(trial, step, value)
-            self.end(trial)
+            self._recall(trial)
+
+    def _recall(self, trial: Trial) -> None:
+        """Note a trial that has ended.
+
+        Asking the pruner again what it said would take as long as the history is, for each of its
+        trials. All that it would keep is what a trial was at the epochs that count.
+        """
+        self.start(trial)
+        trial_id, rung = self._ids[trial.number], 0
+        for step, value in sorted(trial.curve.items()):
+            self._storage.set_trial_intermediate_value(trial_id, step, value)
+            counts = isinstance(self._pruner, SuccessiveHalvingPruner) and not math.isnan(value)
+            while counts and step >= REDUCTION**rung:
+                self._storage.set_trial_system_attr(trial_id, f"completed_rung_{rung}", value)
+                rung += 1
+        self.end(trial)
 
     def start(self, trial: Trial) -> None:
         """Begin a trial."""
