@@ -48,11 +48,12 @@ PARTS = {
     "inner": "estimators report study cost space config",
     "pruning": "study",
     "parents": "study space",
-    "plan": "parents pruning executors strategies estimators data cost host study objectives "
-    "space config",
+    "timing": "study host cost space config",
+    "plan": "timing parents pruning executors strategies estimators data cost host study "
+    "objectives space config",
     "runfolder": "estimators host space config",
     "results": "finals runfolder parents estimators report data host study space config",
-    "job": "comparison finals extract plan runfolder results control inner parents repeats "
+    "job": "timing comparison finals extract plan runfolder results control inner parents repeats "
     "executors shared strategies estimators data report progress cost host study objectives space "
     "config",
     "score": "estimators host cost space config commands",

@@ -78,8 +78,9 @@ def _trials(
     for number, trial in enumerate(trials):
         value = SCORES[config.estimator](trial.network, budget.imgsz, budget.channels)
         cost = budget.record(trial.network)
+        latency = {name: ms for name, ms in cost.items() if name == "latency_ms"}
         outcome_of: dict[str, Any] = (
-            {"state": "complete", "metrics": {"fitness": value}}
+            {"state": "complete", "metrics": {**latency, "fitness": value}}
             if math.isfinite(value)
             else {"state": "failed", "error": f"ruled out: {config.estimator} has no value for it"}
         )

@@ -19,6 +19,7 @@ from yolo_nas_ext import (
     report,
     results,
     runfolder,
+    timing,
 )
 from yolo_nas_ext import plan as plans
 from yolo_nas_ext.config import Config
@@ -106,6 +107,7 @@ def _begin(plan: Plan, folder: Path, shared: SharedStudy | None) -> Job:
     study = shared or Study(plan.space, folder / "study.db", plan.goal)
     notes = parents.notes(study, folder) if config.inherit == parents.PARENT else []
     job = Job(config, folder, study, data, notes=[*plan.notes, *notes])
+    job.latency = plan.clock.text if plan.clock else ""
     print(
         f"searching {config.space} by {config.strategy} on {data.source}: {len(data.images)} "
         f"training images, {data.nc} classes, {results.how(config)} at {config.imgsz} px\n"
@@ -132,7 +134,8 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
     hours = config.budget_hours or math.inf
     progress = Progress(study, config.trials, hours)
     score, pruner = (rung_fitness, "asha") if config.fidelity else (localisation, config.pruner)
-    estimate = Judge(plan.estimator, folder, study if warm else None, score)
+    clock = plan.clock if plan.clock and plan.clock.profile is None else None
+    estimate = Judge(plan.estimator, folder, study if warm else None, score, clock)
 
     def on_trial(trial: Trial) -> None:
         if trial.state != "running" and not warm:
@@ -175,8 +178,13 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
 
 
 def _confirm(job: Job, plan: Plan, estimate: Judge, progress: Progress) -> None:
-    """Judge the best once more before one of them is named."""
+    """Judge the best once more before one of them is named, and measure their latency.
+
+    That comes first, as a network above the limit is not worth a training, and once more at the
+    end, as others may be the best by then.
+    """
     config, study = job.config, job.study
+    _measure(job, plan, progress)
     if finalists.way(config) != finalists.AGAIN:
         if config.confirm and not job.interrupted:
             judged = finalists.Finalists(config, job.data, plan.estimator)
@@ -190,6 +198,21 @@ def _confirm(job: Job, plan: Plan, estimate: Judge, progress: Progress) -> None:
             study, lambda trial, seed: estimate(trial, seed=seed), n=config.confirm,
             seed=config.seed, on_repeat=progress.again,
         )  # fmt: skip
+    _measure(job, plan, progress)
+
+
+def _measure(job: Job, plan: Plan, progress: Progress) -> None:
+    """Measure the best where the device of the profile is this machine."""
+    clock = plan.clock
+    if clock is None or clock.profile is None or not clock.here or job.interrupted:
+        return
+    wrong = timing.confirm(
+        job.study, clock, max(job.config.confirm, 1),
+        say=lambda trial: progress.measured(trial, timing.MEASURED, clock.limit),
+    )  # fmt: skip
+    if wrong and wrong not in job.notes:
+        job.notes.append(wrong)
+        print(f"note: {wrong}")
 
 
 def _ignore(epoch: int, value: float) -> None:
@@ -205,12 +228,14 @@ class Judge:
         folder: The run folder, where weights go.
         study: The record, where weights are taken from parents.
         score: What a learning curve consists of, from the metrics of an epoch or a rung.
+        clock: What measures the latency first, where it is measured of each candidate.
     """
 
     estimator: Any
     folder: Path
     study: Study | None = None
     score: Callable[[Mapping[str, float]], float] = localisation
+    clock: timing.Timing | None = None
 
     def __call__(
         self, trial: Trial, report: Report = _ignore, **other: float
@@ -219,13 +244,15 @@ class Judge:
         weights = parents.weights_of(self.folder, trial)
         parent = parents.nearest(trial, self.study, self.folder) if self.study else None
         start = {"inherit": parent} if parent else {}
+        latency = self.clock.judge(trial.network) if self.clock and not other else {}
 
         def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
             report(epoch, self.score(metrics))
 
-        return self.estimator.estimate(
+        found = self.estimator.estimate(
             trial.network, {**trial.fidelity, **other}, on_epoch, weights=weights, **start
         )
+        return {**found, **latency}
 
 
 def _executor(config: Config, estimate: Judge) -> executors.Executor:

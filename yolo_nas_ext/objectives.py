@@ -29,6 +29,8 @@ class Goal:
     Args:
         objectives: Names of metrics, the most important first. `sign` gives their directions.
         limits: Bounds by name of a metric: the most a cost may be, the least a score may be.
+        confirmed: Further bounds, which count where the metric is known: what only the best are
+            measured for.
 
     Raises:
         NASError: For no objective, or one named twice, or a limit that is no number.
@@ -36,6 +38,7 @@ class Goal:
 
     objectives: tuple[str, ...] = ("fitness",)
     limits: Mapping[str, float] = field(default_factory=dict)
+    confirmed: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = self.objectives
@@ -57,14 +60,20 @@ class Goal:
 
         At most 0 where it is kept; infinity for a metric that is missing.
         """
-        return tuple(
-            sign(name) * (bound - metrics.get(name, -sign(name) * math.inf)) / (abs(bound) or 1.0)
-            for name, bound in self.limits.items()
-        )
+        return _gaps(self.limits, metrics)
 
     def excess(self, metrics: Mapping[str, float]) -> float:
         """Return by how much the limits are broken in all, relative to them; 0 if they are kept."""
-        return sum(max(0.0, gap) for gap in self.gaps(metrics))
+        known = {name: bound for name, bound in self.confirmed.items() if name in metrics}
+        gaps = (*self.gaps(metrics), *_gaps(known, metrics))
+        return sum(max(0.0, gap) for gap in gaps)
+
+
+def _gaps(limits: Mapping[str, float], metrics: Mapping[str, float]) -> tuple[float, ...]:
+    return tuple(
+        sign(name) * (bound - metrics.get(name, -sign(name) * math.inf)) / (abs(bound) or 1.0)
+        for name, bound in limits.items()
+    )
 
 
 def front(values: Sequence[Sequence[float]] | np.ndarray) -> list[int]:

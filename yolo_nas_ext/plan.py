@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext import executors, parents
+from yolo_nas_ext import executors, parents, timing
 from yolo_nas_ext.config import ANALYTIC, PROXIES, Config, inner
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, did_you_mean
@@ -55,6 +55,7 @@ class Plan:
         estimator: How good a candidate is.
         baselines: Hand-made networks to try first.
         notes: What the user should know: skipped images, baselines left out.
+        clock: How latency is known, if it is.
     """
 
     config: Config
@@ -67,6 +68,7 @@ class Plan:
     estimator: Estimator
     baselines: Sequence[Trial]
     notes: Sequence[str]
+    clock: timing.Timing | None = None
 
 
 def make(config: Config) -> Plan:
@@ -78,7 +80,8 @@ def make(config: Config) -> Plan:
     data = dataset.read(config.data, config.task)
     config = _sized(config)
     space, budget = space_of(config, data)
-    goal = Goal(config.objectives, config.limits)
+    clock = timing.settle(config, data.nc, space)
+    goal = Goal(config.objectives, config.limits, clock.bounds if clock else {})
     _check_measured(config)
     finalists.check(config)
     estimator = make_estimator(config, data)
@@ -99,7 +102,7 @@ def make(config: Config) -> Plan:
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     return Plan(
         config, data, budget, space, goal, chosen, control, estimator, baselines,
-        [*data.skipped, *notes],
+        [*data.skipped, *notes, *(clock.notes if clock else ())], clock,
     )  # fmt: skip
 
 
@@ -176,13 +179,18 @@ def _strategy(
 def _check_measured(config: Config) -> None:
     """Refuse objectives and limits that no trial would ever have."""
     trains = config.estimator not in (*ANALYTIC, *PROXIES)
+    allowed = [*FREE, *(["latency_ms"] * bool(config.latency)), *(MEASURED if trains else ())]
     for key, names in (("objectives", config.objectives), ("limits", config.limits)):
         for name in names:
             loss = trains and re.fullmatch(r"(val_)?loss_\w+", name)
-            if name not in (*FREE, *(MEASURED if trains else ())) and not loss:
+            if name not in allowed and not loss:
                 text = ",".join(f"{n}:{b:g}" for n, b in config.limits.items())
                 said = ",".join(names) if key == "objectives" else text
-                allowed = [*FREE, *(MEASURED if trains else ())]
+                if name == "latency_ms":
+                    raise NASError(
+                        f"{key}={said}: nothing measures latency_ms; give latency= a device "
+                        "profile (yolo nas-profile), or latency=measure"
+                    )
                 raise NASError(
                     f"{key}={said}: nothing measures {name}.{did_you_mean(name, allowed)} Allowed: "
                     f"{', '.join(allowed)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TextIO
 
@@ -71,6 +72,22 @@ class Progress:
         print(
             f"{done:<{6 + 2 * self._digits}}  {label(trial):<14}  {text} "
             f"({trial.fitness:.4f} in the search)",
+            file=self.stream, flush=True,
+        )  # fmt: skip
+
+    def measured(self, trial: Trial, name: str, limit: float | None) -> None:
+        """Say what the latency of a trial was measured to be, beside its prediction.
+
+        Args:
+            trial: With both among its metrics.
+            name: Of the metric that was measured.
+            limit: Most milliseconds, if there is a limit.
+        """
+        ms, predicted = trial.metrics[name], trial.metrics.get("latency_ms", math.nan)
+        over = f"; above max_latency={limit:g}, left out" if limit and ms > limit else ""
+        print(
+            f"{'latency':<{6 + 2 * self._digits}}  {label(trial):<14}  {ms:.2f} ms measured "
+            f"({predicted:.2f} predicted, {ms / predicted - 1:+.1%}){over}",
             file=self.stream, flush=True,
         )  # fmt: skip
 

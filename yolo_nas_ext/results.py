@@ -46,6 +46,7 @@ class Job:
         interrupted: Whether Ctrl-C ended it.
         notes: What the user should know: skipped images, baselines left out.
         finals: What was trained in full at the end.
+        latency: How latency is known, in words.
     """
 
     config: Config
@@ -55,6 +56,7 @@ class Job:
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
     finals: Finals | None = None
+    latency: str = ""
 
     @property
     def best(self) -> Trial | None:
@@ -195,6 +197,7 @@ def _protocol(job: Job) -> dict[str, Any]:
         "fitness": PROJECTED if fitness_of(job.config) == "projected" else fitness_of(job.config),
         "initial weights": job.config.inherit or "random",
         "measured on": trained if job.config.estimator in HELD_OUT else "the untrained network",
+        **({"latency": job.latency} if job.latency else {}),
         **({"trained fitness": finalists.how(job.config)} if job.study.confirmed else {}),
         **{name: version(name) for name in ("ultralytics", "torch")},
     }

@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from yolo_nas_ext.commands import aligned, checked, flag
 from yolo_nas_ext.config import size, text, whole
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.cost.latency import Profile, load
+from yolo_nas_ext.cost.probe import device_name
 from yolo_nas_ext.cost.protocol import Measurement, Protocol
 from yolo_nas_ext.cost.runtimes import busy_note
 from yolo_nas_ext.errors import NASError
@@ -26,6 +29,7 @@ from yolo_nas_ext.space.emit import emit, read
 from yolo_nas_ext.space.tinynas import structure
 
 HELP = """yolo nas-score model=<model>[,<model>...] [imgsz=640] [nc=80] [json=True]
+             [latency=device.json]
              [measure=True] [runtime=onnx|torch|openvino] [precision=fp32|int8|fp16] [threads=1]
 
 Costs and analytic scores of models, in milliseconds. A model is
@@ -33,14 +37,15 @@ Costs and analytic scores of models, in milliseconds. A model is
   a TinyNAS structure: its text, or a file with it
   the key of a network in a run of yolo nas-search, as in nas-<key>.yaml; project=runs/nas is the
   folder of runs
-nc is the model's own unless given. measure=True times each network on this machine, in turns, as
-the host exports it: median and interquartile range of a run in milliseconds. With json=True
-nothing but JSON is printed."""
+nc is the model's own unless given. latency= predicts each network's latency from a device profile
+of yolo nas-profile, in milliseconds, and says how measure=True measures. measure=True times each
+network on this machine, in turns, as the host exports it: median and interquartile range of a run
+in milliseconds. With json=True nothing but JSON is printed."""
 
 
 KEYS: dict[str, Callable[[Any], Any]] = {
     "imgsz": size, "nc": whole(1), "project": text, "json": flag, "model": lambda value: value,
-    "measure": flag, "runtime": text, "precision": text, "threads": whole(1),
+    "measure": flag, "latency": text, "runtime": text, "precision": text, "threads": whole(1),
 }  # fmt: skip
 COLUMNS = ("params", "flops", "memory", "layers")
 
@@ -52,14 +57,16 @@ def main(given: Mapping[str, Any]) -> int:
         NASError: For an unknown key, a bad value or a model that cannot be read.
     """
     settings = _settings(given)
-    protocol = Protocol(
-        settings["runtime"], precision=settings["precision"], imgsz=settings["imgsz"],
-        threads=settings["threads"],
-    )  # fmt: skip
+    profile = load(settings["latency"]) if settings["latency"] else None
+    protocol = _protocol(settings, given, profile)
     with contextlib.redirect_stdout(sys.stderr):  # the host greets when it loads first
         models = _models(settings["model"], Path(settings["project"]))
         rows = [
-            {"model": name, **score(architecture, settings["nc"] or nc, settings["imgsz"])}
+            {
+                "model": name,
+                **score(architecture, settings["nc"] or nc, settings["imgsz"]),
+                **_predicted(profile, architecture, settings["nc"] or nc, settings["imgsz"]),
+            }
             for name, architecture, nc in models
         ]
         measured = _measured(models, protocol, settings["nc"]) if settings["measure"] else []
@@ -68,6 +75,11 @@ def main(given: Mapping[str, Any]) -> int:
         if settings["json"]:
             row["latency"] = latency.to_dict()
     print(_json(rows) if settings["json"] else table(rows))
+    if profile and not settings["json"]:
+        print(
+            f"predicted_ms: {profile.device_name}, {protocol}, {profile.runtime_version}; on its "
+            f"own networks 90 % were within {profile.at(protocol.imgsz).error(0.9):.1%}"
+        )
     if measured and not settings["json"]:
         first = measured[0]
         print(
@@ -75,6 +87,39 @@ def main(given: Mapping[str, Any]) -> int:
             f"{first.device_name}; {first.protocol.processing}"
         )
     return 0
+
+
+def _protocol(
+    settings: Mapping[str, Any], given: Mapping[str, Any], profile: Profile | None
+) -> Protocol:
+    """Return how latency is measured: as the profile's was, where one is given.
+
+    Raises:
+        NASError: For a profile of something else than what is asked for.
+    """
+    names = ("runtime", "precision", "threads")
+    if profile is None:
+        return Protocol(**{n: settings[n] for n in names}, imgsz=settings["imgsz"])
+    profile.at(settings["imgsz"])
+    for name in names:
+        has = getattr(profile.protocol, name)
+        if name in given and settings[name] != has:
+            raise NASError(
+                f"{name}={settings[name]}: the profile {settings['latency']} has {name}={has}; "
+                f"leave {name} out, or give another profile"
+            )
+    if profile.protocol.device == "cpu" and profile.device_name != (mine := device_name()):
+        print(
+            f"WARNING: the profile is of another device, {profile.device_name}; this machine is "
+            f"{mine}", file=sys.stderr,
+        )  # fmt: skip
+    return replace(profile.protocol, imgsz=settings["imgsz"])
+
+
+def _predicted(
+    profile: Profile | None, architecture: Architecture, nc: int, imgsz: int
+) -> dict[str, float]:
+    return {"predicted_ms": profile.predict(architecture, nc, imgsz)} if profile else {}
 
 
 def _measured(
@@ -134,7 +179,7 @@ def _json(rows: list[dict[str, Any]]) -> str:
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     usual = {
         "imgsz": 640, "nc": None, "project": "runs/nas", "json": False, "measure": False,
-        "runtime": "onnx", "precision": "fp32", "threads": 1,
+        "runtime": "onnx", "precision": "fp32", "threads": 1, "latency": None,
     }  # fmt: skip
     values = checked(given, KEYS, usual)
     if not values.get("model"):

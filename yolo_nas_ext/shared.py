@@ -20,8 +20,8 @@ from yolo_nas_ext.study import Study, Trial, write_outcome
 
 BEAT = 10  # seconds between heartbeats
 DROPPED = "dropped"  # attribute of a claim that came second
-# Begin the study's attributes that hold the repeats, or the own training, of a trial.
-REPEAT, CONFIRM = "repeat/", "confirm/"
+# Begin the study's attributes that hold the repeats, the own training, or more, of a trial.
+REPEAT, CONFIRM, MEASURE = "repeat/", "confirm/", "measure/"
 
 
 class SharedStudy(Study):
@@ -90,9 +90,9 @@ class SharedStudy(Study):
             skip = set(range(after + 1, self._last + 1)).difference(self._unended)
             found = list(read(self._rdb, self._optuna._study_id, after, skip))
             about = self._rdb.get_study_user_attrs(self._optuna._study_id)
-        self._repeats, self._confirmed = (
+        self._repeats, self._confirmed, self._measured = (
             {int(n.removeprefix(kind)): v for n, v in about.items() if n.startswith(kind)}
-            for kind in (REPEAT, CONFIRM)
+            for kind in (REPEAT, CONFIRM, MEASURE)
         )
         ended = {number for number, t in self._known.items() if t is None or t.state != "running"}
         self._unended = [each.trial_id for each in found if not each.state.is_finished()]
@@ -164,6 +164,11 @@ class SharedStudy(Study):
         """Record a trial's own training, as `repeat` records repeats."""
         self._note(f"{CONFIRM}{number}", dict(metrics))
         self._confirmed[number] = dict(metrics)
+
+    def measure(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Record what was measured of a trial, as `repeat` records repeats."""
+        self._note(f"{MEASURE}{number}", dict(metrics))
+        self._measured[number] = dict(metrics)
 
     def _note(self, name: str, value: Any) -> None:
         with storage_errors(_hidden(self.url)):

@@ -100,6 +100,7 @@ class Study:
         self._ids: list[int] = []
         self._repeats: dict[int, list[float]] = {}
         self._confirmed: dict[int, dict[str, float]] = {}
+        self._measured: dict[int, dict[str, float]] = {}
         self._coder = _Coder(space)
         if path is not None:
             self._open(path)
@@ -123,11 +124,17 @@ class Study:
     def results(self) -> Sequence[Trial]:
         """All trials; fitness of one that was judged again is the mean of its measurements.
 
-        What a training of its own measured, see `confirm`, has names that begin with ``trained_``.
+        What a training of its own measured, see `confirm`, has names that begin with ``trained_``;
+        what was measured besides, see `measure`, has names of its own.
         """
+        known = [
+            replace(t, metrics={**t.metrics, **self._measured[t.number]})
+            if t.number in self._measured else t
+            for t in self.trials
+        ]  # fmt: skip
         return [
             _merged(t, self._repeats.get(t.number, ()), self._confirmed.get(t.number, {}))
-            for t in self.trials
+            for t in known
         ]
 
     @property
@@ -237,6 +244,11 @@ class Study:
         self._confirmed[number] = dict(metrics)
         self._write("confirmed", self._confirmed)
 
+    def measure(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Record what was measured of a complete trial after the search, such as its latency."""
+        self._measured[number] = dict(metrics)
+        self._write("measured", self._measured)
+
     def _write(self, name: str, by_number: Mapping[int, Any]) -> None:
         if self.path is not None:
             content = {str(number): value for number, value in by_number.items()}
@@ -273,7 +285,10 @@ class Study:
             self.identify(study)
             about = study.user_attrs
             self._repeats = {int(n): list(values) for n, values in about.get("repeats", {}).items()}
-            self._confirmed = {int(n): dict(m) for n, m in about.get("confirmed", {}).items()}
+            self._confirmed, self._measured = (
+                {int(n): dict(m) for n, m in about.get(name, {}).items()}
+                for name in ("confirmed", "measured")
+            )
             for found in read(self._storage, self._study_id):
                 self._trials.append(self._coder.thaw(found))
                 self._ids.append(found.trial_id)

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from tests.cost.devices import SIZE, made_up
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.estimators.compiled import CompiledSpace, Draw
 from yolo_nas_ext.estimators.entropy import deepmad, madnas
@@ -61,6 +62,16 @@ def test_costs_and_scores_are_the_exact_ones(name, nc, imgsz, channels):
         assert mine == (exact.params, exact.flops, exact.layers), point
         for score, of in zip(scores, (madnas, deepmad), strict=True):
             assert score[index] == pytest.approx(of(architecture, imgsz, channels), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["damo", "yolo", "tiny", "efficientnet", "corners"])
+def test_latency_is_the_profiles(name):
+    space, rng, profile = load(name), random.Random(4), made_up(layers=150)
+    compiled = CompiledSpace(space, nc=5, imgsz=SIZE, profile=profile)
+    points = [space.sample(rng) for _ in range(80)]
+    found = compiled.measure(np.stack([compiled.encode(point) for point in points]))
+    exact = [profile.predict(space.architecture(point), 5, SIZE) for point in points]
+    assert found.latency_ms == pytest.approx(exact, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["damo", "yolo", "tiny", "efficientnet", "corners"])

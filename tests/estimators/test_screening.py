@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.cost.devices import made_up
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
@@ -28,14 +29,20 @@ SMALL = {
 
 
 def small(**limits):
-    budget = Budget(limits, 3, 128)
+    profile = made_up(128, 60) if "max_latency" in limits else None
+    budget = Budget(limits, 3, 128, profile=profile)
     return DetectorSpace(parse(SMALL, "small", "small")).within(budget), budget
 
 
 @pytest.mark.parametrize("score", [madnas, deepmad])
 @pytest.mark.parametrize(
     "limits",
-    [{}, {"max_flops": 9e7, "max_layers": 9}, {"max_params": 3e5, "max_memory": 1e6}],
+    [
+        {},
+        {"max_flops": 9e7, "max_layers": 9},
+        {"max_params": 3e5, "max_memory": 1e6},
+        {"max_latency": 3.9},
+    ],
 )
 def test_it_finds_the_optimum_of_a_space_that_can_be_listed(score, limits):
     space, budget = small(**limits)

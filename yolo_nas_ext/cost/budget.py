@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from yolo_nas_ext.cost.analytic import Costs, costs
+from yolo_nas_ext.cost.latency import Profile
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.rows import KEYPOINTS
 
@@ -16,7 +18,9 @@ LIMITS: dict[str, tuple[str, str]] = {
     "max_flops": ("flops", "FLOPs"),
     "max_memory": ("memory", "B of activations"),
     "max_layers": ("layers", " layers"),
+    "max_latency": ("latency_ms", " ms"),  # with a device profile, which costs know nothing of
 }
+MARGIN = 0.05  # most that is left between a predicted latency and its limit
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,13 @@ class Budget:
 
     Args:
         limits: Upper bounds by name: ``max_params``, ``max_flops``, ``max_memory`` (bytes),
-            ``max_layers``.
+            ``max_layers``; with a profile also ``max_latency`` (milliseconds).
         nc: Number of classes.
         imgsz: Image size in pixels, of networks that have none of their own.
         channels: Channels of the image.
         task: What the networks do.
         keypoints: See `cost.analytic.costs`.
+        profile: The device whose latency is predicted.
     """
 
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -39,6 +44,24 @@ class Budget:
     channels: int = 3
     task: str = "detect"
     keypoints: tuple[int, int] = KEYPOINTS
+    profile: Profile | None = None
+
+    @property
+    def margin(self) -> float:
+        """How much above its prediction a latency is taken to be: nine of ten networks are below.
+
+        It is known from the networks that the profile was calibrated on, each predicted from the
+        others.
+        """
+        return min(self.profile.at(self.imgsz).error(0.9), MARGIN) if self.profile else 0.0
+
+    def latency_ms(self, architecture: Architecture) -> float:
+        """Return the predicted latency of an architecture in milliseconds; memoised."""
+        assert self.profile is not None
+        return _latency(
+            self.profile, architecture, self.nc, self.imgsz, self.channels, self.task,
+            self.keypoints,
+        )  # fmt: skip
 
     def costs(self, architecture: Architecture) -> Costs:
         """Return what an architecture costs for this budget's data; memoised."""
@@ -48,20 +71,25 @@ class Budget:
     def record(self, architecture: Architecture) -> dict[str, float]:
         """Return the costs that are recorded with a trial."""
         found = self.costs(architecture)
+        latency = {"latency_ms": self.latency_ms(architecture)} if self.profile else {}
         return {
             "params": found.params, "flops": found.flops, "memory_bytes": found.memory,
-            "layers": found.layers,
+            "layers": found.layers, **latency,
         }  # fmt: skip
 
     def values(self, subject: Architecture) -> dict[str, tuple[float, float]]:
         """Return ``{limit: (value, bound)}`` of an architecture."""
         if not self.limits:
             return {}
-        costs = self.costs(subject)
-        return {name: (getattr(costs, LIMITS[name][0]), b) for name, b in self.limits.items()}
+        costs = self.costs(subject)._asdict()
+        if "max_latency" in self.limits:
+            costs["latency_ms"] = self.latency_ms(subject) * (1 + self.margin)
+        return {name: (costs[LIMITS[name][0]], bound) for name, bound in self.limits.items()}
 
     def say(self, name: str, value: float) -> str:
         """Return a value of a limit with its unit, rounded up so that it can serve as a bound."""
+        if name == "max_latency":
+            return f"{math.ceil(100 * value) / 100:g} ms"
         return short(value, up=True) + LIMITS[name][1]
 
 
@@ -71,6 +99,16 @@ def _costs(
     keypoints: tuple[int, int],
 ) -> Costs:  # fmt: skip
     return costs(architecture, nc, imgsz, channels=channels, task=task, keypoints=keypoints)
+
+
+@lru_cache(maxsize=100_000)
+def _latency(
+    profile: Profile, architecture: Architecture, nc: int, imgsz: int, channels: int, task: str,
+    keypoints: tuple[int, int],
+) -> float:  # fmt: skip
+    return profile.predict(
+        architecture, nc, imgsz, channels=channels, task=task, keypoints=keypoints
+    )
 
 
 def short(value: float, *, up: bool = False) -> str:

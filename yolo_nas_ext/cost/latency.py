@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from yolo_nas_ext.resources import resource
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.rows import KEYPOINTS
 
+MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
 SCHEMA = 1  # of the file; one with another number is refused
 CHECKSUM = "sha256"
 Base = tuple[float, float, float]  # milliseconds a multiply-add, a number moved, and at least
@@ -46,7 +48,7 @@ class Calibration:
         return float(np.quantile(errors, share)) if errors else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """A device: what its layers take, measured and predicted.
 
@@ -83,7 +85,7 @@ class Profile:
         Args:
             subject: The network, or its layers at that size.
             nc: Number of classes.
-            imgsz: Image size in pixels, one of `sizes`.
+            imgsz: Image size in pixels, one of `sizes`, of a network that has none of its own.
             channels: Channels of the image.
             task: What the network does.
             keypoints: Number of keypoints and numbers a point, of the task pose.
@@ -91,8 +93,10 @@ class Profile:
         Raises:
             NASError: For an image size that was not profiled.
         """
-        self.at(imgsz)
         ops = subject
+        if isinstance(ops, Architecture):
+            imgsz = ops.imgsz or imgsz
+        self.at(imgsz)
         if isinstance(ops, Architecture):
             ops = deployed(ops, nc, imgsz, channels, task=task, keypoints=keypoints)
         return self.constant(imgsz) + float(sum(self.shares(ops, imgsz)))
@@ -236,6 +240,16 @@ def load(name: str | Path) -> Profile:
             "device again by yolo nas-profile"
         ) from error
     return Profile.from_dict(data, f"latency={name}")
+
+
+@lru_cache(maxsize=8)
+def asked(latency: str | None) -> Profile | None:
+    """Return the profile that the key ``latency`` names; None for ``measure`` or nothing.
+
+    Raises:
+        NASError: See `load`.
+    """
+    return None if latency in (None, MEASURE) else load(latency)
 
 
 def save(profile: Profile, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from yolo_nas_ext.config import PROXIES
 from yolo_nas_ext.cost.budget import LIMITS, Budget
+from yolo_nas_ext.cost.latency import asked
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.space.architecture import Architecture
@@ -91,7 +92,12 @@ def _supernet(config: Any, data: Any) -> Estimator:
 def space_of(config: Any, data: Any) -> tuple[DetectorSpace, Budget]:
     """Return the space of a search within its budget, and the budget."""
     limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
-    budget = Budget(limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints)
+    profile = asked(config.latency)
+    if profile is None:  # each network is measured, which takes too long to be asked of all
+        limits.pop("max_latency", None)
+    budget = Budget(
+        limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints, profile
+    )
     return DetectorSpace.load(config.space, config.task, config.fix).within(budget), budget
 
 

@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from yolo_nas_ext.cost.deployed import Op
+from yolo_nas_ext.cost.latency import Profile
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.clock import PROBES, Clock, head_layers
 from yolo_nas_ext.estimators.entropy import (
     DEEPMAD_WEIGHTS,
     EFFECTIVENESS,
@@ -47,6 +50,7 @@ from yolo_nas_ext.space.detector import (
     stage_blocks,
     stem_block,
 )
+from yolo_nas_ext.space.heads import Kind
 from yolo_nas_ext.space.layers import row_cost
 from yolo_nas_ext.space.rules import NonDecreasing, Ratio, Rule
 
@@ -82,6 +86,7 @@ class Measured(NamedTuple):
         widths: Channels at the end of each stage.
         top: Number of stages of each network.
         spread: Standard deviation of the blocks' repeats.
+        latency_ms: Predicted milliseconds, 0 without a profile.
     """
 
     params: Ints
@@ -92,6 +97,7 @@ class Measured(NamedTuple):
     widths: Ints
     top: Ints
     spread: Floats
+    latency_ms: Floats
 
 
 @dataclass
@@ -102,6 +108,7 @@ class _Tally:
     stages: int
     params: Ints = field(init=False)
     ops: Ints = field(init=False)
+    ms: Floats = field(init=False)
     logs: Floats = field(init=False)
     convs: Ints = field(init=False)
     repeats: Ints = field(init=False)  # count, sum and sum of squares
@@ -109,6 +116,7 @@ class _Tally:
 
     def __post_init__(self) -> None:
         self.params, self.ops = np.zeros(self.n, np.int64), np.zeros(self.n, np.int64)
+        self.ms = np.zeros(self.n)
         self.logs = np.zeros((self.n, self.stages))
         self.convs = np.zeros((self.n, self.stages), np.int64)
         self.repeats = np.zeros((3, self.n), np.int64)
@@ -118,6 +126,7 @@ class _Tally:
         """Add a part's costs to the networks at an index or mask."""
         self.params[where] += found.params
         self.ops[where] += found.ops
+        self.ms[where] += found.ms
         self.light[where] |= found.light
 
     def add_to_backbone(self, found: Numbers, where: Any, stage: Any) -> None:
@@ -139,20 +148,23 @@ class CompiledSpace:
         nc: Number of classes.
         imgsz: Image size in pixels.
         channels: Channels of the image.
+        profile: The device whose latency is predicted too.
 
     Raises:
         NASError: For a space that has a choice of image sizes.
     """
 
     def __init__(
-        self, space: DetectorSpace, *, nc: int = 80, imgsz: int = 640, channels: int = 3
-    ) -> None:
+        self, space: DetectorSpace, *, nc: int = 80, imgsz: int = 640, channels: int = 3,
+        profile: Profile | None = None,
+    ) -> None:  # fmt: skip
         if len(sizes := space.choices.get("imgsz", ())) > 1:
             raise NASError(
                 f"space={space.name}: imgsz is a choice, {', '.join(map(str, sizes))}; a compiled "
                 f"space has one size: fix=imgsz:{sizes[0]}"
             )
         self.space = space
+        self._clock = Clock(profile, imgsz) if profile else None
         self.nc, self.imgsz, self.channels = nc, imgsz, channels
         self.names = tuple(space.choices)
         self.sizes = np.array([len(options) for options in space.choices.values()], np.int64)
@@ -248,6 +260,7 @@ class CompiledSpace:
         return Measured(
             tally.params, 2 * tally.ops, 1 + 2 * total, np.cumsum(tally.logs, axis=1),
             np.cumsum(tally.convs, axis=1), widths, top, spread,
+            tally.ms + (self._clock.constant if self._clock else 0.0),
         )  # fmt: skip
 
     def _queen(self, networks: Ints) -> Ints:
@@ -276,6 +289,11 @@ class CompiledSpace:
             reads = width[level] + (width[level + 1] if level < neck[-1] else 0)
             if queen and level > neck[0]:
                 reads = reads + cross(level, backbone[level - 1])
+            if self._clock:
+                joined = 1 + (level < neck[-1]) + (queen and level > neck[0])
+                self._time_joint(level, joined, reads, tally, here)
+                if level < neck[-1]:
+                    self._time_upsampled(level, width[level + 1], tally, here)
             found = self._look(*self._neck[level, False], mine, reads)
             tally.add(found, here)
             width[level] = found.width
@@ -288,6 +306,9 @@ class CompiledSpace:
             reads = down.width + width[level]
             if queen and level - 1 > neck[0]:
                 reads = reads + cross(level, way_down[level - 1])
+            if self._clock:
+                joined = 2 + (queen and level - 1 > neck[0])
+                self._time_joint(level, joined, reads, tally, here)
             found = self._look(*self._neck[level, level == neck[-1]], mine, reads)
             tally.add(found, here)
             width[level] = found.width
@@ -295,6 +316,26 @@ class CompiledSpace:
         columns = [mine[:, self._at[name]] for name in self._head_names]
         columns += [tally.light[here].astype(np.int64), lowest // 8]
         tally.add(look_up(self._head, columns, lowest, self._log), here)
+
+    def _time_joint(
+        self, level: int, number: int, width: Ints, tally: _Tally, here: Ints
+    ) -> None:  # fmt: skip
+        """Add the time of a concatenation of a number of tensors at a level to networks `here`."""
+        side = self.imgsz // 2**level
+        at = [Op("concat", c, c, side, side, side, side, groups=number) for c in PROBES]
+        self._add_time((at[0], at[1]), width, tally, here)
+
+    def _time_upsampled(self, level: int, width: Ints, tally: _Tally, here: Ints) -> None:
+        """Add the time of enlarging a tensor to a level to networks `here`."""
+        side = self.imgsz // 2**level
+        half = side // 2
+        at = [Op("upsample", c, c, half, half, side, side, stride=2) for c in PROBES]
+        self._add_time((at[0], at[1]), width, tally, here)
+
+    def _add_time(self, pair: tuple[Op, Op], width: Ints, tally: _Tally, here: Ints) -> None:
+        assert self._clock is not None
+        ids = np.full(len(width), self._clock.id_of((pair,)), np.int64)
+        tally.ms[here] += self._clock.varied(ids, width // 8)
 
     def madnas(self, found: Measured) -> Floats:
         """Return `entropy.madnas` of measured networks."""
@@ -333,9 +374,12 @@ class CompiledSpace:
         choices = self.space.choices
 
         def make(at: tuple[int, ...]) -> Row:
-            return row_of(blocks(values_of(names, choices, at)), side, c_in)
+            return self._row(blocks(values_of(names, choices, at)), side, c_in)
 
-        return Part([len(choices[name]) for name in names], make)
+        return Part([len(choices[name]) for name in names], make, self._clock)
+
+    def _row(self, blocks: Sequence[Block], side: int, c_in: int | None) -> Row:
+        return row_of(blocks, side, c_in, timed=self._clock is not None)
 
     def _make_parts(self) -> None:
         space, side = self.space, self.imgsz
@@ -353,10 +397,12 @@ class CompiledSpace:
             int(max(options)) // 8 for name, options in space.choices.items() if "width" in name
         )
         depth = int(self._top.max())
-        self._context = Part([len(space.choices["context"]), depth + 1, most], self._context_row)
+        self._context = Part(
+            [len(space.choices["context"]), depth + 1, most], self._context_row, self._clock
+        )
         most = max(most, *(1 + neck_width(v, lv) // 8 for v, lv in self._neck_sizes(depth)))
         self._cross = {
-            level: Part([most], lambda at, lv=level: self._cross_row(8 * at[0], lv))
+            level: Part([most], lambda at, lv=level: self._cross_row(8 * at[0], lv), self._clock)
             for level in range(2, depth + 1)
         }
         self._neck: dict[tuple[int, bool], tuple[Part, tuple[str, ...]]] = {}
@@ -378,14 +424,14 @@ class CompiledSpace:
             self._down[level] = down, sizes
         self._head_names = ("levels", *sizes, "head.reg_max", "head.end2end")
         counts = [len(space.choices[name]) for name in self._head_names]
-        self._head = Part([*counts, 2, most], self._head_row)
+        self._head = Part([*counts, 2, most], self._head_row, self._clock)
 
     def _context_row(self, at: tuple[int, ...]) -> Row:
         """Return what is between backbone and neck at an option, a level and a width."""
         name, width = self.space.choices["context"][at[0]], 8 * at[2]
         if not (blocks := context_blocks(name, width)):
             return Row((0, 0), (0, 0), 0.0, 0, ((1, 0), (1, 0)), width, 0, False)
-        return row_of(blocks, self.imgsz // 2 ** at[1], width)
+        return self._row(blocks, self.imgsz // 2 ** at[1], width)
 
     def _neck_sizes(self, depth: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield the options that set the neck's widths, with each level."""
@@ -397,7 +443,7 @@ class CompiledSpace:
     def _cross_row(self, width: int, level: int) -> Row:
         """Return what halves an activation of that width to a level in queen fusion."""
         block = Block("conv", width, 1, 2, 0, 3)
-        return row_of([block], self.imgsz // 2 ** (level - 1), width)
+        return self._row([block], self.imgsz // 2 ** (level - 1), width)
 
     def _head_row(self, at: tuple[int, ...]) -> Row:
         """Return what the host's Detect costs."""
@@ -411,7 +457,9 @@ class CompiledSpace:
             "Detect", 1, (self.nc,), tuple(zip(widths, sides, sides, strict=True)),
             (True,) * len(head), values["head.reg_max"], values["head.end2end"], not light,
         )  # fmt: skip
-        return Row((cost.params, 0), (cost.ops, 0), 0.0, 0, ((1, 0), (1, 0)), 0, 0, False)
+        kind = Kind(values["head.reg_max"], False, not light)
+        ops = head_layers(self.nc, widths, sides, kind) if self._clock else ()
+        return Row((cost.params, 0), (cost.ops, 0), 0.0, 0, ((1, 0), (1, 0)), 0, 0, False, ops)
 
     def _dead_table(self, name: str) -> tuple[tuple[int, ...], Mask]:
         """Return the choices that decide whether a choice matters, and whether at their options."""

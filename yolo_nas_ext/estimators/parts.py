@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from yolo_nas_ext.cost.deployed import Op
+from yolo_nas_ext.estimators.clock import PROBES, Clock, Varied, layers_of
 from yolo_nas_ext.estimators.entropy import fan_ins
 from yolo_nas_ext.space.architecture import Block
 from yolo_nas_ext.space.blocks import BLOCKS
@@ -26,7 +28,6 @@ from yolo_nas_ext.space.layers import LIGHT_HEAD, lower_rows
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-PROBES = (16, 32)  # input channels at which a part is lowered to find its coefficients
 VARIABLE = 2  # fan-ins of a part that may depend on the input channels
 DENSE = 1 << 23  # largest number of combinations that are indexed by an array
 
@@ -45,6 +46,8 @@ class Row(NamedTuple):
         width: Output channels.
         depth: Repeats of the deep block, 0 without one.
         light: Whether it makes the host build its newer head.
+        layers: The layers that do not depend on c_in, where their time is asked for.
+        varied: The layers that do; see `clock.layers_of`.
     """
 
     params: tuple[int, int]
@@ -55,6 +58,8 @@ class Row(NamedTuple):
     width: int
     depth: int
     light: bool
+    layers: tuple[Op, ...] = ()
+    varied: tuple[Varied, ...] = ()
 
 
 Pair = tuple[int, int]
@@ -149,14 +154,18 @@ def _affine(block: Block, side: int) -> list[Pair]:
     return pairs
 
 
-def row_of(blocks: Sequence[Block], side: int, c_in: int | None = None) -> Row:
+def row_of(
+    blocks: Sequence[Block], side: int, c_in: int | None = None, *, timed: bool = False
+) -> Row:
     """Return the row of some blocks that follow one another.
 
     Args:
         blocks: At least one.
         side: Height and width of what comes in, in pixels.
         c_in: Channels at which alone the row holds; it holds for any if None.
+        timed: Whether the row names the layers, so that they can be timed.
     """
+    layers = layers_of(blocks, side, c_in) if timed else ((), ())
     params, ops, fans = (0, 0), (0, 0), []
     for index, block in enumerate(blocks):
         if c_in is None:
@@ -177,6 +186,7 @@ def row_of(blocks: Sequence[Block], side: int, c_in: int | None = None) -> Row:
         (*variable, *((1, 0) for _ in range(VARIABLE - len(variable)))), blocks[-1].width,
         sum(block.depth for block in blocks if BLOCKS[block.kind].deep),
         any(row[1] in LIGHT_HEAD for block in blocks for row in BLOCKS[block.kind].rows(block)),
+        *layers,
     )  # fmt: skip
 
 
@@ -186,17 +196,23 @@ class Part:
     Args:
         sizes: Numbers of options of the choices, then of other keys, by which rows are found.
         make: Returns the row of the indices of those options.
+        clock: Times the layers that rows name.
     """
 
-    def __init__(self, sizes: Sequence[int], make: Callable[[tuple[int, ...]], Row]) -> None:
+    def __init__(
+        self, sizes: Sequence[int], make: Callable[[tuple[int, ...]], Row],
+        clock: Clock | None = None,
+    ) -> None:  # fmt: skip
+        self.clock = clock
+        self._new: list[tuple[int, tuple[Op, ...]]] = []
         self._sizes = tuple(sizes)
         self._make = make
         self._count = 0
         self._known: dict[int, int] = {}
         total = math.prod(self._sizes)
         self._dense = np.full(total, -1, np.int32) if total <= DENSE else None
-        self.ints = np.zeros((64, 6 + 2 * VARIABLE), np.int64)
-        self.floats = np.zeros(64)
+        self.ints = np.zeros((64, 7 + 2 * VARIABLE), np.int64)
+        self.floats = np.zeros((64, 2))  # logarithms of the fixed fan-ins, fixed milliseconds
 
     def find(self, columns: Sequence[Ints]) -> Ints:
         """Return the indices of the rows for columns of option indices; new ones are added."""
@@ -206,12 +222,14 @@ class Part:
             if (missing := rows < 0).any():
                 for key in np.unique(keys[missing]).tolist():
                     self._dense[key] = self._add(key)
+                self._time()
                 rows = self._dense[keys]
             return rows.astype(np.int64)
         unique, inverse = np.unique(keys, return_inverse=True)
         for key in unique.tolist():
             if key not in self._known:
                 self._known[key] = self._add(key)
+        self._time()
         return np.array([self._known[key] for key in unique.tolist()], np.int64)[inverse]
 
     def _add(self, key: int) -> int:
@@ -220,10 +238,19 @@ class Part:
             self.ints = np.concatenate([self.ints, np.zeros_like(self.ints)])
             self.floats = np.concatenate([self.floats, np.zeros_like(self.floats)])
         flat = (*row.params, *row.ops, row.width, row.convs | row.depth << 16 | row.light << 32)
-        self.ints[self._count] = (*flat, *(n for pair in row.fans for n in pair))
-        self.floats[self._count] = row.fixed
+        varied = self.clock.id_of(row.varied) if self.clock else 0
+        self.ints[self._count] = (*flat, *(n for pair in row.fans for n in pair), varied)
+        self.floats[self._count] = row.fixed, 0.0
+        self._new.append((self._count, row.layers))
         self._count += 1
         return self._count - 1
+
+    def _time(self) -> None:
+        """Time the layers of new rows, all at once as that takes less time."""
+        if self._new and self.clock:
+            rows, ops = zip(*self._new, strict=True)
+            self.floats[list(rows), 1] = self.clock.fixed(ops)
+        self._new.clear()
 
 
 class Numbers(NamedTuple):
@@ -236,6 +263,7 @@ class Numbers(NamedTuple):
     width: Ints
     depth: Ints
     light: npt.NDArray[np.bool_]
+    ms: Floats
 
 
 class Logarithms:
@@ -257,7 +285,9 @@ def look_up(part: Part, columns: Sequence[Ints], c_in: Ints, log: Logarithms) ->
     """Return a part's numbers for columns of option indices and of input channels."""
     rows, eighths = part.find(columns), c_in // 8
     table = part.ints[rows]
-    logs = part.floats[rows]
+    logs, ms = part.floats[rows].T
+    if part.clock:
+        ms = ms + part.clock.varied(table[:, -1], eighths)
     for i in range(VARIABLE):
         alpha, beta = table[:, 6 + 2 * i], table[:, 7 + 2 * i]
         if beta.any():
@@ -265,7 +295,7 @@ def look_up(part: Part, columns: Sequence[Ints], c_in: Ints, log: Logarithms) ->
     packed = table[:, 5]
     return Numbers(
         table[:, 0] + table[:, 1] * eighths, table[:, 2] + table[:, 3] * eighths, logs,
-        packed & 0xFFFF, table[:, 4], packed >> 16 & 0xFFFF, packed >> 32 > 0,
+        packed & 0xFFFF, table[:, 4], packed >> 16 & 0xFFFF, packed >> 32 > 0, ms,
     )  # fmt: skip
 
 

@@ -64,8 +64,7 @@ class Outcome:
 class Check:
     """A bound on something that is no sum over the compiled parts, looked at on the network itself.
 
-    It is asked of the few that would join the population only. The peak of memory is one; predicted
-    latency from a device profile, a sum over the layer table, joins here as another.
+    It is asked of the few that would join the population only. The peak of memory is one.
 
     Attributes:
         name: Of the limit.
@@ -180,8 +179,9 @@ class _Search:
     ) -> None:
         self.space, self.budget = space, budget
         self.compiled = CompiledSpace(
-            space, nc=budget.nc, imgsz=budget.imgsz, channels=budget.channels
-        )
+            space, nc=budget.nc, imgsz=budget.imgsz, channels=budget.channels,
+            profile=budget.profile,
+        )  # fmt: skip
         self._exact = SCORES[score]
         self._score: Callable[[Measured], Floats] = getattr(self.compiled, score)
         self.checks = list(checks)
@@ -189,7 +189,8 @@ class _Search:
         for name, bound in budget.limits.items():
             attribute = LIMITS[name][0]
             if attribute in Measured._fields:
-                self._bounds[name] = attribute, bound
+                margin = budget.margin if name == "max_latency" else 0.0
+                self._bounds[name] = attribute, bound / (1 + margin)
             else:
                 self.checks.append(Check(name, self._cost(attribute), bound))
         names = [*self._bounds, *(check.name for check in self.checks)]

@@ -33,7 +33,11 @@ REPEATED = {"params_m", "flops_g", "memory_mb"}
 POINT = (
     "Point at a network, or tap it, to see its drawing; other marks lead to their row in the table."
 )
-TITLES = {"map50_95": "mAP50-95", "map50": "mAP50"}
+TITLES = {
+    "map50_95": "mAP50-95", "map50": "mAP50", "latency_ms": "Latency (ms)",
+    "latency_measured_ms": "Latency measured (ms)", "latency_iqr_ms": "Its quartiles apart (ms)",
+}  # fmt: skip
+LATENCY = ("latency_ms", "latency_measured_ms")
 
 
 def page(
@@ -186,7 +190,9 @@ def _front_table(findings: Findings) -> Markup:
     if not findings.front:
         return Markup()
     hand = findings.best_baseline
-    others = [n for n in findings.study.goal.objectives if n not in {"fitness", *REPEATED}]
+    known = [n for n in LATENCY if any(n in trial.metrics for trial in findings.front)]
+    others = dict.fromkeys([*findings.study.goal.objectives, *known])
+    others = [n for n in others if n not in {"fitness", *REPEATED}]
     heads = [_noun(findings), "Fitness", *(TITLES.get(n, n) for n in others), "Parameters", "FLOPs"]
     heads += [f"Fitness over {hand.name}", f"FLOPs over {hand.name}"] if hand else []
     rows = []

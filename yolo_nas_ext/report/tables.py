@@ -131,6 +131,10 @@ def _row(trial: Trial, best: Trial | None) -> tuple[str, str, str, str, str]:
     notes = ["<- best"] if best is not None and trial.number == best.number else []
     if (own := trial.trained) is not trial:
         notes.append(f"trained {number(own.fitness)}")
+    if "latency_ms" in trial.metrics:
+        measured = trial.metrics.get("latency_measured_ms")
+        more = "" if measured is None else f" predicted, {measured:.2f} ms measured"
+        notes.append(f"{trial.metrics['latency_ms']:.2f} ms{more}")
     if trial.name:
         notes.append("hand-made" if trial.point is not None else "hand-made, not in the space")
     if trial.state == "failed":

@@ -1,0 +1,222 @@
+"""Latency in a search: gated by a profile, confirmed by measuring, refused where it is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.cost.devices import NAME, SIZE, made_up
+from yolo_nas_ext import cli, score, timing
+from yolo_nas_ext.config import configure
+from yolo_nas_ext.cost import runtimes
+from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.cost.latency import asked, save
+from yolo_nas_ext.cost.protocol import Measurement, Protocol
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.objectives import Goal
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.study import Study, Trial
+
+SPACE = DetectorSpace.load("tiny")
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The file of a made-up profile, of this machine and the runtime that is installed."""
+    monkeypatch.setattr(timing, "device_name", lambda: NAME)
+    monkeypatch.setattr(score, "device_name", lambda: NAME)
+    asked.cache_clear()
+    version = runtimes.runtime_version("onnx")
+    save(replace(made_up(), runtime_version=version), tmp_path / "device.json")
+    return str(tmp_path / "device.json")
+
+
+def settled(**given: Any) -> timing.Timing | None:
+    config = configure({"imgsz": SIZE, **given}, {}, {})
+    return timing.settle(config, 3, DetectorSpace.load(config.space, fix=config.fix))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_latency": 8}, r"max_latency=8.0: give latency="),
+        ({"runtime": "torch"}, r"runtime=torch: give latency="),
+        ({"latency": "none.json"}, r"latency=none.json: no such file"),
+        ({"latency": "measure", "estimator": "madnas"}, r"latency=measure: estimator=madnas"),
+        ({"latency": "measure", "jobs": 2}, r"latency=measure: .*leave out jobs"),
+        ({"latency": "measure", "precision": "fp16"}, r"precision=fp16: runtime=onnx"),
+        ({"latency": "measure", "runtime": "tflite"}, r"runtime=tflite: not known"),
+    ],
+)
+def test_what_cannot_be_known_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(NASError, match=said) as caught:
+        settled(**given)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"imgsz": 128}, r"the profile is for 64 px, not for imgsz=128"),
+        ({"precision": "int8"}, r"the profile is for fp32, not for precision=int8"),
+        ({"runtime": "torch"}, r"the profile is for onnx, not for runtime=torch"),
+    ],
+)
+def test_a_profile_of_something_else_is_refused(
+    device: str, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(NASError, match=said):
+        settled(latency=device, **given)
+
+
+def test_a_profile_of_another_batch_is_refused(tmp_path: Path) -> None:
+    protocol = Protocol(imgsz=SIZE, batch=8)
+    save(replace(made_up(), protocol=protocol), tmp_path / "b.json")
+    with pytest.raises(NASError, match=r"the profile is for batch 8, not for batch 1"):
+        settled(latency=str(tmp_path / "b.json"))
+
+
+def test_a_profile_of_another_device_warns_and_names_both(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = settled(latency=device, max_latency=8)
+    assert found and found.here and not found.notes and found.limit == 8
+    monkeypatch.setattr(timing, "device_name", lambda: "a laptop")
+    found = settled(latency=device)
+    assert found and not found.here
+    assert NAME in found.notes[0] and "a laptop" in found.notes[0] and "WARNING" in found.notes[0]
+
+
+def test_a_missing_runtime_is_named(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(runtimes.PACKAGES, "onnx", "onnxruntime-that-is-not-there")
+    with pytest.raises(NASError, match="runtime=onnx: onnxruntime-that-is-not-there is not"):
+        settled(latency=device)
+
+
+def test_the_budget_leaves_the_profiles_margin() -> None:
+    profile, architecture = made_up(), SPACE.architecture(SPACE.sample(random.Random(1)))
+    ms = profile.predict(architecture, 3, SIZE)
+    margin = profile.sizes[SIZE].error(0.9)
+    assert 0 < margin < 0.05
+    for bound, fits in ((ms * (1 + 1.01 * margin), True), (ms * (1 + 0.99 * margin), False)):
+        budget = Budget({"max_latency": bound}, 3, SIZE, profile=profile)
+        value, limit = budget.values(architecture)["max_latency"]
+        assert (value <= limit) == fits
+        assert budget.record(architecture)["latency_ms"] == ms
+    assert budget.say("max_latency", 7.123) == "7.13 ms"
+
+
+class Bench:
+    """A timing whose networks take what a table says; it counts what was measured."""
+
+    def __init__(self, study: Study, factors: Mapping[int, float]) -> None:
+        self.order: list[int] = []
+        self.study, self.factors = study, factors
+
+    def measure(self, networks: Mapping[str, Architecture]) -> dict[str, Measurement]:
+        self.order += map(int, networks)
+        predicted = {t.number: t.metrics["latency_ms"] for t in self.study.trials}
+        ms = {n: predicted[int(n)] * self.factors.get(int(n), 1.0) for n in networks}
+        return {n: Measurement(v, v - 0.1, v + 0.1, 30, Protocol()) for n, v in ms.items()}
+
+
+def recorded(path: Path | None = None) -> Study:
+    study = Study(SPACE, path, Goal(confirmed={timing.MEASURED: 8.0}))
+    if not study.trials:
+        for number in range(12):  # the fittest first
+            point = SPACE.sample(random.Random(number))
+            metrics = {"fitness": 1 - number / 100, "latency_ms": 7.8}
+            architecture = SPACE.architecture(point)
+            study.add([Trial(number, point, architecture, state="complete", metrics=metrics)])
+    return study
+
+
+def test_the_best_that_measure_above_the_limit_are_left_out(tmp_path: Path) -> None:
+    study = recorded(tmp_path / "s.db")
+    bench: Any = Bench(study, {0: 1.1, 2: 1.05, 5: 1.04})
+    said: list[int] = []
+    assert timing.confirm(study, bench, 3, lambda trial: said.append(trial.number)) == ""
+    # Three at first; for the two above the limit two more.
+    assert bench.order == said == [0, 1, 2, 3, 4]
+    assert study.best.number == 1
+    assert study.best.metrics[timing.MEASURED] == pytest.approx(7.8)
+    assert study.best.metrics["latency_iqr_ms"] == pytest.approx(0.2)
+    assert {t.number for t in study.candidates} == {1, *range(3, 12)}
+    again = recorded(tmp_path / "s.db")  # as resuming does
+    assert again.best.number == 1 and timing.MEASURED in again.results[0].metrics
+    assert timing.confirm(again, bench, 3) == "" and len(bench.order) == 5
+
+
+def test_what_cannot_be_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(networks: Any) -> Any:
+        raise NASError("0: onnxruntime cannot run it")
+
+    bench: Any = SimpleNamespace(measure=fail)
+    text = timing.confirm(recorded(), bench, 3)
+    assert text == "the best could not be measured: 0: onnxruntime cannot run it"
+
+
+def test_each_candidate_is_measured_before_it_is_judged() -> None:
+    architecture = SPACE.architecture(SPACE.sample(random.Random(0)))
+    found = settled(latency="measure", max_latency=0.0001)
+    assert found
+    fast = replace(found.protocol, warmup=0, repeats=3)
+    with pytest.raises(TrialError, match=r"ms measured > max_latency=0.0001"):
+        replace(found, protocol=fast).judge(architecture)
+    assert 0 < replace(found, protocol=fast, limit=None).judge(architecture)["latency_ms"] < 1e3
+
+
+def test_a_search_keeps_the_limit_and_shows_both(
+    device: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    limit = 2.0 * made_up().sizes[SIZE].models[0][1]
+    code = cli.main(
+        [
+            "nas-search", "estimator=madnas", "trials=2000", "population=16", f"imgsz={SIZE}",
+            f"latency={device}", f"max_latency={limit}", f"project={tmp_path}", "confirm=2",
+            "baseline=none", "data=cells",
+        ]
+    )  # fmt: skip
+    out = capfd.readouterr().out
+    assert code == 0, out
+    assert "over_max_latency" not in out and " over max_latency" in out
+    assert "ms measured (" in out and "ms predicted, " in out
+    with (tmp_path / "search" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["latency_ms"]) <= limit for row in rows)
+    measured = [row for row in rows if row["latency_measured_ms"]]
+    assert len(measured) >= 2
+    page = (tmp_path / "search" / "report.html").read_text()
+    assert "Latency measured (ms)" in page and NAME in page
+
+
+def test_objectives_may_be_latency(device: str, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["nas-search", "objectives=fitness,latency_ms", f"imgsz={SIZE}"]
+    assert cli.main(arguments) == 2
+    assert "nothing measures latency_ms; give latency=" in capfd.readouterr().err
+
+
+def test_scores_show_predictions(
+    device: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"model": "yolo11n", "imgsz": SIZE, "latency": device, "json": True}
+    assert score.main(given) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["predicted_ms"] > 0.25 and "latency_ms" not in found
+    with pytest.raises(NASError, match=r"threads=2: the profile .* has threads=1"):
+        score.main({**given, "threads": 2})
+    with pytest.raises(NASError, match=r"imgsz=640: the profile of made-up processor is for 64"):
+        score.main({**given, "imgsz": 640})
+    monkeypatch.setattr(score, "device_name", lambda: "a laptop")
+    assert score.main(given) == 0
+    warning = capfd.readouterr().err
+    assert NAME in warning and "a laptop" in warning
