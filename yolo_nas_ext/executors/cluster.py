@@ -6,10 +6,11 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.executors.judge import Estimate, Prune, judge
 from yolo_nas_ext.study import Trial
 
+STARTS = 2  # attempts to start Ray
 RETRIES = 3  # of a trial whose node or worker is lost; what an estimate raises is never retried
 _ESTIMATES: dict[str, Estimate] = {}  # of this worker process, by the object that holds them
 
@@ -28,7 +29,7 @@ class Cluster:
         gpus: GPUs a trial; a part of one is allowed.
 
     Raises:
-        NASError: Without Ray, or where no cluster answers at the address.
+        NASError: Without Ray, or where no cluster answers at the address or Ray does not start.
     """
 
     def __init__(
@@ -47,14 +48,7 @@ class Cluster:
         if self._mine:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-            local: dict[str, Any] = {} if address else {"include_dashboard": False}
-            try:
-                ray.init(address=address or "local", log_to_driver=False, **local)
-            except (ConnectionError, ValueError) as error:
-                raise NASError(
-                    f"ray_address={address}: no cluster answers ({error}); start one with `ray "
-                    "start --head`, or leave ray_address out"
-                ) from error
+            _start(address)
         self._jobs, self._cpus, self._gpus = jobs, cpus, gpus
         self._estimate = ray.put(estimate)
         self._task = ray.remote(
@@ -106,6 +100,29 @@ class Cluster:
         self._pending.clear()
         if self._mine:
             self._ray.shutdown()
+
+
+def _start(address: str | None) -> None:
+    """Join a cluster, or start one on this machine, where Ray gives itself 30 s and may fail."""
+    import ray
+
+    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    for start in range(STARTS):
+        try:
+            ray.init(address=address or "local", log_to_driver=False, **local)
+            return
+        except (ConnectionError, ValueError) as error:
+            raise NASError(
+                f"ray_address={address}: no cluster answers ({error}); start one with `ray "
+                "start --head`, or leave ray_address out"
+            ) from error
+        except Exception as error:
+            ray.shutdown()
+            if start == STARTS - 1:
+                raise RunError(
+                    f"executor=ray: Ray does not start ({' '.join(str(error).split())[:200]}); try "
+                    "again when this machine has less to do, or give the ray_address of a cluster"
+                ) from error
 
 
 def _failed(trial: Trial, error: Any) -> Trial:
