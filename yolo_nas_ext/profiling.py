@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,6 +79,8 @@ class Network(NamedTuple):
 def main(given: Mapping[str, Any]) -> int:
     """Profile, write a bundle or read what one brought back; returns the exit code.
 
+    It is 3 where Ctrl-C ended it, after which the same command goes on.
+
     Raises:
         NASError: For an unknown key, a bad value, or what cannot be measured here.
     """
@@ -87,12 +90,16 @@ def main(given: Mapping[str, Any]) -> int:
             raise NASError(f"{other[0]}: not with import=, as the bundle has settled it")
         found = bundle.read(Path(values["import"]))
         profile = fit(*found[:5], about=found.about, seed=values["seed"])
+        save(profile, _out(values, profile.device_name, profile.protocol.runtime))
     elif values["bundle"]:
         return _bundle(values)
     else:
-        profile = _profile(values)
+        try:
+            profile = _profile(values)
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command goes on with what was timed")
+            return 3
     out = _out(values, profile.device_name, profile.protocol.runtime)
-    save(profile, out)
     print(summary(profile))
     print(f"written to {out}; for example:\n  yolo nas-search latency={out} max_latency=8 imgsz="
           f"{next(iter(profile.sizes))}")  # fmt: skip
@@ -140,6 +147,7 @@ def _about(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _profile(values: Mapping[str, Any]) -> Profile:
+    """Return the profile of this device once it is written; what was timed is kept until then."""
     protocol = _protocol(values)
     runtimes.check(protocol)
     from yolo_nas_ext.host import latency  # loads torch and the host
@@ -157,11 +165,11 @@ def _profile(values: Mapping[str, Any]) -> Profile:
     }  # fmt: skip
     del identity["date"]
     record = Record(out.with_name(f".{out.name}.timed"), identity)
-    if record.known:
-        print(f"going on with {len(record.known)} layers that were timed before")
-    times = _models(networks, values["imgsz"], protocol, record)
-    left = max(60 * values["minutes"] - record.seconds, 0.0)
-    with runtimes.torch_threads(protocol.threads):
+    with closing(record), runtimes.torch_threads(protocol.threads):
+        if record.known:
+            print(f"going on with {len(record.known)} layers that were timed before")
+        times = _models(networks, values["imgsz"], protocol, record)
+        left = max(60 * values["minutes"] - record.seconds, 0.0)
         layers = time_layers(ops, protocol, record, seconds=left, what="layers")
     models = {
         imgsz: [
@@ -174,7 +182,8 @@ def _profile(values: Mapping[str, Any]) -> Profile:
     profile = fit(
         device, version, protocol, layers, models, about=about, seed=values["seed"]
     )  # fmt: skip
-    record.close(delete=True)
+    save(profile, out)
+    record.delete()
     return profile
 
 

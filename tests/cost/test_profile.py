@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,8 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     third.close()
     other = Record(path, {"device": "another"})
     assert not other.known and other.seconds == 0
-    other.close(delete=True)
+    other.close()
+    other.delete()
     assert not path.exists()
 
 
@@ -192,6 +193,35 @@ def test_the_command_profiles_this_machine(
     said = capsys.readouterr().out
     assert "2 networks of" in said and "yolo nas-search latency=" in said
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_interrupted_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timed: list[Op] = []
+
+    def stop(op: Op, protocol: Protocol) -> float:
+        if len(timed) == 40:
+            monkeypatch.setattr(profiles, "time_layer", lambda op, protocol: layer_ms(op))
+            raise KeyboardInterrupt
+        timed.append(op)
+        return layer_ms(op)
+
+    def models(networks: Sequence[Any], protocol: Protocol, clock: Any) -> list[float]:
+        measured.append(protocol.imgsz)
+        return [model_ms(deployed(n.architecture, n.nc, protocol.imgsz)) for n in networks]
+
+    measured: list[int] = []
+    monkeypatch.setattr(profiles, "time_layer", stop)
+    monkeypatch.setattr(profiling, "_measured", models)
+    given = {"imgsz": 32, "spaces": "tiny", "out": str(tmp_path / "a.json")}
+    assert profiling.main(given) == 3
+    assert "goes on with what was timed" in capsys.readouterr().out
+    assert [file.name for file in tmp_path.iterdir()] == [".a.json.timed"]
+    assert profiling.main(given) == 0
+    assert "going on with 40 layers" in capsys.readouterr().out and measured == [32]
+    profile = load(tmp_path / "a.json")
+    assert set(timed) <= set(profile.layers) and profile.sizes[32].error(0.9) < 0.05
 
 
 @pytest.mark.parametrize(

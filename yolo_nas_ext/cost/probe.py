@@ -149,9 +149,10 @@ class Clock:
         if now - self.said < (0.2 if self.watched else 15) and not end:
             return
         self.said = now
-        left = self.spent / max(done, 1) * (total - done)
-        left = max(0.0, min(left, self.seconds - self.spent)) if not end else 0.0
-        line = f"{self.what}: {done} of {total}, about {left:.0f} s left"
+        line = f"{self.what}: {done} of {total}"
+        if done and not end:
+            left = min(self.spent / done * (total - done), self.seconds - self.spent)
+            line += f", about {max(left, 0.0):.0f} s left"
         start, stop = ("\r\x1b[K", "\n" if end else "") if self.watched else ("", "\n")
         print(start + line, end=stop, flush=True)
 

@@ -111,11 +111,13 @@ class Record:
         self._file.write(line + "\n")  # an empty one ends what a killed run had begun
         self._file.flush()
 
-    def close(self, *, delete: bool = False) -> None:
-        """Close the file; delete it once the profile is written."""
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
-        if delete:
-            self.path.unlink(missing_ok=True)
+
+    def delete(self) -> None:
+        """Delete the file, once the profile is written."""
+        self.path.unlink(missing_ok=True)
 
 
 def time_layers(

@@ -152,7 +152,7 @@ def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architectur
     if missing:
         raise NASError(f"{where}: no '{missing[0]}' list of rows; give a YOLO model definition")
     try:
-        chain = _scaled(model, scale, where)
+        chain = scaled_rows(model, scale, where)
     except (TypeError, ValueError, IndexError) as error:
         raise NASError(
             f"{where}: malformed row ({error}); rows are [from, repeats, module, args]"
@@ -197,7 +197,9 @@ _SCALED = {
 _SCALED |= {"C2fCIB", "C3Ghost", "MBConv", "SPPF", "C2PSA", "Bottleneck"}
 
 
-def _scaled(model: Mapping[str, Any], scale: str, where: str) -> list[Row]:
+def scaled_rows(
+    model: Mapping[str, Any], scale: str = "", where: str = "model definition"
+) -> list[Row]:
     """Return all rows with the compound scale of the host applied."""
     scales = model.get("scales") or {}
     if scale and scale not in scales:
