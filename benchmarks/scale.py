@@ -8,8 +8,10 @@ once and kept there. Then a new process opens the study as a resumed search with
 and each strategy of our own proposes six times, with one more trial in the history each time. Its
 first proposal looks at the whole history and is part of resuming; a proposal is the median of the
 others. Memory is the growth of the resident set of that process from before the study is opened to
-the end. Targets: 60 s to resume, 0.5 s a proposal, 500 MiB. The last line is a JSON object; `pass`
-is whether all are met.
+the end. Targets: 60 s to resume, 0.5 s a proposal (of `bayes` 0.3 s at up to 500 trials), 500 MiB.
+Seconds are of the processor, of which one core is used: what it takes where the machine has nothing
+else to do. Those of the clock are stated beside them. The last line is a JSON object; `pass` is
+whether all are met.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ import time
 from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import numpy as np
 import psutil
 from optuna.distributions import distribution_to_json
 
@@ -38,6 +40,7 @@ from yolo_nas_ext.strategies import STRATEGIES, make
 from yolo_nas_ext.study import Study, Trial
 
 RESUME, PROPOSE, MEMORY = 60.0, 0.5, 500.0  # seconds, seconds, MiB
+FEW, PROPOSE_FEW = 500, 0.3  # up to so many trials, seconds of bayes
 REPEATS = 6
 
 
@@ -103,39 +106,54 @@ def measure(given: dict[str, Any]) -> int:
     goal = Goal(tuple(given["objectives"].split(",")))
     space.sample(random.Random(0))
     before = process.memory_info().rss
-    begin = time.perf_counter()
+    begin = _now()
     study = Study(space, Path(given["file"]), goal)
-    resume = time.perf_counter() - begin
-    print(f"{len(study.trials)} trials of the space {given['space']}: read in {resume:.1f} s")
+    resume = _now() - begin
+    print(f"{len(study.trials)} trials of the space {given['space']}: read in {_say(resume)}")
 
     def features(point: Any) -> list[float]:
         return [math.log(max(c, 1.0)) for c in budget.record(space.architecture(point)).values()]
 
-    own = [
-        s for s in STRATEGIES if s not in ("auto", "darts")
-    ]  # one of the others; not of a record
+    # Of the two that are left out one is one of the others, one draws from no record.
+    own = [s for s in STRATEGIES if s not in ("auto", "darts")]
     names = own if given["strategies"] == "all" else given["strategies"].split(",")
-    figures: dict[str, float] = {}
-    first: dict[str, float] = {}
+    usual: dict[str, np.ndarray] = {}
+    first: list[np.ndarray] = []
     for name in names:
         strategy = make(name, space, goal=goal, trials=given["trials"] + 9, features=features)
         times, history = [], list(study.trials)
         for seed in range(REPEATS):
-            begin = time.perf_counter()
+            begin = _now()
             (point,) = strategy.propose(tuple(history), 1, random.Random(seed))
-            times.append(time.perf_counter() - begin)
+            times.append(_now() - begin)
             metrics = history[seed].metrics
             history.append(Trial(len(history), point, state="complete", metrics=metrics))
-        figures[name], first[name] = round(median(times[1:]), 3), times[0]
-        print(f"{name:<12} {figures[name]:.3f} s a proposal, the first {times[0]:.3f} s")
+        first.append(times[0])
+        usual[name] = np.median(times[1:], axis=0)
+        print(f"{name:<12} a proposal in {_say(usual[name])}, the first in {_say(times[0])}")
     memory = (process.memory_info().rss - before) / 2**20
-    resume += max(first.values())
-    print(f"resumed in {resume:.1f} s, the slowest first proposal included")
+    resume = resume + max(first, key=lambda seconds: seconds[0])
+    print(f"resumed in {_say(resume)}, the slowest first proposal included")
     print(f"memory grew by {memory:.0f} MiB")
-    passed = resume <= RESUME and max(figures.values()) <= PROPOSE and memory <= MEMORY
-    result = {"trials": len(study.trials), "resume_s": round(resume, 2), "propose_s": figures}
-    print(json.dumps({**result, "memory_mib": round(memory), "pass": passed}))
+    bounds = dict.fromkeys(usual, PROPOSE)
+    if len(study.trials) <= FEW:
+        bounds["bayes"] = PROPOSE_FEW
+    quick = all(seconds[0] <= bounds[name] for name, seconds in usual.items())
+    passed = bool(resume[0] <= RESUME and quick and memory <= MEMORY)
+    figures = {name: seconds.round(3).tolist() for name, seconds in usual.items()}
+    result = {"trials": len(study.trials), "resume_s": resume.round(2).tolist()}
+    result |= {"propose_s": figures, "memory_mib": round(memory), "pass": passed}
+    print(json.dumps(result))
     return 0 if passed else 1
+
+
+def _now() -> np.ndarray:
+    """Return the seconds of the processor and of the clock."""
+    return np.array([time.process_time(), time.perf_counter()])
+
+
+def _say(seconds: np.ndarray) -> str:
+    return f"{seconds[0]:.3f} s ({seconds[1]:.3f} s by the clock)"
 
 
 if __name__ == "__main__":
