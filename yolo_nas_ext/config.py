@@ -202,6 +202,7 @@ KEYS: dict[str, Parse] = {
     "sampling": text,
     "distill": real(0, open_low=False),
     "cost_weight": real(0, open_low=False),
+    "relaxation": text,
     "timeout": optional(real(0)),
     "device": optional(text),
     "threads": optional(whole(1)),

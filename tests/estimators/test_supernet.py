@@ -105,6 +105,10 @@ def test_another_supernet_in_the_folder_is_refused(run, data, tiny):
         SharedWeights(data, DetectorSpace.load("yolo"))
     with pytest.raises(NASError, match="sampling=best"):
         SharedWeights(data, tiny, sampling="best")
+    with pytest.raises(NASError, match=r"relaxation=singel: no such.*Did you mean 'single'"):
+        SharedWeights(data, tiny, learn=True, relaxation="singel")
+    with pytest.raises(NASError, match="relaxation=gates: of strategy=darts"):
+        SharedWeights(data, tiny, relaxation="gates")
 
 
 PROGRAM = """

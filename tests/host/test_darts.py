@@ -10,7 +10,7 @@ from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.distribution import ENTROPY, Distribution
 from yolo_nas_ext.host.supernet import Supernet
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.learned import choices_of, entropy, names_for, partner
+from yolo_nas_ext.space.learned import choices_of, draw_values, entropy, names_for, partner
 from yolo_nas_ext.space.supernet import definition
 
 SEEDS = range(10)
@@ -94,6 +94,52 @@ def test_gates_have_the_values_of_one_network_and_the_gradients_of_two():
     assert torch.isclose(grad[2], torch.tensor(12 * 0.25))
 
 
+def test_networks_that_are_compared_give_the_gradient_of_the_expected_score():
+    found = Distribution({"a": (1, 2, 3), "b": ("x", "y")})
+    found.logits["a"].data[:] = torch.tensor([0.3, -0.5, 0.1])
+    points = [{"a": a, "b": b} for a in (1, 2, 3) for b in ("x", "y")]
+    scores = [0.1, 0.7, 0.2, 0.9, 0.4, 0.0]
+    logits = list(found.logits.values())
+
+    def chance(point):
+        return sum(found.log_chance(name, point[name]) for name in point).exp()
+
+    expected = sum(chance(p) * score for p, score in zip(points, scores, strict=True))
+    exact = torch.autograd.grad(-expected, logits)
+    pairs = [(i, j) for i in range(6) for j in range(6)]  # of two drawn, every outcome
+    mean = [torch.zeros_like(grad) for grad in exact]
+    for i, j in pairs:
+        term = found.away_from_worse([points[i], points[j]], [scores[i], scores[j]])
+        share = float((chance(points[i]) * chance(points[j])).detach())
+        for total, grad in zip(mean, torch.autograd.grad(term, logits), strict=True):
+            total += share * grad
+    for mine, theirs in zip(mean, exact, strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("end2end", [False, True])
+def test_predictions_in_training_are_decoded_as_the_host_decodes_them(tiny, end2end):
+    fixed = {"head.reg_max": 16, "head.end2end": True}
+    space = DetectorSpace.load("yolo", fix=fixed) if end2end else tiny
+    net = Supernet(definition(space, 2), nc=2).eval()
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    net.activate(space.architecture(space.sample(random.Random(0))))
+    with torch.no_grad():
+        decoded, preds = net(image)
+        assert torch.equal(net.head.decoded(preds), decoded)
+
+
+def test_what_is_drawn_of_choices_that_do_not_matter_is_told_too(tiny):
+    rng, seen = random.Random(0), set()
+    for _ in range(60):
+        values, point = draw_values(tiny, {}, rng)
+        assert point == tiny.canonical(values)
+        if point["p3.block"] == "c2f":  # which has one kernel
+            assert point["p3.kernel"] == 3
+            seen.add(values["p3.kernel"])
+    assert seen == {3, 5}
+
+
 def test_a_gradient_of_the_weights_is_not_touched():
     found = Distribution({"a": (1, 2)})
     weight = torch.ones((), requires_grad=True)
@@ -154,13 +200,14 @@ class Killed(Exception):
     pass
 
 
-def test_a_search_learns_records_and_goes_on_after_a_kill(tmp_path):
+@pytest.mark.parametrize("relaxation", ["single", "gates"])
+def test_a_search_learns_records_and_goes_on_after_a_kill(tmp_path, relaxation):
     data, small = read(draw(tmp_path / "shapes")), DetectorSpace.load("tiny", fix=SMALL)
 
     def estimator(name, say=lambda line: None):
         made = SharedWeights(
             data, small, learn=True, epochs=3, imgsz=64, batch=4, threads=1, pause=0,
-            overrides={"workers": 0}, cost_weight=0.1, say=say,
+            overrides={"workers": 0}, cost_weight=0.1, say=say, relaxation=relaxation,
         )  # fmt: skip
         made.images = tmp_path / name / "images"
         return made

@@ -85,7 +85,8 @@ def _supernet(config: Any, data: Any) -> Estimator:
 
     return SharedWeights(
         data, space_of(config, data)[0], sampling=config.sampling, distill=config.distill,
-        learn=config.strategy == "darts", cost_weight=config.cost_weight, **options(config),
+        learn=config.strategy == "darts", cost_weight=config.cost_weight,
+        relaxation=config.relaxation, **options(config),
     )  # fmt: skip
 
 

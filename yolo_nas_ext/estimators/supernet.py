@@ -15,10 +15,10 @@ from typing import Any
 from filelock import FileLock
 
 from yolo_nas_ext.cost.analytic import costs
-from yolo_nas_ext.errors import NASError, RunError, TrialError
+from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.bench import Bench
-from yolo_nas_ext.host.darts import DartsTrainer
+from yolo_nas_ext.host.darts import RELAXATIONS, DartsTrainer
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.sharing import PAUSE, SupernetTrainer, fit, load
 from yolo_nas_ext.host.supernet import Supernet, extract
@@ -47,6 +47,7 @@ class SharedWeights(ShortTraining):
             rule that trains several in a step; 0 for none.
         learn: Whether the distribution of `strategies.differentiable` is learned, too.
         cost_weight: See `host.darts.DartsTrainer`.
+        relaxation: See there.
         pause: Seconds between two checkpoints.
         say: Where lines of progress go.
         **more: As of `Training`; ``epochs`` are those of the supernet.
@@ -60,12 +61,14 @@ class SharedWeights(ShortTraining):
     def __init__(
         self, data: DataSet, space: DetectorSpace, *, sampling: str = "spos",
         distill: float = 0.0, learn: bool = False, cost_weight: float = 0.0,
+        relaxation: str = RELAXATIONS[0],
         pause: float = PAUSE, say: Callable[[str], None] = print, **more: Any,
     ) -> None:  # fmt: skip
         check(space)
         super().__init__(data, **more)
         self.space, self.sampling, self.distill = space, sampling, distill
-        self.learn, self.cost_weight = learn, cost_weight
+        self.learn, self.cost_weight, self.relaxation = learn, cost_weight, relaxation
+        check_relaxation(relaxation, learn)
         self._paths = paths(sampling, space, self.seed)
         self._pause, self._say = pause, say
         self._temporary: Path | None = None
@@ -151,7 +154,7 @@ class SharedWeights(ShortTraining):
         return {
             "epochs": self.epochs, "imgsz": self.imgsz, "batch": self.batch, "seed": self.seed,
             "sampling": self.sampling, "distill": self.distill, "images": len(self.split[0]),
-            "darts": self.learn and f"cost_weight {self.cost_weight:g}",
+            "darts": self.learn and f"{self.relaxation}, cost_weight {self.cost_weight:g}",
             "space": f"{self.space.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}",
         }  # fmt: skip
 
@@ -210,8 +213,9 @@ class SharedWeights(ShortTraining):
             return costs(network, self.data.nc, self.imgsz, channels=self.data.channels).flops
 
         return DartsTrainer(
-            *args, space=self.space, cost=flops, cost_weight=self.cost_weight, **more
-        )
+            *args, space=self.space, cost=flops, cost_weight=self.cost_weight,
+            relaxation=self.relaxation, **more,
+        )  # fmt: skip
 
     def _steps(self, epoch: int, step: int) -> list[Architecture]:
         return [self.space.architecture(point) for point in self._paths(epoch, step)]
@@ -220,6 +224,21 @@ class SharedWeights(ShortTraining):
         self._scores[key] = dict(metrics)
         with (self.folder / SCORES).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **metrics}) + "\n")
+
+
+def check_relaxation(name: str, learn: bool) -> None:
+    """Refuse a relaxation that is none, or that nothing learns by.
+
+    Raises:
+        NASError: See above.
+    """
+    if name not in RELAXATIONS:
+        raise NASError(
+            f"relaxation={name}: no such relaxation.{did_you_mean(name, RELAXATIONS)} Allowed: "
+            f"{', '.join(RELAXATIONS)}"
+        )
+    if name != RELAXATIONS[0] and not learn:
+        raise NASError(f"relaxation={name}: of strategy=darts; leave it out")
 
 
 class _Progress:

@@ -15,38 +15,59 @@ from yolo_nas_ext.host.supernet import Supernet
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.learned import choices_of, draw, entropy, leaning, names_for, partner
+from yolo_nas_ext.space.learned import (
+    choices_of,
+    draw,
+    draw_values,
+    entropy,
+    leaning,
+    names_for,
+    partner,
+)
 
 WARM = 0.34  # part of the epochs in which only weights learn, on networks drawn uniformly
 HOT, COLD = 2.0, 0.5  # temperature at the first and last epoch of the search
 KEPT = 0.95  # of the mean loss, from one step to the next
+DRAWS = 4  # networks that are compared in a step of the architecture parameters
+RELAXATIONS = ("single", "gates")
 
 
 class DartsTrainer(SupernetTrainer):
     """Trains a supernet, and after a warm-up also which of its networks are drawn.
 
     After each step of the weights on the training part, one of the architecture parameters is made
-    on held-out images: a network is drawn from the learned distribution and computed with a second
-    one added to it slot by slot, by straight-through gates (see `Distribution.gates`). The levels,
-    in which networks cannot be added up, follow the score function with the mean loss as baseline.
+    on held-out images:
+
+    - ``single``: networks are drawn and run one at a time, and the mAP50-95 of each on the batch is
+      compared with the mean of the others' (the score function with a leave-one-out baseline, Kool
+      et al. 2019). On average that is the gradient of the expected mAP, whatever blocks do, and it
+      compares levels, too: the loss is lowest at levels that no object is assigned to.
+    - ``gates``: a network is computed with a second one added to it slot by slot, by
+      straight-through gates (see `Distribution.gates`), which follow the gradient of the loss. It
+      says whether a little of the second would help the first, which is not whether it is better in
+      its place. The levels follow the score function of the loss, with its running mean as
+      baseline.
 
     Args:
         *args: As of `SupernetTrainer`.
         space: Where networks are drawn from.
         cost: FLOPs of a network.
-        cost_weight: Weight of the logarithm of the expected FLOPs in the held-out loss.
+        cost_weight: Weight of the logarithm of the expected FLOPs against the mAP or the loss.
+        relaxation: One of `RELAXATIONS`.
         **more: As of `SupernetTrainer`; ``steps`` are those of the warm-up.
     """
 
     def __init__(
         self, *args: Any, space: DetectorSpace, cost: Callable[[Architecture], float],
-        cost_weight: float = 0.0, **more: Any,
+        cost_weight: float = 0.0, relaxation: str = RELAXATIONS[0], **more: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **more)
         self.space, self._cost, self._cost_weight = space, cost, cost_weight
+        self._compare = {"single": self._drawn, "gates": self._gated}[relaxation]
+        self._measured = {"single": "score", "gates": "loss"}[relaxation]
         self.distribution = Distribution(space.choices)
         self.history: list[dict[str, Any]] = []
-        self._losses: list[float] = []
+        self._values: list[float] = []  # of this epoch: mAP50-95, or losses
         self._baseline: float | None = None
         self._held_out: Any = None
         self.add_callback("on_train_batch_end", lambda trainer: trainer._learn())
@@ -83,25 +104,48 @@ class DartsTrainer(SupernetTrainer):
         """Make a step of the architecture parameters."""
         if not self.searching:
             return
-        rng, temperature = self._random("architecture"), self.temperature
-        known = self.distribution.probabilities(temperature)
-        one = draw(self.space, known, rng)
-        # Uniform, so that what has become rare is still compared.
-        other = partner(self.space, one, self.space.sample(rng))
+        rng, noted = self._random("architecture"), len(self._many[""])
         model: Any = unwrap_model(self.model)
-        loss = self._mixed_loss(model, one, other, rng)
-        value = float(loss.detach())
-        total = loss + self._levels(one, value) + self._expected_cost(one, rng)
+        model.paths = ()
+        term, value, point = self._compare(model, self._held_out_batch(rng), rng)
+        del self._many[""][noted:]  # which are for the training losses
+        total = term + self._expected_cost(point, rng)
         ramp = (self.epoch - self._warm + 1) / (self.epochs - self._warm)
         total = total + ENTROPY * ramp * abs(value) * self.distribution.uncertainty()
         self.distribution.step(total)
-        self._losses.append(value)
+        self._values.append(value)
 
-    def _mixed_loss(
-        self, model: Supernet, one: Point, other: Point, rng: random.Random
-    ) -> torch.Tensor:
-        """Return the loss of a network with another added, an image, on held-out images."""
-        batch = self._held_out_batch(rng)
+    def _drawn(
+        self, model: Supernet, batch: dict[str, Any], rng: random.Random
+    ) -> tuple[torch.Tensor, float, Point]:
+        """Return a term that falls as the expected mAP rises, the mean mAP, and a network."""
+        known = self.distribution.probabilities(self.temperature)
+        drawn = [draw_values(self.space, known, rng) for _ in range(DRAWS)]
+        scores = []
+        for _, point in drawn:
+            model.activate(self.space.architecture(point))
+            scores.append(self._score(model, batch))
+        term = self.distribution.away_from_worse([values for values, _ in drawn], scores)
+        return term, sum(scores) / DRAWS, drawn[0][1]
+
+    @torch.no_grad()
+    def _score(self, model: Supernet, batch: dict[str, Any]) -> float:
+        """Return the mAP50-95 of the active network on a batch, whose own statistics norms use."""
+        validator: Any = self.validator
+        validator.device, validator.data, validator.training = self.device, self.data, True
+        validator.init_metrics(model)
+        found = validator.postprocess(model.head.decoded(model(batch["img"])))
+        validator.update_metrics(found, batch)
+        validator.get_stats()
+        return float(validator.metrics.box.map)
+
+    def _gated(
+        self, model: Supernet, batch: dict[str, Any], rng: random.Random
+    ) -> tuple[torch.Tensor, float, Point]:
+        """Return the loss of a network with another added to it, its value, and the network."""
+        one = draw(self.space, self.distribution.probabilities(self.temperature), rng)
+        # Uniform, so that what has become rare is still compared.
+        other = partner(self.space, one, self.space.sample(rng))
         places = choices_of(self.space, one)
         temperature = self.temperature
 
@@ -109,11 +153,10 @@ class DartsTrainer(SupernetTrainer):
             return self.distribution.gates(names_for(slot, places), one, other, temperature)
 
         first, second = (self.space.architecture(point) for point in (one, other))
-        model.paths, noted = (), len(self._many[""])
         with model.mixed(first, second, gates):
             loss = model.loss(batch)[0].sum() / len(batch["img"])
-        del self._many[""][noted:]  # which are for the training losses
-        return loss
+        value = float(loss.detach())
+        return loss + self._levels(one, value), value, one
 
     def _held_out_batch(self, rng: random.Random) -> dict[str, Any]:
         if self._held_out is None:
@@ -154,13 +197,13 @@ class DartsTrainer(SupernetTrainer):
                 {
                     "epoch": self.epoch + 1,
                     "temperature": self.temperature,
-                    "loss": sum(self._losses) / max(1, len(self._losses)),
+                    self._measured: sum(self._values) / max(1, len(self._values)),
                     "entropy": entropy(probabilities),
                     "leaning": leaning(self.space, probabilities),
                     "probabilities": probabilities,
                 }
             )
-            self._losses = []
+            self._values = []
         super()._keep()
 
     def more_to_keep(self) -> dict[str, Any]:

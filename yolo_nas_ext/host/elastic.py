@@ -278,6 +278,16 @@ class ElasticDetect(Elastic):
             ]
         return functional_call(made, wiring.state(self.units), (read,))
 
+    def decoded(self, preds: Any) -> torch.Tensor:
+        """Return boxes and scores from what `forward` gave in training, as the host decodes them.
+
+        Returns:
+            (images, 4 + classes, anchors), or (images, detections, 6) of an end-to-end head.
+        """
+        made: Any = self.wiring().skeleton
+        y = made._inference(preds["one2one"] if self.end2end else preds)
+        return made.postprocess(y.permute(0, 2, 1)) if self.end2end else y
+
 
 ROWS: dict[str, type[nn.Module]] = {
     "ElasticBlock": ElasticBlock,

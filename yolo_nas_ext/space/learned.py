@@ -18,6 +18,16 @@ TRIES = 256  # draws before rules and limits are met by a uniform one
 
 def draw(space: ChoiceSpace, probabilities: Probabilities, rng: random.Random) -> Point:
     """Draw a feasible point: each choice by its probabilities, all again where it is infeasible."""
+    return draw_values(space, probabilities, rng)[1]
+
+
+def draw_values(
+    space: ChoiceSpace, probabilities: Probabilities, rng: random.Random
+) -> tuple[Mapping[str, Any], Point]:
+    """Draw as `draw`; return also what was drawn of the choices that do not matter in the point.
+
+    In the point these have their first option, whatever was drawn.
+    """
     for _ in range(TRIES):
         values = {
             name: rng.choices(options, probabilities[name])[0]
@@ -27,8 +37,9 @@ def draw(space: ChoiceSpace, probabilities: Probabilities, rng: random.Random) -
         }
         point = space.canonical(values)
         if space.feasible(point):
-            return point
-    return space.sample(rng)
+            return values, point
+    point = space.sample(rng)
+    return point, point
 
 
 def partner(space: DetectorSpace, point: Point, other: Point) -> Point:
