@@ -173,7 +173,8 @@ def test_a_mixture_is_the_first_network(tiny):
         first, second = map(tiny.architecture, (one, other))
         of = choices_of(tiny, one)
         with net.mixed(
-            first, second, lambda s, a=one, b=other, of=of: found.gates(names_for(s, of), a, b, 1.0)
+            [first, second],
+            lambda s, a=one, b=other, of=of: found.gates(names_for(s, of), a, b, 1.0),
         ):
             mixed = net(image)
         grads = torch.autograd.grad(
@@ -200,7 +201,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("relaxation", ["single", "gates"])
+@pytest.mark.parametrize("relaxation", ["single", "gates", "continuous"])
 def test_a_search_learns_records_and_goes_on_after_a_kill(tmp_path, relaxation):
     data, small = read(draw(tmp_path / "shapes")), DetectorSpace.load("tiny", fix=SMALL)
 

@@ -19,3 +19,10 @@ def test_the_line_names_the_surest_choice_and_the_gap():
     assert "mean entropy 0.60" in line and "surest choice a with 0.40" in line
     assert "1.30 times as likely" in line and "best of 3 drawn is 0.1000 above" in line
     assert "drawn" not in collapse(HISTORY, [])
+
+
+def test_the_line_says_how_sharp_the_loss_became_and_where_it_ended():
+    rows = [{**row, "eigenvalue": 0.5 * row["epoch"], "stopped": None} for row in HISTORY]
+    assert "largest eigenvalue of the loss's Hessian from 1 to 1.5" in collapse(rows, [])
+    rows[-1] |= {"eigenvalue": None, "stopped": 2}
+    assert "from 1 to 1, so that the distribution of epoch 2 was taken" in collapse(rows, [])

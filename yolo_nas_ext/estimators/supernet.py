@@ -18,6 +18,7 @@ from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.bench import Bench
+from yolo_nas_ext.host.continuous import ContinuousTrainer
 from yolo_nas_ext.host.darts import RELAXATIONS, DartsTrainer
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.sharing import PAUSE, SupernetTrainer, fit, load
@@ -29,6 +30,7 @@ from yolo_nas_ext.space.sampling import paths
 from yolo_nas_ext.space.supernet import check, definition
 
 FILE, SCORES, LEARNED = "supernet.pt", "scores.jsonl", "distribution.json"
+MOST_MIXED = 6  # networks of a mixture, whose activations are all in memory
 QUIET = 10.0  # seconds between two lines of progress
 
 
@@ -68,7 +70,7 @@ class SharedWeights(ShortTraining):
         super().__init__(data, **more)
         self.space, self.sampling, self.distill = space, sampling, distill
         self.learn, self.cost_weight, self.relaxation = learn, cost_weight, relaxation
-        check_relaxation(relaxation, learn)
+        check_relaxation(relaxation, learn, space)
         self._paths = paths(sampling, space, self.seed)
         self._pause, self._say = pause, say
         self._temporary: Path | None = None
@@ -212,7 +214,8 @@ class SharedWeights(ShortTraining):
         def flops(network: Architecture) -> float:
             return costs(network, self.data.nc, self.imgsz, channels=self.data.channels).flops
 
-        return DartsTrainer(
+        trainer = ContinuousTrainer if self.relaxation == "continuous" else DartsTrainer
+        return trainer(
             *args, space=self.space, cost=flops, cost_weight=self.cost_weight,
             relaxation=self.relaxation, **more,
         )  # fmt: skip
@@ -226,8 +229,8 @@ class SharedWeights(ShortTraining):
             file.write(json.dumps({"key": key, **metrics}) + "\n")
 
 
-def check_relaxation(name: str, learn: bool) -> None:
-    """Refuse a relaxation that is none, or that nothing learns by.
+def check_relaxation(name: str, learn: bool, space: DetectorSpace) -> None:
+    """Refuse a relaxation that is none, that nothing learns by, or that the space is too large for.
 
     Raises:
         NASError: See above.
@@ -239,6 +242,15 @@ def check_relaxation(name: str, learn: bool) -> None:
         )
     if name != RELAXATIONS[0] and not learn:
         raise NASError(f"relaxation={name}: of strategy=darts; leave it out")
+    if name == "continuous":
+        sizes = {n: len(options) for n, options in space.choices.items() if n != "levels"}
+        largest = max(sizes, key=sizes.__getitem__)
+        if sizes[largest] > MOST_MIXED:
+            raise NASError(
+                f"relaxation={name}: {largest} has {sizes[largest]} options, and as many networks "
+                f"are computed at a time; at most {MOST_MIXED} are. Narrow it in the space file, "
+                "or give relaxation=single"
+            )
 
 
 class _Progress:

@@ -29,7 +29,7 @@ WARM = 0.34  # part of the epochs in which only weights learn, on networks drawn
 HOT, COLD = 2.0, 0.5  # temperature at the first and last epoch of the search
 KEPT = 0.95  # of the mean loss, from one step to the next
 DRAWS = 4  # networks that are compared in a step of the architecture parameters
-RELAXATIONS = ("single", "gates")
+RELAXATIONS = ("single", "gates", "continuous")
 
 
 class DartsTrainer(SupernetTrainer):
@@ -47,6 +47,7 @@ class DartsTrainer(SupernetTrainer):
       says whether a little of the second would help the first, which is not whether it is better in
       its place. The levels follow the score function of the loss, with its running mean as
       baseline.
+    - ``continuous``: see `host.continuous`.
 
     Args:
         *args: As of `SupernetTrainer`.
@@ -63,8 +64,8 @@ class DartsTrainer(SupernetTrainer):
     ) -> None:  # fmt: skip
         super().__init__(*args, **more)
         self.space, self._cost, self._cost_weight = space, cost, cost_weight
-        self._compare = {"single": self._drawn, "gates": self._gated}[relaxation]
-        self._measured = {"single": "score", "gates": "loss"}[relaxation]
+        single = relaxation == "single"
+        self._compare, self._measured = (self._drawn, "score") if single else (self._gated, "loss")
         self.distribution = Distribution(space.choices)
         self.history: list[dict[str, Any]] = []
         self._values: list[float] = []  # of this epoch: mAP50-95, or losses
@@ -153,7 +154,7 @@ class DartsTrainer(SupernetTrainer):
             return self.distribution.gates(names_for(slot, places), one, other, temperature)
 
         first, second = (self.space.architecture(point) for point in (one, other))
-        with model.mixed(first, second, gates):
+        with model.mixed([first, second], gates):
             loss = model.loss(batch)[0].sum() / len(batch["img"])
         value = float(loss.detach())
         return loss + self._levels(one, value), value, one
@@ -201,10 +202,15 @@ class DartsTrainer(SupernetTrainer):
                     "entropy": entropy(probabilities),
                     "leaning": leaning(self.space, probabilities),
                     "probabilities": probabilities,
+                    **self.more_to_record(),
                 }
             )
             self._values = []
         super()._keep()
+
+    def more_to_record(self) -> dict[str, Any]:
+        """Return what else is recorded after an epoch of the search."""
+        return {}
 
     def more_to_keep(self) -> dict[str, Any]:
         """Return the distribution and how it came to be."""

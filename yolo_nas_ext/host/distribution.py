@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 
 RATE = 0.01  # of Adam
 BETAS = (0.5, 0.999)  # as in DARTS: every step is of other networks
-EPSILON = 3e-4  # of Adam: gradients far below, of no detections yet or of noise, move little
+EPSILON = 1e-3  # of Adam: differences of less than some thousandths of mAP are taken for noise
 ENTROPY = 0.02  # weight of the mean relative entropy at the end of the search
 
 
@@ -66,6 +67,43 @@ class Distribution(nn.Module):
     def log_chance(self, name: str, option: Any) -> torch.Tensor:
         """Return the logarithm of an option's probability."""
         return self.logits[name].log_softmax(0)[self.options[name].index(option)]
+
+    def shares(
+        self, names: Sequence[str], points: Sequence[Mapping[str, Any]],
+        of: Sequence[frozenset[str]], temperature: float,
+    ) -> list[torch.Tensor | None] | None:  # fmt: skip
+        """Return how much of a place each point has; None where all are the same there.
+
+        Args:
+            names: Choices that make up the place.
+            points: The points.
+            of: Choices that matter in each of them.
+            temperature: Of the softmax over the points.
+
+        Returns:
+            Numbers that add up to 1, None for a point that is there already. The logarithms of
+            probabilities are relative to the uniform one's, so that a place with fewer choices that
+            matter is not preferred.
+        """
+        known = [name for name in names if name in self.logits]
+        there = [tuple(p[n] for n in known if n in own) for p, own in zip(points, of, strict=True)]
+        first = [there.index(options) == place for place, options in enumerate(there)]
+        if sum(first) == 1:
+            return None
+        leads = []
+        for point, own, new in zip(points, of, first, strict=True):
+            if new:
+                mine = [n for n in known if n in own]
+                uniform = sum(math.log(len(self.options[n])) for n in mine)
+                chance = sum((self.log_chance(n, point[n]) for n in mine), torch.zeros(()))
+                leads.append(chance + uniform)
+        shares = iter((torch.stack(leads) / temperature).softmax(0))
+        return [next(shares) if new else None for new in first]
+
+    def become(self, probabilities: Mapping[str, Sequence[float]]) -> None:
+        """Take the probabilities of the options of each choice."""
+        for name, values in probabilities.items():
+            self.logits[name].data.copy_(torch.tensor(values).log())
 
     def away_from_worse(
         self, drawn: Sequence[Mapping[str, Any]], scores: Sequence[float]

@@ -21,7 +21,7 @@ from yolo_nas_ext.host.loans import Loan, Unit, Wiring, numbers, taken
 from yolo_nas_ext.host.skeletons import branch_names, conv_key, head_skeleton, norm_of, skeleton
 from yolo_nas_ext.space.architecture import Head
 from yolo_nas_ext.space.roles import Convolution, Parts, Role, run_head, total
-from yolo_nas_ext.space.supernet import Pair, Wired, run_chain_cached
+from yolo_nas_ext.space.supernet import Several, Wired, run_chain_cached
 
 KEPT = 128  # wirings remembered by each row; the skeletons behind them are shared
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -94,10 +94,18 @@ class Elastic(nn.Module):
 
 @dataclass(frozen=True)
 class Mixture:
-    """Two things in a slot, added up; or the first alone, where there is one weight."""
+    """Several things in a slot, added up.
 
-    pair: Pair
-    weights: Sequence[torch.Tensor | float]
+    Attributes:
+        several: What they are.
+        weights: Of the first ones; None for one that has no part.
+        mask: Of shape (channels, 1, 1), the channels that are added up; the first thing alone
+            makes the others. All are, unless given.
+    """
+
+    several: Several
+    weights: Sequence[torch.Tensor | float | None]
+    mask: torch.Tensor | None = None
 
 
 class ElasticBlock(Elastic):
@@ -147,12 +155,17 @@ class ElasticBlock(Elastic):
         """Run the active blocks, or the mixture."""
         if self.mixture is None:
             return self._run(self.active, x)
-        pair, whole = self.mixture.pair, None
+        several, mask, whole, first = self.mixture.several, self.mixture.mask, None, None
         for index, weight in enumerate(self.mixture.weights):
-            read = taken(x, numbers(pair.inputs[index], pair.room, self.slot), 1)
-            y = self._run(pair.blocks[index], read)
-            y = weight * _placed(y, pair.outputs[index], pair.out, self.slot)
-            whole = y if whole is None else whole + y
+            if weight is None:
+                continue
+            read = taken(x, numbers(several.inputs[index], several.room, self.slot), 1)
+            y = self._run(several.blocks[index], read)
+            y = _placed(y, several.outputs[index], several.out, self.slot)
+            first = y if index == 0 else first
+            whole = weight * y if whole is None else whole + weight * y
+        if mask is not None:
+            whole = cast(torch.Tensor, first).lerp(cast(torch.Tensor, whole), mask)
         return cast(torch.Tensor, whole)
 
     def _run(self, active: Wired | None, x: torch.Tensor) -> torch.Tensor:

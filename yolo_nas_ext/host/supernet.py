@@ -20,6 +20,7 @@ from yolo_nas_ext.host.elastic import ROWS, ElasticBlock, ElasticDetect, Elastic
 from yolo_nas_ext.host.loans import Wiring
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.emit import emit
+from yolo_nas_ext.space.roles import total
 from yolo_nas_ext.space.supernet import mix, path
 
 
@@ -95,30 +96,33 @@ class Supernet(DetectionModel):
 
     @contextmanager
     def mixed(
-        self, one: Architecture, other: Architecture,
-        gates: Callable[[str], tuple[torch.Tensor, torch.Tensor] | None],
+        self, networks: Sequence[Architecture],
+        gates: Callable[[str], Sequence[torch.Tensor | float | None] | None],
+        mask: Callable[[int], torch.Tensor] | None = None,
     ) -> Iterator[None]:  # fmt: skip
-        """Compute a network with another added to it, slot by slot.
+        """Compute networks that read the same levels added up, slot by slot.
 
         Args:
-            one: The network.
-            other: One that reads the same levels.
-            gates: Weights of the two in a slot; None where the first one stands alone.
+            networks: The first one has the head and the loss.
+            gates: Weights of them in a slot; None where the first one stands alone.
+            mask: From a number of channels, which of them are added up, see `Mixture`; unless
+                given all are.
 
-        With weights of 1 and 0 it is the first network that is computed, whatever the other.
+        With a weight of 1 for one of them it is that network that is computed.
         """
-        self.activate(one)
-        pairs = mix(one, other, self.channels)
+        self.activate(networks[0])
+        mixed = mix(networks, self.channels)
         blocks = {row.slot: row for row in self.rows if isinstance(row, ElasticBlock)}
-        for slot, pair in pairs.slots.items():
+        for slot, several in mixed.slots.items():
             weights = gates(slot)
-            blocks[slot].mixture = Mixture(pair, weights or (1.0,))
-        self.head.rooms = pairs.rooms
+            some = mask(total(several.out)) if mask and weights else None
+            blocks[slot].mixture = Mixture(several, weights or (1.0,), some)
+        self.head.rooms = mixed.rooms
         try:
             yield
         finally:
             self.head.rooms = None
-            for slot in pairs.slots:
+            for slot in mixed.slots:
                 blocks[slot].mixture = None
 
     def loss(self, batch: Mapping[str, Any], preds: Any = None) -> tuple[torch.Tensor, Any]:

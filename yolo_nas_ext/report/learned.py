@@ -57,6 +57,11 @@ def collapse(
         f"{surest} with {last['entropy'].get(surest, 1.0):.2f}; the smallest sizes are "
         f"{last['leaning']:.2f} times as likely as in the uniform one"
     )
+    sharp = [row["eigenvalue"] for row in history if row.get("eigenvalue") is not None]
+    if sharp:
+        text += f"; largest eigenvalue of the loss's Hessian from {sharp[0]:.3g} to {sharp[-1]:.3g}"
+    if last.get("stopped"):
+        text += f", so that the distribution of epoch {last['stopped']} was taken"
     if sampled:
         gap = max(sampled) - sum(sampled) / len(sampled)
         text += f"; the best of {len(sampled)} drawn is {gap:.4f} above their mean"

@@ -58,6 +58,36 @@ def partner(space: DetectorSpace, point: Point, other: Point) -> Point:
     return mixed if space.feasible(mixed) else point
 
 
+def cover(space: DetectorSpace, probabilities: Probabilities, rng: random.Random) -> list[Point]:
+    """Return points that can be mixed, in which every option of every choice occurs once or more.
+
+    The first one is drawn, the others have its levels; see `partner`. Where rules or limits forbid
+    options beside each other, a uniformly drawn point takes their place.
+    """
+    one = draw(space, probabilities, rng)
+    count = max(len(options) for name, options in space.choices.items() if name != "levels")
+    orders: dict[str, list[Any]] = {}
+    for name, options in space.choices.items():
+        rest = [option for option in options if option != one[name]]
+        rng.shuffle(rest)
+        orders[name] = [one[name], *rest]
+    found = [one]
+    for place in range(1, count):
+        values = {name: order[place % len(order)] for name, order in orders.items()}
+        point = space.canonical(values)
+        found.append(partner(space, one, point if space.feasible(point) else space.sample(rng)))
+    return found
+
+
+def matters(space: DetectorSpace, point: Point) -> frozenset[str]:
+    """Return the choices of which another option makes another point."""
+    return frozenset(
+        name
+        for name, options in space.choices.items()
+        if any(space.canonical({**point, name: o}) != point for o in options if o != point[name])
+    )
+
+
 def choices_of(space: DetectorSpace, point: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the choices that make up each slot of a network, by the slot's name or its prefix."""
     found: dict[str, list[str]] = {"l1.": _of(space, "stem"), "context": ["context"]}

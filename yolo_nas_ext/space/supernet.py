@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 from yolo_nas_ext.errors import NASError
@@ -173,46 +173,46 @@ _run_head_cached = lru_cache(maxsize=20_000)(run_head)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """What stands in a slot of two networks.
+class Several:
+    """What stands in a slot of several networks.
 
     Attributes:
         blocks: Of each network; None where it has not this slot and hands on what it reads.
         inputs: Make-up of what each reads.
         outputs: Make-up of what each writes.
-        room: Make-up of what there is to read: it has room for both.
-        out: Make-up of what has room for both outputs.
+        room: Make-up of what there is to read: it has room for all.
+        out: Make-up of what has room for all outputs.
     """
 
-    blocks: tuple[Wired | None, Wired | None]
-    inputs: tuple[Parts, Parts]
-    outputs: tuple[Parts, Parts]
+    blocks: tuple[Wired | None, ...]
+    inputs: tuple[Parts, ...]
+    outputs: tuple[Parts, ...]
     room: Parts
     out: Parts
 
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """Two networks slot by slot; `rooms` is the make-up of what there is for the head to read."""
+    """Networks slot by slot; `rooms` is the make-up of what there is for the head to read."""
 
-    slots: dict[str, Pair]
+    slots: dict[str, Several]
     rooms: tuple[Parts, ...]
 
 
-def mix(one: Architecture, other: Architecture, channels: int = 3) -> Mixed:
-    """Return two networks that read the same levels, slot by slot."""
-    paths = path(one, channels), path(other, channels)
-    found: dict[str, Pair] = {}
-    last: tuple[Parts, Parts] = (channels, channels)
-    for slot in _in_order(*(list(p.slots) for p in paths)):
-        first, second = (p.slots.get(slot) for p in paths)
-        inputs = first.inputs if first else last[0], second.inputs if second else last[1]
-        last = (
-            run_chain_cached(first.chain, first.inputs)[1] if first else inputs[0],
-            run_chain_cached(second.chain, second.inputs)[1] if second else inputs[1],
+def mix(networks: Sequence[Architecture], channels: int = 3) -> Mixed:
+    """Return networks that read the same levels, slot by slot."""
+    paths = [path(network, channels) for network in networks]
+    found: dict[str, Several] = {}
+    last: tuple[Parts, ...] = (channels,) * len(paths)
+    for slot in reduce(_in_order, (list(p.slots) for p in paths)):
+        blocks = tuple(p.slots.get(slot) for p in paths)
+        inputs = tuple(b.inputs if b else x for b, x in zip(blocks, last, strict=True))
+        last = tuple(
+            run_chain_cached(b.chain, b.inputs)[1] if b else x
+            for b, x in zip(blocks, inputs, strict=True)
         )
-        found[slot] = Pair((first, second), inputs, last, merge(*inputs), merge(*last))
-    rooms = tuple(merge(a, b) for a, b in zip(*(p.inputs for p in paths), strict=True))
+        found[slot] = Several(blocks, inputs, last, reduce(merge, inputs), reduce(merge, last))
+    rooms = tuple(reduce(merge, own) for own in zip(*(p.inputs for p in paths), strict=True))
     return Mixed(found, rooms)
 
 

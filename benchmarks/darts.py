@@ -1,0 +1,187 @@
+"""Differentiable search against chance: its network and random ones of its FLOPs, trained alone.
+
+    python benchmarks/darts.py [set=cells] [space=tiny] [epochs=30] [trials=24] [confirm=3]
+        [alone=15] [random=8] [seeds=3] [out=benchmarks/darts.<set>.jsonl]
+
+For each seed DARTS searches on the images that the trainings of a reference set see
+(benchmarks/reference): a supernet of `epochs` epochs, `trials` networks drawn from what was learnt,
+the best `confirm` by the shared weights trained on from them. The network that is named, and
+`random` ones within a tenth of its FLOPs, are then trained alone from random weights for `alone`
+epochs of the short recipe with the same seed, and measured on all images that the search did not
+see. What is compared is the found one with the mean of the random ones of its seed; the interval is
+Student's over the seeds.
+
+A line a search and a training goes to `out`; what is there is not done again. The last line is a
+JSON object; `pass` is whether the interval is above 0.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+sys.path.insert(0, str(Path(__file__).parent / "reference"))
+import train as reference  # the script beside it
+
+from yolo_nas_ext.config import configure, parse_arguments
+from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.estimators.finalists import Finalists
+from yolo_nas_ext.estimators.supernet import SharedWeights
+from yolo_nas_ext.estimators.training import ShortTraining
+from yolo_nas_ext.loop import run
+from yolo_nas_ext.repeats import confirm
+from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.strategies.differentiable import Darts
+from yolo_nas_ext.study import Study, Trial
+
+HERE = Path(__file__).parent
+USUAL = {
+    "set": "cells", "space": "tiny", "epochs": 30, "trials": 24, "confirm": 3, "alone": 15,
+    "random": 8, "seeds": 3, "out": "",
+}  # fmt: skip
+NEAR, TRIES, LEVEL = 0.1, 20_000, 0.95
+
+
+class Alone(ShortTraining):
+    """A short training on the images of the search, measured on all others."""
+
+    def _split(self, seed: int) -> tuple[list[int], list[int]]:
+        return reference.state["split"]
+
+
+def main(arguments: list[str]) -> int:
+    """Do what is missing, print the table and the figures, and return the exit code."""
+    given = {**USUAL, **parse_arguments(arguments)}
+    plan = json.loads((HERE / "reference" / f"{given['set']}.json").read_text(encoding="utf-8"))
+    reference.start(plan["settings"])
+    out = Path(str(given["out"] or HERE / f"darts.{given['set']}.jsonl"))
+    rows = reference.read(out)
+    space = DetectorSpace.load(str(given["space"]))
+    budget = Budget({}, reference.state["seen"].nc, plan["settings"]["imgsz"])
+    settings = {
+        "imgsz": plan["settings"]["imgsz"], "batch": 8, "device": "cpu", "threads": 1,
+    }  # fmt: skip
+
+    def keep(row: dict[str, Any]) -> dict[str, Any]:
+        rows.append(row)
+        with out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps({k: row[k] for k in ("part", "seed", "key", "seconds")}), flush=True)
+        return row
+
+    for seed in range(int(given["seeds"])):
+        found = next((r for r in rows if (r["part"], r["seed"]) == ("search", seed)), None)
+        if found is None:
+            found = keep(_search(space, budget, seed, given, settings))
+        alone = Alone(
+            reference.state["data"], epochs=int(given["alone"]), seed=seed,
+            overrides={"workers": 0}, **settings,
+        )  # fmt: skip
+        networks = [Architecture.from_dict(found["architecture"])]
+        networks += _others(space, budget, found["flops"], seed, int(given["random"]))
+        for network in networks:
+            key = ("alone", seed, network.key)
+            if not any((r["part"], r["seed"], r["key"]) == key for r in rows):
+                keep(_alone(alone, network, budget, seed))
+    return _judge(rows, given)
+
+
+def _search(
+    space: DetectorSpace, budget: Budget, seed: int, given: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Return the network that DARTS names, and the collapse figures."""
+    begin = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        judge = SharedWeights(
+            reference.state["seen"], space, epochs=int(given["epochs"]), seed=seed, learn=True,
+            overrides={"workers": 0}, **settings,
+        )  # fmt: skip
+        judge.images = Path(folder) / "images"
+        study = Study(space)
+
+        def estimate(trial: Trial, report: Any) -> Mapping[str, float]:
+            return judge.estimate(trial.network)
+
+        run(study, Darts(space, learned=judge.distribution), estimate,
+            trials=int(given["trials"]), seed=seed, cost_of=budget.record)  # fmt: skip
+        keys = {**settings, "estimator": "supernet", "epochs": given["epochs"], "seed": seed}
+        host = {"workers": 0}
+        finalists = Finalists(configure({**keys, **host}, host, {}), judge.data, judge)
+        weights = Path(folder) / "weights.pt"
+        confirm(study, lambda t: finalists.train(t.network, weights), n=int(given["confirm"]))
+        last = judge.history()[-1]
+        judge.close()
+    best, scores = study.best, [trial.fitness for trial in study.complete]
+    return {
+        "part": "search", "seed": seed, "key": best.network.key, "flops": best.cost["flops"],
+        "architecture": best.network.to_dict(), "metrics": dict(best.metrics),
+        "entropy": mean(last["entropy"].values()), "leaning": last["leaning"],
+        "gap": max(scores) - mean(scores), "probabilities": last["probabilities"],
+        "seconds": round(time.process_time() - begin, 1),
+    }  # fmt: skip
+
+
+def _others(
+    space: DetectorSpace, budget: Budget, flops: float, seed: int, count: int
+) -> list[Architecture]:
+    """Return random networks within a tenth of some FLOPs."""
+    rng, found = random.Random(f"darts/{seed}"), {}
+    for _ in range(TRIES):
+        network = space.architecture(space.sample(rng))
+        if abs(budget.record(network)["flops"] / flops - 1) <= NEAR:
+            found[network.key] = network
+            if len(found) == count:
+                break
+    return list(found.values())
+
+
+def _alone(alone: Alone, network: Architecture, budget: Budget, seed: int) -> dict[str, Any]:
+    begin = time.process_time()
+    metrics = alone.estimate(network)
+    return {
+        "part": "alone", "seed": seed, "key": network.key, "flops": budget.record(network)["flops"],
+        "metrics": {name: round(value, 5) for name, value in metrics.items()},
+        "seconds": round(time.process_time() - begin, 1),
+    }  # fmt: skip
+
+
+def _judge(rows: list[dict[str, Any]], given: Mapping[str, Any]) -> int:
+    """Print what was found, a line a seed, and the difference over the seeds."""
+    print("| seed | found | FLOPs | mAP50-95 | random, mean (n) | entropy | smallest | gap |")
+    print("|---|---|---|---|---|---|---|---|")
+    gains = []
+    for row in (r for r in rows if r["part"] == "search"):
+        trained = [r for r in rows if (r["part"], r["seed"]) == ("alone", row["seed"])]
+        mine = [r["metrics"]["map50_95"] for r in trained if r["key"] == row["key"]]
+        others = [r["metrics"]["map50_95"] for r in trained if r["key"] != row["key"]]
+        if not mine or not others:
+            continue
+        gains.append(mine[0] - mean(others))
+        print(
+            f"| {row['seed']} | nas-{row['key']} | {row['flops'] / 1e6:.0f}M | {mine[0]:.4f} "
+            f"| {mean(others):.4f} ({len(others)}) | {row['entropy']:.2f} | {row['leaning']:.2f} "
+            f"| {row['gap']:.4f} |"
+        )
+    low = high = float("nan")
+    if len(gains) > 1:
+        half = student.ppf((1 + LEVEL) / 2, len(gains) - 1) * stdev(gains) / np.sqrt(len(gains))
+        low, high = mean(gains) - half, mean(gains) + half
+    figures = {"seeds": len(gains), "gain": mean(gains or [0.0]), "low": low, "high": high}
+    print(json.dumps({**given, **figures, "pass": bool(low > 0)}))
+    return 0 if low > 0 else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,122 @@
+import random
+
+import pytest
+import torch
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.supernet import check_relaxation
+from yolo_nas_ext.host.continuous import WINDOW, dominant, rising
+from yolo_nas_ext.host.distribution import Distribution
+from yolo_nas_ext.host.supernet import Supernet
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.learned import cover, matters
+from yolo_nas_ext.space.supernet import definition
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return DetectorSpace.load("tiny", fix={"neck.width": 32, "neck.growth": 1})
+
+
+def test_the_dominant_eigenvalue_is_that_of_the_matrix():
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(6, 6, generator=generator))[0]
+    for values in ([5.0, 1.0, 0.5, 0.2, -0.3, 0.0], [0.5, 1.0, -4.0, 0.2, 0.3, 0.0]):
+        hessian = basis @ torch.diag(torch.tensor(values)) @ basis.T
+        start = torch.randn(6, generator=generator)
+        found = dominant(lambda x, h=hessian: h @ x + 3.0, start, iterations=20)
+        assert found == pytest.approx(max(values, key=abs), rel=1e-3)
+    assert dominant(lambda x: torch.ones(6), torch.ones(6)) == 0.0  # a plane
+
+
+def test_an_eigenvalue_that_rises_ends_the_search():
+    assert not rising([1.0] * (2 * WINDOW))
+    assert not rising([1.0] * WINDOW + [1.3] * WINDOW) and not rising([1.0, 9.0])
+    assert rising([5.0] * 3 + [1.0] * WINDOW + [1.4] * WINDOW)
+    assert rising([-1.0] * WINDOW + [-1.4] * WINDOW)
+
+
+def test_points_that_cover_a_space_have_every_option(tiny):
+    rng, bound = random.Random(0), {"p2.width": 16, "p3.width": 48, "p4.width": 64, "p5.width": 96}
+    narrow = DetectorSpace.load("tiny", fix={**bound, "p5.block": "c2f", "levels": "3-5"})
+    for space in [tiny] * 10 + [narrow] * 10:
+        points = cover(space, {}, rng)
+        assert len(points) == 4  # p4.block has so many
+        assert len({point["levels"] for point in points}) == 1
+        assert all(map(space.feasible, points))
+        if space is narrow:  # no rule binds
+            for name in ("p4.block", "p3.block", "p2.block", "stem.width", "context"):
+                assert {point[name] for point in points} == set(space.choices[name])
+
+
+def test_choices_that_matter(tiny):
+    point = tiny.canonical({**tiny.sample(random.Random(0)), "p3.block": "c2f", "levels": "3-4"})
+    of = matters(tiny, point)
+    assert "p3.kernel" not in of and "p5.width" not in of
+    assert {"p3.block", "p3.width", "levels", "p4.block"} <= of
+    assert "p3.kernel" in matters(tiny, tiny.canonical({**point, "p3.block": "k1kx"}))
+
+
+def test_shares_are_the_softmax_of_what_differs_and_matters():
+    found = Distribution({"a": (1, 2, 3), "k": (3, 5)})
+    found.logits["a"].data[:] = torch.tensor([0.2, 1.0, -1.0])
+    points = [{"a": 1, "k": 3}, {"a": 2, "k": 5}, {"a": 1, "k": 3}]
+    every, no_k = frozenset("ak"), frozenset("a")
+    assert found.shares(["k"], [points[0], points[2]], [every, every], 1.0) is None
+    shares = found.shares(["a", "k"], points, [no_k, every, no_k], 2.0)
+    assert shares[2] is None  # is there already
+    assert torch.allclose(torch.stack(shares[:2]), torch.tensor([0.1, 0.5]).softmax(0))
+    shares[1].backward()
+    assert found.logits["a"].grad[1] > 0 > found.logits["a"].grad[0]
+
+
+def test_a_mixture_is_the_network_that_has_all_of_the_weight(tiny):
+    net = Supernet(definition(tiny, 2), nc=2).train()
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    points = cover(tiny, {}, random.Random(1))
+    networks = [tiny.architecture(point) for point in points]
+    for which, network in enumerate(networks):
+        shares = [float(which == index) for index in range(len(networks))]
+        with torch.no_grad():
+            with net.mixed(networks, lambda slot, shares=shares: shares):
+                net.head.activate(network.head, net.head.active[1], _legacy(net, network))
+                mixed = net(image)["scores"]
+            net.active = None
+            net.activate(network)
+            assert torch.allclose(mixed, net(image)["scores"], atol=1e-4)
+
+
+def _legacy(net, network):
+    net.active = None
+    before = {row.slot: getattr(row, "active", None) for row in net.rows}
+    net.activate(network)
+    legacy = net.head.active[2]
+    for row in net.rows:
+        row.active = before[row.slot] if row is not net.head else row.active
+    return legacy
+
+
+def test_channels_that_are_not_mixed_are_the_first_networks(tiny):
+    net = Supernet(definition(tiny, 2), nc=2).train()
+    networks = [tiny.architecture(point) for point in cover(tiny, {}, random.Random(1))]
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    equal = [1 / len(networks)] * len(networks)
+
+    def scores(channels):
+        with torch.no_grad(), net.mixed(networks, lambda slot: equal, channels):
+            return net(image)["scores"]
+
+    nothing = scores(lambda channels: torch.zeros(channels, 1, 1))
+    net.active = None
+    net.activate(networks[0])
+    with torch.no_grad():
+        assert torch.allclose(nothing, net(image)["scores"], atol=1e-5)
+    everything = scores(lambda channels: torch.ones(channels, 1, 1))
+    assert torch.allclose(everything, scores(None), atol=1e-5)
+    assert not torch.allclose(everything, nothing, atol=1e-3)
+
+
+def test_a_space_with_many_options_is_refused():
+    damo = DetectorSpace.load("damo", fix={"head.reg_max": 16})
+    with pytest.raises(NASError, match=r"relaxation=continuous: \S+ has \d+ options.*at most 6"):
+        check_relaxation("continuous", True, damo)
