@@ -61,7 +61,7 @@ USUAL: dict[str, Any] = {
     "batch": 1, "spaces": ("tiny", "yolo", "damo"), "minutes": 8.0, "out": None, "seed": 0,
     "bundle": None, "import": None,
 }  # fmt: skip
-MEASURED_BUNDLE = ("onnx",)  # runtimes of which a bundle is
+LAYERED = ("onnx", "torch", "openvino")  # runtimes that layers are timed in
 
 
 class Network(NamedTuple):
@@ -149,6 +149,11 @@ def _about(values: Mapping[str, Any]) -> dict[str, Any]:
 def _profile(values: Mapping[str, Any]) -> Profile:
     """Return the profile of this device once it is written; what was timed is kept until then."""
     protocol = _protocol(values)
+    if protocol.runtime not in LAYERED:
+        raise NASError(
+            f"runtime={protocol.runtime}: layers are timed in {', '.join(LAYERED)}; measure whole "
+            "models by yolo nas-score measure=True, or search with latency=measure"
+        )
     runtimes.check(protocol)
     from yolo_nas_ext.host import latency  # loads torch and the host
 
@@ -218,7 +223,7 @@ def _measured(networks: Sequence[Network], protocol: Protocol, clock: Clock) -> 
 def _bundle(values: Mapping[str, Any]) -> int:
     """Write what a device elsewhere is to time."""
     path = Path(values["bundle"])
-    if values["runtime"] not in MEASURED_BUNDLE:
+    if values["runtime"] != "onnx":
         raise NASError(
             f"runtime={values['runtime']}: a bundle is timed by ONNX Runtime; leave runtime out"
         )

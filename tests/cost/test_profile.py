@@ -230,6 +230,7 @@ def test_an_interrupted_command_goes_on(
         ({"imgsz": 100}, "imgsz=100: not allowed; imgsz takes multiples of 32"),
         ({"runtime": "tflite"}, "runtime=tflite: not known"),
         ({"precision": "fp16"}, "precision=fp16: runtime=onnx"),
+        ({"runtime": "tensorrt"}, "runtime=tensorrt: layers are timed in onnx, torch, openvino"),
         ({"minute": 3}, r"minute=3: unknown key. Did you mean 'minutes'"),
         ({"import": "none.json"}, "import=none.json: no such file"),
         ({"import": "none.json", "imgsz": 320}, "imgsz: not with import="),
