@@ -27,8 +27,9 @@ PARTS = {
     "tables": "space",
     "host": "space cost",
     "data": "host config",
-    "strategies": "space study objectives",
-    "estimators": "host data cost space config",
+    "plugins": "space",
+    "strategies": "plugins space study objectives",
+    "estimators": "plugins host data cost space config",
     "standings": "",
     "report": "standings study cost space objectives",
     "progress": "report study cost space objectives",
@@ -49,17 +50,18 @@ PARTS = {
     "pruning": "study",
     "parents": "study space",
     "timing": "study host cost space config",
-    "plan": "timing parents pruning executors strategies estimators data cost host study "
+    "plan": "plugins timing parents pruning executors strategies estimators data cost host study "
     "objectives space config",
     "runfolder": "estimators host space config",
-    "results": "finals runfolder parents estimators report data host study space config",
-    "job": "timing comparison finals extract plan runfolder results control inner parents repeats "
+    "results": "plugins finals runfolder parents estimators report data host study space config",
+    "job": "plugins timing comparison finals extract plan runfolder results control inner parents "
+    "repeats "
     "executors shared strategies estimators data report progress cost host study objectives space "
     "config",
     "score": "estimators host cost space config commands",
     "profiling": "host cost space config commands",
     "compare": "comparison host data cost space config commands",
-    "extract": "runfolder estimators host study space config commands",
+    "extract": "plugins runfolder estimators host study space config commands",
     "cli": "compare extract job loop profiling score data config host",
     "__main__": "cli",
     "hook": "cli host",

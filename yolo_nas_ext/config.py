@@ -172,6 +172,7 @@ KEYS: dict[str, Parse] = {
     "task": text,
     "space": text,
     "fix": options,
+    "blocks": optional(text),
     "baseline": texts,
     "strategy": text,
     "population": whole(2),

@@ -12,6 +12,7 @@ from yolo_nas_ext.config import configure
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators import make
 from yolo_nas_ext.host import dataset, keys
+from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import to_yaml
@@ -49,6 +50,7 @@ def main(given: Mapping[str, Any]) -> int:
             f"run={folder}: no record in it (study.db); give the folder of a search that has "
             "judged networks, without storage="
         )
+    load_blocks(config.blocks)
     space = DetectorSpace.load(config.space, config.task, config.fix)
     wanted = _wanted(Study(space, folder / "study.db"), settings["key"], folder)
     data = dataset.read(config.data, config.task)

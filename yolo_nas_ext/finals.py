@@ -28,7 +28,8 @@ from yolo_nas_ext.standings import Standings
 from yolo_nas_ext.study import Study, Trial
 
 FOLDER = "finals"
-SAME = ("data", "task", "imgsz", "seed", "seeds", "baseline", "device", "threads", "augment")
+SAME = ("data", "task", "imgsz", "seed", "seeds", "baseline", "device", "threads", "augment",
+        "runtime", "precision")  # fmt: skip
 
 
 @dataclass(frozen=True)

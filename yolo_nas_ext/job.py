@@ -31,6 +31,7 @@ from yolo_nas_ext.estimators import finalists
 from yolo_nas_ext.estimators.rungs import rung_fitness
 from yolo_nas_ext.estimators.scores import localisation
 from yolo_nas_ext.plan import Plan
+from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.progress import Progress
 from yolo_nas_ext.repeats import confirm, repeat
 from yolo_nas_ext.report.learned import collapse, learned_png
@@ -135,7 +136,7 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
     progress = Progress(study, config.trials, hours)
     score, pruner = (rung_fitness, "asha") if config.fidelity else (localisation, config.pruner)
     clock = plan.clock if plan.clock and plan.clock.profile is None else None
-    estimate = Judge(plan.estimator, folder, study if warm else None, score, clock)
+    estimate = Judge(plan.estimator, folder, study if warm else None, config.blocks, score, clock)
 
     def on_trial(trial: Trial) -> None:
         if trial.state != "running" and not warm:
@@ -227,6 +228,7 @@ class Judge:
         estimator: How.
         folder: The run folder, where weights go.
         study: The record, where weights are taken from parents.
+        blocks: File with blocks of the user's, which every process has to know.
         score: What a learning curve consists of, from the metrics of an epoch or a rung.
         clock: What measures the latency first, where it is measured of each candidate.
     """
@@ -234,6 +236,7 @@ class Judge:
     estimator: Any
     folder: Path
     study: Study | None = None
+    blocks: str | None = None
     score: Callable[[Mapping[str, float]], float] = localisation
     clock: timing.Timing | None = None
 
@@ -241,6 +244,7 @@ class Judge:
         self, trial: Trial, report: Report = _ignore, **other: float
     ) -> Mapping[str, float]:
         """Return the metrics of the trial's network; `other` fidelity replaces the trial's."""
+        load_blocks(self.blocks)
         weights = parents.weights_of(self.folder, trial)
         parent = parents.nearest(trial, self.study, self.folder) if self.study else None
         start = {"inherit": parent} if parent else {}

@@ -22,6 +22,7 @@ from yolo_nas_ext.estimators.screens import parse as parse_screen
 from yolo_nas_ext.estimators.screens import ranker, weighted_ranks
 from yolo_nas_ext.host import dataset, models
 from yolo_nas_ext.objectives import Goal
+from yolo_nas_ext.plugins import load_blocks, named
 from yolo_nas_ext.pruning import Pruning
 from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -77,6 +78,7 @@ def make(config: Config) -> Plan:
     Raises:
         NASError: For settings that cannot be followed, or that cannot go together.
     """
+    load_blocks(config.blocks)
     data = dataset.read(config.data, config.task)
     config = _sized(config)
     space, budget = space_of(config, data)
@@ -178,6 +180,8 @@ def _strategy(
 
 def _check_measured(config: Config) -> None:
     """Refuse objectives and limits that no trial would ever have."""
+    if named(config.estimator):  # which measures what it likes
+        return
     trains = config.estimator not in (*ANALYTIC, *PROXIES)
     allowed = [*FREE, *(["latency_ms"] * bool(config.latency)), *(MEASURED if trains else ())]
     for key, names in (("objectives", config.objectives), ("limits", config.limits)):

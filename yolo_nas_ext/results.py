@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from yolo_nas_ext import parents, report
+from yolo_nas_ext import parents, plugins, report
 from yolo_nas_ext.config import Config, defaults
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError
@@ -105,7 +105,7 @@ def write(job: Job) -> None:
         shown = {"finals": job.finals.standings, "finals_protocol": job.finals.protocol}
         shown["finals_command"] = job.finals.command
     report.write(
-        job.study, folder, title=f"{config.strategy.capitalize()} on {Path(job.data.source).name}",
+        job.study, folder, title=f"{_strategy(config)} on {Path(job.data.source).name}",
         settings={**config.values, **config.host}, notes=job.notes, command=_command(config),
         next_command=_next(job), data_name=config.data, protocol=_protocol(job),
         pictures={
@@ -113,6 +113,12 @@ def write(job: Job) -> None:
             "Learned distribution": folder / "learned.png",
         }, beside=_beside(config), **shown,
     )  # fmt: skip
+
+
+def _strategy(config: Config) -> str:
+    """Return what a strategy is called in a heading."""
+    own = plugins.named(config.strategy)
+    return config.strategy.rpartition(":")[2] if own else config.strategy.capitalize()
 
 
 def _beside(config: Config) -> dict[str, Architecture]:
@@ -191,12 +197,14 @@ def _protocol(job: Job) -> dict[str, Any]:
     """Return how fitness was measured, for the report."""
     part, seed = f"{job.config.val_fraction:.0%}", job.config.seed
     first = next(iter(job.study.trials), None)
+    own = plugins.named(job.config.estimator)
+    untrained = f"what {job.config.estimator} does" if own else "the untrained network"
     trained = f"{part} of the training images, held out by seed {seed}; val is not used"
     return {
         **(first.fidelity if first else {}),
         "fitness": PROJECTED if fitness_of(job.config) == "projected" else fitness_of(job.config),
         "initial weights": job.config.inherit or "random",
-        "measured on": trained if job.config.estimator in HELD_OUT else "the untrained network",
+        "measured on": trained if job.config.estimator in HELD_OUT else untrained,
         **({"latency": job.latency} if job.latency else {}),
         **({"trained fitness": finalists.how(job.config)} if job.study.confirmed else {}),
         **{name: version(name) for name in ("ultralytics", "torch")},

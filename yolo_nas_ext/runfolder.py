@@ -16,7 +16,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from yolo_nas_ext import __version__
-from yolo_nas_ext.config import MAY_CHANGE, Config, configure
+from yolo_nas_ext.config import MAY_CHANGE, Config, configure, defaults
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import usual_threads
 from yolo_nas_ext.host import keys
@@ -45,7 +45,17 @@ def settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
                 f"start a new run. Only {', '.join(MAY_CHANGE[:-1])} may change"
             )
     changed = {name: given[name] for name in given if name in MAY_CHANGE}
-    return configure({**kept, **changed}, keys.TRAINING, keys.REFUSED), folder
+    config = configure({**kept, **changed}, keys.TRAINING, keys.REFUSED)
+    return replace(config, given=_given(folder, config) | frozenset(changed)), folder
+
+
+def _given(folder: Path, config: Config) -> frozenset[str]:
+    """Return the keys that were given when a run was started; its settings hold all of them."""
+    content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    if isinstance(names := content.get("given"), list):
+        return frozenset(map(str, names))
+    usual = defaults()  # of a run of an earlier version
+    return frozenset(n for n in config.given if config.values.get(n) != usual.get(n))
 
 
 def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
@@ -71,7 +81,8 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
             f"{key}={folder}: not the folder of a run (no args.yaml in it); give the "
             "folder that `yolo nas-search` named, for example runs/nas/search"
         )
-    found.pop("version", None)
+    for name in ("version", "given"):
+        found.pop(name, None)
     return found
 
 
@@ -80,6 +91,7 @@ def claim(config: Config) -> Path:
     project = Path(config.project)
     given = {**config.values, **config.host, "version": __version__}
     given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items() if n != "resume"}
+    given["given"] = sorted(config.given)  # some keys mean more where they were given
     folder = None
     try:
         project.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from yolo_nas_ext import plugins
 from yolo_nas_ext.config import PROXIES
 from yolo_nas_ext.cost.budget import LIMITS, Budget
 from yolo_nas_ext.cost.latency import asked
@@ -153,10 +154,10 @@ def make(config: Any, data: Any) -> Estimator:
         NASError: For an unknown name.
     """
     name = config.estimator
-    if name not in ESTIMATORS:
+    if name not in ESTIMATORS and not plugins.named(name):
         raise NASError(
             f"estimator={name}: no such estimator.{did_you_mean(name, ESTIMATORS)} Allowed: "
-            f"{', '.join(ESTIMATORS)}"
+            f"{', '.join(ESTIMATORS)}, <file.py>:<class>"
         )
     if config.fidelity and name not in TRAININGS:
         raise NASError(
@@ -168,6 +169,8 @@ def make(config: Any, data: Any) -> Estimator:
             f"inherit={config.inherit}: estimator={name} does not start from weights; leave it out "
             f"or give estimator={' or '.join(TRAININGS)}"
         )
+    if plugins.named(name):
+        return _own(name, config, data)
     made = ESTIMATORS[name](config, data)
     if config.fidelity:
         from yolo_nas_ext.estimators.rungs import Rungs, parse
@@ -176,3 +179,24 @@ def make(config: Any, data: Any) -> Estimator:
         assert isinstance(made, Training)
         return Rungs(made, parse(config.fidelity))
     return made
+
+
+def _own(name: str, config: Any, data: Any) -> Estimator:
+    """Return an estimator from a file of the user's; what it does not say has its usual value."""
+    made = plugins.load(name, "estimator")
+    try:
+        estimator = made(config, data)
+    except NASError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise NASError(f"estimator={name}: cannot be made with (config, data) ({reason})"
+                       ) from error  # fmt: skip
+    if not callable(getattr(estimator, "estimate", None)):
+        raise NASError(
+            f"estimator={name}: has no estimate(architecture, fidelity, report, weights)"
+        )
+    for attribute, usual in (("seeded", False), ("fidelity", {"imgsz": config.imgsz})):
+        if not hasattr(estimator, attribute):
+            setattr(estimator, attribute, usual)
+    return estimator

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.space.blocks import BLOCKS
+from yolo_nas_ext.space.blocks import BLOCKS, BlockType
 from yolo_nas_ext.space.rules import NonDecreasing, Ratio, Rule
 
 # Context modules between backbone and neck: (block, whether it adds its input) in order.
@@ -21,8 +21,8 @@ CONTEXTS: dict[str, tuple[tuple[str, bool], ...]] = {
 }
 STEMS = ("conv", "focus")
 DOWNS = ("conv", "scdown", "adown", "aconv", "inside")
-STAGE_BLOCKS = tuple(k for k, b in BLOCKS.items() if b.deep and k not in ("c2psa", "c3k2_attn"))
-NECK_BLOCKS = tuple(k for k, b in BLOCKS.items() if b.deep and k != "c2psa")
+STAGE_BLOCKS = [k for k, b in BLOCKS.items() if b.deep and k not in ("c2psa", "c3k2_attn")]
+NECK_BLOCKS = [k for k, b in BLOCKS.items() if b.deep and k != "c2psa"]
 NECKS = ("pan", "gfpn")
 MOVES = ("scale", "step")
 
@@ -107,6 +107,25 @@ TOP = (
     "description", "imgsz", "stem", "stages", "context", "levels", "neck", "head", "rules",
     "mutation",
 )  # fmt: skip
+
+
+def admit(kind: str, block: BlockType) -> None:
+    """Add a block to the catalogue, for stages and necks of every space that is read from now on.
+
+    A chain of rows is read as this block before it is read as one of the shipped ones.
+
+    Args:
+        kind: Its name, which no other block has.
+        block: What it is.
+    """
+    shipped = dict(BLOCKS)
+    BLOCKS.clear()
+    BLOCKS.update({kind: block, **shipped})
+    STAGE_BLOCKS.append(kind)
+    NECK_BLOCKS.append(kind)
+    STAGE["block"] = (*_one_of(*STAGE_BLOCKS), None)
+    NECK["block"] = (*_one_of(*NECK_BLOCKS), None)
+    NECK["top"] = (*_one_of("same", *NECK_BLOCKS), "same")
 
 
 def parse(content: Any, name: str, where: str) -> SpaceFile:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from yolo_nas_ext import plugins
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
@@ -51,7 +52,8 @@ def make(
     """Return the strategy of that name for a space.
 
     Args:
-        name: A key of `STRATEGIES`, or ``optuna:`` and the name of a sampler.
+        name: A key of `STRATEGIES`, ``optuna:`` and the name of a sampler, or ``file.py:Name`` of
+            a class of the user's, which is made with ``(space, goal=goal)``.
         space: Where it looks.
         goal: Objectives and limits; the fitness alone unless given.
         trials: Number of trials that the search may take, for a strategy that asks.
@@ -64,13 +66,29 @@ def make(
     """
     if name.startswith(PREFIX):
         return OptunaStrategy(space, name, goal=goal)
+    if plugins.named(name):
+        return _own(name, space, goal)
     if name not in STRATEGIES:
         raise NASError(
             f"strategy={name}: no such strategy.{did_you_mean(name, STRATEGIES)} Allowed: "
-            f"{', '.join(STRATEGIES)}, {PREFIX}<sampler>"
+            f"{', '.join(STRATEGIES)}, {PREFIX}<sampler>, <file.py>:<class>"
         )
     if name in ("auto", "bayes"):
         options |= {"features": features, "prior": prior}
     if name == "auto":
         options["trials"] = trials
     return STRATEGIES[name](space, goal=goal, **options)
+
+
+def _own(name: str, space: ChoiceSpace, goal: Goal | None) -> Strategy:
+    """Return a strategy from a file of the user's."""
+    made = plugins.load(name, "strategy")
+    try:
+        strategy = made(space, goal=goal)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise NASError(f"strategy={name}: cannot be made with (space, goal=goal) ({reason})"
+                       ) from error  # fmt: skip
+    if not callable(getattr(strategy, "propose", None)):
+        raise NASError(f"strategy={name}: has no propose(history, n, rng)")
+    return strategy

@@ -1,0 +1,116 @@
+"""What a user adds from a file of their own: a strategy, an estimator, blocks.
+
+``strategy=greedy.py:Greedy`` names a class in a file; ``blocks=residual.py`` a file whose
+``BLOCKS`` join the catalogue. The file is run, as a script of the user's is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.space import grammar
+from yolo_nas_ext.space.architecture import Block
+from yolo_nas_ext.space.blocks import BLOCKS, BlockType
+from yolo_nas_ext.space.layers import MODULES
+
+PATTERN = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
+
+
+def named(value: str) -> bool:
+    """Say whether a value names something in a file, as ``greedy.py:Greedy`` does."""
+    return PATTERN.fullmatch(value) is not None
+
+
+def load(value: str, key: str) -> Any:
+    """Return what ``file.py:Name`` names.
+
+    Args:
+        value: The file and the name in it.
+        key: The user's key, for messages.
+
+    Raises:
+        NASError: For a file that is not there or cannot be run, or has no such name.
+    """
+    match = PATTERN.fullmatch(value)
+    assert match
+    module = _module(match["file"], f"{key}={value}")
+    if not hasattr(module, match["name"]):
+        here = ", ".join(n for n in vars(module) if not n.startswith("_")) or "nothing"
+        raise NASError(f"{key}={value}: the file has no {match['name']}; it has {here[:200]}")
+    return getattr(module, match["name"])
+
+
+def load_blocks(file: str | None) -> None:
+    """Add the blocks of a file to the catalogue; a second time does nothing.
+
+    Args:
+        file: Whose ``BLOCKS`` is a dictionary of `BlockType` by name; nothing is done without one.
+
+    Raises:
+        NASError: For a file without them, or for a block that cannot be used, with the reason.
+    """
+    if not file:
+        return
+    where = f"blocks={file}"
+    found = getattr(_module(file, where), "BLOCKS", None)
+    if not isinstance(found, dict) or not found:
+        raise NASError(f"{where}: needs BLOCKS = {{'name': BlockType(...)}}, see docs/guides")
+    for kind, block in found.items():
+        if BLOCKS.get(kind) is not block:
+            _check(str(kind), block, where)
+            grammar.admit(kind, block)
+
+
+def _module(file: str, where: str) -> ModuleType:
+    """Return a file as a module, which worker processes get by value."""
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise NASError(f"{where}: {file} does not exist; give the path of a Python file")
+    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise NASError(f"{where}: {file} cannot be run ({reason})") from error
+    cloudpickle.register_pickle_by_value(module)
+    return module
+
+
+def _check(kind: str, block: Any, where: str) -> None:
+    """Refuse a block whose rows do not stand in the layer table or are not read back as it."""
+    if kind in BLOCKS:
+        raise NASError(f"{where}: block '{kind}' is in the catalogue already; give another name")
+    if not isinstance(block, BlockType):
+        raise NASError(f"{where}: block '{kind}' is a {type(block).__name__}, not a BlockType")
+    kernel, hidden = next(iter(block.kernels), 0), 16 if block.bottleneck else 0
+    sample = Block(kind, 32, 2 if block.deep else 1, 1, hidden, kernel)
+    try:
+        rows = block.rows(sample)
+        unknown = {module for _, module, _ in rows} - set(MODULES)
+        back = None if unknown else block.read(rows)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise NASError(f"{where}: block '{kind}' fails on {sample} ({reason})") from error
+    if unknown:
+        raise NASError(
+            f"{where}: block '{kind}' has rows of {', '.join(sorted(unknown))}, whose costs are "
+            f"not known; allowed: {', '.join(MODULES)}"
+        )
+    if back != (sample, len(rows)):
+        raise NASError(f"{where}: block '{kind}': read() gives {back} for the rows of {sample}")
