@@ -200,6 +200,8 @@ KEYS: dict[str, Parse] = {
     "final_batch": whole(1),
     "seeds": whole(1),
     "inherit": optional(text),
+    "pretrained": optional(text),
+    "teacher": optional(text),
     "sampling": text,
     "distill": real(0, open_low=False),
     "cost_weight": real(0, open_low=False),

@@ -132,7 +132,7 @@ def prepare(config: Config, train: dataset.DataSet) -> Entry | None:
         name: comparison.read(path, config.task, "baseline")
         for path, name in zip(config.baseline, names, strict=True)
     }
-    training = UntouchedTraining(train, measured, **options(settings))
+    training = UntouchedTraining(train, measured, **options(settings), teacher=config.teacher)
     return Entry(settings, train, training, definitions, config.finalists)
 
 

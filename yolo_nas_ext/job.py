@@ -30,6 +30,7 @@ from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators import finalists
 from yolo_nas_ext.estimators.rungs import rung_fitness
 from yolo_nas_ext.estimators.scores import localisation
+from yolo_nas_ext.host.weights import foretell
 from yolo_nas_ext.plan import Plan
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.progress import Progress
@@ -168,6 +169,7 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
     with runfolder.sitting(folder):
         _confirm(job, plan, estimate, progress)
     results.keep_best_weights(folder, study)
+    _say_taken(job, plan)
     shutil.rmtree(folder / "weights" / "rungs", ignore_errors=True)
     if config.estimator == "supernet":
         extract.front(plan.estimator, study, folder)
@@ -176,6 +178,17 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
         learned_png(history, folder / "learned.png")
         job.notes.append(collapse(history, [trial.fitness for trial in study.candidates]))
         print(f"\n{job.notes[-1]}")
+
+
+def _say_taken(job: Job, plan: Plan) -> None:
+    """Say what the best network took from the checkpoint that candidates start from."""
+    source = getattr(getattr(plan.estimator, "training", plan.estimator), "source", None)
+    if source is None or not job.study.candidates:
+        return
+    network = job.study.best.network
+    lines = foretell(network, source, job.data.names, job.data.channels).lines
+    job.notes.append(f"nas-{network.key} began with {'; '.join(lines)}")
+    print("\n" + "\n  ".join([f"nas-{network.key} began with {lines[0]}", *lines[1:]]))
 
 
 def _confirm(job: Job, plan: Plan, estimate: Judge, progress: Progress) -> None:

@@ -20,12 +20,12 @@ from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.estimators.entropy import SCORES
 from yolo_nas_ext.estimators.screens import parse as parse_screen
 from yolo_nas_ext.estimators.screens import ranker, weighted_ranks
-from yolo_nas_ext.host import dataset, models
+from yolo_nas_ext.host import dataset, models, teacher
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.plugins import load_blocks, named
 from yolo_nas_ext.pruning import Pruning
 from yolo_nas_ext.space.choices import Point
-from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.detector import DetectorSpace, split_levels
 from yolo_nas_ext.space.emit import read
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
@@ -94,6 +94,7 @@ def make(config: Config) -> Plan:
     chosen = strategy(config.strategy, _preferring(space, config, data))
     if config.screen:
         chosen = Screened(chosen, space)
+    _check_teacher(config, space)
     rival = config.control
     control = (lambda: strategy(rival, space)) if rival else None
     if control:
@@ -199,6 +200,23 @@ def _check_measured(config: Config) -> None:
                     f"{key}={said}: nothing measures {name}.{did_you_mean(name, allowed)} Allowed: "
                     f"{', '.join(allowed)}"
                 )
+
+
+def _check_teacher(config: Config, space: DetectorSpace) -> None:
+    """Refuse a teacher that none learns from, or that some network could not learn from."""
+    if not config.teacher:
+        return
+    if not config.finalists and finalists.way(config) == finalists.AGAIN:
+        raise NASError(
+            f"teacher={config.teacher}: only finalists learn from one; give finalists=3 or "
+            "confirm_by=full with it"
+        )
+    found = teacher.load(config.teacher, config.task)
+    for levels in space.choices["levels"]:
+        found.check(len(split_levels(levels)[1]), f"levels {levels} of space {config.space}")
+    for name in config.baseline:
+        head = read(*models.definition(name, config.task)).head
+        found.check(len(head.levels), f"baseline {name}")
 
 
 def _check_parallel(config: Config) -> None:

@@ -77,7 +77,8 @@ def options(config: Any) -> dict[str, Any]:
         "batch": config.batch, "seed": config.seed,
         "val_fraction": config.val_fraction, "device": config.device, "overrides": overrides,
         "timeout": config.timeout, "fitness": fitness_of(config), "threads": config.threads,
-        "inherit": None if config.inherit == "parent" else config.inherit,
+        "inherit": config.values.get("pretrained")
+        or (None if config.inherit == "parent" else config.inherit),
     }  # fmt: skip
 
 
@@ -163,6 +164,16 @@ def make(config: Any, data: Any) -> Estimator:
         raise NASError(
             f"fidelity={config.fidelity}: estimator={name} does not train; leave it out or give "
             f"estimator={' or '.join(TRAININGS)}"
+        )
+    if config.pretrained and config.inherit not in (None, "parent"):
+        raise NASError(
+            f"pretrained={config.pretrained}: candidates start from one checkpoint, and inherit="
+            f"{config.inherit} names another; leave out one"
+        )
+    if config.pretrained and name not in TRAININGS:
+        raise NASError(
+            f"pretrained={config.pretrained}: estimator={name} does not start from weights; leave "
+            f"it out or give estimator={' or '.join(TRAININGS)}"
         )
     if config.inherit and name not in TRAININGS:
         raise NASError(

@@ -43,7 +43,7 @@ class Finalists:
         kind = WAYS[way(config)]
         if kind is None:
             raise ValueError("judging again is the estimator's own")
-        given = {**options(config), "epochs": epochs_of(config)}
+        given = {**options(config), "epochs": epochs_of(config), "teacher": config.teacher}
         self.tuned = way(config) == TUNED
         if self.tuned:
             rate = SLOWER * given["overrides"].get("lr0", SHORT["lr0"])

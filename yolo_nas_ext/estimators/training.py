@@ -11,9 +11,10 @@ from typing import Any
 
 from yolo_nas_ext.data import dice, froc
 from yolo_nas_ext.data.splits import hold_out_patients, subset
-from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.projection import projected
 from yolo_nas_ext.host import keys, models
+from yolo_nas_ext.host import teacher as teachers
 from yolo_nas_ext.host.dataset import DataSet, joined
 from yolo_nas_ext.host.trainer import Judge, OnEpoch, train
 from yolo_nas_ext.host.weights import Source, load, transfer
@@ -80,6 +81,8 @@ class Training:
             ``dice`` for the Dice of segmented scans, see `data.dice`.
         threads: CPU threads; `usual_threads` unless given.
         inherit: A checkpoint that every training starts from, by role and shape.
+        teacher: A checkpoint that every training learns from beside the labels, by the host's own
+            distillation.
 
     Raises:
         NASError: For a part that cannot be held out, an image size that is no multiple of 32,
@@ -94,6 +97,7 @@ class Training:
         batch: int = 16, seed: int = 0, val_fraction: float = 0.25, device: str | None = None,
         overrides: Mapping[str, Any] | None = None, timeout: float | None = None,
         threads: int | None = None, inherit: str | Path | None = None, fitness: str = "host",
+        teacher: str | Path | None = None,
     ) -> None:  # fmt: skip
         self.judge = _judge(fitness, task, self.short)
         self.projects = fitness == PROJECTED
@@ -115,6 +119,9 @@ class Training:
         keys.check(self.overrides, nc=data.nc)
         keys.check_device(device)
         self.source = load(inherit) if inherit else None
+        self.teacher = teachers.load(teacher, task) if teacher else None
+        if self.teacher:
+            self.overrides["distill_model"] = str(self.teacher.path)
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
@@ -153,15 +160,19 @@ class Training:
             NASError: For a fidelity or a path that cannot be used.
             TrialError: For a candidate that cannot be trained.
         """
-        own = getattr(architecture, "imgsz", 0)
+        definition = self._definition(architecture)
+        own = definition.get("imgsz", 0)
         fidelity = {**self.fidelity, **({"imgsz": own} if own else {}), **(fidelity or {})}
         epochs, imgsz = int(fidelity["epochs"]), int(fidelity["imgsz"])
         _check_size(imgsz)
         seed = int(fidelity.get("seed", self.seed))
-        definition = self._definition(architecture)
         source = load(inherit) if inherit else self.source
         network = partial(_network, architecture, definition)
         start = _Start(source, network()) if source else None
+        if self.teacher:
+            levels = definition["head"][-1][0]
+            count = len(levels) if isinstance(levels, (list, tuple)) else 1
+            self.teacher.check(count, "the network", TrialError)
         metrics = train(
             definition, self.data, self._part(int(fidelity["images"]), seed),
             task=self.task, epochs=epochs, imgsz=imgsz, batch=self.batch, seed=seed,

@@ -97,7 +97,7 @@ def costs(
         definition: A model definition.
         nc: Number of classes.
         channels: Of an image.
-        imgsz: Image size in pixels.
+        imgsz: Image size in pixels, of a definition that names none of its own.
         task: What the model does.
         keypoints: Number of keypoints and numbers a point, of task=pose.
 
@@ -106,7 +106,8 @@ def costs(
     """
     more = {"data_kpt_shape": keypoints} if task == "pose" else {}
     model = build(definition, task=task, ch=channels, nc=nc, **more)
-    return sum(p.numel() for p in model.parameters()), get_flops(model, imgsz) * 1e9
+    own = definition.get("imgsz") or imgsz
+    return sum(p.numel() for p in model.parameters()), get_flops(model, own) * 1e9
 
 
 def build(definition: Mapping[str, Any], *, task: str, **arguments: Any) -> Any:

@@ -38,6 +38,7 @@ from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.host import checkpoint, precision
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.images import held, held_pictures
+from yolo_nas_ext.host.teacher import student
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 # Writes weights into a new model, given its class names by number.
@@ -192,7 +193,9 @@ class LeanMixin(_Trainer):
             self._initial(model, self.data["names"])
         if self.device.type == "cpu":
             model = model.to(memory_format=torch.channels_last)  # faster convolutions on CPUs
-            if self._short and self._half and precision.native():
+            # The host's projections of what a student sees are in single precision.
+            half = self._half and not self.args.distill_model
+            if self._short and half and precision.native():
                 precision.halve(model)
         self.model = model
 
@@ -555,7 +558,7 @@ def session(
 def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
     """Return the metrics and write the measured weights."""
     metrics = results(trainer)
-    model: Any = unwrap_model(trainer.ema.ema)
+    model: Any = student(unwrap_model(trainer.ema.ema))
     precision.restore(model)
     if not all(value.isfinite().all() for value in model.state_dict().values()):
         raise TrialError("nan", "weights are not finite after the last step")

@@ -20,6 +20,7 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel, torch_safe_load
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host.transfers import Share, Transfer, part_of
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.emit import emit, read
 from yolo_nas_ext.space.roles import BRANCHES, Convolution, Piece, Role, pieces, shared
@@ -43,54 +44,6 @@ class Source:
     architecture: Architecture
     model: nn.Module
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A part of a model's tensors.
-
-    Attributes:
-        names: Tensors, running statistics of batch norms included.
-        parameters: Trained numbers; running statistics are none.
-    """
-
-    names: tuple[str, ...]
-    parameters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """What a model took from a source, and what it did not.
-
-    Attributes:
-        source: Name of the source.
-        copied: Tensors that equal the source's.
-        sliced: Tensors that took some of their channels, or took from wider ones; ``parameters``
-            counts the numbers taken.
-        left: Tensors that kept their initialisation; ``parameters`` counts those of the sliced
-            tensors that did so, too. The fixed numbers of the box decoding are not counted.
-    """
-
-    source: str
-    copied: Share
-    sliced: Share
-    left: Share
-
-    @property
-    def percent(self) -> float:
-        """Part of the parameters that came from the source, in percent."""
-        taken = self.copied.parameters + self.sliced.parameters
-        return 100 * taken / (taken + self.left.parameters)
-
-    @property
-    def summary(self) -> str:
-        """One line for people."""
-        total = sum(share.parameters for share in (self.copied, self.sliced, self.left))
-        return (
-            f"{self.percent:.1f} % of {total:,} parameters from {self.source}: "
-            f"{len(self.copied.names)} tensors copied, {len(self.sliced.names)} sliced, "
-            f"{len(self.left.names)} left as initialised"
-        )
 
 
 def load(path: str | Path, key: str = "inherit") -> Source:
@@ -203,10 +156,30 @@ def transfer(
             taken[name] = _write(tensor, values, outs, columns)
             if taken[name] == tensor.numel() and tensor.equal(values.to(tensor)):
                 whole.add(name)
-    return _report(model, source.name, taken, whole)
+    return _report(model, architecture, source.name, taken, whole)
 
 
-def _report(model: nn.Module, name: str, taken: Mapping[str, int], whole: set[str]) -> Transfer:
+def foretell(
+    architecture: Architecture, source: Source, names: Mapping[int, str], channels: int = 3
+) -> Transfer:
+    """Return what a network would take from a source, without keeping it.
+
+    Args:
+        architecture: The network.
+        source: See `transfer`.
+        names: Class names by number.
+        channels: Channels of the image.
+    """
+    with torch.random.fork_rng(devices=[]):
+        definition: Any = emit(architecture, len(names))
+        model = DetectionModel(definition, ch=channels, nc=len(names), verbose=False)
+    return transfer(model, architecture, source, names)
+
+
+def _report(
+    model: nn.Module, architecture: Architecture, name: str, taken: Mapping[str, int],
+    whole: set[str],
+) -> Transfer:  # fmt: skip
     """Return what became of every tensor."""
     trained = dict(model.named_parameters())
     sizes = {
@@ -221,7 +194,24 @@ def _report(model: nn.Module, name: str, taken: Mapping[str, int], whole: set[st
     return Transfer(
         name, Share(tuple(copied), numbers[0]), Share(tuple(sliced), numbers[1]),
         Share(tuple(left), sum(sizes.values()) - sum(numbers)),
+        _by_part(model, architecture, sizes, taken),
     )  # fmt: skip
+
+
+def _by_part(
+    model: nn.Module, architecture: Architecture, sizes: Mapping[str, int],
+    taken: Mapping[str, int],
+) -> dict[str, tuple[int, int]]:  # fmt: skip
+    """Return (numbers taken, numbers) of the parts of a network."""
+    found: dict[str, tuple[int, int]] = {}
+    for (role, _), conv in _convolutions(model, architecture).items():
+        norm = conv.name.rpartition(".")[0] + ".bn"
+        names = [f"{name}.{kind}" for name in (conv.name, norm) for kind in ("weight", "bias")]
+        names = [name for name in names if name in sizes]
+        some, all_ = found.get(part := part_of(role), (0, 0))
+        some += sum(min(sizes[name], taken.get(name, 0)) for name in names)
+        found[part] = some, all_ + sum(sizes[name] for name in names)
+    return found
 
 
 # Convolutions by key
