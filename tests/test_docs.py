@@ -60,7 +60,7 @@ def test_the_readmes_first_example_runs(root, tmp_path, monkeypatch, capsys):
 
 def test_every_link_of_the_readme_exists(root):
     for name in ("README.md", "docs/spaces.md", "docs/decisions.md", "docs/experiments.md",
-                 "docs/comparing.md"):  # fmt: skip
+                 "docs/comparing.md", "docs/backbones.md"):  # fmt: skip
         path = root / name
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{name}: {target}"

@@ -1,0 +1,143 @@
+"""The drop-in models: what they cost, an epoch of training, an export, and their latency.
+
+    python benchmarks/backbones.py                      # all; their headers are checked
+    python benchmarks/backbones.py write=True           # the same, and the headers written
+    python benchmarks/backbones.py models=damo-yolo-t   # some of them
+
+Each model is built by the host, which counts its parameters and the FLOPs at 640 px for 80 classes;
+trained by it for an epoch on a few of the embedded cells at 64 px; exported to ONNX, which is held
+against the host's own outputs; and timed beside YOLO11n, all in turns, see docs/latency.md. The
+last line is a JSON object; `pass` is every model trained and exported, outputs equal to 0.01 (boxes
+in pixels), and every header with the host's numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from ultralytics import YOLO
+
+from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.cost.probe import device_name
+from yolo_nas_ext.cost.protocol import Measurement, Protocol
+from yolo_nas_ext.data.synthetic import ensure_cells
+from yolo_nas_ext.host import models
+from yolo_nas_ext.host.dataset import quiet
+from yolo_nas_ext.host.latency import measure_models
+from yolo_nas_ext.resources import resource
+
+SIZE, CLASSES, SMALL = 640, 80, 64
+BESIDE = "yolo11n"
+TOLERANCE = 0.01
+COUNTED = re.compile(r"# ([\d,]+) parameters, ([\d.]+) GFLOPs at 640 px")
+
+
+def files() -> list[Path]:
+    """Return the shipped model definitions."""
+    return sorted(resource("cfg", "backbones").glob("*.yaml"))
+
+
+def counts(path: Path) -> tuple[int, float]:
+    """Return the parameters of a model and the GFLOPs of one image, as the host counts them."""
+    params, flops = models.costs(
+        models.definition(str(path))[0], nc=CLASSES, channels=3, imgsz=SIZE
+    )
+    return params, round(flops / 1e9, 3)
+
+
+def header(path: Path) -> tuple[int, float]:
+    """Return the parameters and GFLOPs that a file's header names."""
+    found = COUNTED.search(path.read_text(encoding="utf-8"))
+    assert found, f"{path}: no parameters and FLOPs in its header"
+    return int(found[1].replace(",", "")), float(found[2])
+
+
+def trained_and_exported(path: Path, data: Path, folder: Path) -> dict[str, Any]:
+    """Train a model for an epoch, reload and export it; the largest difference of outputs."""
+    with quiet():
+        YOLO(path).train(
+            data=str(data), epochs=1, imgsz=SMALL, batch=8, amp=False, plots=False, verbose=False,
+            project=str(folder), name=path.stem, workers=0, device="cpu",
+        )  # fmt: skip
+        model = YOLO(folder / path.stem / "weights" / "best.pt")
+        weights = sum(p.numel() for p in model.model.parameters())
+        onnx = YOLO(folder / path.stem / "weights" / "best.pt").export(format="onnx", imgsz=SMALL)
+    x = torch.rand(1, 3, SMALL, SMALL, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        mine = model.model.float().eval()(x)[0].numpy()
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    return {"parameters": weights, "difference": float(np.abs(mine - theirs).max())}
+
+
+def write(path: Path, params: int, gflops: float, latency: Measurement, beside: float) -> None:
+    """Write what was counted and measured into a file's header."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"# latency [^\n]*\n(#   [^\n]*\n)*", "", text)
+    numbers = f"# {params:,} parameters, {gflops:.3f} GFLOPs at 640 px"
+    at = COUNTED.search(text)
+    assert at, path
+    end = text.index("\n", at.end()) + 1
+    line = numbers + text[at.end() : end]
+    line += (
+        f"# latency {latency.median_ms:.0f} ms, {latency.median_ms / beside:.2f} times "
+        f"{BESIDE}'s in the same turns: {latency.protocol},\n"
+        f"#   median of {latency.runs} runs, {latency.runtime_version}, {latency.device_name}, "
+        f"{date.today()}\n"
+    )
+    path.write_text(text[: at.start()] + line + text[end:], encoding="utf-8")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table and the JSON line; returns the exit code."""
+    given = {"models": "", "write": False, "repeats": 5, **parse_arguments(arguments)}
+    names = [name for name in str(given["models"]).split(",") if name]
+    chosen = [path for path in files() if not names or path.stem in names]
+    counted = {path.stem: counts(path) for path in chosen}
+    protocol = Protocol(imgsz=SIZE, warmup=1, repeats=given["repeats"])
+    paths: dict[str, Any] = {BESIDE: models.scaled(*models.definition(BESIDE))}
+    with quiet():
+        times = measure_models(paths | {path.stem: str(path) for path in chosen}, protocol)
+    beside = times[BESIDE].median_ms
+    if given["write"]:
+        for path in chosen:
+            write(path, *counted[path.stem], times[path.stem], beside)
+    rows, good = [], True
+    print(f"{'model':<18} {'parameters':>11} {'GFLOPs':>8} {'ms':>6} {'x ' + BESIDE:>10}  outputs")
+    with tempfile.TemporaryDirectory() as folder:
+        data = ensure_cells(Path(folder) / "cells", train=24, val=8, size=SMALL) / "data.yaml"
+        for path in chosen:
+            (params, gflops), latency = counted[path.stem], times[path.stem]
+            found = trained_and_exported(path, data, Path(folder))
+            same = header(path) == (params, gflops)
+            good &= same and found["difference"] <= TOLERANCE
+            rows.append(
+                {"model": path.stem, "params": params, "gflops": gflops, "header": same,
+                 "latency_ms": latency.median_ms, "latency_iqr_ms": latency.iqr_ms,
+                 "ratio": latency.median_ms / beside, **found}
+            )  # fmt: skip
+            print(
+                f"{path.stem:<18} {params:>11,} {gflops:>8.3f} {latency.median_ms:>6.0f} "
+                f"{latency.median_ms / beside:>10.2f}  within {found['difference']:.1e}"
+                + ("" if same else f"; header says {header(path)}"),
+                flush=True,
+            )
+    print(json.dumps(
+        {"rows": rows, "beside_ms": beside, "protocol": str(protocol), "device": device_name(),
+         "python": platform.python_version(), "pass": good}
+    ))  # fmt: skip
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
