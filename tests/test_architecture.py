@@ -61,8 +61,9 @@ PARTS = {
     "score": "estimators host cost space config commands",
     "profiling": "host cost space config commands",
     "compare": "comparison host data cost space config commands",
+    "scale": "estimators host cost space config commands",
     "extract": "plugins runfolder estimators host study space config commands",
-    "cli": "compare extract job loop profiling score data config host",
+    "cli": "scale compare extract job loop profiling score data config host",
     "__main__": "cli",
     "hook": "cli host",
 }

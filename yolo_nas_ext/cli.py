@@ -86,6 +86,15 @@ def _profile(arguments: Sequence[str]) -> int:
     return profiling.main(config.parse_arguments(arguments))
 
 
+def _scale(arguments: Sequence[str]) -> int:
+    from yolo_nas_ext import scale
+
+    if _asks_help(arguments):
+        print(scale.HELP)
+        return 0
+    return scale.main(config.parse_arguments(arguments))
+
+
 def _compare(arguments: Sequence[str]) -> int:
     from yolo_nas_ext import compare
 
@@ -113,5 +122,5 @@ def _asks_help(arguments: Sequence[str]) -> bool:
 
 _RUN: dict[str, Callable[[Sequence[str]], int]] = {
     "nas-search": _search, "nas-score": _score, "nas-data": _data,
-    "nas-profile": _profile, "nas-compare": _compare, "nas-extract": _extract,
+    "nas-profile": _profile, "nas-compare": _compare, "nas-scale": _scale, "nas-extract": _extract,
 }  # fmt: skip

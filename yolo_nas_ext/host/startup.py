@@ -22,6 +22,7 @@ COMMANDS = {
     "nas-search": "search a backbone for your data",
     "nas-score": "cost and analytic scores of models, without training",
     "nas-profile": "measure a device, so that latency can be predicted",
+    "nas-scale": "a family of larger networks out of one",
     "nas-extract": "networks of a trained supernet as stock models",
     "nas-data": "turn scans or a COCO JSON into a YOLO data set",
     "nas-compare": "measure trained models: COCO's numbers, FROC, Dice, accuracy",
