@@ -78,6 +78,10 @@ def speed(executor: str, seconds: float, trials: int) -> float:
         for pid, begin, _ in rows:
             first[pid] = min(first.get(pid, math.inf), float(begin))
         start, end = max(first.values()), max(float(begin) for _, begin, _ in rows)
+        if end <= start:
+            raise SystemExit(
+                f"{executor}: the last of {jobs} workers began at the end; give more trials"
+            )
         busy = sum(max(0.0, min(float(e), end) - max(float(b), start)) for _, b, e in rows)
         done[jobs] = busy / (end - start)
     return done[WORKERS] / done[1]
