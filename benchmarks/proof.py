@@ -1,0 +1,197 @@
+"""Does a search find a better model than the hand-made ones? A whole comparison on one data set.
+
+    python benchmarks/proof.py set=brain [only=profile,search,compare] [seeds=0] [arms=found,random]
+
+The protocol of each set is `SETS`, written before its first run:
+
+1. A profile of this machine's latency, and the latency of YOLO11n by it: the limit of every search.
+2. Searches, `found` with `strategy=auto`, `random` with `strategy=random`, both with the same
+   trials, and `small` with half the limit: short trainings on three quarters of train, after which
+   the best six and the hand-made models are trained in full there and measured on the rest. That
+   names the winner. Val is not looked at.
+3. `yolo nas-compare` of the winners and the hand-made models: all of train, three seeds, in turns,
+   measured on val; latency measured in turns.
+
+What is done is kept below `benchmarks/proof/<set>` and not done again. The last line is a JSON
+object; `pass` is whether the found model is 3.0 mAP50-95 above the best hand-made one at no more
+measured latency, its search having cost at most 15 trainings of YOLO11n in full.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from yolo_nas_ext.comparison import cost
+from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.cost import latency
+from yolo_nas_ext.host import models
+from yolo_nas_ext.space.emit import read
+
+HERE = Path(__file__).parent / "proof"
+BASELINES = ("yolov8n", "yolo11n", "yolo26n")
+REFERENCE = "yolo11n"  # whose latency is the limit, and whose training is the unit of cost
+ABOVE, MOST = 0.03, 15.0
+HELD_OUT = 0.25
+SETS: dict[str, dict[str, Any]] = {
+    "brain": {
+        "data": "../shared/data/brain_tumor", "nc": 2, "imgsz": 96, "epochs": 30, "trials": 48,
+        "short": 5, "confirm": 6, "seeds": 3,
+    },
+    "cells": {
+        "data": "cells", "nc": 3, "imgsz": 128, "epochs": 40, "trials": 30, "short": 8,
+        "confirm": 5, "seeds": 3,
+    },
+}  # fmt: skip
+ARMS = {"found": "auto", "random": "random", "small": "auto"}
+QUICK = ("threads=1", "workers=0")
+Figures = dict[str, Any]
+
+
+def main(arguments: list[str]) -> int:
+    """Do what is missing, print the figures and return the exit code."""
+    given = {"set": "brain", "only": "profile,search,compare", "seeds": "0", "arms": "found,random",
+             **parse_arguments(arguments)}  # fmt: skip
+    name, steps = str(given["set"]), str(given["only"]).split(",")
+    protocol, folder = SETS[name], HERE / name
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = [int(seed) for seed in str(given["seeds"]).split(",")]
+    arms = str(given["arms"]).split(",")
+    profile = Path("runs/proof") / f"device-{protocol['imgsz']}.json"
+    if "profile" in steps:
+        limit(protocol, folder, profile)
+    if "search" in steps:
+        for seed in seeds:
+            for arm in arms:
+                search(protocol, folder, profile, arm, seed)
+    if "compare" in steps:
+        compare(protocol, folder)
+    return verdict(folder)
+
+
+def yolo(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
+    """Run a command of the host, or one that is added to it, and return what it prints."""
+    script = Path(sys.executable).with_name("yolo")
+    run = subprocess.run([str(script), *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    print(run.stdout[-3000:], flush=True)
+    if run.returncode not in allowed:
+        raise SystemExit(f"yolo {' '.join(arguments)} exits with {run.returncode}")
+    return run.stdout
+
+
+def limit(protocol: Figures, folder: Path, profile: Path) -> None:
+    """Profile this machine and keep what the hand-made models take by the profile."""
+    size = protocol["imgsz"]
+    if not profile.is_file():
+        profile.parent.mkdir(parents=True, exist_ok=True)
+        yolo("nas-profile", f"imgsz={size}", f"out={profile}", "minutes=6")
+    note = folder / "limit.json"
+    if note.is_file():
+        return
+    predictor = latency.load(profile)
+    found = {
+        name: predictor.predict(read(*models.definition(name)), nc=protocol["nc"], imgsz=size)
+        for name in BASELINES
+    }
+    note.write_text(json.dumps({"latency_ms": found, "limit": found[REFERENCE]}, indent=1) + "\n")
+
+
+def search(protocol: Figures, folder: Path, profile: Path, arm: str, seed: int) -> None:
+    """Search, or go on, and keep the winner and what finding it cost."""
+    name = f"{arm}-{seed}"
+    kept = folder / name
+    if (kept / "search.json").is_file():
+        return
+    most = json.loads((folder / "limit.json").read_text("utf-8"))["limit"]
+    most *= 0.5 if arm == "small" else 1.0
+    run = Path("runs/proof") / folder.name / name
+    keys = (
+        f"data={protocol['data']}", "space=yolo", f"strategy={ARMS[arm]}", f"seed={seed}",
+        f"trials={protocol['trials']}", f"epochs={protocol['short']}", "batch=16",
+        f"imgsz={protocol['imgsz']}", f"latency={profile}", f"max_latency={most:.4f}",
+        f"confirm={protocol['confirm']}", "confirm_by=full", f"confirm_epochs={protocol['epochs']}",
+        f"project={run.parent}", f"name={name}", *QUICK,
+    )  # fmt: skip
+    begun = (run / "args.yaml").is_file()
+    yolo("nas-search", *((f"resume={run}",) if begun else keys), allowed=(0, 3))
+    kept.mkdir(exist_ok=True)
+    rows = list(csv.DictReader((run / "trials.csv").read_text("utf-8").splitlines()))
+    trained = confirmations(run)
+    own = next(int(row["number"]) for row in rows if row["name"] == REFERENCE)
+    whole = trained[own]["seconds"] / (1 - HELD_OUT)  # of a training on all of train
+    (kept / "search.json").write_text(json.dumps({
+        "trials": len(rows), "seconds": round(cost(run)), "reference_seconds": round(whole),
+        "trainings": round(cost(run) / whole, 2),
+        "confirmed": {
+            row["name"] or row["key"]: trained[int(row["number"])].get("fitness")
+            for row in rows if int(row["number"]) in trained
+        },
+    }, indent=1) + "\n")  # fmt: skip
+    shutil.copy(run / "best.yaml", kept / "best.yaml")
+
+
+def confirmations(run: Path) -> dict[int, dict[str, float]]:
+    """Return the metrics of the trainings that confirmed trials of a run, by trial."""
+    import optuna
+
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{run / 'study.db'}")
+    return {int(number): found for number, found in study.user_attrs["confirmed"].items()}
+
+
+def compare(protocol: Figures, folder: Path) -> None:
+    """Train the winners and the hand-made models, in turns."""
+    winners = [str(path) for path in sorted(folder.glob("*-*/best.yaml"))]
+    out = folder / "compare"
+    begun = (out / "args.yaml").is_file()
+    keys = (
+        f"data={protocol['data']}", f"epochs={protocol['epochs']}", f"imgsz={protocol['imgsz']}",
+        f"seeds={protocol['seeds']}", f"project={folder}", "name=compare", *QUICK,
+    )  # fmt: skip
+    given = ",".join([*winners, *(f"{name}.yaml" for name in BASELINES)])
+    yolo("nas-compare", f"models={given}", *((f"resume={out}",) if begun else keys), "threads=1")
+
+
+def verdict(folder: Path) -> int:
+    """Print what the comparison says, and return the exit code."""
+    file = folder / "compare" / "comparison.csv"
+    if not file.is_file():
+        print(json.dumps({"set": folder.name, "pass": False, "why": "no comparison yet"}))
+        return 1
+    rows = list(csv.DictReader(file.read_text("utf-8").splitlines()))
+    entered: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        kept = entered.setdefault(row["model"], {"fitness": [], "latency_ms": row["latency_ms"]})
+        if row["fitness"] and not row["error"]:
+            kept["fitness"].append(float(row["fitness"]))
+    found: dict[str, dict[str, Any]] = {
+        name.removesuffix("/best"): {
+            "fitness": round(mean(kept["fitness"]), 4), "seeds": len(kept["fitness"]),
+            "latency_ms": float(kept["latency_ms"] or "nan"),
+        }
+        for name, kept in entered.items() if kept["fitness"]
+    }  # fmt: skip
+    for name, line in found.items():
+        note = folder / name / "search.json"
+        if note.is_file():
+            line["trainings"] = json.loads(note.read_text("utf-8"))["trainings"]
+        print(name, line)
+    hand = max((n for n in found if n in BASELINES), key=lambda n: found[n]["fitness"])
+    good = {
+        name: line["fitness"] - found[hand]["fitness"] >= ABOVE
+        and line["latency_ms"] <= found[hand]["latency_ms"]
+        and line["trainings"] <= MOST
+        for name, line in found.items() if name.startswith("found-")
+    }  # fmt: skip
+    met = bool(good) and all(good.values())
+    print(json.dumps({"set": folder.name, "best hand-made": hand, "models": found, "pass": met}))
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
