@@ -51,10 +51,10 @@ Row = Mapping[str, Any]
 SHORT: dict[str, dict[str, Any]] = {
     "short": {"epochs": 5, "part": 0.9},
     "short-1": {"epochs": 1, "batch": 8, "part": 0.4},
-    "short, all images": {"epochs": 5},
-    "short, warm": {"epochs": 5, "part": 0.9, "warm": True},
-    "short, batch 8": {"epochs": 4, "batch": 8},
-    "short, fp32": {"epochs": 5, "overrides": {"amp": False}},
+    "short-all": {"epochs": 5},
+    "short-warm": {"epochs": 5, "part": 0.9, "warm": True},
+    "short-batch8": {"epochs": 4, "batch": 8},
+    "short-fp32": {"epochs": 5, "overrides": {"amp": False}},
 }
 SOURCE, SOURCE_EPOCHS = "yolov8n", 30  # whose weights the warm starts begin with
 # The losses of an end-to-end head compare with others' in its one-to-many branch alone.
