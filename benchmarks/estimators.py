@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).parent / "reference"))
 import train as reference  # the script beside it
 
 from yolo_nas_ext.config import PROXIES, parse_arguments
+from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.estimators.entropy import SCORES as ANALYTIC
 from yolo_nas_ext.estimators.untrained import log_ranks
 from yolo_nas_ext.space.architecture import Architecture
@@ -257,6 +258,8 @@ def _free(networks: Sequence[Row], imgsz: int) -> dict[str, list[float]]:
     """Return what can be said of networks without building them."""
     found = {cost: [float(network[cost]) for network in networks] for cost in ("flops", "params")}
     architectures = [Architecture.from_dict(network["architecture"]) for network in networks]
+    # Activations foretell accuracy where resolution matters (Radosavovic et al. 2020).
+    found["memory"] = [float(costs(a, nc=3, imgsz=imgsz).memory) for a in architectures]
     for score, of in ANALYTIC.items():
         found[score] = [of(architecture, imgsz, 3) for architecture in architectures]
     for score in [score for score in found if score != "flops"]:
