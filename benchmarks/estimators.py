@@ -38,6 +38,7 @@ import train as reference  # the script beside it
 from yolo_nas_ext.config import PROXIES, parse_arguments
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.estimators.entropy import SCORES as ANALYTIC
+from yolo_nas_ext.estimators.projection import projected
 from yolo_nas_ext.estimators.untrained import log_ranks
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -60,7 +61,6 @@ SHORT: dict[str, dict[str, Any]] = {
 SOURCE, SOURCE_EPOCHS = "yolov8n", 30  # whose weights the warm starts begin with
 # The losses of an end-to-end head compare with others' in its one-to-many branch alone.
 SCORES = {
-    "projected": lambda m: m["fitness"],
     "mAP50-95": lambda m: m["map50_95"],
     "mAP50": lambda m: m["map50"],
     "training box loss": lambda m: -_many(m, "loss", "box"),
@@ -221,7 +221,10 @@ def _table(name: str, truth: Truth, plan: Mapping[str, Any], rows: Sequence[Row]
             continue
         share = mean(found[key]["cpu_seconds"] for key in own) / truth.seconds
         fitness = [truth.fitness[key] for key in own]
-        scores = _scores(estimator, [found[key] for key in own], [known[key] for key in own])
+        scores = _scores(
+            estimator, [found[key] for key in own], [known[key] for key in own],
+            plan["settings"]["imgsz"],
+        )  # fmt: skip
         for score, values in scores.items():
             line = {**judge(values, fitness), "cost": share}
             figures[f"{estimator}: {score}"] = line
@@ -232,7 +235,7 @@ def _table(name: str, truth: Truth, plan: Mapping[str, Any], rows: Sequence[Row]
 
 
 def _scores(
-    estimator: str, found: Sequence[Row], networks: Sequence[Row]
+    estimator: str, found: Sequence[Row], networks: Sequence[Row], imgsz: int
 ) -> dict[str, Sequence[float]]:
     """Return by name what an estimator's judgements of some networks can be read as."""
     metrics = [row["metrics"] for row in found]
@@ -241,7 +244,15 @@ def _scores(
     elif estimator in PROXIES:
         scores = {"score": [m["fitness"] for m in metrics]}
     else:
-        scores = {name: [read(m) for m in metrics] for name, read in SCORES.items()}
+        # By the projection as it is now, whatever it was when the networks were judged.
+        made = [Architecture.from_dict(network["architecture"]) for network in networks]
+        scores = {
+            "projected": [
+                projected(m["map50_95"], a, 3, imgsz)
+                for m, a in zip(metrics, made, strict=True)
+            ],
+            **{name: [read(m) for m in metrics] for name, read in SCORES.items()},
+        }  # fmt: skip
         if all(len(row["losses"]) > 1 for row in found):
             scores["box loss, extrapolated"] = [_ahead(row["losses"]) for row in found]
     flops = [float(network["flops"]) for network in networks]
