@@ -12,8 +12,8 @@ from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.space.architecture import Architecture
 
 # Fitted to one reference set and checked on the other, see docs/estimators.md.
-POWER = 0.25
-LEAST = 0.003  # fitness below which a training has told nothing, and operations alone decide
+POWER = 0.5
+LEAST = 0.03  # about what a network has learned after a few epochs: below it operations decide
 YOLOV8N = 20_000  # FLOPs a pixel of YOLOv8n, whose fitness stays nearly as it is
 
 
