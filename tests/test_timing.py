@@ -175,6 +175,19 @@ def test_each_candidate_is_measured_before_it_is_judged() -> None:
     assert 0 < replace(found, protocol=fast, limit=None).judge(architecture)["latency_ms"] < 1e3
 
 
+def test_networks_are_measured_and_predicted_at_their_own_image_size() -> None:
+    architecture = SPACE.architecture(SPACE.sample(random.Random(0)))
+    own = replace(architecture, imgsz=128)
+    found = settled(latency="measure")
+    assert found
+    fast = replace(found, protocol=replace(found.protocol, warmup=0, repeats=3))
+    measured = fast.measure({"own": own, "plain": architecture})
+    assert measured["own"].protocol.imgsz == 128 and measured["plain"].protocol.imgsz == SIZE
+    budget = Budget({"max_latency": 1e3}, 3, imgsz=32, profile=made_up(128, 60))
+    assert budget.latency_ms(own) == made_up(128, 60).predict(architecture, 3, 128)
+    assert 0 < budget.margin <= 0.05  # where the search's own size is of no network
+
+
 def test_a_search_keeps_the_limit_and_shows_both(
     device: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from yolo_nas_ext.config import Config, inner
@@ -61,14 +61,21 @@ class Timing:
         )
 
     def measure(self, networks: Mapping[str, Architecture]) -> dict[str, Measurement]:
-        """Return the measured latency of networks, which take turns.
+        """Return the measured latency of networks; those of one image size take turns.
 
         Raises:
             NASError: For a network that cannot be exported or run.
         """
         from yolo_nas_ext.host.latency import measure_models
 
-        return measure_models(networks, self.protocol, nc=self.nc, task=self.task)
+        sizes: dict[int, dict[str, Architecture]] = {}
+        for name, network in networks.items():
+            sizes.setdefault(network.imgsz or self.protocol.imgsz, {})[name] = network
+        found: dict[str, Measurement] = {}
+        for imgsz, group in sizes.items():
+            protocol = replace(self.protocol, imgsz=imgsz)
+            found |= measure_models(group, protocol, nc=self.nc, task=self.task)
+        return found
 
     def judge(self, architecture: Architecture) -> dict[str, float]:
         """Return the measured latency of a candidate, before it is trained.

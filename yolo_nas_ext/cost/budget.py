@@ -53,7 +53,11 @@ class Budget:
         It is known from the networks that the profile was calibrated on, each predicted from the
         others.
         """
-        return min(self.profile.at(self.imgsz).error(0.9), MARGIN) if self.profile else 0.0
+        if self.profile is None:
+            return 0.0
+        sizes = self.profile.sizes
+        used = [sizes[self.imgsz]] if self.imgsz in sizes else sizes.values()
+        return min(max(at.error(0.9) for at in used), MARGIN)
 
     def latency_ms(self, architecture: Architecture) -> float:
         """Return the predicted latency of an architecture in milliseconds; memoised."""
