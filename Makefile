@@ -12,7 +12,7 @@ export YOLO_AUTOINSTALL ?= false
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := test
-.PHONY: install search test test-all lint
+.PHONY: install search test test-all lint docs
 
 install: $(VENV)/.installed
 
@@ -38,3 +38,8 @@ lint: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
+
+# The documentation as a site in build/docs; a broken link fails.
+docs: install
+	$(PIP) -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict -f docs/site/mkdocs.yml

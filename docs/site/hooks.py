@@ -1,0 +1,99 @@
+"""Pages that are made from what they are about: the front page, the changes and the reference."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext.report.tables import FIXED
+from yolo_nas_ext.space import grammar
+from yolo_nas_ext.space.blocks import BLOCKS
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = re.compile(r"^(?P<name>\w+):(?: (?P<usual>[^#]*?))? *# \((?P<kind>\w+)\) (?P<about>.*)$")
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages; called by mkdocs."""
+    from mkdocs.structure.files import File
+
+    for path, text in pages().items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def pages() -> dict[str, str]:
+    """Return the generated pages by their paths in the documentation."""
+    return {
+        "index.md": _outside("README.md"),
+        "changes.md": _outside("CHANGELOG.md"),
+        "reference/keys.md": keys(),
+        "reference/files.md": run_files(),
+        "reference/grammar.md": space(),
+    }
+
+
+def _outside(name: str) -> str:
+    """Return a page from above the folder, with its links as they are from inside."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return text.replace("](docs/", "](").replace("](CHANGELOG.md)", "](changes.md)")
+
+
+def keys() -> str:
+    """Return the keys of ``yolo nas-search`` as tables, from cfg/nas.yaml."""
+    lines = [
+        "# Keys of `yolo nas-search`", "",
+        "From `cfg/nas.yaml`, which `yolo nas-search help` prints. Keys of the host's training "
+        "pass through to every candidate.",
+    ]  # fmt: skip
+    for line in (ROOT / "cfg" / "nas.yaml").read_text(encoding="utf-8").splitlines():
+        if section := re.match(r"# (.*?) -{5,}$", line):
+            lines += ["", f"## {section[1]}", "", "| key | default | type | what it is |",
+                      "|---|---|---|---|"]  # fmt: skip
+        elif found := KEY.match(line):
+            usual = f"`{found['usual'].strip()}`" if (found["usual"] or "").strip() else ""
+            about = _cell(found["about"])
+            lines.append(f"| `{found['name']}` | {usual} | {found['kind']} | {about} |")
+    return "\n".join(lines) + "\n"
+
+
+def run_files() -> str:
+    """Return what a run leaves, from the README, and the columns of its table of trials."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"^## What a run leaves.*?\n(.*?)(?=^## )", text, re.S | re.M)
+    assert section
+    columns = ", ".join(f"`{name}`" for name in FIXED)
+    body = section[1].replace("](docs/", "](../")
+    return (
+        f"# Files of a run\n\n`runs/nas/<name>/` holds:\n{body}\n## Columns of `trials.csv`\n\n"
+        f"{columns}; every further metric and cost under its name, the fidelity, and\n"
+        "`choice.<name>` for each choice of the space.\n"
+    )
+
+
+def space() -> str:
+    """Return the grammar of a space's YAML, from the tables that it is read by."""
+    lines = ["# Grammar of a space", "", "What each key of a space's YAML may hold; "
+             "[spaces](../spaces.md) explains it.", "",
+             f"Top level: {', '.join(f'`{name}`' for name in grammar.TOP)}.", "",
+             f"Contexts: {', '.join(f'`{name}`' for name in grammar.CONTEXTS)}."]  # fmt: skip
+    parts = {"stem": grammar.STEM, "stages.<name>": grammar.STAGE, "neck": grammar.NECK,
+             "head": grammar.HEAD}  # fmt: skip
+    for name, part in parts.items():
+        lines += ["", f"## `{name}`", "", "| key | an option is | default |", "|---|---|---|"]
+        for key, (_, allowed, usual) in part.items():
+            shown = "required" if usual is None else f"`{str(usual).lower()}`"
+            lines.append(f"| `{key}` | {_cell(allowed)} | {shown} |")
+    lines += ["", "## Blocks", "", "| block | what it is | kernels | needs this package |",
+              "|---|---|---|---|"]  # fmt: skip
+    for kind, block in BLOCKS.items():
+        kernels = ", ".join(map(str, block.kernels)) or "-"
+        plugin = "yes" if block.plugin else "no"
+        lines.append(f"| `{kind}` | {_cell(block.about)} | {kernels} | {plugin} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Return a text that no table breaks at and no browser takes for a tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
