@@ -162,7 +162,7 @@ def _strategy(
     def free(point: Point) -> dict[str, float]:
         architecture = space.architecture(point)
         score = SCORES[PRIOR](architecture, architecture.imgsz or budget.imgsz, budget.channels)
-        costs = {n: math.log(max(c, 1.0)) for n, c in budget.record(architecture).items()}
+        costs = {n: math.log(max(c, 1e-6)) for n, c in budget.record(architecture).items()}
         return {**costs, PRIOR: score if math.isfinite(score) else 0.0}
 
     def prior(points: Sequence[Point]) -> list[float]:
