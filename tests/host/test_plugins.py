@@ -1,5 +1,6 @@
 """The plugin blocks: against timm's own, through the host's parser, trained, reloaded, exported."""
 
+import random
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from yolo_nas_ext.host import modules, plugins
 from yolo_nas_ext.host.models import build
 from yolo_nas_ext.space import supernet
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.emit import to_yaml
 
 TINY = "test_efficientnet"  # timm's own for tests, 0.1 million parameters
 
@@ -142,6 +144,14 @@ def test_trained_reloaded_and_exported(kind, tmp_path):
     )
     (theirs,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     assert np.allclose(theirs, mine.numpy(), atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["efficientnet", "tiny"])
+def test_a_definition_says_whether_it_needs_this_package(name):
+    space = DetectorSpace.load(name)
+    head = to_yaml(space.architecture(space.sample(random.Random(0))), 2).partition("\nnc:")[0]
+    plugin = name == "efficientnet"
+    assert ("needs yolo_nas_ext for mbconv" in head) == plugin != ("stock Ultralytics" in head)
 
 
 def test_a_supernet_refuses_a_plugin_block():

@@ -81,7 +81,8 @@ def to_yaml(
     model = emit(architecture, nc, task, keypoints)
     needs = sorted({b.kind for b in blocks_of(architecture) if BLOCKS[b.kind].plugin})
     header = [
-        f"# nas-{architecture.key}: a {task} model of stock Ultralytics, found by yolo_nas_ext",
+        f"# nas-{architecture.key}: a {task} model of {'' if needs else 'stock '}Ultralytics, "
+        "found by yolo_nas_ext",
         *(f"# {note}" for note in notes),
         *(
             [
