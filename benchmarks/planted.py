@@ -10,7 +10,8 @@ are held out.
 - `levels`: P2-P3, P3-P4 or P4-P5. A place of P4 is 16 px wide and holds several of the squares.
 - `block`: at P2, the finest level there is, the block computes, averages over 9 x 9 places, or
   outputs zeros; so nothing but the first sees where the squares are. P3 has the same options.
-- `shuffled`: the same, with the labels of other images: there is nothing to find.
+- `shuffled`: the same, with the labels of other images and one block in the neck, as that decides
+  which head the host builds: there is nothing to find.
 
 DARTS (`darts`, and `gates` with relaxation=gates) finds the truth if its distribution has it as
 likeliest option and the best of what is drawn from it has it; it rejects zeros if their probability
@@ -101,6 +102,8 @@ def space_of(task: str) -> DetectorSpace:
         choices["levels"] = ("4-5", "3-4", "2-3")
     else:
         choices["p2.block"] = choices["p3.block"] = (*PLANTED, "c2f")
+    if task == "shuffled":  # of which one head learns sooner where squares usually are
+        choices["neck.block"] = ("c2f",)
     return DetectorSpace(replace(file, choices=choices))
 
 

@@ -10,8 +10,9 @@ pass over the held-out images and the batch-norm calibration of the same network
 of the process along the way. With `alone=1` the best of the drawn is trained alone with the
 supernet's schedule and compared with itself extracted, and fine-tuned for a fifth of it.
 
-With `keep` the supernet and the scores stay there and a second run goes on with them. The last
-line is a JSON object; `pass` is whether every target that could be measured is met.
+With `keep` the supernet and the scores stay there and a second run goes on with them. `memory=1
+paths=1000 epochs=1` measures the memory alone, with 16 images to train on and 16 to measure on. The
+last line is a JSON object; `pass` is whether every target that could be measured is met.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ from yolo_nas_ext.space.detector import DetectorSpace
 HERE = Path(__file__).parent / "reference"
 USUAL = {
     "set": "brain", "space": "tiny", "epochs": 60, "sampling": "spos", "distill": 0.0,
-    "paths": 200, "alone": 0, "keep": "", "batch": 16,
+    "paths": 200, "alone": 0, "keep": "", "batch": 16, "memory": 0,
 }  # fmt: skip
+FEW = 16  # images of each part where memory alone is measured
 TAU, PRICE, SCORE, MEMORY = 0.55, 6.0, 1.3, 0.05  # targets; memory grows by at most a twentieth
 BEHIND, TUNED = 0.02, 0.2  # mAP50-95 that an extracted network may lack; share of the schedule
 
@@ -65,6 +67,8 @@ def main(arguments: list[str]) -> int:
             distill=given["distill"], **options,
         )  # fmt: skip
         judge.images = Path(given["keep"] or folder).absolute() / "images"
+        if given["memory"]:
+            return _memory(judge, space, int(given["paths"]), given)
         begin = time.process_time()
         judge.supernet()
         spent = time.process_time() - begin
@@ -142,6 +146,22 @@ def _paths(judge: Any, space: DetectorSpace, count: int) -> dict[str, float]:
         f"networks memory went from {rss[0]:.0f} to {rss[-1]:.0f} MiB"
     )
     return {"score_ratio": round(median(ratios), 3), "memory_growth": round(growth, 4)}
+
+
+def _memory(judge: Any, space: DetectorSpace, count: int, given: dict[str, Any]) -> int:
+    """Score networks, print how the memory of the process grows, and return the exit code."""
+    judge.split = tuple(part[:FEW] for part in judge.split)
+    process, rng, rss = psutil.Process(), random.Random(1), []
+    for index in range(count):
+        judge.estimate(space.architecture(space.sample(rng)))
+        rss.append(process.memory_info().rss / 2**20)
+        if (index + 1) % (count // 10 or 1) == 0:
+            print(f"{index + 1} networks: {rss[-1]:.0f} MiB", flush=True)
+    rss = rss[count // 10 :]  # what is remembered has filled up by then
+    growth = mean(rss[-len(rss) // 5 :]) / mean(rss[: len(rss) // 5]) - 1
+    good = growth <= MEMORY
+    print(json.dumps({**given, "memory_growth": round(growth, 4), "pass": good}))
+    return 0 if good else 1
 
 
 def _alone(judge: Any, space: DetectorSpace, count: int, options: dict[str, Any]) -> dict[str, Any]:
