@@ -283,7 +283,7 @@ def test_latency_is_measured_of_all_in_turns_and_shown(run):
         found["median_ms"] for found in kept["models"].values()
     }
     said = (folder / "verdict.md").read_text()
-    assert "- latency: onnx on cpu, fp32, 64 px, batch 1, 1 thread; median of 30 runs" in said
+    assert f"- latency: {Protocol(imgsz=64)}; median of 30 runs" in said
     html = (folder / "comparison.html").read_text()
     assert "against measured latency" in html and "ms (IQR" in html and "ms (IQR" in text
 
@@ -315,7 +315,7 @@ def test_latency_is_measured_once(make, monkeypatch, tmp_path):
         return how, {c.entrant.name: c.entrant.latency_ms for c in found.contestants}
 
     how, found = measured(["a", "bb"])
-    assert found == {"a": 1, "bb": 2} and how.startswith("onnx on cpu, fp32, 64 px")
+    assert found == {"a": 1, "bb": 2} and how.startswith(f"{protocol}; median")
     assert measured(["bb", "a"])[1] == found and len(clocks.asked) == 1
     assert measured(["a"])[1] == {"a": 1} and len(clocks.asked) == 1
     # With another model, protocol or machine all are measured again, together.

@@ -114,6 +114,12 @@ def test_latency_counts_where_all_have_one():
     assert Standings([*entrants, Entrant("c", flops=1)], results).cost == "flops"
 
 
+def test_trainings_that_were_too_short_are_no_verdict():
+    text = sentences(standings({"a": [0.0, 0.0], "yolo11n": [0.0, 0.0]}))
+    assert text[0].startswith("a, yolo11n: all have 0 mAP50-95 on val. These trainings are too")
+    assert not any("as good as" in sentence for sentence in text)
+
+
 def test_without_anything_to_compare():
     assert sentences(standings({"a": [], "yolo": []})) == [
         "No training has ended yet: there is nothing to compare."

@@ -13,6 +13,13 @@ COSTS = {"latency_ms": "measured latency", "flops": "FLOPs"}
 def sentences(standings: Standings) -> list[str]:
     """Return what was found, the most important sentence first."""
     found, hand = standings.best_other, standings.best_baseline
+    if standings.ranking and all(standings.mean(e.name).mean == 0 for e in standings.ranking):
+        names = ", ".join(entrant.name for entrant in standings.ranking)
+        return [
+            f"{names}: all have 0 {standings.metric} on {standings.part}. These trainings are too "
+            "short to tell models apart; give more epochs.",
+            *_caveats(standings),
+        ]
     if found is None and hand is None:
         return [_nothing(standings)]
     if found is None or hand is None:
