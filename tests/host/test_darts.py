@@ -8,7 +8,7 @@ from tests.host.shapes import draw
 from yolo_nas_ext.estimators.supernet import LEARNED, SharedWeights
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.distribution import ENTROPY, Distribution
-from yolo_nas_ext.host.supernet import Supernet
+from yolo_nas_ext.host.supernet import Supernet, extract
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.learned import choices_of, draw_values, entropy, names_for, partner
 from yolo_nas_ext.space.supernet import definition
@@ -123,10 +123,14 @@ def test_predictions_in_training_are_decoded_as_the_host_decodes_them(tiny, end2
     space = DetectorSpace.load("yolo", fix=fixed) if end2end else tiny
     net = Supernet(definition(space, 2), nc=2).eval()
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    net.activate(space.architecture(space.sample(random.Random(0))))
+    network = space.architecture(space.sample(random.Random(0)))
+    net.activate(network)
+    stock = extract(net, network, {0: "a", 1: "b"}).eval()
+    stock.end2end = end2end
     with torch.no_grad():
-        decoded, preds = net(image)
-        assert torch.equal(net.head.decoded(preds), decoded)
+        before, preds = net(image)
+        assert torch.allclose(net.head.decoded(preds), stock(image)[0], atol=1e-4)
+        assert torch.equal(net(image)[0], before)  # which goes on as it was
 
 
 def test_what_is_drawn_of_choices_that_do_not_matter_is_told_too(tiny):

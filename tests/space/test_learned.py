@@ -47,7 +47,7 @@ def test_partners_can_be_mixed_slot_by_slot(tiny):
             other = partner(space, one, space.sample(rng))
             assert space.feasible(other) and other["levels"] == one["levels"]
             first, second = (space.architecture(point) for point in (one, other))
-            slots = mix(first, second).slots
+            slots = mix((first, second)).slots
             assert set(slots) == {*path(first).slots, *path(second).slots}
             assert all(pair.blocks[0] or "context" in slot for slot, pair in slots.items())
 

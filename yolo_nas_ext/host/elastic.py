@@ -298,8 +298,12 @@ class ElasticDetect(Elastic):
             (images, 4 + classes, anchors), or (images, detections, 6) of an end-to-end head.
         """
         made: Any = self.wiring().skeleton
-        y = made._inference(preds["one2one"] if self.end2end else preds)
-        return made.postprocess(y.permute(0, 2, 1)) if self.end2end else y
+        made.end2end = self.end2end  # which the host asks for only where it does without NMS
+        try:
+            y = made._inference(preds["one2one"] if self.end2end else preds)
+            return made.postprocess(y.permute(0, 2, 1)) if self.end2end else y
+        finally:
+            made.end2end = False  # the skeleton is remembered, and used for `forward` too
 
 
 ROWS: dict[str, type[nn.Module]] = {

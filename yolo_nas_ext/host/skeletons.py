@@ -64,7 +64,7 @@ def head_skeleton(
                 made.dfl = DFL(reg_max)
     finally:
         Detect.legacy = before
-    made.legacy, made.end2end = legacy, end2end
+    made.legacy = legacy
     return made
 
 
