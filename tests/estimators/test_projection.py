@@ -6,7 +6,7 @@ import random
 import pytest
 
 from yolo_nas_ext.cost.analytic import costs
-from yolo_nas_ext.estimators.projection import LEAST, POWER, projected
+from yolo_nas_ext.estimators.projection import LARGEST, LEAST, POWER, projected
 from yolo_nas_ext.host.models import definition
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import read
@@ -43,3 +43,9 @@ def test_it_is_a_power_of_the_operations(networks):
 def test_the_size_of_images_does_not_matter(networks):
     small, large = (projected(0.2, networks[0], 3, size) for size in (96, 640))
     assert small == pytest.approx(large, rel=1e-3)
+
+
+def test_size_beyond_what_was_measured_is_not_credited():
+    large, larger = (read(*definition(name)) for name in ("yolov8s", "yolov8m"))
+    at_most = (0.2 + LEAST) * LARGEST**POWER
+    assert projected(0.2, large, 3, 96) == projected(0.2, larger, 3, 96) == pytest.approx(at_most)

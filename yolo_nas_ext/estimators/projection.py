@@ -14,11 +14,15 @@ from yolo_nas_ext.space.architecture import Architecture
 # Fitted to one reference set and checked on the other, see docs/estimators.md.
 POWER = 0.5
 LEAST = 0.03  # about what a network has learned after a few epochs: below it operations decide
+LARGEST = 1.5  # times YOLOv8n's FLOPs: no network of the reference sets is larger
 YOLOV8N = 20_000  # FLOPs a pixel of YOLOv8n, whose fitness stays nearly as it is
 
 
 def projected(fitness: float, architecture: Architecture, nc: int, imgsz: int) -> float:
     """Return the fitness that a short training of a detector foretells, in units of YOLOv8n's.
+
+    Beyond `LARGEST` further operations are no longer credited in advance: what they are worth there
+    is not known, and without a budget the largest network would win by its size.
 
     Args:
         fitness: Measured after the short training, mAP50-95.
@@ -27,5 +31,5 @@ def projected(fitness: float, architecture: Architecture, nc: int, imgsz: int) -
         imgsz: Height and width of the images in pixels.
     """
     flops = costs(architecture, nc, imgsz).flops
-    ratio = flops / (YOLOV8N * imgsz * imgsz)
+    ratio = min(flops / (YOLOV8N * imgsz * imgsz), LARGEST)
     return (fitness + LEAST) * ratio**POWER
