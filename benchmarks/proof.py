@@ -22,11 +22,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from scans import command  # the script beside it
 
 from yolo_nas_ext.comparison import cost
 from yolo_nas_ext.config import parse_arguments
@@ -75,22 +77,12 @@ def main(arguments: list[str]) -> int:
     return verdict(folder)
 
 
-def yolo(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
-    """Run a command of the host, or one that is added to it, and return what it prints."""
-    script = Path(sys.executable).with_name("yolo")
-    run = subprocess.run([str(script), *arguments], stdout=subprocess.PIPE, text=True, check=False)
-    print(run.stdout[-3000:], flush=True)
-    if run.returncode not in allowed:
-        raise SystemExit(f"yolo {' '.join(arguments)} exits with {run.returncode}")
-    return run.stdout
-
-
 def limit(protocol: Figures, folder: Path, profile: Path) -> None:
     """Profile this machine and keep what the hand-made models take by the profile."""
     size = protocol["imgsz"]
     if not profile.is_file():
         profile.parent.mkdir(parents=True, exist_ok=True)
-        yolo("nas-profile", f"imgsz={size}", f"out={profile}", "minutes=6")
+        command("nas-profile", f"imgsz={size}", f"out={profile}", "minutes=6")
     note = folder / "limit.json"
     if note.is_file():
         return
@@ -119,7 +111,7 @@ def search(protocol: Figures, folder: Path, profile: Path, arm: str, seed: int) 
         f"project={run.parent}", f"name={name}", *QUICK,
     )  # fmt: skip
     begun = (run / "args.yaml").is_file()
-    yolo("nas-search", *((f"resume={run}",) if begun else keys), allowed=(0, 3))
+    command("nas-search", *((f"resume={run}",) if begun else keys), allowed=(0, 3))
     kept.mkdir(exist_ok=True)
     rows = list(csv.DictReader((run / "trials.csv").read_text("utf-8").splitlines()))
     trained = confirmations(run)
@@ -154,7 +146,7 @@ def compare(protocol: Figures, folder: Path) -> None:
         f"seeds={protocol['seeds']}", f"project={folder}", "name=compare", *QUICK,
     )  # fmt: skip
     given = ",".join([*winners, *(f"{name}.yaml" for name in BASELINES)])
-    yolo("nas-compare", f"models={given}", *((f"resume={out}",) if begun else keys), "threads=1")
+    command("nas-compare", f"models={given}", *((f"resume={out}",) if begun else keys), "threads=1")
 
 
 def verdict(folder: Path) -> int:

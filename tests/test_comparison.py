@@ -3,11 +3,6 @@
 import csv
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from contextlib import redirect_stdout
 
 import pytest
@@ -17,6 +12,7 @@ from ultralytics import YOLO
 from ultralytics.utils.torch_utils import get_flops, get_num_params
 
 from tests.host.shapes import draw
+from tests.kills import killed_and_resumed
 from yolo_nas_ext import comparison, contest, latencies, outcome, recorded
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.contest import Contest, Contestant
@@ -351,24 +347,9 @@ def test_another_seed_is_added_on_resuming(run, shapes, capsys):
 @pytest.mark.slow
 def test_killed_and_resumed(shapes, tmp_path):
     """kill -9 in the second training: the first is there, and is not trained again."""
-    command = [sys.executable, "-m", "yolo_nas_ext", "compare"]
     keys = ["models=yolov8n.yaml,yolo11n.yaml", f"data={shapes}", "seeds=1", "imgsz=64", "batch=8",
             "threads=1", "epochs=2", f"project={tmp_path}", "name=c"]  # fmt: skip
-    process = subprocess.Popen([*command, *keys], stdout=subprocess.DEVNULL)
-    trainings = tmp_path / "c" / "trainings"
-    deadline = time.monotonic() + 120
-    while not (trainings.is_dir() and any(trainings.glob("*.json"))):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    before = {file.name: file.read_text() for file in trainings.glob("*.json")}
-    assert len(before) == 1
-    done = subprocess.run([*command, f"resume={tmp_path / 'c'}"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "1 of 2 trainings are recorded already" in done.stdout
-    after = {file.name: file.read_text() for file in trainings.glob("*.json")}
-    assert len(after) == 2 and before.items() <= after.items()
+    killed_and_resumed("compare", keys, tmp_path / "c", tmp_path / "c" / "trainings", 0.02)
 
 
 def test_interrupted_it_says_what_there_is(make, capsys, tmp_path):

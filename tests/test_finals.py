@@ -1,16 +1,13 @@
 """The end of a search: finalists against hand-made models on val, and what follows from it."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
 import yaml
 
+from tests.kills import killed_and_resumed
 from yolo_nas_ext import finals, latencies, outcome, plan, report, runfolder
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.synthetic import ensure_cells
@@ -230,21 +227,7 @@ def test_through_the_hosts_trainer(cells, tmp_path):
 
 @pytest.mark.slow
 def test_killed_in_the_finals_and_resumed(cells, tmp_path):
-    command = [sys.executable, "-m", "yolo_nas_ext", "search"]
     folder = tmp_path / "s"
     trainings = folder / "finals" / "trainings"
-    process = subprocess.Popen([*command, *small(cells, tmp_path)], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (trainings.is_dir() and any(trainings.glob("*.json"))):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    before = {file.name: file.read_text() for file in trainings.glob("*.json")}
-    assert len(before) == 1
-    done = subprocess.run([*command, f"resume={folder}"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "1 of 2 trainings are recorded already" in done.stdout
-    after = {file.name: file.read_text() for file in trainings.glob("*.json")}
-    assert len(after) == 2 and before.items() <= after.items()
+    killed_and_resumed("search", small(cells, tmp_path), folder, trainings, 0.01)
     assert (folder / "verdict.md").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from yolo_nas_ext import config
 from yolo_nas_ext.errors import NASError, did_you_mean
@@ -68,52 +69,18 @@ def _data(arguments: Sequence[str]) -> int:
     return command.main(config.parse_arguments(arguments))
 
 
-def _score(arguments: Sequence[str]) -> int:
-    from yolo_nas_ext import score
+def _of(module: str) -> Callable[[Sequence[str]], int]:
+    """Return the command of a module of the package, which has its `HELP` and `main`."""
 
-    if _asks_help(arguments):
-        print(score.HELP)
-        return 0
-    return score.main(config.parse_arguments(arguments))
+    def run(arguments: Sequence[str]) -> int:
+        path = f"{__package__}.{module}"
+        if _asks_help(arguments):
+            print(import_module(path).HELP)
+            return 0
+        given = config.parse_arguments(arguments)
+        return import_module(path).main(given)  # torch and Ultralytics load after the arguments
 
-
-def _profile(arguments: Sequence[str]) -> int:
-    from yolo_nas_ext import profiling
-
-    if _asks_help(arguments):
-        print(profiling.HELP)
-        return 0
-    return profiling.main(config.parse_arguments(arguments))
-
-
-def _scale(arguments: Sequence[str]) -> int:
-    from yolo_nas_ext import scale
-
-    if _asks_help(arguments):
-        print(scale.HELP)
-        return 0
-    return scale.main(config.parse_arguments(arguments))
-
-
-def _compare(arguments: Sequence[str]) -> int:
-    from yolo_nas_ext import compare
-
-    if _asks_help(arguments):
-        print(compare.HELP)
-        return 0
-    return compare.main(config.parse_arguments(arguments))
-
-
-def _extract(arguments: Sequence[str]) -> int:
-    if _asks_help(arguments):
-        from yolo_nas_ext import extract
-
-        print(extract.HELP)
-        return 0
-    given = config.parse_arguments(arguments)
-    from yolo_nas_ext import extract  # torch and Ultralytics load here, after the arguments
-
-    return extract.main(given)
+    return run
 
 
 def _asks_help(arguments: Sequence[str]) -> bool:
@@ -121,6 +88,7 @@ def _asks_help(arguments: Sequence[str]) -> bool:
 
 
 _RUN: dict[str, Callable[[Sequence[str]], int]] = {
-    "nas-search": _search, "nas-score": _score, "nas-data": _data,
-    "nas-profile": _profile, "nas-compare": _compare, "nas-scale": _scale, "nas-extract": _extract,
+    "nas-search": _search, "nas-score": _of("score"), "nas-data": _data,
+    "nas-profile": _of("profiling"), "nas-compare": _of("compare"), "nas-scale": _of("scale"),
+    "nas-extract": _of("extract"),
 }  # fmt: skip

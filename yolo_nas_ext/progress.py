@@ -57,23 +57,15 @@ class Progress:
         """Say what a repeat of a good trial measured."""
         again = after.metrics.get("fitness_again")
         text = "failed" if again is None else f"fitness {again:.4f}"
-        done = f"again {len(self.study.repeats)}"
-        print(
-            f"{done:<{6 + 2 * self._digits}}  {label(before):<14}  {text} "
-            f"({before.fitness:.4f} in the search)",
-            file=self.stream, flush=True,
-        )  # fmt: skip
+        text = f"{text} ({before.fitness:.4f} in the search)"
+        self._afterwards(f"again {len(self.study.repeats)}", before, text)
 
     def confirmed(self, trial: Trial) -> None:
         """Say what the own training of a trial measured."""
         own = trial.trained
         text = "training failed" if own is trial else f"fitness {own.fitness:.4f} trained"
-        done = f"confirmed {len(self.study.confirmed)}"
-        print(
-            f"{done:<{6 + 2 * self._digits}}  {label(trial):<14}  {text} "
-            f"({trial.fitness:.4f} in the search)",
-            file=self.stream, flush=True,
-        )  # fmt: skip
+        text = f"{text} ({trial.fitness:.4f} in the search)"
+        self._afterwards(f"confirmed {len(self.study.confirmed)}", trial, text)
 
     def measured(self, trial: Trial, name: str, limit: float | None) -> None:
         """Say what the latency of a trial was measured to be, beside its prediction.
@@ -85,11 +77,13 @@ class Progress:
         """
         ms, predicted = trial.metrics[name], trial.metrics.get("latency_ms", math.nan)
         over = f"; above max_latency={limit:g}, left out" if limit and ms > limit else ""
-        print(
-            f"{'latency':<{6 + 2 * self._digits}}  {label(trial):<14}  {ms:.2f} ms measured "
-            f"({predicted:.2f} predicted, {ms / predicted - 1:+.1%}){over}",
-            file=self.stream, flush=True,
-        )  # fmt: skip
+        text = f"{ms:.2f} ms measured ({predicted:.2f} predicted, {ms / predicted - 1:+.1%}){over}"
+        self._afterwards("latency", trial, text)
+
+    def _afterwards(self, what: str, trial: Trial, text: str) -> None:
+        """Print a line about a trial that has been judged, in the columns of the others."""
+        line = f"{what:<{6 + 2 * self._digits}}  {label(trial):<14}  {text}"
+        print(line, file=self.stream, flush=True)
 
     def left(self) -> str:
         """Return an estimate of the time left, from the trials so far."""
