@@ -1,12 +1,15 @@
 """Backbone search for Ultralytics YOLO.
 
-The names below load on first use: importing the package loads neither torch nor Ultralytics.
+The names below load on first use: importing the package loads neither torch nor Ultralytics. Nor
+does `space`, which may not import them: who knows the backbones of timm is handed to it here.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from yolo_nas_ext.space import whole as _whole
 
 if TYPE_CHECKING:
     from yolo_nas_ext.cost.analytic import costs
@@ -43,6 +46,8 @@ _HOME = {
     "emit": "space.emit",
     "search": "loop",
 }
+
+_whole.provide(lambda: cast(Any, import_module(f"{__name__}.host.traced")))
 
 
 def __getattr__(name: str) -> Any:

@@ -20,13 +20,15 @@ from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.estimators.entropy import SCORES
 from yolo_nas_ext.estimators.screens import parse as parse_screen
 from yolo_nas_ext.estimators.screens import ranker, weighted_ranks
-from yolo_nas_ext.host import dataset, models, teacher
+from yolo_nas_ext.host import dataset, models, teacher, traced
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.plugins import load_blocks, named
 from yolo_nas_ext.pruning import Pruning
 from yolo_nas_ext.space.choices import Point
-from yolo_nas_ext.space.detector import DetectorSpace, split_levels
+from yolo_nas_ext.space.chosen import split_levels
+from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import read
+from yolo_nas_ext.space.whole import OWN, parts
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screened import Screened
@@ -82,6 +84,7 @@ def make(config: Config) -> Plan:
     data = dataset.read(config.data, config.task)
     config = _sized(config)
     space, budget = space_of(config, data)
+    whole = _whole_backbones(config, space)
     clock = timing.settle(config, data.nc, space)
     goal = Goal(config.objectives, config.limits, clock.bounds if clock else {})
     _check_measured(config)
@@ -105,7 +108,7 @@ def make(config: Config) -> Plan:
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     return Plan(
         config, data, budget, space, goal, chosen, control, estimator, baselines,
-        [*data.skipped, *notes, *(clock.notes if clock else ())], clock,
+        [*data.skipped, *whole, *notes, *(clock.notes if clock else ())], clock,
     )  # fmt: skip
 
 
@@ -130,6 +133,25 @@ def _sized(config: Config) -> Config:
             "it cannot grow; leave imgsz out of fidelity"
         )
     return config
+
+
+def _whole_backbones(config: Config, space: DetectorSpace) -> list[str]:
+    """Return what to say of the backbones of timm in a space.
+
+    Raises:
+        NASError: Where networks are scored by a table of blocks.
+    """
+    timm = [option for option in space.choices.get("backbone", ()) if option != OWN]
+    if timm and inner(config.values):
+        raise NASError(
+            f"space={config.space}: backbone has {timm[0]}, and estimator={config.estimator} "
+            "searches tables of blocks; fix it with fix=backbone:own, or give strategy=random"
+        )
+    wanted = [option for option in timm if parts(option)[1]]
+    return [
+        f"backbone {option}: random weights, as there is no network to take timm's from"
+        for option in traced.random_weights(wanted)
+    ]
 
 
 def _preferring(space: DetectorSpace, config: Config, data: dataset.DataSet) -> DetectorSpace:

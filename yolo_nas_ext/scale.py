@@ -126,6 +126,11 @@ def _model(settings: Mapping[str, Any]) -> tuple[Architecture, int, str]:
     except NASError as error:
         reason = str(error).removeprefix("model definition: ")
         raise NASError(f"model={name}: cannot be read ({reason})") from error
+    if base.whole:
+        raise NASError(
+            f"model={name}: its backbone is timm's {base.whole.name}, which cannot be made deeper "
+            "or wider; give a model of the host's blocks"
+        )
     task = TASKS[re.sub(r"\d+$", "", definition["head"][-1][2])]
     imgsz = settings["imgsz"] or base.imgsz or 640
     return replace(base, imgsz=imgsz), settings["nc"] or int(definition.get("nc") or 80), task

@@ -44,7 +44,7 @@ def check_one(space, point, nc=3):
 @pytest.mark.parametrize("name", SPACES)
 def test_sampled_points_build_count_and_read_back(name):
     space, rng = DetectorSpace.load(name), random.Random(1)
-    for _ in range(30):
+    for _ in range(8 if name == "timm" else 30):  # whose networks are large
         check_one(space, space.sample(rng))
 
 
@@ -73,7 +73,7 @@ def test_moves_stay_in_the_space(name):
             assert not space.rules or stages[:4] == sorted(stages[:4])
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", [name for name in SPACES if name != "timm"])  # which is asked
 def test_same_seed_same_keys_in_another_process(name):
     program = (
         "import json, random, sys; from yolo_nas_ext.space.detector import DetectorSpace;"

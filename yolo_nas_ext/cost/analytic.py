@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.blocks import BLOCKS
-from yolo_nas_ext.space.layers import LIGHT_HEAD, row_cost
+from yolo_nas_ext.space.layers import LIGHT_HEAD
+from yolo_nas_ext.space.rowcost import Shape, row_cost
 from yolo_nas_ext.space.rows import KEYPOINTS, rows
+from yolo_nas_ext.space.whole import paths
 
 
 class Costs(NamedTuple):
@@ -17,7 +19,8 @@ class Costs(NamedTuple):
         params: Parameters, unfused.
         flops: FLOPs of one image: 2 x multiply-adds as the host counts them.
         memory: Peak of activation memory of one image in bytes, in single precision.
-        layers: DAMO-YOLO's count of the backbone: the stem's one and two a block repeat.
+        layers: DAMO-YOLO's count of the backbone: the stem's one and two a block repeat. Of a
+            backbone of timm, the convolutions on its longest path.
     """
 
     params: int
@@ -54,7 +57,7 @@ def costs(
     ]
     last_use = {source: index for index, row in enumerate(sources) for source in row}
     image = (channels, imgsz, imgsz)
-    shapes: list[tuple[int, int, int]] = []
+    shapes: list[Shape] = []
     params = ops = peak = 0
     alive: dict[int, int] = {}
     for index, (_, n, module, args) in enumerate(chain):
@@ -66,9 +69,11 @@ def costs(
         ops += cost.ops
         peak = max(peak, held + cost.peak)
         shapes.append(cost.shape)
-        alive[index] = cost.shape[0] * cost.shape[1] * cost.shape[2]
+        alive[index] = cost.size
         for source in {*sources[index], index}:
             if last_use.get(source, -1) <= index:
                 alive.pop(source, None)
     layers = 1 + 2 * sum(b.depth for b in architecture.backbone if BLOCKS[b.kind].deep)
+    if architecture.whole:
+        layers = len(paths(architecture.whole, channels, imgsz)[-1][0])
     return Costs(params, 2 * ops, 4 * peak, layers)

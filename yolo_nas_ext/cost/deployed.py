@@ -53,6 +53,8 @@ class Op(NamedTuple):
 class Deployed(Graph):
     """Records `Op`s while a module's forward pass is spelled out."""
 
+    exact = True
+
     def __init__(self, first_id: int = 0) -> None:
         super().__init__(first_id)
         self.ops: list[Op] = []
@@ -157,6 +159,29 @@ class Deployed(Graph):
             both = c + 2 * heads * key
             self._record("attention", a, y, both, kernel=key, groups=heads)
         return y
+
+    def traced(
+        self, op: str, xs: Sequence[Tensor], y: Tensor, *, kernel: int, stride: int, groups: int,
+        pad: int, params: int, ops: int,
+    ) -> Tensor:  # fmt: skip
+        """A step of `space.whole`, folded and fused as layers of blocks are.
+
+        A rectifier is a part of what it follows; other activations are taken for the host's own.
+        """
+        x = xs[0]
+        if op == "relu" or (op in ("norm", "act") and x.id in self._bare):
+            return self.act(x) if op == "act" else x
+        self._bare.pop(y.id, None)  # written over by something else than its own norm
+        if op == "concat":
+            return self.concat(xs)
+        made = self.tensor(y.c, y.h, y.w) if y.id < 0 else y
+        if op == "conv":
+            self._bare[made.id] = len(self.ops), x.id
+        if op in ("conv", "pool"):
+            return self._record(op, x, made, kernel=kernel, stride=stride, groups=groups, pad=pad)
+        if op == "average":
+            return self._record(op, x, made)
+        return made if op == "dormant" else self._record("add", x, made)
 
     def decode(self, first: int, xs: Sequence[Tensor], kind: Kind, nc: int) -> None:
         """Replace the fixed convolution over bins, recorded since `first`, by the decoding."""

@@ -41,8 +41,7 @@ from yolo_nas_ext.estimators.parts import (
 from yolo_nas_ext.space.architecture import Block
 from yolo_nas_ext.space.blocks import BLOCKS
 from yolo_nas_ext.space.choices import Point
-from yolo_nas_ext.space.detector import (
-    DetectorSpace,
+from yolo_nas_ext.space.chosen import (
     context_blocks,
     neck_block,
     neck_width,
@@ -50,9 +49,11 @@ from yolo_nas_ext.space.detector import (
     stage_blocks,
     stem_block,
 )
+from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.heads import Kind
-from yolo_nas_ext.space.layers import row_cost
+from yolo_nas_ext.space.rowcost import row_cost
 from yolo_nas_ext.space.rules import NonDecreasing, Ratio, Rule
+from yolo_nas_ext.space.whole import OWN
 
 Mask = npt.NDArray[np.bool_]
 PREFIX_GOVERNORS = ("block", "down", "top")
@@ -162,6 +163,11 @@ class CompiledSpace:
             raise NASError(
                 f"space={space.name}: imgsz is a choice, {', '.join(map(str, sizes))}; a compiled "
                 f"space has one size: fix=imgsz:{sizes[0]}"
+            )
+        if timm := [o for o in space.choices.get("backbone", ()) if o != OWN]:
+            raise NASError(
+                f"space={space.name}: backbone has {timm[0]}, and a compiled space has blocks "
+                "alone: fix=backbone:own"
             )
         self.space = space
         self._clock = Clock(profile, imgsz) if profile else None

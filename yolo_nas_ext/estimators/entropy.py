@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from yolo_nas_ext.space.architecture import Architecture, Block
+from yolo_nas_ext.space.architecture import Architecture, Block, Whole
 from yolo_nas_ext.space.blocks import BLOCKS
-from yolo_nas_ext.space.layers import Layer, lower_rows
+from yolo_nas_ext.space.graph import Layer, longest_paths
+from yolo_nas_ext.space.layers import lower_rows
+from yolo_nas_ext.space.whole import paths
 
 MADNAS_WEIGHTS = (0.0, 1.0, 16.0)  # of the first two stages, those between, and the last
 DEEPMAD_WEIGHTS = (1.0, 1.0, 8.0)
@@ -39,14 +41,7 @@ def fan_ins(layers: Sequence[Layer]) -> tuple[int, ...]:
     Args:
         layers: Operations in order of execution, see `space.layers`.
     """
-    path: dict[int, tuple[int, ...]] = {}
-    for layer in layers:
-        reads = layer.reads[:1] if layer.op == "scale" else layer.reads  # a gate is no path
-        came = max((path.get(i, ()) for i in reads), key=lambda p: (len(p), math.prod(p)))
-        if layer.op == "conv":
-            came = (*came, layer.c_in // layer.groups * layer.kernel**2)
-        path[layer.writes] = came
-    return path[layers[-1].writes]
+    return longest_paths(layers)[layers[-1].writes]
 
 
 @lru_cache(maxsize=100_000)
@@ -64,6 +59,8 @@ def stages(architecture: Architecture, channels: int = 3) -> list[Stage]:
         architecture: The network.
         channels: Channels of the image.
     """
+    if architecture.whole:
+        return _whole_stages(architecture.whole, channels)
     found: list[Stage] = []
     c_in = channels
     for block in architecture.backbone:
@@ -75,6 +72,16 @@ def stages(architecture: Architecture, channels: int = 3) -> list[Stage]:
             last.fan_ins + block_fan_ins(block, c_in), block.width, last.repeats + repeats
         )
         c_in = block.width
+    return found
+
+
+def _whole_stages(whole: Whole, channels: int) -> list[Stage]:
+    """Return the stages of a backbone of timm; those below its first feature are part of that."""
+    found: list[Stage] = []
+    done = 0
+    for reached, width in paths(whole, channels, SIZE):
+        found.append(Stage(reached[done:], width, ()))
+        done = len(reached)
     return found
 
 

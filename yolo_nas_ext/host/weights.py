@@ -156,7 +156,18 @@ def transfer(
             taken[name] = _write(tensor, values, outs, columns)
             if taken[name] == tensor.numel() and tensor.equal(values.to(tensor)):
                 whole.add(name)
+    if _same_backbone(architecture, source.architecture):
+        for name, tensor in state.items():
+            if name.startswith("model.0.") and name in given:
+                tensor.copy_(given[name])
+                taken[name] = tensor.numel()
+                whole.add(name)
     return _report(model, architecture, source.name, taken, whole)
+
+
+def _same_backbone(mine: Architecture, theirs: Architecture) -> bool:
+    """Say whether two networks have the same backbone of timm, be it to other levels."""
+    return bool(mine.whole and theirs.whole and mine.whole.name == theirs.whole.name)
 
 
 def foretell(

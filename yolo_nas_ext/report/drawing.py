@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from yolo_nas_ext.report.markup import Markup, element
-from yolo_nas_ext.space.architecture import Architecture, Block
+from yolo_nas_ext.space.architecture import Architecture, Block, Whole
 
 WIDTH = 560
 COLUMNS = {"backbone": 44, "down": 184, "up": 316, "head": 448}  # left edges
 BOX_WIDTH, BOX_HEIGHT, GAP = 104, 40, 16
 PITCH = BOX_HEIGHT + GAP
 HEADING = 34
+LETTERS = 14  # that fit into a box
 
 
 def drawing(architecture: Architecture, name: str) -> Markup:
@@ -51,7 +52,10 @@ class _Picture:
         ends = {index: level for level, index in architecture.levels.items()}
         joined = {level for level, _ in zip(self.neck.levels[1:], self.neck.up, strict=False)}
         left, y, at_level = COLUMNS["backbone"], float(HEADING), 0
-        for index, block in enumerate(architecture.backbone):
+        parts = [_words(block) for block in architecture.backbone]
+        if whole := architecture.whole:
+            parts = [_words_whole(whole, index) for index in range(len(whole.widths))]
+        for index, words in enumerate(parts):
             if index:
                 self._arrow(f"M{left + BOX_WIDTH / 2} {y - GAP}V{y}")
             at_level += 1
@@ -59,7 +63,7 @@ class _Picture:
             if level in joined and at_level < 2:  # the neck has two boxes here
                 self._line(f"M{left + BOX_WIDTH / 2} {y - 1}V{y + PITCH}")
                 y += PITCH
-            self._box("backbone", y, block)
+            self._text_box(left, y, *words[:2], "backbone", words[2])
             if level is not None:
                 self.rows[level] = y
                 text = f"P{level}"
@@ -121,16 +125,9 @@ class _Picture:
         detail = f"stride {2**level}"
         self._text_box(left, y, "detect", detail, "head", f"reads level {level}, {detail}")
 
-    def _box(self, column: str, y: float, block: Block, kind: str = "backbone") -> None:
-        first = block.kind + (f" {block.kernel}x{block.kernel}" if block.kernel else "")
-        second = f"{block.width}" + (f" ×{block.depth}" if block.depth > 1 else "")  # noqa: RUF001
-        second += " /2" if block.stride == 2 else ""
-        detail = [f"{block.kind}: {block.width} channels"]
-        detail += [f"{block.depth} repeats"] if block.depth > 1 else []
-        detail += [f"{block.hidden} hidden channels"] if block.hidden else []
-        detail += [f"kernel {block.kernel}"] if block.kernel else []
-        detail += ["stride 2"] if block.stride == 2 else []
-        self._text_box(COLUMNS[column], y, first, second, kind, ", ".join(detail))
+    def _box(self, column: str, y: float, block: Block, kind: str) -> None:
+        first, second, detail = _words(block)
+        self._text_box(COLUMNS[column], y, first, second, kind, detail)
 
     def _text_box(
         self, left: float, y: float, first: str, second: str, kind: str, detail: str
@@ -159,3 +156,24 @@ class _Picture:
             back = 6 if end > y0 else -6
             head = f"{x0},{end} {x0 - 3.5},{end - back} {x0 + 3.5},{end - back}"
         self.lines.append(element("polygon", points=head, class_="arrow"))
+
+
+def _words(block: Block) -> tuple[str, str, str]:
+    """Return the two lines in a block's box, and what is said when one points at it."""
+    first = block.kind + (f" {block.kernel}x{block.kernel}" if block.kernel else "")
+    second = f"{block.width}" + (f" ×{block.depth}" if block.depth > 1 else "")  # noqa: RUF001
+    second += " /2" if block.stride == 2 else ""
+    detail = [f"{block.kind}: {block.width} channels"]
+    detail += [f"{block.depth} repeats"] if block.depth > 1 else []
+    detail += [f"{block.hidden} hidden channels"] if block.hidden else []
+    detail += [f"kernel {block.kernel}"] if block.kernel else []
+    detail += ["stride 2"] if block.stride == 2 else []
+    return first, second, ", ".join(detail)
+
+
+def _words_whole(whole: Whole, index: int) -> tuple[str, str, str]:
+    """Return the same of a feature of a backbone of timm, whose name may be too long for a box."""
+    name = whole.name if len(whole.name) <= LETTERS else whole.name[: LETTERS - 1] + "…"
+    weights = "timm's weights" if whole.pretrained else "random weights"
+    detail = f"timm/{whole.name}, {weights}: feature {whole.indices[index]}, "
+    return name, f"{whole.widths[index]}", f"{detail}{whole.widths[index]} channels"

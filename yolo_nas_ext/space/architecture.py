@@ -68,6 +68,25 @@ class Head:
     end2end: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A backbone of timm, in place of blocks.
+
+    Attributes:
+        name: As timm calls it.
+        pretrained: Whether it starts from timm's weights.
+        indices: Features that are read, by timm's numbers, ascending.
+        levels: Their levels.
+        widths: Their channels.
+    """
+
+    name: str
+    pretrained: bool
+    indices: tuple[int, ...]
+    levels: tuple[int, ...]
+    widths: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A network as choices, never weights. Hashable; equal networks have the same key everywhere.
@@ -78,12 +97,14 @@ class Architecture:
         head: What reads them.
         imgsz: Height and width in pixels of the images that it is meant for; 0 where that is no
             part of the choice, and it takes the search's own.
+        whole: What stands in the place of the backbone's blocks, of which there are none then.
     """
 
     backbone: tuple[Block, ...]
     neck: Neck
     head: Head
     imgsz: int = 0
+    whole: Whole | None = None
 
     @cached_property
     def key(self) -> str:
@@ -106,6 +127,8 @@ class Architecture:
             del found["neck"]["kind"]
         if not self.imgsz:
             del found["imgsz"]
+        if not self.whole:
+            del found["whole"]
         return found
 
     @classmethod
@@ -122,16 +145,34 @@ class Architecture:
             ),
             head=_head(**{**head, "levels": tuple(head["levels"])}),
             imgsz=data.get("imgsz", 0),
+            whole=_whole(data.get("whole")),
         )
 
     @property
     def levels(self) -> dict[int, int]:
-        """Index of the last backbone block of every level."""
+        """Index of the last backbone block of every level; of a whole one, of the feature."""
+        if self.whole:
+            return {level: index for index, level in enumerate(self.whole.levels)}
         level, ends = 0, {}
         for index, block in enumerate(self.backbone):
             level += block.stride == 2
             ends[level] = index
         return ends
+
+    @property
+    def widths(self) -> dict[int, int]:
+        """Channels of every level of the backbone."""
+        if self.whole:
+            return dict(zip(self.whole.levels, self.whole.widths, strict=True))
+        return {level: self.backbone[index].width for level, index in self.levels.items()}
+
+
+def _whole(data: Mapping[str, Any] | None) -> Whole | None:
+    """Return a whole backbone from plain lists."""
+    if data is None:
+        return None
+    numbers = {name: tuple(data[name]) for name in ("indices", "levels", "widths")}
+    return Whole(data["name"], data["pretrained"], **numbers)
 
 
 # A record holds many thousand networks made of a few hundred blocks.

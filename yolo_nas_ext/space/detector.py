@@ -14,11 +14,27 @@ from yolo_nas_ext.resources import resource
 from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.space.blocks import BLOCKS, hidden_width, round8
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.space.chosen import (
+    context_blocks,
+    neck_block,
+    neck_width,
+    split_levels,
+    stage_blocks,
+    stem_block,
+)
 from yolo_nas_ext.space.grammar import CONTEXTS, SpaceFile, Stage, parse
 from yolo_nas_ext.space.rows import FINEST, PLAIN, for_task
+from yolo_nas_ext.space.rules import Offered
+from yolo_nas_ext.space.whole import OWN, option, whole
 
-PARTS = ("backbone", "neck", "head", "image size")  # of an architecture, in the order of its fields
-OTHERWISE = {"neck.kind": ("pan",), "imgsz": (0,)}  # where these are no choices
+PARTS = (
+    "backbone",
+    "neck",
+    "head",
+    "image size",
+    "backbone of timm",
+)  # of an architecture, in the order of its fields
+OTHERWISE = {"neck.kind": ("pan",), "imgsz": (0,), "backbone": (OWN,)}  # where these are no choices
 CACHE = 200_000  # architectures remembered by point; about 1 KB each
 
 
@@ -106,14 +122,12 @@ class DetectorSpace(ChoiceSpace):
 
     def _build(self, point: Mapping[str, Any]) -> Architecture:
         neck_levels, head_levels = split_levels(point["levels"])
-        backbone = [stem_block(point)]
-        for stage in self.present(point):
-            backbone.extend(stage_blocks(stage, point, backbone[-1].width))
-        backbone.extend(context_blocks(point["context"], backbone[-1].width))
+        joined = self._joined(neck_levels)
+        timm = None if self._own(point) else whole(point["backbone"], joined)
+        backbone = [] if timm else self._blocks(point)
         imgsz = point.get("imgsz", 0)
         if self.task == "classify":
-            top = neck_levels[-1:]
-            return Architecture(tuple(backbone), Neck(top, (), ()), Head(top), imgsz)
+            return Architecture(tuple(backbone), Neck(joined, (), ()), Head(joined), imgsz, timm)
         kind = point.get("neck.kind", "pan") if neck_levels[1:] else "pan"
         ways = neck_levels if kind == "gfpn" else neck_levels[:-1]
         down = tuple(neck_block(point, level) for level in reversed(ways))
@@ -127,10 +141,23 @@ class DetectorSpace(ChoiceSpace):
         )
         neck = Neck(neck_levels, down, up, kind)
         head = Head(head_levels, point["head.reg_max"], point["head.end2end"])
-        return for_task(Architecture(tuple(backbone), neck, head, imgsz), self.task)
+        return for_task(Architecture(tuple(backbone), neck, head, imgsz, timm), self.task)
+
+    def _blocks(self, point: Mapping[str, Any]) -> list[Block]:
+        """Return the blocks of stem, stages and context."""
+        backbone = [stem_block(point)]
+        for stage in self.present(point):
+            backbone.extend(stage_blocks(stage, point, backbone[-1].width))
+        return [*backbone, *context_blocks(point["context"], backbone[-1].width)]
+
+    def _own(self, point: Mapping[str, Any]) -> bool:
+        """Say whether the backbone is of the space's own blocks."""
+        return point.get("backbone", OWN) == OWN
 
     def present(self, point: Mapping[str, Any]) -> list[Stage]:
-        """Return the stages up to the level where the backbone ends."""
+        """Return the stages up to the level where the backbone ends; none of a whole backbone."""
+        if not self._own(point):
+            return []
         top = split_levels(point["levels"])[0][-1]
         return [stage for stage in self.stages if stage.level <= top]
 
@@ -143,7 +170,7 @@ class DetectorSpace(ChoiceSpace):
         for name in dead:
             result[name] = self.choices[name][0]
         if self.task in PLAIN:
-            result["levels"] = self._first_like(split_levels(result["levels"])[0])
+            result["levels"] = self._first_like(split_levels(result["levels"])[0], result)
         for prefix, kind in self._kinds(result):
             name = f"{prefix}.kernel"
             allowed = BLOCKS[kind].kernels
@@ -164,9 +191,15 @@ class DetectorSpace(ChoiceSpace):
         """Return what is built of a neck's levels: of a classifier, which has none, the highest."""
         return neck_levels[-1:] if self.task == "classify" else neck_levels
 
-    def _first_like(self, neck_levels: tuple[int, ...]) -> str:
-        """Return the first option of the levels that gives the same network without a head."""
-        options, wanted = self.choices["levels"], self._joined(neck_levels)
+    def _first_like(self, neck_levels: tuple[int, ...], values: Mapping[str, Any]) -> str:
+        """Return the first option of the backbone's levels that is the same without a head."""
+        rules = [rule for rule in self.rules if isinstance(rule, Offered)]
+        options = [
+            levels
+            for levels in self.choices["levels"]
+            if all(rule.holds({**values, "levels": levels}) for rule in rules)
+        ]
+        wanted = self._joined(neck_levels)
         found = (o for o in options if self._joined(split_levels(o)[0]) == wanted)
         return next(found, f"{wanted[0]}-{wanted[-1]}")
 
@@ -190,6 +223,8 @@ class DetectorSpace(ChoiceSpace):
             prefixes.add("neck")
         if self.task in PLAIN:
             prefixes.add("head")
+        if not self._own(values):
+            prefixes |= {"stem", "context"}
         dead = {name for name in self.choices if name.split(".")[0] in prefixes}
         for stage in self.present(values):
             if stage.stride == 1 or values[f"{stage.name}.down"] == "inside":
@@ -244,28 +279,36 @@ class DetectorSpace(ChoiceSpace):
 
     def _describe(self, architecture: Architecture) -> dict[str, Any]:
         neck, head = architecture.neck, architecture.head
+        timm = architecture.whole
+        values: dict[str, Any] = {"imgsz": architecture.imgsz, "backbone": OWN}
+        values |= {"backbone": option(timm.name, timm.pretrained)} if timm else {}
         levels = f"{neck.levels[0]}-{neck.levels[-1]}"
         if self.task in PLAIN:
-            levels = self._first_like(neck.levels)
+            levels = self._first_like(neck.levels, values)
         elif head.levels != neck.levels:
             levels += ":" + "-".join(str(level) for level in (head.levels[0], head.levels[-1]))
-        stem, *rest = architecture.backbone
-        values: dict[str, Any] = {
-            "levels": levels, "imgsz": architecture.imgsz,
-            "stem.block": stem.kind, "stem.width": stem.width, "stem.kernel": stem.kernel,
-        }  # fmt: skip
+        values["levels"] = levels
+        if not timm and OWN in self.choices.get("backbone", (OWN,)):
+            self._describe_blocks(architecture, values)
         if self.task not in PLAIN:
             values |= {"head.reg_max": head.reg_max, "head.end2end": head.end2end}
+        if len(neck.levels) > 1:
+            self._describe_neck(neck, values)
+        return values
+
+    def _describe_blocks(self, architecture: Architecture, values: dict[str, Any]) -> None:
+        """Add the choices of stem, stages and context to `values`."""
+        stem, *rest = architecture.backbone
+        values |= {
+            "stem.block": stem.kind, "stem.width": stem.width, "stem.kernel": stem.kernel,
+        }  # fmt: skip
         for stage in self.stages:
-            if stage.level <= neck.levels[-1]:
+            if stage.level <= architecture.neck.levels[-1]:
                 rest = self._describe_stage(stage, rest, values)
         values["context"] = next(
             (n for n in CONTEXTS if rest == context_blocks(n, rest[-1].width if rest else 0)),
             "+".join(block.kind for block in rest),
         )
-        if len(neck.levels) > 1:
-            self._describe_neck(neck, values)
-        return values
 
     def _describe_stage(
         self, stage: Stage, rest: list[Block], values: dict[str, Any]
@@ -341,68 +384,3 @@ def _fixed(file: SpaceFile, fix: Mapping[str, Any]) -> SpaceFile:
             )
         choices[name] = (left[0],)
     return dataclasses.replace(file, choices=choices)
-
-
-def split_levels(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the neck's and the head's levels of ``"2-4"`` or ``"2-5:3-5"``."""
-    parts = []
-    for part in text.split(":"):
-        low, high = part.split("-")
-        parts.append(tuple(range(int(low), int(high) + 1)))
-    return parts[0], parts[-1]
-
-
-def stem_block(point: Mapping[str, Any]) -> Block:
-    """Return the first block."""
-    return Block(point["stem.block"], point["stem.width"], 1, 2, 0, point["stem.kernel"])
-
-
-def stage_blocks(stage: Stage, point: Mapping[str, Any], c_in: int) -> list[Block]:
-    """Return the blocks of a stage behind `c_in` channels, from the stage's own choices."""
-    name = stage.name
-    kind, width = point[f"{name}.block"], point[f"{name}.width"]
-    down = point[f"{name}.down"] if stage.stride == 2 else ""
-    blocks = []
-    if down and down != "inside":
-        narrow = round8(width * point[f"{name}.down_width"])
-        kernel = 3 if BLOCKS[down].kernels else 0
-        blocks.append(Block(down, narrow, 1, 2, 0, kernel))
-        c_in = narrow
-    entry = BLOCKS[kind]
-    hidden = _hidden(point, name, kind, width)
-    shortcut = entry.shortcut and (kind != "hgblock" or c_in == width)
-    kernel = point[f"{name}.kernel"] if entry.kernels else 0
-    stride = 2 if down == "inside" else 1
-    blocks.append(Block(kind, width, point[f"{name}.depth"], stride, hidden, kernel, shortcut))
-    return blocks
-
-
-def _hidden(point: Mapping[str, Any], name: str, kind: str, width: int) -> int:
-    if (key := f"{name}.hidden") in point:
-        return point[key]
-    return hidden_width(kind, width, point[f"{name}.expansion"])
-
-
-def context_blocks(name: str, width: int) -> list[Block]:
-    """Return the blocks between a backbone of that width and the neck."""
-    return [
-        Block(kind, width, 1, 1, 0, 5, shortcut)
-        if kind == "sppf"
-        else Block(kind, width, 1, 1, hidden_width(kind, width, 0.5) if width else 0)
-        for kind, shortcut in CONTEXTS[name]
-    ]
-
-
-def neck_width(point: Mapping[str, Any], level: int) -> int:
-    """Return the channels of the neck at a level."""
-    return round8(point["neck.width"] * point["neck.growth"] ** (level - 3))
-
-
-def neck_block(point: Mapping[str, Any], level: int, *, top: bool = False) -> Block:
-    """Return the neck's block at a level; `top` is the last of the bottom-up path."""
-    kind, width = point["neck.block"], neck_width(point, level)
-    if top and point["neck.top"] != "same":
-        kind = point["neck.top"]
-    allowed = BLOCKS[kind].kernels
-    kernel = point["neck.kernel"] if point["neck.kernel"] in allowed else (allowed or (0,))[0]
-    return Block(kind, width, point["neck.depth"], 1, _hidden(point, "neck", kind, width), kernel)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck
+from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck, Whole
 from yolo_nas_ext.space.blocks import BLOCKS, ChainRow, read_chain
 from yolo_nas_ext.space.rows import KEYPOINTS, PLAIN, TASKS, Row, rows
+from yolo_nas_ext.space.whole import features
 
 
 def emit(
@@ -80,6 +82,8 @@ def to_yaml(
     """
     model = emit(architecture, nc, task, keypoints)
     needs = sorted({b.kind for b in blocks_of(architecture) if BLOCKS[b.kind].plugin})
+    needs += ["the backbone of timm"] if architecture.whole else []
+    picked = dict(enumerate(architecture.whole.levels, 1)) if architecture.whole else {}
     header = [
         f"# nas-{architecture.key}: a {task} model of {'' if needs else 'stock '}Ultralytics, "
         "found by yolo_nas_ext",
@@ -103,8 +107,8 @@ def to_yaml(
         lines += ["", f"{name}:", "  # [from, repeats, module, args]"]
         for row in value:
             stride2 = name == "backbone" and (row[2] in ("Focus", "ADown", "AConv") or _stride(row))
-            level += stride2
-            mark = f"-P{level}/{2**level}" if stride2 else ""
+            level = picked.get(index, level + stride2)
+            mark = f"-P{level}/{2**level}" if stride2 or index in picked else ""
             lines.append(f"  - {_flow(row)} # {index}{mark}")
             index += 1
     return "\n".join(lines) + "\n"
@@ -159,10 +163,10 @@ def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architectur
             f"{where}: malformed row ({error}); rows are [from, repeats, module, args]"
         ) from error
     count = len(model["backbone"])
-    backbone, ends = _read_backbone(chain[:count], where)
-    neck, levels = _read_head(chain, count, backbone, ends, where)
+    body, ends = _read_body(chain[:count], where)
+    neck, levels = _read_head(chain, count, body, ends, where)
     head = Head(levels, int(model.get("reg_max") or 16), bool(model.get("end2end") or False))
-    return Architecture(tuple(backbone), neck, head, int(model.get("imgsz") or 0))
+    return replace(body, neck=neck, head=head, imgsz=int(model.get("imgsz") or 0))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -223,6 +227,38 @@ def scaled_rows(
     return result
 
 
+def _read_body(chain: Sequence[Row], where: str) -> tuple[Architecture, list[int]]:
+    """Return a network that is a backbone alone, and the rows in which its parts end."""
+    bare = Neck((), (), ()), Head(())
+    if chain and chain[0][2] == "Timm":
+        whole = _read_whole(chain, where)
+        return Architecture((), *bare, whole=whole), list(range(1, len(chain)))
+    blocks, ends = _read_backbone(chain, where)
+    return Architecture(tuple(blocks), *bare), ends
+
+
+def _read_whole(chain: Sequence[Row], where: str) -> Whole:
+    """Return a backbone of timm: its row, and one that picks a feature for each of them."""
+    name, pretrained, indices = [*chain[0][3], *(None,) * 3][:3]
+    known = features(str(name))
+    given = range(len(known.widths)) if indices is None else indices
+    indices = tuple(i % len(known.widths) for i in given)
+    widths = tuple(known.widths[i] for i in indices)
+    for index, (source, _, module, args) in enumerate(chain[1:]):
+        picks = (0, "Index") == (source, module) and tuple(args) in (
+            (index,), (widths[index] if index < len(widths) else 0, index),
+        )  # fmt: skip
+        if not picks or index >= len(indices):
+            raise NASError(
+                f"{where}: row {index + 1} ({module}): behind a row Timm this reader knows one row "
+                "Index for each of its features, in their order, alone"
+            )
+    if len(chain) != 1 + len(indices):
+        raise NASError(f"{where}: the row Timm has {len(indices)} features, not all of them read")
+    levels = tuple(known.levels[i] for i in indices)
+    return Whole(str(name), bool(pretrained), indices, levels, widths)
+
+
 def _read_backbone(chain: Sequence[Row], where: str) -> tuple[list[Block], list[int]]:
     for index, (source, _, module, _) in enumerate(chain):
         if source != -1:
@@ -243,10 +279,10 @@ def _examples(kind: Any) -> list[ChainRow]:
 
 
 def _read_head(
-    chain: Sequence[Row], count: int, backbone: list[Block], ends: list[int], where: str
+    chain: Sequence[Row], count: int, body: Architecture, ends: list[int], where: str
 ) -> tuple[Neck, tuple[int, ...]]:
     """Return the neck and the levels that the head reads."""
-    levels = Architecture(tuple(backbone), Neck((), (), ()), Head(())).levels
+    levels = body.levels
     level_of_row = {ends[index]: level for level, index in levels.items()}
     *path, (sources, _, module, _) = chain[count:]
     top = max(levels)
@@ -270,7 +306,7 @@ def _read_head(
         raise NASError(
             f"{where}: the neck is not a path-aggregation network over neighbouring levels"
         )
-    mine = rows(Architecture(tuple(backbone), neck, Head(reads)), 1)[1][:-1]
+    mine = rows(replace(body, neck=neck, head=Head(reads)), 1)[1][:-1]
     if [_wiring(row) for row in mine] != [_wiring(row) for row in path]:
         raise NASError(wired)
     return neck, reads

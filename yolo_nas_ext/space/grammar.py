@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.space import whole
 from yolo_nas_ext.space.blocks import BLOCKS, BlockType
-from yolo_nas_ext.space.rules import NonDecreasing, Ratio, Rule
+from yolo_nas_ext.space.rules import NonDecreasing, Offered, Ratio, Rule
+from yolo_nas_ext.space.whole import OWN
 
 # Context modules between backbone and neck: (block, whether it adds its input) in order.
 CONTEXTS: dict[str, tuple[tuple[str, bool], ...]] = {
@@ -104,8 +106,8 @@ HEAD = {
     "end2end": (*_flag, False),
 }
 TOP = (
-    "description", "imgsz", "stem", "stages", "context", "levels", "neck", "head", "rules",
-    "mutation",
+    "description", "imgsz", "backbone", "stem", "stages", "context", "levels", "neck", "head",
+    "rules", "mutation",
 )  # fmt: skip
 
 
@@ -140,16 +142,27 @@ def parse(content: Any, name: str, where: str) -> SpaceFile:
         NASError: For anything that is not of the grammar: the key, what it holds, what is allowed.
     """
     _mapping(content, where, TOP)
-    for key in ("stem", "stages", "levels", "neck"):
+    choices: dict[str, tuple[Any, ...]] = {"backbone": _backbones(content, where)}
+    own = ("stem", "stages") if OWN in choices["backbone"] else ()
+    for key in (*own, "levels", "neck"):
         if key not in content:
             raise NASError(f"{where}: key '{key}' is missing")
-    choices: dict[str, tuple[Any, ...]] = {}
-    _part(content["stem"], "stem", STEM, where, choices)
-    stages = _stages(content["stages"], where, choices)
-    choices["context"] = _options(
-        content.get("context", "none"), "context", *_one_of(*CONTEXTS), where
-    )
-    choices["levels"] = _parse_levels(content["levels"], stages, where)
+    stages: tuple[Stage, ...] = ()
+    if own:
+        _part(content["stem"], "stem", STEM, where, choices)
+        stages = _stages(content["stages"], where, choices)
+        choices["context"] = _options(
+            content.get("context", "none"), "context", *_one_of(*CONTEXTS), where
+        )
+    elif useless := [key for key in ("stem", "stages", "context") if key in content]:
+        raise NASError(
+            f"{where}: {useless[0]} is of no use, as no backbone is 'own'; leave it out, or add "
+            "'own' to backbone"
+        )
+    rules: list[Rule] = []
+    choices["levels"] = _parse_levels(content["levels"], choices["backbone"], stages, rules, where)
+    if choices["backbone"] == (OWN,):  # as in spaces from before there was another
+        choices.pop("backbone")
     if "imgsz" in content:
         choices["imgsz"] = _options(content["imgsz"], "imgsz", *_size, where)
     _part(content["neck"], "neck", NECK, where, choices)
@@ -158,8 +171,18 @@ def parse(content: Any, name: str, where: str) -> SpaceFile:
     _part(content.get("head") or {}, "head", HEAD, where, choices)
     _check_kernels(choices, stages, where)
     moves, mutations = _mutation(content.get("mutation") or {}, choices, where)
-    rules = _rules(content.get("rules") or {}, choices, stages, where)
-    return SpaceFile(name, choices, stages, rules, moves, mutations)
+    rules += _rules(content.get("rules") or {}, choices, stages, where)
+    return SpaceFile(name, choices, stages, tuple(rules), moves, mutations)
+
+
+def _backbones(content: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """Return the options of the backbone."""
+    given = _listed(content.get("backbone", OWN))
+    try:
+        found = [whole.option_of(value) for value in given]
+    except NASError as error:
+        raise NASError(f"{where}: backbone {error}") from error
+    return _options(found, "backbone", lambda v: True, whole.ALLOWED, where)
 
 
 def _stages(content: Any, where: str, choices: dict[str, tuple[Any, ...]]) -> tuple[Stage, ...]:
@@ -168,7 +191,7 @@ def _stages(content: Any, where: str, choices: dict[str, tuple[Any, ...]]) -> tu
     stages, level = [], 1
     for stage, keys in content.items():
         name = str(stage)
-        if name in ("stem", "neck", "head", "levels", "context", "imgsz") or "." in name:
+        if name in TOP or "." in name:
             raise NASError(f"{where}: stages.{name}: this name is taken; use p2, p3, p4b, ...")
         _part(keys, name, STAGE, where, choices, optional=("hidden",))
         (stride,) = choices.pop(f"{name}.stride")[:1]
@@ -238,8 +261,12 @@ def _options(value: Any, name: str, check: Check, allowed: str, where: str) -> t
     return tuple(options)
 
 
-def _parse_levels(value: Any, stages: tuple[Stage, ...], where: str) -> tuple[Any, ...]:
-    reachable = {stage.level for stage in stages}
+def _parse_levels(
+    value: Any, backbones: tuple[str, ...], stages: tuple[Stage, ...], rules: list[Rule], where: str
+) -> tuple[Any, ...]:
+    """Return the options of the levels, and add the rule of which backbone has which."""
+    reaches = {name: _reach(name, stages, where) for name in backbones}
+    reachable = set().union(*reaches.values())
     allowed = (
         "'low-high' for neck and head, or 'low-high:low-high' for each, within levels "
         f"{min(reachable)} to {max(reachable)}, for example '3-5' or '2-5:3-5'"
@@ -256,11 +283,36 @@ def _parse_levels(value: Any, stages: tuple[Stage, ...], where: str) -> tuple[An
         inside = neck[0] <= head[0] and head[1] <= neck[1]
         return (
             inside
-            and all(n in reachable for n in range(neck[0], neck[1] + 1))
+            and any(has(text, reach) for reach in reaches.values())
             and (len(parts) == 1 or neck != head)
         )
 
-    return _options(value, "levels", check, allowed, where)
+    def has(text: str, reach: set[int]) -> bool:
+        low, high = text.split(":")[0].split("-")
+        return set(range(int(low), int(high) + 1)) <= reach
+
+    options = _options(value, "levels", check, allowed, where)
+    table = {n: frozenset(o for o in options if has(o, r)) for n, r in reaches.items()}
+    for name, left in table.items():
+        if not left:
+            raise NASError(
+                f"{where}: backbone {name} has the levels "
+                f"{', '.join(map(str, sorted(reaches[name])))}, which are enough for none of "
+                f"levels {', '.join(options)}; add others, or leave it out"
+            )
+    if any(len(left) < len(options) for left in table.values()):
+        rules.append(Offered(table))
+    return options
+
+
+def _reach(backbone: str, stages: tuple[Stage, ...], where: str) -> set[int]:
+    """Return the levels of a backbone."""
+    if backbone == OWN:
+        return {stage.level for stage in stages}
+    try:
+        return set(whole.offered(backbone))
+    except NASError as error:
+        raise NASError(f"{where}: backbone: {error}") from error
 
 
 def _check_kernels(

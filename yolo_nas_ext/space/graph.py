@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,13 +22,27 @@ class Tensor(NamedTuple):
         return self.c * self.h * self.w
 
 
+class Bundle(Tensor):
+    """Several activations that a row gives, for rows ``Index`` to pick from; of no size itself."""
+
+    parts: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, parts: Sequence[Tensor]) -> Bundle:
+        """Return a bundle."""
+        made = cls(-1, 0, 0, 0)
+        made.parts = tuple(parts)
+        return made
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One operation.
 
     Attributes:
         op: ``conv``, ``norm``, ``act``, ``pool``, ``add``, ``scale``, ``concat``, ``upsample``,
-            ``matmul``, or ``dormant`` for weights that only training uses.
+            ``matmul``, ``dormant`` for weights that only training uses, or ``other``, of backbones
+            that come whole.
         c_in: Input channels.
         c_out: Output channels.
         h_in: Input height in pixels.
@@ -62,7 +77,13 @@ class Layer:
 
 
 class Graph:
-    """Records layers while a module's forward pass is spelled out on `Tensor` values."""
+    """Records layers while a module's forward pass is spelled out on `Tensor` values.
+
+    Attributes:
+        exact: Whether it takes only layers whose sizes say all of them.
+    """
+
+    exact = False
 
     def __init__(self, first_id: int = 0) -> None:
         self.layers: list[Layer] = []
@@ -167,3 +188,36 @@ class Graph:
         """Product of two activations with `inner` terms a result, as a tensor of c x h x w."""
         y = self.tensor(c, h, w)
         return self._add("matmul", [a, b], y, ops=y.size * inner)
+
+    def traced(
+        self, op: str, xs: Sequence[Tensor], y: Tensor, *, kernel: int, stride: int, groups: int,
+        pad: int, params: int, ops: int,
+    ) -> Tensor:  # fmt: skip
+        """A step of `space.whole`; `y` has the storage -1 where it is a new activation."""
+        made = self.tensor(y.c, y.h, y.w) if y.id < 0 else y
+        return self._add(
+            {"relu": "act", "average": "pool"}.get(op, op),
+            xs,
+            made,
+            kernel=kernel,
+            stride=stride,
+            groups=groups,
+            params=params,
+            ops=ops,
+        )
+
+
+def longest_paths(layers: Sequence[Layer]) -> dict[int, tuple[int, ...]]:
+    """Return the fan-ins of the convolutions on the longest path to every storage.
+
+    Args:
+        layers: Operations in order of execution.
+    """
+    path: dict[int, tuple[int, ...]] = {}
+    for layer in layers:
+        reads = layer.reads[:1] if layer.op == "scale" else layer.reads  # a gate is no path
+        came = max((path.get(i, ()) for i in reads), key=lambda p: (len(p), math.prod(p)))
+        if layer.op == "conv":
+            came = (*came, layer.c_in // layer.groups * layer.kernel**2)
+        path[layer.writes] = came
+    return path

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.space import whole
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.graph import Graph, Layer, Tensor
 from yolo_nas_ext.space.heads import HEADS, Kind
@@ -221,7 +221,7 @@ MODULES: dict[str, Lowering] = {
     "Conv": _conv, "Focus": _focus, "Bottleneck": _bottleneck, "C2f": _c2f, "C3k2": _c3k2,
     "C2fCIB": _c2fcib, "C3": _c3, "C3Ghost": _c3ghost, "RepC3": _repc3, "RepNCSPELAN4": _elan4,
     "HGBlock": _hgblock, "SCDown": _scdown, "AConv": _aconv, "ADown": _adown, "SPPF": _sppf,
-    "C2PSA": _c2psa, "MBConv": _mbconv,
+    "C2PSA": _c2psa, "MBConv": _mbconv, "Timm": whole.run, "Index": whole.pick,
 }  # fmt: skip
 LIGHT_HEAD = {
     "C3k2",
@@ -330,9 +330,7 @@ def lower_rows(
     for index, (source, n, module, args) in enumerate(rows):
         sources = [source] if isinstance(source, int) else source
         xs = [outputs[i] if outputs else image for i in sources]
-        added, y, next_id = _lower_row(
-            module, n, args, tuple(xs), next_id, reg_max, end2end, legacy
-        )
+        added, y, next_id = lower_row(module, n, args, tuple(xs), next_id, reg_max, end2end, legacy)
         layers.extend(added)
         row_of.extend([index] * len(added))
         outputs.append(y)
@@ -344,7 +342,7 @@ def is_legacy(rows: Sequence[Row]) -> bool:
     return not any(module in LIGHT_HEAD for _, _, module, _ in rows)
 
 
-def _lower_row(
+def lower_row(
     module: str, n: int, args: tuple[Any, ...], xs: tuple[Tensor, ...], next_id: int, reg_max: int,
     end2end: bool, legacy: bool,
 ) -> tuple[list[Layer], Tensor, int]:  # fmt: skip
@@ -376,40 +374,3 @@ def forward(
     for _ in range(repeats):
         y = MODULES[module](graph, y, n, *args)
     return y
-
-
-class RowCost(NamedTuple):
-    """What one row adds: parameters, operations, peak elements inside it, and its output shape."""
-
-    params: int
-    ops: int
-    peak: int
-    shape: tuple[int, int, int]
-
-
-@lru_cache(maxsize=200_000)
-def row_cost(
-    module: str, n: int, args: tuple[Any, ...], shapes: tuple[tuple[int, int, int], ...],
-    last: tuple[bool, ...], reg_max: int, end2end: bool, legacy: bool,
-) -> RowCost:  # fmt: skip
-    """Return the cost of one row, memoised.
-
-    Args:
-        module: The host's module.
-        n: Repeats.
-        args: Arguments.
-        shapes: Channels, height and width of each input.
-        last: For each input whether nothing behind the row reads it, so that it can be freed.
-        reg_max: See `Head`.
-        end2end: See `Head`.
-        legacy: Whether the host builds its older head.
-    """
-    xs = tuple(Tensor(i, *shape) for i, shape in enumerate(shapes))
-    layers, y, _ = _lower_row(module, n, args, xs, len(xs), reg_max, end2end, legacy)
-    free = {x.id: x.size for x, over in zip(xs, last, strict=True) if over}
-    held = [x for x, over in zip(xs, last, strict=True) if not over]
-    inside = peak_elements(layers, free, frozenset(x.id for x in held))
-    return RowCost(
-        sum(layer.params for layer in layers), sum(layer.ops for layer in layers),
-        sum(x.size for x in held) + inside, (y.c, y.h, y.w),
-    )  # fmt: skip

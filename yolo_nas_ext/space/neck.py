@@ -48,8 +48,7 @@ def places(architecture: Architecture) -> list[Place]:
     neck = architecture.neck
     lowest, highest = neck.levels[0], neck.levels[-1]
     queen = neck.kind == "gfpn"
-    ends = architecture.levels.items()
-    widths = {(BACKBONE, level): architecture.backbone[index].width for level, index in ends}
+    widths = {(BACKBONE, level): width for level, width in architecture.widths.items()}
     found: list[Place] = []
 
     def put(output: Output, inputs: Iterator[Input], block: Block) -> None:

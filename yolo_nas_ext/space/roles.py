@@ -65,7 +65,7 @@ class Piece:
 
 
 def pieces(architecture: Architecture, nc: int, channels: int = 3) -> list[Piece]:
-    """Return the parts of a network that have weights.
+    """Return the parts of a network that have weights; a backbone of timm is not among them.
 
     Args:
         architecture: The network.
@@ -155,7 +155,7 @@ def _reading(inputs: Sequence[Parts]) -> tuple[_Channels, list[Tensor]]:
 
 
 def _rows_with_weights(every: Sequence[Row]) -> list[int]:
-    bare = ("nn.Upsample", "Concat", "Detect")
+    bare = ("nn.Upsample", "Concat", "Detect", "Timm", "Index")
     return [index for index, row in enumerate(every) if row[2] not in bare]
 
 

@@ -46,7 +46,11 @@ def rows(
         keypoints: Number of keypoints and numbers a point, of the task pose.
     """
     chain: list[Row] = []
-    ends: list[int] = []  # index of each backbone block's last row
+    ends: list[int] = []  # index of each backbone block's last row, or feature's
+    if whole := architecture.whole:
+        chain.append((-1, 1, "Timm", (whole.name, whole.pretrained, whole.indices)))
+        chain += ((0, 1, "Index", (width, i)) for i, width in enumerate(whole.widths))
+        ends = list(range(1, len(chain)))
     for block in architecture.backbone:
         chain.extend((-1, *row) for row in BLOCKS[block.kind].rows(block))
         ends.append(len(chain) - 1)
@@ -83,7 +87,7 @@ def _head(
 def _width(architecture: Architecture, level: int) -> int:
     """Return the channels of a level as the head reads it."""
     blocks = {place.output[1]: place.block for place in places(architecture)}
-    return (blocks.get(level) or architecture.backbone[architecture.levels[level]]).width
+    return blocks[level].width if level in blocks else architecture.widths[level]
 
 
 class _Rows:

@@ -84,3 +84,23 @@ class Ratio:
             room = [o for o in choices[self.name] if self.low * base <= o <= self.high * base]
             if room:
                 values[self.name] = rng.choice(room)
+
+
+@dataclass(frozen=True)
+class Offered:
+    """Levels that the chosen backbone has; `table` has those options of each backbone's."""
+
+    table: Mapping[str, frozenset[str]]
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Say whether the backbone has the levels."""
+        return values["levels"] in self.table[values["backbone"]]
+
+    def repair(
+        self, values: dict[str, Any], choices: Mapping[str, Sequence[Any]], rng: random.Random
+    ) -> None:
+        """Draw the levels again from those of the backbone."""
+        if not self.holds(values):
+            room = [o for o in choices["levels"] if o in self.table[values["backbone"]]]
+            if room:
+                values["levels"] = rng.choice(room)

@@ -18,10 +18,12 @@ from typing import Any
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.space.architecture import Architecture, Block, Head
 from yolo_nas_ext.space.blocks import BLOCKS, ChainRow
-from yolo_nas_ext.space.detector import DetectorSpace, split_levels
+from yolo_nas_ext.space.chosen import split_levels
+from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.layers import LIGHT_HEAD, is_legacy
 from yolo_nas_ext.space.roles import CONTEXT, Convolution, Parts, Role, run_chain, run_head, total
 from yolo_nas_ext.space.rows import rows
+from yolo_nas_ext.space.whole import OWN
 
 # Choices that change what the loss sees: networks that differ in them cannot learn together.
 FIXED = ("head.reg_max", "head.end2end")
@@ -109,6 +111,11 @@ def check(space: DetectorSpace) -> None:
                 f"fix={name}:{options[0]}"
             )
 
+    if timm := [o for o in space.choices.get("backbone", ()) if o != OWN]:
+        raise NASError(
+            f"space={space.name}: backbone has {timm[0]}, whose weights are not shared; fix it "
+            "with fix=backbone:own, or give estimator=short"
+        )
     for name, options in space.choices.items():
         if plugins := [o for o in options if o in BLOCKS and BLOCKS[o].plugin]:
             raise NASError(
