@@ -1,7 +1,9 @@
+import csv
+
 import pytest
 from ultralytics import YOLO
 
-from tests.host.shapes import draw
+from tests.host.shapes import draw, draw_for
 from yolo_nas_ext.cli import main
 
 SMALL = [
@@ -87,3 +89,28 @@ def test_a_run_without_shared_weights_is_refused(run, tmp_path, capsys):
     (tmp_path / "args.yaml").write_text(text)
     assert main(["extract", f"run={tmp_path}"]) == 2
     assert "estimator=short, which shares no weights" in capsys.readouterr().err
+
+
+def test_a_segmentation_is_searched_by_gradients_extracted_and_trained_on(tmp_path):
+    data = draw_for("segment", tmp_path / "shapes")
+    given = [
+        "task=segment", "strategy=darts", "epochs=2", "imgsz=64", "batch=4", "trials=4", "name=seg",
+        "baseline=none", "workers=0", "threads=1", "confirm=1", f"project={tmp_path}",
+        "fix=p5.width:96,p4.width:64,p4.block:c2f,p5.block:c2f,neck.block:c2f,p3.block:c2f",
+    ]  # fmt: skip
+    assert main(["search", f"data={data}", *given]) == 0
+    run = tmp_path / "seg"
+    rows = list(csv.DictReader((run / "trials.csv").read_text().splitlines()))
+    for row in rows:  # the host's fitness of the task
+        both = float(row["map50_95"]) + float(row["mask_map50_95"])
+        assert float(row["fitness"]) == pytest.approx(both, abs=1e-4)
+    assert any(row["trained_fitness"] for row in rows)
+    assert main(["extract", f"run={run}", f"out={tmp_path / 'out'}"]) == 0
+    files = list((tmp_path / "out").glob("*.pt"))
+    assert files
+    for file in files:
+        assert YOLO(file).task == "segment"
+        shapes = [{n: v.shape for n, v in YOLO(f).model.state_dict().items()}
+                  for f in (file, file.with_suffix(".yaml"))]  # fmt: skip
+        assert shapes[0] == shapes[1]
+    assert YOLO(run / "best.pt").task == "segment"

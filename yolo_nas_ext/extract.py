@@ -60,7 +60,7 @@ def main(given: Mapping[str, Any]) -> int:
     for network in wanted:
         metrics = write(estimator, network, out)
         path = out / f"nas-{network.key}.yaml"
-        text = to_yaml(network, data.nc, config.task, [_note(metrics)])
+        text = to_yaml(network, data.nc, config.task, [_note(metrics)], data.keypoints)
         runfolder.write_text(path, text)
         print(f"{path.with_suffix('.pt')}: {_note(metrics)}")
     return 0

@@ -186,7 +186,11 @@ def _say_taken(job: Job, plan: Plan) -> None:
     if source is None or not job.study.candidates:
         return
     network = job.study.best.network
-    lines = foretell(network, source, job.data.names, job.data.channels).lines
+    data = job.data
+    taken = foretell(
+        network, source, data.names, data.channels, job.config.task, data.keypoints
+    )  # fmt: skip
+    lines = taken.lines
     job.notes.append(f"nas-{network.key} began with {'; '.join(lines)}")
     print("\n" + "\n  ".join([f"nas-{network.key} began with {lines[0]}", *lines[1:]]))
 

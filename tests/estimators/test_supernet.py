@@ -9,7 +9,7 @@ import pytest
 import torch
 from ultralytics import YOLO
 
-from tests.host.shapes import draw
+from tests.host.shapes import draw, draw_for
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.supernet import FILE, SCORES, SharedWeights
 from yolo_nas_ext.host import sharing
@@ -52,7 +52,7 @@ def test_networks_are_scored_by_one_supernet(run, tiny, data, tmp_path, monkeypa
     found = judge.estimate(network(tiny, 1), weights=tmp_path / "nas-a.pt")
     assert {"fitness", "map50_95", "map50", "val_loss_box", "val_loss_cls"} <= set(found)
     assert judge.estimate(network(tiny, 2)) != found
-    monkeypatch.setattr(sharing.SupernetTrainer, "train", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr(sharing, "session", lambda *_, **__: pytest.fail("trained again"))
     again = pickle.loads(pickle.dumps(estimator(data, tiny, folder)))
     assert again.estimate(network(tiny, 1)) == found  # from the file
     (folder / "supernet" / SCORES).unlink()
@@ -109,6 +109,33 @@ def test_another_supernet_in_the_folder_is_refused(run, data, tiny):
         SharedWeights(data, tiny, learn=True, relaxation="singel")
     with pytest.raises(NASError, match="relaxation=gates: of strategy=darts"):
         SharedWeights(data, tiny, relaxation="gates")
+
+
+@pytest.mark.parametrize(
+    "task", ["classify", *(pytest.param(t, marks=pytest.mark.slow) for t in ("obb", "pose"))]
+)
+def test_a_search_of_another_task_learns_and_scores_by_its_fitness(task, tmp_path):
+    data = read(draw_for(task, tmp_path / "shapes"), task)
+    space = DetectorSpace.load("tiny", task, {"p4.width": 64, "p5.width": 96})
+    judge = estimator(data, space, tmp_path, learn=True, cost_weight=0.1)
+    file = tmp_path / "nas-a.pt"
+    found = judge.estimate(network(space, 1), weights=file)
+    assert [row["epoch"] for row in judge.history()] == [2]
+    assert any(abs(p - 1 / len(ps)) > 1e-4 for ps in judge.distribution().values() for p in ps)
+    if task == "classify":
+        assert found["fitness"] == pytest.approx(
+            (found["accuracy_top1"] + found["accuracy_top5"]) / 2
+        )
+    else:
+        parts = [v for name, v in found.items() if name.endswith("map50_95")]
+        assert found["fitness"] == pytest.approx(sum(parts))
+    stock = YOLO(file)
+    assert stock.task == task
+    assert not any("yolo_nas_ext" in type(module).__module__ for module in stock.model.modules())
+    again = judge._opened()[1].score(stock.model.float())
+    losses = [name for name in found if name.startswith("val_loss")]
+    assert losses and all(again[n] == pytest.approx(found[n], rel=0.05) for n in losses)
+    judge.close()
 
 
 PROGRAM = """

@@ -38,3 +38,40 @@ def name_as_slices(folder: Path, slices: int) -> None:
         for file in sorted((folder / kind / "train").glob(f"*.{suffix}")):
             index = int(file.stem)
             file.rename(file.with_name(f"p{index // slices:010x}_abcdef_{index:04d}.{suffix}"))
+
+
+def relabel(folder, change):
+    """Rewrite every row of numbers of a folder's label files."""
+    for file in (folder / "labels").rglob("*.txt"):
+        rows = [list(map(float, line.split())) for line in file.read_text().splitlines()]
+        lines = [" ".join(f"{v:g}" for v in change(int(row[0]), *row[1:])) for row in rows]
+        file.write_text("\n".join(lines))
+
+
+def corners(c, x, y, w, h):
+    x0, y0, x1, y1 = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    return c, x0, y0, x1, y0, x1, y1, x0, y1
+
+
+def pose(c, x, y, w, h):
+    return c, x, y, w, h, x, y, 2, x + w / 2, y + h / 2, 2
+
+
+def draw_for(task, folder):
+    """Draw a data set of a task and return what `data=` takes."""
+    if task == "classify":
+        rng = np.random.default_rng(0)
+        for split, n in {"train": 8, "val": 2}.items():
+            for value, name in enumerate(("dark", "light")):
+                (folder / split / name).mkdir(parents=True)
+                for index in range(n):
+                    image = rng.integers(0, 60, (64, 64, 3), dtype=np.uint8) + 150 * value
+                    cv2.imwrite(str(folder / split / name / f"{index}.png"), image.astype(np.uint8))
+        return folder
+    file = draw(folder, train=8, val=2)
+    if task != "detect":
+        relabel(folder, pose if task == "pose" else corners)
+    if task == "pose":
+        content = yaml.safe_load(file.read_text())
+        file.write_text(yaml.safe_dump({**content, "kpt_shape": [2, 3], "flip_idx": [0, 1]}))
+    return file

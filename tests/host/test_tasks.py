@@ -7,7 +7,7 @@ from PIL import Image
 from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 
-from tests.host.shapes import draw
+from tests.host.shapes import corners, draw, draw_for, pose, relabel
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import read
@@ -21,48 +21,10 @@ TINY = {
 }  # fmt: skip
 
 
-def relabel(folder, change):
-    """Rewrite every row of numbers of a folder's label files."""
-    for file in (folder / "labels").rglob("*.txt"):
-        rows = [list(map(float, line.split())) for line in file.read_text().splitlines()]
-        lines = [" ".join(f"{v:g}" for v in change(int(row[0]), *row[1:])) for row in rows]
-        file.write_text("\n".join(lines))
-
-
-def corners(c, x, y, w, h):
-    x0, y0, x1, y1 = x - w / 2, y - h / 2, x + w / 2, y + h / 2
-    return c, x0, y0, x1, y0, x1, y1, x0, y1
-
-
-def pose(c, x, y, w, h):
-    return c, x, y, w, h, x, y, 2, x + w / 2, y + h / 2, 2
-
-
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
     """A data set of each task."""
-    found = {}
-    for task, change in {
-        "segment": corners,
-        "semantic": corners,
-        "obb": corners,
-        "pose": pose,
-    }.items():
-        file = draw(tmp_path_factory.mktemp(task), train=8, val=2)
-        relabel(file.parent, change)
-        if task == "pose":
-            content = yaml.safe_load(file.read_text())
-            file.write_text(yaml.safe_dump({**content, "kpt_shape": [2, 3], "flip_idx": [0, 1]}))
-        found[task] = file
-    folder = tmp_path_factory.mktemp("classify")
-    rng = np.random.default_rng(0)
-    for split, n in {"train": 8, "val": 2}.items():
-        for value, name in enumerate(("dark", "light")):
-            (folder / split / name).mkdir(parents=True)
-            for index in range(n):
-                image = rng.integers(0, 60, (64, 64, 3), dtype=np.uint8) + 150 * value
-                Image.fromarray(image.astype(np.uint8)).save(folder / split / name / f"{index}.png")
-    return {**found, "classify": folder}
+    return {task: draw_for(task, tmp_path_factory.mktemp(task)) for task in NAMES}
 
 
 def architecture(task):

@@ -294,7 +294,7 @@ def test_sources_that_cannot_be_used(tmp_path):
 
 
 def test_a_network_that_no_block_makes_is_one_clear_error(tmp_path):
-    YOLO("yolo11n-seg.yaml", verbose=False).save(tmp_path / "seg.pt")
+    YOLO("yolo26n-seg.yaml", verbose=False).save(tmp_path / "seg.pt")
     with pytest.raises(
         NASError, match=r"seg\.pt: .* cannot be read into a space .*Segment"
     ) as error:

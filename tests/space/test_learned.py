@@ -7,7 +7,8 @@ import pytest
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.learned import choices_of, draw, entropy, leaning, names_for, partner
-from yolo_nas_ext.space.supernet import mix, path
+from yolo_nas_ext.space.mixing import mix
+from yolo_nas_ext.space.supernet import path
 
 TABLE = ChoiceSpace({"a": ("x", "y"), "b": (1, 2, 3)})
 

@@ -25,7 +25,7 @@ from yolo_nas_ext.space.emit import emit, read, to_yaml
 from yolo_nas_ext.space.grammar import parse
 from yolo_nas_ext.space.layers import lower
 from yolo_nas_ext.space.roles import pieces, total
-from yolo_nas_ext.space.rows import rows
+from yolo_nas_ext.space.rows import Task, rows
 
 LEVELS = ["3-5", "2-5", "3-4", "2-4", "4-5", "2-5:3-5", "2-5:3-4", "2-5:2-3", "4-4"]
 
@@ -124,7 +124,7 @@ def test_both_kinds_share_roles():
     """Weights go from one neck to the other: what they have in common has the same role."""
     values = {**SPACE.sample(random.Random(2)), "levels": "3-5"}
     pan, gfpn = (
-        {p.role: p for p in pieces(SPACE.architecture(SPACE.canonical(point)), 3)}
+        {p.role: p for p in pieces(SPACE.architecture(SPACE.canonical(point)), Task(3))}
         for point in ({**values, "neck.kind": kind} for kind in ("pan", "gfpn"))
     )
     extra = {role[:3] for role in gfpn.keys() - pan.keys()}

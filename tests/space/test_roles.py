@@ -9,6 +9,7 @@ from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import read
 from yolo_nas_ext.space.layers import lower
 from yolo_nas_ext.space.roles import pieces, shared, total
+from yolo_nas_ext.space.rows import Task
 
 
 @pytest.mark.parametrize("name", ["tiny", "yolo", "damo", "efficientnet"])
@@ -16,7 +17,7 @@ def test_channels_are_those_of_the_layer_table(name):
     space, rng = DetectorSpace.load(name), random.Random(1)
     for _ in range(20):
         architecture = space.architecture(space.sample(rng))
-        found = pieces(architecture, 3)
+        found = pieces(architecture, Task(3))
         table = [
             (y.c_in, y.c_out, y.groups > 1)
             for y in lower(architecture, 3, 64).layers
@@ -32,7 +33,7 @@ def test_channels_are_those_of_the_layer_table(name):
 
 
 def test_roles_of_yolo11n():
-    found = {p.role: p for p in pieces(read(*definition("yolo11n")), 80)}
+    found = {p.role: p for p in pieces(read(*definition("yolo11n")), Task(80))}
     assert found["context", "c2psa", 1, 0].module == "C2PSA"
     assert found["backbone", 4, "down", 0].row == 5
     assert found["top-down", 3, "block", 0].row == 16

@@ -57,8 +57,11 @@ def test_a_choice_that_cannot_be_shared_is_named():
         check(DetectorSpace.load("yolo"))
     with pytest.raises(NASError, match=r"head.end2end"):
         definition(DetectorSpace.load("yolo", fix={"head.reg_max": 16}), 3)
-    with pytest.raises(NASError, match="task=segment"):
-        check(DetectorSpace.load("tiny", "segment"))
+    with pytest.raises(NASError, match=r"task=semantic: the supernet has no such head"):
+        check(DetectorSpace.load("tiny", "semantic"))
+    for task in ("segment", "obb", "pose", "classify"):
+        check(DetectorSpace.load("tiny", task))
+    check(DetectorSpace.load("yolo", "classify"))  # whose head has no such choices
 
 
 def test_fixing_a_choice():

@@ -180,6 +180,11 @@ def make(config: Any, data: Any) -> Estimator:
             f"inherit={config.inherit}: estimator={name} does not start from weights; leave it out "
             f"or give estimator={' or '.join(TRAININGS)}"
         )
+    if config.task == "semantic" and (key := _starts(config)):
+        raise NASError(
+            f"{key}={config.values[key]}: weights are not taken over into the head of "
+            "task=semantic; leave it out"
+        )
     if plugins.named(name):
         return _own(name, config, data)
     made = ESTIMATORS[name](config, data)
@@ -190,6 +195,11 @@ def make(config: Any, data: Any) -> Estimator:
         assert isinstance(made, Training)
         return Rungs(made, parse(config.fidelity))
     return made
+
+
+def _starts(config: Any) -> str | None:
+    """Return the key by which candidates start from weights, if any does."""
+    return next((key for key in ("inherit", "pretrained") if config.values.get(key)), None)
 
 
 def _own(name: str, config: Any, data: Any) -> Estimator:

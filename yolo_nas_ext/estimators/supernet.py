@@ -21,7 +21,7 @@ from yolo_nas_ext.host.bench import Bench
 from yolo_nas_ext.host.continuous import ContinuousTrainer
 from yolo_nas_ext.host.darts import RELAXATIONS, DartsTrainer
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.sharing import PAUSE, SupernetTrainer, fit, load
+from yolo_nas_ext.host.sharing import PAUSE, SupernetTrainer, fit, load, of_task
 from yolo_nas_ext.host.supernet import Supernet, extract
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -52,7 +52,7 @@ class SharedWeights(ShortTraining):
         relaxation: See there.
         pause: Seconds between two checkpoints.
         say: Where lines of progress go.
-        **more: As of `Training`; ``epochs`` are those of the supernet.
+        **more: As of `Training`; ``epochs`` are those of the supernet, and the task is the space's.
 
     Raises:
         NASError: For a space that cannot be shared, an unknown rule, and as `Training`.
@@ -67,7 +67,7 @@ class SharedWeights(ShortTraining):
         pause: float = PAUSE, say: Callable[[str], None] = print, **more: Any,
     ) -> None:  # fmt: skip
         check(space)
-        super().__init__(data, **more)
+        super().__init__(data, **{**more, "task": space.task})
         self.space, self.sampling, self.distill = space, sampling, distill
         self.learn, self.cost_weight, self.relaxation = learn, cost_weight, relaxation
         check_relaxation(relaxation, learn, space)
@@ -161,7 +161,7 @@ class SharedWeights(ShortTraining):
         }  # fmt: skip
 
     def _definition_of_all(self) -> dict[str, Any]:
-        return definition(self.space, self.data.nc, self.data.channels)
+        return definition(self.space, self.data.nc, self.data.channels, self.data.keypoints)
 
     def _opened(self) -> tuple[Supernet, Bench]:
         if self._open is None:
@@ -189,8 +189,9 @@ class SharedWeights(ShortTraining):
         supernet.eval()
         small = self.space.architecture(self.space.canonical(_smallest(self.space)))
         bench = Bench(
-            emit(small, self.data.nc), self.data, self.split, imgsz=self.imgsz, batch=self.batch,
-            seed=self.seed, device=self.device, overrides=self.overrides, threads=self.threads,
+            emit(small, self.data.nc, self.task, self.data.keypoints), self.data, self.split,
+            imgsz=self.imgsz, batch=self.batch, task=self.task, seed=self.seed,
+            device=self.device, overrides=self.overrides, threads=self.threads,
             judge=self.judge, images=self.images, shared=self.shared,
         )  # fmt: skip
         supernet.to(bench.device)
@@ -204,18 +205,21 @@ class SharedWeights(ShortTraining):
             device=self.device, distill=self.distill,
             overrides={**self.warmup(self.epochs), **self.overrides}, threads=self.threads,
             on_epoch=_Progress(self.epochs, self._say), short=self.short, images=self.images,
-            shared=self.shared, pause=self._pause, trainer=self._trainer,
+            shared=self.shared, pause=self._pause, task=self.task, trainer=self._trainer,
         )  # fmt: skip
 
     def _trainer(self, *args: Any, **more: Any) -> SupernetTrainer:
         if not self.learn:
-            return SupernetTrainer(*args, **more)
+            return of_task(SupernetTrainer, self.task)(*args, **more)
 
         def flops(network: Architecture) -> float:
-            return costs(network, self.data.nc, self.imgsz, channels=self.data.channels).flops
+            return costs(
+                network, self.data.nc, self.imgsz, channels=self.data.channels, task=self.task,
+                keypoints=self.data.keypoints,
+            ).flops  # fmt: skip
 
-        trainer = ContinuousTrainer if self.relaxation == "continuous" else DartsTrainer
-        return trainer(
+        kind = ContinuousTrainer if self.relaxation == "continuous" else DartsTrainer
+        return of_task(kind, self.task)(
             *args, space=self.space, cost=flops, cost_weight=self.cost_weight,
             relaxation=self.relaxation, **more,
         )  # fmt: skip

@@ -16,9 +16,9 @@ from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.host import checkpoint
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.trainer import (
+    TRAINERS,
     USUAL,
     Judge,
-    LeanDetectionTrainer,
     failure,
     norms,
     quiet,
@@ -30,7 +30,7 @@ IMAGES = 128  # to estimate batch-norm statistics from
 
 
 class Bench:
-    """The host's validator over the held-out images, for detectors with weights from elsewhere.
+    """The host's validator over the held-out images, for networks with weights from elsewhere.
 
     Args:
         definition: A model definition of the host, which sets up the host; any will do.
@@ -38,6 +38,7 @@ class Bench:
         split: Indices of its training images to (calibrate on, measure on).
         imgsz: Image size in pixels.
         batch: Images of a calibration step.
+        task: The host's task.
         seed: Of the images to calibrate on.
         device: The host's device; it chooses one unless given.
         overrides: Further arguments of the host's trainer.
@@ -52,18 +53,18 @@ class Bench:
 
     def __init__(
         self, definition: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]], *,
-        imgsz: int, batch: int, seed: int = 0, device: str | None = None,
+        imgsz: int, batch: int, task: str = "detect", seed: int = 0, device: str | None = None,
         overrides: Mapping[str, Any] | None = None, threads: int = 1, judge: Judge | None = None,
         images: Path | None = None, shared: bool = False,
     ) -> None:  # fmt: skip
         arguments = settings(  # in all digits, as batch norms are estimated anew
-            overrides, task="detect", epochs=1, imgsz=imgsz, batch=batch, seed=seed, device=device,
+            overrides, task=task, epochs=1, imgsz=imgsz, batch=batch, seed=seed, device=device,
             amp=False,
         )  # fmt: skip
         self._trainer: Any = None
         try:
             with tempfile.TemporaryDirectory() as folder, quiet():
-                trainer: Any = LeanDetectionTrainer(
+                trainer: Any = TRAINERS[task](
                     definition, data, split, {**arguments, "save_dir": folder},
                     judge=judge, images=images, shared=shared,
                 )  # fmt: skip
@@ -139,4 +140,4 @@ class Bench:
 def _losses(model: Any) -> tuple[str, ...]:
     """Return the names of a model's losses."""
     criterion = model.criterion
-    return getattr(criterion, "one2one", criterion).loss_names
+    return getattr(getattr(criterion, "one2one", criterion), "loss_names", ("loss",))

@@ -98,7 +98,7 @@ class ContinuousTrainer(DartsTrainer):
         self, model: Supernet, batch: dict[str, Any], points: Sequence[Point]
     ) -> torch.Tensor:
         with self._mixed(model, points, learn=True):
-            return model.loss(batch)[0].sum() / len(batch["img"])
+            return model.mean_loss(batch)
 
     def more_to_record(self) -> dict[str, Any]:
         """Return the eigenvalue, after ending the search where it has risen too far."""

@@ -38,10 +38,11 @@ class DartsTrainer(SupernetTrainer):
     After each step of the weights on the training part, one of the architecture parameters is made
     on held-out images:
 
-    - ``single``: networks are drawn and run one at a time, and the mAP50-95 of each on the batch is
-      compared with the mean of the others' (the score function with a leave-one-out baseline, Kool
-      et al. 2019). On average that is the gradient of the expected mAP, whatever blocks do, and it
-      compares levels, too: the loss is lowest at levels that no object is assigned to.
+    - ``single``: networks are drawn and run one at a time, and the host's fitness of each on the
+      batch (of detectors the mAP50-95) is compared with the mean of the others' (the score function
+      with a leave-one-out baseline, Kool et al. 2019). On average that is the gradient of the
+      expected fitness, whatever blocks do, and it compares levels, too: the loss is lowest at
+      levels that no object is assigned to.
     - ``gates``: a network is computed with a second one added to it slot by slot, by
       straight-through gates (see `Distribution.gates`), which follow the gradient of the loss. It
       says whether a little of the second would help the first, which is not whether it is better in
@@ -53,7 +54,7 @@ class DartsTrainer(SupernetTrainer):
         *args: As of `SupernetTrainer`.
         space: Where networks are drawn from.
         cost: FLOPs of a network.
-        cost_weight: Weight of the logarithm of the expected FLOPs against the mAP or the loss.
+        cost_weight: Weight of the logarithm of the expected FLOPs against the fitness or the loss.
         relaxation: One of `RELAXATIONS`.
         **more: As of `SupernetTrainer`; ``steps`` are those of the warm-up.
     """
@@ -68,7 +69,7 @@ class DartsTrainer(SupernetTrainer):
         self._compare, self._measured = (self._drawn, "score") if single else (self._gated, "loss")
         self.distribution = Distribution(space.choices)
         self.history: list[dict[str, Any]] = []
-        self._values: list[float] = []  # of this epoch: mAP50-95, or losses
+        self._values: list[float] = []  # of this epoch: fitness, or losses
         self._baseline: float | None = None
         self._held_out: Any = None
         self.add_callback("on_train_batch_end", lambda trainer: trainer._learn())
@@ -119,7 +120,7 @@ class DartsTrainer(SupernetTrainer):
     def _drawn(
         self, model: Supernet, batch: dict[str, Any], rng: random.Random
     ) -> tuple[torch.Tensor, float, Point]:
-        """Return a term that falls as the expected mAP rises, the mean mAP, and a network."""
+        """Return a term that falls as the expected fitness rises, its mean, and a network."""
         known = self.distribution.probabilities(self.temperature)
         drawn = [draw_values(self.space, known, rng) for _ in range(DRAWS)]
         scores = []
@@ -131,14 +132,14 @@ class DartsTrainer(SupernetTrainer):
 
     @torch.no_grad()
     def _score(self, model: Supernet, batch: dict[str, Any]) -> float:
-        """Return the mAP50-95 of the active network on a batch, whose own statistics norms use."""
+        """Return the fitness of the active network on a batch, whose own statistics norms use."""
         validator: Any = self.validator
         validator.device, validator.data, validator.training = self.device, self.data, True
         validator.init_metrics(model)
         found = validator.postprocess(model.head.decoded(model(batch["img"])))
         validator.update_metrics(found, batch)
         validator.get_stats()
-        return float(validator.metrics.box.map)
+        return float(validator.metrics.fitness)
 
     def _gated(
         self, model: Supernet, batch: dict[str, Any], rng: random.Random
@@ -155,7 +156,7 @@ class DartsTrainer(SupernetTrainer):
 
         first, second = (self.space.architecture(point) for point in (one, other))
         with model.mixed([first, second], gates):
-            loss = model.loss(batch)[0].sum() / len(batch["img"])
+            loss = model.mean_loss(batch)
         value = float(loss.detach())
         return loss + self._levels(one, value), value, one
 
@@ -165,7 +166,8 @@ class DartsTrainer(SupernetTrainer):
             self._held_out = self.held(labels, augment=False, batch=self.batch_size)
         images = self._held_out
         chosen = rng.sample(range(len(images)), min(self.batch_size, len(images)))
-        return self.preprocess_batch(images.collate_fn([images[index] for index in chosen]))
+        together: Any = self.test_loader.collate_fn
+        return self.preprocess_batch(together([images[index] for index in chosen]))
 
     def _levels(self, point: Point, loss: float) -> torch.Tensor:
         """Return a term whose gradient is that of the expected loss in the levels' logits."""

@@ -15,13 +15,16 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.func import functional_call
+from ultralytics.nn.modules import Detect
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.loans import Loan, Unit, Wiring, numbers, taken
 from yolo_nas_ext.host.skeletons import branch_names, conv_key, head_skeleton, norm_of, skeleton
 from yolo_nas_ext.space.architecture import Head
+from yolo_nas_ext.space.mixing import Several
 from yolo_nas_ext.space.roles import Convolution, Parts, Role, run_head, total
-from yolo_nas_ext.space.supernet import Several, Wired, run_chain_cached
+from yolo_nas_ext.space.rows import Task
+from yolo_nas_ext.space.supernet import Wired, run_chain_cached
 
 KEPT = 128  # wirings remembered by each row; the skeletons behind them are shared
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -59,12 +62,13 @@ class Elastic(nn.Module):
         self, key: str, parts: Convolution, modules: Mapping[str, nn.Module], name: str
     ) -> None:
         """Make room for a convolution of a skeleton, in a unit that may exist already."""
-        conv = cast(nn.Conv2d, modules[name])
-        kernel = conv.kernel_size[0]
+        conv = modules[name]
+        kernel = _kernel(conv)
         if key in self.units:
-            kernel = max(kernel, cast(Any, self.units[key]).conv.kernel_size[0])
+            kernel = max(kernel, _kernel(cast(Unit, self.units[key]).conv))
         norm = norm_of(name) in modules
-        self.units[key] = Unit(parts, kernel, conv.bias is not None, norm)
+        transposed = isinstance(conv, nn.ConvTranspose2d)
+        self.units[key] = Unit(parts, kernel, conv.bias is not None, norm, transposed)
 
     def lend(
         self, key: str, name: str, active: Convolution, modules: Mapping[str, nn.Module]
@@ -77,14 +81,15 @@ class Elastic(nn.Module):
         if key not in self.units:
             raise NASError(f"{self.slot}: the supernet has no weights for {key}")
         unit = cast(Unit, self.units[key])
-        conv = cast(nn.Conv2d, modules[name])
+        conv = modules[name]
         outs = numbers(active.outputs, unit.parts.outputs, self.slot)
         ins = None
         if not active.depthwise:
             ins = numbers(active.inputs, unit.parts.inputs, self.slot)
-        if conv.kernel_size[0] > unit.conv.kernel_size[0]:
-            raise NASError(f"{self.slot}: the supernet has no kernel of {conv.kernel_size[0]}")
-        yield Loan(f"{name}.weight", key, "conv.weight", outs, ins, conv.kernel_size[0])
+        if (kernel := _kernel(conv)) > _kernel(unit.conv):
+            raise NASError(f"{self.slot}: the supernet has no kernel of {kernel}")
+        outs_at = int(isinstance(conv, nn.ConvTranspose2d))
+        yield Loan(f"{name}.weight", key, "conv.weight", outs, ins, kernel, outs_at)
         if conv.bias is not None:
             yield Loan(f"{name}.bias", key, "conv.bias", outs, None, 0)
         if (norm := norm_of(name)) in modules:
@@ -124,6 +129,7 @@ class ElasticBlock(Elastic):
         super().__init__(slot, sources)
         self.active: Wired | None = None
         self.mixture: Mixture | None = None
+        self.task = "detect"  # of the whole network, which sets the constants of its norms
         for branch, variants in branches.items():
             for rows, inputs, convolutions in variants:
                 chain = tuple((n, m, _frozen(args)) for n, m, args in rows)
@@ -139,7 +145,7 @@ class ElasticBlock(Elastic):
 
     def _wire(self, active: Wired) -> Wiring:
         chain = active.chain
-        made, names = skeleton(chain, total(active.inputs))
+        made, names = skeleton(chain, total(active.inputs), self.task)
         convolutions, _ = run_chain_cached(chain, active.inputs)
         modules, branch = dict(made.named_modules()), active.branch
         loans = [
@@ -196,15 +202,15 @@ class ElasticJoin(Elastic):
         return torch.cat((self.up(first), second), 1) if self.active else first
 
 
-class ElasticDetect(Elastic):
-    """The host's head at the levels that the active network reads.
+class ElasticHead(Elastic):
+    """The host's head of a task at the levels that the active network reads.
 
-    Attributes named as the host's (``nc``, ``reg_max``, ``no``, ``nl``, ``stride``) are those that
-    its loss asks for, of the active network.
+    Attributes named as the host's (``nc``, ``reg_max``, ``no``, ``nl``, ``stride``, ``kpt_shape``,
+    ``one2one_cv2``) are those that its loss asks for, of the active network.
 
     Args:
         slot: Its name.
-        nc: Number of classes.
+        task: See `space.rows.Task`.
         reg_max: Bins of the box distribution.
         end2end: Whether there is a one-to-one branch.
         levels: Levels that any network reads, one for each source.
@@ -213,15 +219,18 @@ class ElasticDetect(Elastic):
     """
 
     def __init__(
-        self, slot: str, nc: int, reg_max: int, end2end: bool, levels: Sequence[int],
+        self, slot: str, task: Sequence[Any], reg_max: int, end2end: bool, levels: Sequence[int],
         convolutions: Sequence[Any], sources: Sequence[int],
     ) -> None:  # fmt: skip
         super().__init__(slot, sources)
-        self.nc, self.reg_max, self.end2end = nc, reg_max, end2end
-        self.no = nc + 4 * reg_max
+        self.task = Task(*map(_frozen, task))
+        self.nc, self.kpt_shape = self.task.nc, self.task.keypoints
+        self.reg_max, self.end2end = reg_max, end2end
+        self.one2one_cv2 = end2end or None
+        self.no = self.nc + 4 * reg_max
         self.levels = list(levels)
         for legacy, level, purpose, branch, own in convolutions:
-            made = head_skeleton((64,), legacy, nc, reg_max, end2end)
+            made = head_skeleton((64,), legacy, self.task, reg_max, end2end)
             modules = dict(made.named_modules())
             names = branch_names(made, purpose, branch, 0)
             for index, (name, (ins, outs, depthwise)) in enumerate(zip(names, own, strict=True)):
@@ -252,10 +261,11 @@ class ElasticDetect(Elastic):
             _, level, purpose, *_ = key.split("|")
             if purpose == "class":
                 bias.data[:] = torch.tensor(5 / self.nc / (imgsz / 2 ** int(level)) ** 2).log()
-            elif side is not None and self.reg_max > 1:
-                bias.data[:] = (-((bins - side) ** 2) / 2).repeat(4)
-            else:
-                bias.data[:] = 2.0
+            elif purpose == "box":
+                if side is not None and self.reg_max > 1:
+                    bias.data[:] = (-((bins - side) ** 2) / 2).repeat(4)
+                else:
+                    bias.data[:] = 2.0
 
     def wiring(self) -> Wiring:
         """Return the active head as the host builds it, and what it is lent."""
@@ -264,11 +274,11 @@ class ElasticDetect(Elastic):
     def _wire(self) -> Wiring:
         head, inputs, legacy = self.active
         widths = tuple(total(parts) for parts in inputs)
-        made = head_skeleton(widths, legacy, self.nc, self.reg_max, self.end2end)
+        made = head_skeleton(widths, legacy, self.task, self.reg_max, self.end2end)
         cast(Any, made).stride = self.stride
         modules = dict(made.named_modules())
         loans: list[Loan] = []
-        for role, own in run_head(head, inputs, legacy, self.nc).items():
+        for role, own in run_head(head, inputs, legacy, self.task).items():
             _, level, purpose, branch = role
             names = branch_names(made, purpose, branch, head.levels.index(level))
             for index, (name, parts) in enumerate(zip(names, own, strict=True)):
@@ -276,12 +286,13 @@ class ElasticDetect(Elastic):
         return Wiring(made, tuple(loans))
 
     def forward(self, xs: Sequence[torch.Tensor]) -> Any:
-        """Run the head of the active network; see the host's ``Detect``."""
+        """Run the head of the active network; see the host's module of the task."""
         wiring = self.wiring()
         made: Any = wiring.skeleton
         made.train(self.training)
-        made.dfl.to(xs[0].device)
-        made.stride = self.stride.to(xs[0].device)
+        if isinstance(made, Detect):
+            made.dfl.to(xs[0].device)
+            made.stride = self.stride.to(xs[0].device)
         levels = self.active[0].levels
         read = [xs[self.levels.index(level)] for level in levels]
         if self.rooms is not None:
@@ -291,26 +302,38 @@ class ElasticDetect(Elastic):
             ]
         return functional_call(made, wiring.state(self.units), (read,))
 
-    def decoded(self, preds: Any) -> torch.Tensor:
-        """Return boxes and scores from what `forward` gave in training, as the host decodes them.
+    def decoded(self, preds: Any) -> Any:
+        """Return what the host's validator takes from what `forward` gave in training.
 
         Returns:
-            (images, 4 + classes, anchors), or (images, detections, 6) of an end-to-end head.
+            (images, 4 + classes + more, anchors), or (images, detections, 6 + more) of an
+            end-to-end head; of a segmentation with the prototypes; of a classifier the
+            probabilities (images, classes).
         """
+        if self.task.name == "classify":
+            return preds.softmax(1)
         made: Any = self.wiring().skeleton
         made.end2end = self.end2end  # which the host asks for only where it does without NMS
+        own = preds["one2one"] if self.end2end else preds
         try:
-            y = made._inference(preds["one2one"] if self.end2end else preds)
-            return made.postprocess(y.permute(0, 2, 1)) if self.end2end else y
+            y = made._inference(own)
+            y = made.postprocess(y.permute(0, 2, 1)) if self.end2end else y
         finally:
             made.end2end = False  # the skeleton is remembered, and used for `forward` too
+        return (y, own["proto"]) if "proto" in own else y
 
 
 ROWS: dict[str, type[nn.Module]] = {
     "ElasticBlock": ElasticBlock,
     "ElasticJoin": ElasticJoin,
-    "ElasticDetect": ElasticDetect,
+    "ElasticHead": ElasticHead,
 }
+
+
+def _kernel(module: nn.Module) -> int:
+    """Return the kernel size in pixels; 0 of a linear layer."""
+    size: Any = getattr(module, "kernel_size", (0,))
+    return size[0]
 
 
 def _head_key(legacy: bool, role: Role, index: int) -> str:

@@ -17,17 +17,24 @@ class Unit(nn.Module):
 
     Args:
         parts: Its channels.
-        kernel: Kernel size in pixels.
+        kernel: Kernel size in pixels; 0 for a linear layer.
         bias: Whether the convolution has a bias.
         norm: Whether a batch norm follows.
+        transposed: Whether it is a transposed convolution.
     """
 
-    def __init__(self, parts: Convolution, kernel: int, bias: bool, norm: bool) -> None:
+    def __init__(
+        self, parts: Convolution, kernel: int, bias: bool, norm: bool, transposed: bool = False
+    ) -> None:
         super().__init__()
         outs = total(parts.outputs)
         self.parts = parts
         ins, groups = (outs, outs) if parts.depthwise else (total(parts.inputs), 1)
-        self.conv = nn.Conv2d(ins, outs, kernel, groups=groups, bias=bias)
+        if kernel:
+            kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+            self.conv: nn.Module = kind(ins, outs, kernel, groups=groups, bias=bias)
+        else:
+            self.conv = nn.Linear(ins, outs, bias)
         self.bn = nn.BatchNorm2d(outs) if norm else None
 
 
@@ -42,6 +49,7 @@ class Loan:
         outs: Numbers of the output channels.
         ins: Numbers of the input channels; None for all there are.
         kernel: Kernel size in pixels; 0 for a tensor without one.
+        outs_at: Dimension of the output channels; those of the input are the other of 0 and 1.
     """
 
     name: str
@@ -50,13 +58,14 @@ class Loan:
     outs: torch.Tensor | int
     ins: torch.Tensor | int | None
     kernel: int
+    outs_at: int = 0
 
     def take(self, units: Any) -> torch.Tensor:
         """Return the lent part, a view where the channels are the leading ones."""
         value = _get(units[self.unit], self.tensor)
-        value = taken(value, self.outs, 0)
+        value = taken(value, self.outs, self.outs_at)
         if self.ins is not None:
-            value = taken(value, self.ins, 1)
+            value = taken(value, self.ins, 1 - self.outs_at)
         if self.kernel and (rest := value.shape[-1] - self.kernel):
             first = rest // 2
             value = value[..., first : first + self.kernel, first : first + self.kernel]

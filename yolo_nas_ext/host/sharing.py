@@ -16,7 +16,7 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.checkpoint import write
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet import Supernet
-from yolo_nas_ext.host.trainer import SIDE, LeanDetectionTrainer, OnEpoch, session, settings
+from yolo_nas_ext.host.trainer import SIDE, TRAINERS, OnEpoch, session, settings
 from yolo_nas_ext.space.architecture import Architecture
 
 # Networks of a step, from its epoch and its number within the epoch.
@@ -24,8 +24,12 @@ Steps = Callable[[int, int], Sequence[Architecture]]
 PAUSE = 60.0  # seconds between checkpoints: those of large spaces take seconds to write
 
 
-class SupernetTrainer(LeanDetectionTrainer):
-    """Trains a supernet as the host trains a detector.
+# The host's trainer of a task stands behind it, see `of_task`.
+_Trainer: Any = object
+
+
+class SupernetTrainer(_Trainer):
+    """Trains a supernet as the host trains a network of its task.
 
     Args:
         model: See `space.supernet.definition`.
@@ -60,7 +64,8 @@ class SupernetTrainer(LeanDetectionTrainer):
         model = Supernet(cfg, ch=self.data["channels"], nc=self.data["nc"])
         model.head.start_biases(self.args.imgsz, SIDE if self._short else None)
         model.distill = self._distill
-        return self.set_model_names_for_load(model)
+        model.names = self.data["names"]
+        return model
 
     def _setup_train(self) -> None:
         """Set up, and go on from the checkpoint if there is one."""
@@ -127,6 +132,12 @@ class SupernetTrainer(LeanDetectionTrainer):
         """Take what else a checkpoint holds."""
 
 
+def of_task(kind: Any, task: str) -> Any:
+    """Return a kind of `SupernetTrainer` as the trainer of a task of the host."""
+    lean: Any = TRAINERS[task]
+    return type(kind.__name__, (kind, lean), {"__doc__": kind.__doc__})
+
+
 def load(file: Path, made_with: Mapping[str, Any]) -> dict[str, Any]:
     """Return a checkpoint of a supernet.
 
@@ -156,7 +167,8 @@ def fit(
     batch: int, seed: int = 0, device: str | None = None, distill: float = 0.0,
     overrides: Mapping[str, Any] | None = None, threads: int = 1,
     on_epoch: OnEpoch | None = None, short: bool = True, images: Path | None = None,
-    shared: bool = False, pause: float = PAUSE, trainer: Callable[..., Any] = SupernetTrainer,
+    shared: bool = False, pause: float = PAUSE, task: str = "detect",
+    trainer: Callable[..., Any] | None = None,
 ) -> None:  # fmt: skip
     """Train a supernet into a file, or go on with the training that the file is of.
 
@@ -182,7 +194,8 @@ def fit(
         images: As of `host.trainer.train`.
         shared: As of `host.trainer.train`.
         pause: Seconds between two checkpoints.
-        trainer: Makes the trainer.
+        task: The host's task.
+        trainer: Makes the trainer; `SupernetTrainer` of the task unless given.
 
     Raises:
         NASError: For a file of other settings.
@@ -191,12 +204,12 @@ def fit(
     if checkpoint.is_file() and load(checkpoint, made_with)["epoch"] >= epochs:
         return
     given = settings(
-        overrides, task="detect", epochs=epochs, imgsz=imgsz, batch=batch, seed=seed, device=device,
+        overrides, task=task, epochs=epochs, imgsz=imgsz, batch=batch, seed=seed, device=device,
         amp=False,
     )  # fmt: skip
 
     def make(arguments: dict[str, Any]) -> Any:
-        return trainer(
+        return (trainer or of_task(SupernetTrainer, task))(
             definition, data, split, arguments, steps=steps, distill=distill,
             checkpoint=checkpoint, settings=made_with, pause=pause, on_epoch=on_epoch,
             short=short, images=images, shared=shared,

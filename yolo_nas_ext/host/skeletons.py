@@ -12,22 +12,31 @@ from typing import Any
 
 import torch
 from torch import nn
+from ultralytics.nn import modules as host
 from ultralytics.nn import tasks
 from ultralytics.nn.modules import Detect
 from ultralytics.nn.modules.block import DFL
 from ultralytics.utils.torch_utils import initialize_weights
 
 from yolo_nas_ext.space.blocks import ChainRow
-from yolo_nas_ext.space.roles import BRANCHES, SIDE
+from yolo_nas_ext.space.roles import BRANCHES, CLASSIFIER, MORE, PROTOTYPES, SIDE
+from yolo_nas_ext.space.rows import Task, head_row
+
+# Modules with weights whose channels have parts.
+LINEAR = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+# Where the host's heads keep the branches of a purpose, one a level.
+PARTS = {"box": "cv2", "class": "cv3", **{name: "cv4" for more in MORE.values() for name in more}}
 
 
 @lru_cache(maxsize=1024)
-def skeleton(chain: tuple[ChainRow, ...], channels: int) -> tuple[nn.Module, tuple[str, ...]]:
+def skeleton(
+    chain: tuple[ChainRow, ...], channels: int, task: str = "detect"
+) -> tuple[nn.Module, tuple[str, ...]]:
     """Return rows as the host builds them, without weights, and their convolutions as they run."""
     definition = {"nc": 1, "backbone": [[-1, n, m, _thawed(a)] for n, m, a in chain], "head": []}
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         made, _ = tasks.parse_model(definition, ch=channels, verbose=False)
-        initialize_weights(made)
+        _set_constants(made, task)
     seen: list[str] = []
     watched = []
     for name, module in made.named_modules():
@@ -44,39 +53,63 @@ def skeleton(chain: tuple[ChainRow, ...], channels: int) -> tuple[nn.Module, tup
     return made, tuple(seen)
 
 
+def _set_constants(made: nn.Module, task: str) -> None:
+    """Set the constants of batch norms as the host does, in all models but classifiers."""
+    if task != "classify":
+        initialize_weights(made)
+
+
 def _unchanged(input: torch.Tensor) -> torch.Tensor:
     return input
 
 
 @lru_cache(maxsize=256)
 def head_skeleton(
-    widths: tuple[int, ...], legacy: bool, nc: int, reg_max: int, end2end: bool
+    widths: tuple[int, ...], legacy: bool, task: Task, reg_max: int, end2end: bool
 ) -> nn.Module:
     """Return a head as the host builds it, without weights but those that are fixed."""
-    before = Detect.legacy
-    Detect.legacy = legacy
+    name, args = head_row(task, widths[0])
+    kind: Any = getattr(host, name)
+    before = getattr(kind, "legacy", False)
+    kind.legacy = legacy  # of the module's own class, as the host's parser leaves it
     try:
         with torch.random.fork_rng(devices=[]):
             with torch.device("meta"):
-                made: Any = Detect(nc, reg_max, end2end, widths)
-                initialize_weights(made)
-            if reg_max > 1:
+                plain = task.name == "classify"
+                given = (*widths, *args) if plain else (*args, reg_max, end2end, widths)
+                made: Any = kind(*given)
+                _set_constants(made, task.name)
+            if isinstance(made, Detect) and reg_max > 1:
                 made.dfl = DFL(reg_max)
     finally:
-        Detect.legacy = before
+        kind.legacy = before
     made.legacy = legacy
     return made
 
 
 def branch_names(head: nn.Module, purpose: str, branch: str, index: int) -> list[str]:
     """Return the convolutions of a branch at a level, in order."""
-    part = {"box": "cv2", "class": "cv3"}[purpose]
-    prefix = f"{'one2one_' if branch == BRANCHES[1] else ''}{part}.{index}."
+    prefix = branch_prefix(purpose, branch, index)
     return [
         name
         for name, module in head.named_modules()
-        if name.startswith(prefix) and isinstance(module, nn.Conv2d)
+        if name.startswith(prefix) and isinstance(module, LINEAR)
     ]
+
+
+def branch_prefix(purpose: str, branch: str, index: int) -> str:
+    """Return how the names of all modules of a branch in a head of the host begin.
+
+    Args:
+        purpose: See `space.roles.Piece`.
+        branch: One of `space.roles.BRANCHES`.
+        index: Number of the level among those that the head reads.
+    """
+    if purpose == CLASSIFIER:
+        return ""
+    if purpose == PROTOTYPES:
+        return "proto."
+    return f"{'one2one_' if branch == BRANCHES[1] else ''}{PARTS[purpose]}.{index}."
 
 
 def conv_key(modules: Mapping[str, nn.Module], name: str, chain: Sequence[ChainRow]) -> str:

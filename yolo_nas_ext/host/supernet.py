@@ -9,19 +9,19 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.host import modules
-from yolo_nas_ext.host.elastic import ROWS, ElasticBlock, ElasticDetect, ElasticJoin, Mixture
+from yolo_nas_ext.host import models, modules
+from yolo_nas_ext.host.elastic import ROWS, ElasticBlock, ElasticHead, ElasticJoin, Mixture
 from yolo_nas_ext.host.loans import Wiring
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.emit import emit
+from yolo_nas_ext.space.mixing import mix
 from yolo_nas_ext.space.roles import total
-from yolo_nas_ext.space.supernet import mix, path
+from yolo_nas_ext.space.supernet import path
 
 
 class Supernet(DetectionModel):
@@ -45,7 +45,10 @@ class Supernet(DetectionModel):
             row.f = row.sources[0] if len(row.sources) == 1 else row.sources
         self.save = sorted({s for row in self.rows for s in row.sources if s != -1})
         self.channels = ch
-        self.head = cast(ElasticDetect, self.rows[-1])
+        self.head = cast(ElasticHead, self.rows[-1])
+        for row in self.rows:
+            if isinstance(row, ElasticBlock):
+                row.task = self.head.task.name
         self.stride = torch.tensor([2.0 ** max(self.head.levels)])
         self.head.start_biases(640)
         self.active: Architecture | None = None
@@ -87,7 +90,7 @@ class Supernet(DetectionModel):
                 row.active = row.slot.replace(".join", ".block") in one.slots
         self.head.activate(head, one.inputs, one.legacy)
         for row in rows:  # says now what is missing
-            if isinstance(row, ElasticDetect):
+            if isinstance(row, ElasticHead):
                 row.wiring()
             elif isinstance(row, ElasticBlock) and row.active:
                 row.wiring(row.active)
@@ -142,20 +145,29 @@ class Supernet(DetectionModel):
             preds = self.forward(batch["img"])
             loss, own = super().loss(batch, preds)
             loss = loss.sum() * share
-            many = preds.get("one2many", preds)
             if index == 0 and self.distill:
-                taught = {name: many[name].detach() for name in ("boxes", "scores")}
-            elif taught is not None and many["scores"].shape == taught["scores"].shape:
-                weight = self.distill * share * len(batch["img"])
-                loss = loss + weight * distance(many, taught, self.head.reg_max)
+                taught = _logits(preds, detach=True)
+            elif taught is not None:
+                mine = _logits(preds)
+                if mine["scores"].shape == taught["scores"].shape:
+                    weight = self.distill * share * self._images(batch)
+                    loss = loss + weight * distance(mine, taught, self.head.reg_max)
             if index + 1 < len(self.paths):
                 self.backward(loss)
             items = {n: items.get(n, 0) + share * v for n, v in own.items()}
         return loss, items
 
+    def mean_loss(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Return the loss of `loss` an image."""
+        return self.loss(batch)[0].sum() / self._images(batch)
+
+    def _images(self, batch: Mapping[str, Any]) -> int:
+        """Return how many images the host's loss is a sum over: 1 of a classifier's, a mean."""
+        return 1 if self.head.task.name == "classify" else len(batch["img"])
+
     def init_criterion(self) -> Any:
-        """Return the host's loss, of the active network's strides."""
-        self.criterion = E2ELoss(self) if self.head.end2end else v8DetectionLoss(self)
+        """Return the host's loss of the task, of the active network's strides."""
+        self.criterion = models.BUILT[self.head.task.name].init_criterion(self)
         self._aim()
         return self.criterion
 
@@ -171,6 +183,13 @@ class Supernet(DetectionModel):
                 assigner.stride_val = strides[1] if len(strides) > 1 else strides[0]
 
 
+def _logits(preds: Any, detach: bool = False) -> dict[str, torch.Tensor]:
+    """Return boxes and scores of a head of the host; of a classifier its scores alone."""
+    many = preds.get("one2many", preds) if isinstance(preds, Mapping) else {"scores": preds}
+    found = {name: many[name] for name in ("boxes", "scores") if name in many}
+    return {n: x.detach() for n, x in found.items()} if detach else found
+
+
 def distance(
     preds: Mapping[str, torch.Tensor], taught: Mapping[str, torch.Tensor], bins: int
 ) -> torch.Tensor:
@@ -178,15 +197,18 @@ def distance(
 
     Args:
         preds: ``scores`` (images, classes, anchors) and ``boxes`` (images, 4 x bins, anchors), as
-            the host's head gives them.
+            the host's head gives them; of a classifier ``scores`` (images, classes) alone.
         taught: The teacher's.
         bins: Bins of the box distribution.
 
     Returns:
-        The mean over images of the cross-entropy of the scores over all anchors and classes, and
-        of the boxes' distributions (their sides, where they are regressed directly), each anchor
-        weighted by how sure the teacher is; relative to the teacher's sureness in all.
+        Of a classifier the mean cross-entropy of the classes; else the mean over images of the
+        cross-entropy of the scores over all anchors and classes, and of the boxes' distributions
+        (their sides, where they are regressed directly), each anchor weighted by how sure the
+        teacher is; relative to the teacher's sureness in all.
     """
+    if "boxes" not in preds:
+        return cross_entropy(preds["scores"], taught["scores"].softmax(1))
     sure = taught["scores"].sigmoid()
     weight = sure.amax(1)
     scale = weight.sum().clamp(min=1.0)
@@ -212,9 +234,9 @@ def extract(supernet: Supernet, architecture: Architecture, names: Mapping[int, 
         NASError: For a network that is none of the space.
     """
     supernet.activate(architecture)
-    definition: Any = emit(architecture, len(names))
-    with torch.random.fork_rng(devices=[]):
-        model: Any = DetectionModel(definition, ch=supernet.channels, verbose=False)
+    task = supernet.head.task
+    definition = emit(architecture, len(names), task.name, task.keypoints)
+    model = models.build(definition, task=task.name, ch=supernet.channels)
     state = model.state_dict()
     at = 0
     for row in supernet.rows:
@@ -227,7 +249,7 @@ def extract(supernet: Supernet, architecture: Architecture, names: Mapping[int, 
             row.wiring(cast(Any, row.active)) if isinstance(row, ElasticBlock) else row.wiring()
         )
         for name, value in wiring.state(row.units).items():
-            if isinstance(row, ElasticDetect):
+            if isinstance(row, ElasticHead):
                 place = f"model.{at}.{name}"
             else:
                 first, _, rest = name.partition(".")

@@ -17,16 +17,31 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+from ultralytics.nn.tasks import torch_safe_load
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host import models
+from yolo_nas_ext.host.skeletons import LINEAR, branch_prefix
 from yolo_nas_ext.host.transfers import Share, Transfer, part_of
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.emit import emit, read
-from yolo_nas_ext.space.roles import BRANCHES, Convolution, Piece, Role, pieces, shared
+from yolo_nas_ext.space.roles import (
+    BRANCHES,
+    CLASSIFIER,
+    Convolution,
+    Piece,
+    Role,
+    pieces,
+    shared,
+)
+from yolo_nas_ext.space.rows import KEYPOINTS, Task
 
 # The name of a piece's convolution: its role, and (name, type) of each module on the way to it.
 _Key = tuple[Role, tuple[tuple[str, str], ...]]
+# The host's heads whose parts have roles, and their tasks.
+HEADS = {
+    "Detect": "detect", "Segment": "segment", "OBB": "obb", "Pose": "pose", "Classify": "classify",
+}  # fmt: skip
 # Numbers of channels: (in the target, in the source).
 _Channels = tuple[torch.Tensor, torch.Tensor]
 
@@ -72,20 +87,22 @@ def load(path: str | Path, key: str = "inherit") -> Source:
             "`yolo train` wrote"
         ) from error
     try:
-        if (head := definition["head"][-1][2]) != "Detect":
+        if (head := definition["head"][-1][2]) not in HEADS:
             raise NASError(f"its head is {head}")
         architecture = read(definition, definition.get("scale") or "")
+        points: Any = definition.get("kpt_shape") or KEYPOINTS
+        task = Task(len(model.names), HEADS[head], tuple(points))
     except NASError as error:
         raise NASError(
             f"{where}: its network cannot be read into a space ({error}); give a detector of "
             "YOLOv8's, YOLO11's or YOLO26's kind, or a found one"
         ) from error
-    return source(architecture, state, dict(model.names), str(path), where)
+    return source(architecture, state, dict(model.names), str(path), where, task)
 
 
 def source(
     architecture: Architecture, state: Mapping[str, torch.Tensor], names: Mapping[int, str],
-    name: str = "the source", where: str = "weights",
+    name: str = "the source", where: str = "weights", task: Task | None = None,
 ) -> Source:  # fmt: skip
     """Return weights to take from, of a network that is known.
 
@@ -95,14 +112,13 @@ def source(
         names: Class names by number.
         name: What to call it.
         where: What to begin a message with.
+        task: What the network does; a detector unless given.
 
     Raises:
         NASError: For tensors that are not those of the network.
     """
-    with torch.random.fork_rng(devices=[]):
-        stem = next((t for t in state.values() if t.ndim == 4), torch.zeros(1, 3, 1, 1))
-        definition: Any = emit(architecture, len(names))
-        model = DetectionModel(definition, ch=stem.shape[1], nc=len(names), verbose=False)
+    stem = next((t for t in state.values() if t.ndim == 4), torch.zeros(1, 3, 1, 1))
+    model = _build(architecture, task or Task(len(names)), stem.shape[1])
     try:
         model.load_state_dict(dict(state))
     except RuntimeError as error:
@@ -121,9 +137,9 @@ def transfer(
 ) -> Transfer:
     """Write what a source has for a model into it, in place.
 
-    Outputs of the classes go by the classes' names; those of boxes need the same number of bins. A
-    one-to-one branch that the source has not takes the weights of its other one, of which the host
-    makes it a copy.
+    Outputs of the classes go by the classes' names; those of boxes need the same number of bins,
+    those of keypoints the same keypoints. The two may be of different tasks. A one-to-one branch
+    that the source has not takes the weights of its other one, of which the host makes it a copy.
 
     Args:
         model: The host's model of `architecture`, of any weights.
@@ -137,7 +153,10 @@ def transfer(
     theirs = _convolutions(source.model, source.architecture)
     many = partial(_in_branch, branch=BRANCHES[0])
     classes = _by_name(names, source.model.names)  # pyright: ignore[reportArgumentType]
-    same_bins = architecture.head.reg_max == source.architecture.head.reg_max
+    alike = {
+        "box": architecture.head.reg_max == source.architecture.head.reg_max,
+        "keypoints": task_of(model).keypoints == task_of(source.model).keypoints,
+    }
     state, given = model.state_dict(), source.model.state_dict()
     taken: dict[str, int] = {}
     whole: set[str] = set()
@@ -145,15 +164,21 @@ def transfer(
         other = theirs.get(key)
         if other is None and not source.architecture.head.end2end:
             other = theirs.get(many(key))
-        if other is None or not mine.fits(other) or (mine.output == "box" and not same_bins):
+        if other is None or not mine.fits(other) or not alike.get(mine.output, True):
             continue
         outs = (
-            classes if mine.output == "class" else _numbers(mine.parts.outputs, other.parts.outputs)
+            classes
+            if mine.output in ("class", CLASSIFIER)
+            else _numbers(mine.parts.outputs, other.parts.outputs)
         )
         ins = None if mine.parts.depthwise else _numbers(mine.parts.inputs, other.parts.inputs)
         for name, tensor, values in _tensors(state, mine.name, given, other.name):
-            columns = ins if tensor.ndim == 4 else None
-            taken[name] = _write(tensor, values, outs, columns)
+            if tensor.ndim < 2:
+                taken[name] = _write(tensor, values, outs, None)
+            elif isinstance(mine.module, nn.ConvTranspose2d):
+                taken[name] = _write(tensor, values, cast(_Channels, ins), outs)
+            else:
+                taken[name] = _write(tensor, values, outs, ins)
             if taken[name] == tensor.numel() and tensor.equal(values.to(tensor)):
                 whole.add(name)
     if _same_backbone(architecture, source.architecture):
@@ -171,8 +196,9 @@ def _same_backbone(mine: Architecture, theirs: Architecture) -> bool:
 
 
 def foretell(
-    architecture: Architecture, source: Source, names: Mapping[int, str], channels: int = 3
-) -> Transfer:
+    architecture: Architecture, source: Source, names: Mapping[int, str], channels: int = 3,
+    task: str = "detect", keypoints: tuple[int, int] = KEYPOINTS,
+) -> Transfer:  # fmt: skip
     """Return what a network would take from a source, without keeping it.
 
     Args:
@@ -180,11 +206,24 @@ def foretell(
         source: See `transfer`.
         names: Class names by number.
         channels: Channels of the image.
+        task: What the network does.
+        keypoints: Number of keypoints and numbers a point, of the task pose.
     """
-    with torch.random.fork_rng(devices=[]):
-        definition: Any = emit(architecture, len(names))
-        model = DetectionModel(definition, ch=channels, nc=len(names), verbose=False)
+    model = _build(architecture, Task(len(names), task, keypoints), channels)
     return transfer(model, architecture, source, names)
+
+
+def task_of(model: nn.Module) -> Task:
+    """Return what a model of the host does, from its head, which is one of `HEADS`."""
+    head = cast(Any, model.model)[-1]
+    nc = head.nc if hasattr(head, "nc") else head.linear.out_features
+    keypoints = tuple(getattr(head, "kpt_shape", KEYPOINTS))
+    return Task(nc, HEADS[type(head).__name__], cast(Any, keypoints))
+
+
+def _build(architecture: Architecture, task: Task, channels: int) -> Any:
+    definition = emit(architecture, task.nc, task.name, task.keypoints)
+    return models.build(definition, task=task.name, ch=channels, nc=task.nc)
 
 
 def _report(
@@ -230,10 +269,10 @@ def _by_part(
 
 @dataclass(frozen=True, slots=True)
 class _Conv:
-    """A convolution of a model; `output` is ``box`` or ``class`` for the last of those branches."""
+    """A convolution of a model; `output` is the purpose of a branch of the head for its last."""
 
     name: str
-    module: nn.Conv2d
+    module: nn.Module
     parts: Convolution
     output: str
 
@@ -241,7 +280,8 @@ class _Conv:
         """Say whether the two are alike but for their channels."""
         mine, theirs = self.module, other.module
         return self.parts.depthwise == other.parts.depthwise and (
-            (mine.kernel_size, mine.stride) == (theirs.kernel_size, theirs.stride)
+            type(mine) is type(theirs)
+            and all(getattr(mine, n, 0) == getattr(theirs, n, 0) for n in ("kernel_size", "stride"))
         )
 
 
@@ -249,15 +289,15 @@ def _convolutions(model: nn.Module, architecture: Architecture) -> dict[_Key, _C
     """Return the convolutions of a model by what they are for."""
     modules = dict(model.named_modules())
     ran = _order(model, 2 ** max(architecture.levels))
-    stem, head = cast(Any, modules[ran[0]]), cast(Any, model.model)[-1]
+    stem: Any = modules[ran[0]]
     found: dict[_Key, _Conv] = {}
-    for piece in pieces(architecture, head.nc, stem.in_channels):
+    for piece in pieces(architecture, task_of(model), stem.in_channels):
         prefix = _prefix(piece, architecture)
         own = [name for name in ran if name.startswith(prefix + ".")]
         for name, parts in zip(own, piece.convolutions, strict=True):
             is_output = piece.role[0] == "head" and name == own[-1]
             found[piece.role, _path(modules, prefix, name, piece)] = _Conv(
-                name, cast(nn.Conv2d, modules[name]), parts, piece.role[2] if is_output else ""
+                name, modules[name], parts, piece.role[2] if is_output else ""
             )
     return found
 
@@ -270,7 +310,7 @@ def _order(model: nn.Module, side: int) -> list[str]:
     model = deepcopy(model).to("meta").eval()
     cast(Any, model.model)[-1].training = True  # or it would decode its outputs
     seen: list[str] = []
-    convolutions = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    convolutions: list[Any] = [(n, m) for n, m in model.named_modules() if isinstance(m, LINEAR)]
     for name, module in convolutions:
         module.register_forward_hook(lambda *_, name=name: seen.append(name))
     model(torch.zeros(1, convolutions[0][1].in_channels, side, side, device="meta"))
@@ -282,9 +322,8 @@ def _prefix(piece: Piece, architecture: Architecture) -> str:
     if piece.role[0] != "head":
         return f"model.{piece.row}"
     _, level, purpose, branch = piece.role
-    part = {"box": "cv2", "class": "cv3"}[purpose]
-    index = architecture.head.levels.index(level)
-    return f"model.{piece.row}.{'one2one_' if branch == BRANCHES[1] else ''}{part}.{index}"
+    within = branch_prefix(purpose, branch, architecture.head.levels.index(level))
+    return f"model.{piece.row}.{within}".removesuffix(".")
 
 
 def _path(

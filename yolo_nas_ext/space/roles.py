@@ -17,10 +17,10 @@ from typing import Any
 from yolo_nas_ext.space.architecture import Architecture, Block, Head
 from yolo_nas_ext.space.blocks import BLOCKS, ChainRow
 from yolo_nas_ext.space.graph import Graph, Tensor
-from yolo_nas_ext.space.heads import Kind, detect
+from yolo_nas_ext.space.heads import HEADS, Kind
 from yolo_nas_ext.space.layers import forward, is_legacy
 from yolo_nas_ext.space.neck import places
-from yolo_nas_ext.space.rows import Row, rows
+from yolo_nas_ext.space.rows import Row, Task, head_row, rows
 
 Role = tuple[Any, ...]
 # Channels that belong together, or what lies side by side in a concatenation.
@@ -28,6 +28,12 @@ Parts = int | tuple["Parts", ...]
 
 CONTEXT = ("sppf", "c2psa")
 BRANCHES = ("one-to-many", "one-to-one")
+# Tasks whose parts have roles, and what their heads give an anchor beside its box and class.
+MORE: dict[str, tuple[str, ...]] = {
+    "detect": (), "segment": ("mask",), "obb": ("angle",), "pose": ("keypoints",), "classify": (),
+}  # fmt: skip
+PROTOTYPES = "prototypes"  # purpose of what masks are put together from
+CLASSIFIER = "classifier"  # purpose of all of a classifier's head
 SIDE = 64  # pixels of an activation whose size has no say, but must be divisible
 
 
@@ -52,7 +58,8 @@ class Piece:
 
     Attributes:
         role: For example ``("backbone", 4, "down", 0)``: level, purpose, row within the block; or
-            ``("head", 3, "box", "one-to-many")``.
+            ``("head", 3, "box", "one-to-many")``. The head of a classifier is
+            one piece, ``("head", 5, "classifier", "one-to-many")``.
         row: Index of the model's row that it is in.
         module: The row's module.
         convolutions: In the order in which the host runs them.
@@ -64,17 +71,17 @@ class Piece:
     convolutions: tuple[Convolution, ...]
 
 
-def pieces(architecture: Architecture, nc: int, channels: int = 3) -> list[Piece]:
+def pieces(architecture: Architecture, task: Task, channels: int = 3) -> list[Piece]:
     """Return the parts of a network that have weights; a backbone of timm is not among them.
 
     Args:
         architecture: The network.
-        nc: Number of classes.
+        task: What it does; a key of `MORE`.
         channels: Channels of the image.
     """
-    backbone, rest = rows(architecture, nc)
+    backbone, rest = rows(architecture, task.nc, task.name, task.keypoints)
     every = [*backbone, *rest]
-    named = dict(zip(_rows_with_weights(every), _roles(architecture), strict=True))
+    named = dict(zip(_rows_with_weights(every[:-1]), _roles(architecture), strict=True))
     graph = _Channels(first_id=1)
     side = 2 ** max(architecture.levels)  # sizes have no say, but must be divisible
     outputs: list[Tensor] = []
@@ -88,32 +95,42 @@ def pieces(architecture: Architecture, nc: int, channels: int = 3) -> list[Piece
         if index in named:
             own = tuple(graph.convolutions[first:])
             found.append(Piece(named[index], index, module, own))
-    found.extend(_head(architecture, every, outputs, graph))
+    found.extend(_head(architecture, every, outputs, graph, task))
     return [_settled(piece, graph) for piece in found]
 
 
 def _head(
-    architecture: Architecture, every: Sequence[Row], outputs: Sequence[Tensor], graph: _Channels
-) -> Iterator[Piece]:
+    architecture: Architecture, every: Sequence[Row], outputs: Sequence[Tensor], graph: _Channels,
+    task: Task,
+) -> Iterator[Piece]:  # fmt: skip
     """Yield the branches of the head, level by level."""
-    sources, _, module, (nc,) = every[-1]
-    xs = [outputs[i] for i in sources]
-    for role, own in _branches(graph, architecture.head, xs, is_legacy(every), nc):
+    sources, _, module, _ = every[-1]
+    xs = [outputs[i] for i in ([sources] if isinstance(sources, int) else sources)]
+    for role, own in _branches(graph, architecture.head, xs, is_legacy(every), task):
         yield Piece(role, len(every) - 1, module, own)
 
 
 def _branches(
-    graph: _Channels, head: Head, xs: Sequence[Tensor], legacy: bool, nc: int
+    graph: _Channels, head: Head, xs: Sequence[Tensor], legacy: bool, task: Task
 ) -> Iterator[tuple[Role, tuple[Convolution, ...]]]:
     """Run a head and yield the role and the convolutions of each of its branches."""
     first = len(graph.convolutions)
-    detect(graph, xs, Kind(head.reg_max, head.end2end, legacy), nc)
-    convolutions = iter(graph.convolutions[first:])
+    module, args = head_row(task, xs[0].c)
+    HEADS[module](graph, xs, Kind(head.reg_max, head.end2end, legacy), *args)
+    found = graph.convolutions[first:]
+    finest = ("head", head.levels[0])
+    if task.name == "classify":
+        yield (*finest, CLASSIFIER, BRANCHES[0]), tuple(found)
+        return
+    convolutions = iter(found)
+    sizes = {"box": 3, "class": 3 if legacy else 5, **dict.fromkeys(MORE[task.name], 3)}
     for branch in BRANCHES[: 2 if head.end2end else 1]:
         for level in head.levels:
-            for purpose, size in (("box", 3), ("class", 3 if legacy else 5)):
+            for purpose, size in sizes.items():
                 own = tuple(next(convolutions) for _ in range(size))
                 yield ("head", level, purpose, branch), own
+    if task.name == "segment":
+        yield (*finest, PROTOTYPES, BRANCHES[0]), tuple(found[-4:])
 
 
 def run_chain(chain: Sequence[ChainRow], inputs: Parts) -> tuple[tuple[Convolution, ...], Parts]:
@@ -131,7 +148,7 @@ def run_chain(chain: Sequence[ChainRow], inputs: Parts) -> tuple[tuple[Convoluti
 
 
 def run_head(
-    head: Head, inputs: Sequence[Parts], legacy: bool, nc: int
+    head: Head, inputs: Sequence[Parts], legacy: bool, task: Task
 ) -> dict[Role, tuple[Convolution, ...]]:
     """Return the convolutions of a head by the role of their branch.
 
@@ -139,10 +156,10 @@ def run_head(
         head: The head.
         inputs: What it reads at each of its levels.
         legacy: Whether the host builds its older head.
-        nc: Number of classes.
+        task: What it does; a key of `MORE`.
     """
     graph, xs = _reading(inputs)
-    found = list(_branches(graph, head, xs, legacy, nc))
+    found = list(_branches(graph, head, xs, legacy, task))
     return {role: tuple(_settle(c, graph) for c in own) for role, own in found}
 
 
@@ -155,7 +172,7 @@ def _reading(inputs: Sequence[Parts]) -> tuple[_Channels, list[Tensor]]:
 
 
 def _rows_with_weights(every: Sequence[Row]) -> list[int]:
-    bare = ("nn.Upsample", "Concat", "Detect", "Timm", "Index")
+    bare = ("nn.Upsample", "Concat", "Timm", "Index")
     return [index for index, row in enumerate(every) if row[2] not in bare]
 
 
@@ -202,7 +219,7 @@ class _Channels(Graph):
 
     def _add(self, op: str, xs: Sequence[Tensor], y: Tensor, **more: int) -> Tensor:
         if op == "conv":
-            depthwise = more["groups"] > 1
+            depthwise = more.get("groups", 1) > 1
             self.parts[y.id] = self.of(xs[0]) if depthwise else y.c
             self.convolutions.append(Convolution(xs[0].id, y.id, depthwise))
             self.parts.setdefault(xs[0].id, xs[0].c)

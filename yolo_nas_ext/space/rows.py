@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from yolo_nas_ext.space.architecture import Architecture, Block, Head
@@ -18,6 +18,21 @@ PLAIN = ("semantic", "classify")  # of them, those whose heads have no boxes and
 FINEST = 3  # level that the host's heads for masks read first
 KEYPOINTS = (17, 3)  # number of keypoints and numbers a point; COCO's people
 MASKS = 32  # coefficients of a mask, as in the host's models
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a network does, and what its head has to know for that.
+
+    Attributes:
+        nc: Number of classes.
+        name: One of `TASKS`.
+        keypoints: Number of keypoints and numbers a point, of the task pose.
+    """
+
+    nc: int
+    name: str = "detect"
+    keypoints: tuple[int, int] = KEYPOINTS
 
 
 def for_task(architecture: Architecture, task: str) -> Architecture:
@@ -57,7 +72,7 @@ def rows(
     level_row = {level: ends[index] for level, index in architecture.levels.items()}
     head = _Rows(len(chain))
     if task == "classify":
-        head.add(-1, 1, "Classify", (nc,))
+        head.add(-1, 1, *head_row(Task(nc, task), 0))
         return chain, head.rows
     made = {(BACKBONE, level): row for level, row in level_row.items()}
     for place in places(architecture):
@@ -65,23 +80,27 @@ def rows(
         head.add(tuple(map(head.relative, read)), 1, "Concat", (1,))
         made[place.output] = level_row[place.output[1]] = head.block(place.block)
     sources = tuple(level_row[level] for level in architecture.head.levels)
-    head.add(sources, 1, *_head(architecture, nc, task, keypoints))
+    width = _width(architecture, architecture.head.levels[0])
+    head.add(sources, 1, *head_row(Task(nc, task, keypoints), width))
     return chain, head.rows
 
 
-def _head(
-    architecture: Architecture, nc: int, task: str, keypoints: tuple[int, int]
-) -> tuple[str, tuple[Any, ...]]:
-    """Return the module of a task's head and its arguments."""
-    if task == "segment":  # prototypes as wide as the level they are made of, as in the host
-        return "Segment", (nc, MASKS, _width(architecture, architecture.head.levels[0]))
-    if task == "semantic":
-        return "SemanticSegment", (nc,)
-    if task == "obb":
-        return "OBB", (nc, 1)
-    if task == "pose":
-        return "Pose", (nc, keypoints)
-    return "Detect", (nc,)
+def head_row(task: Task, width: int) -> tuple[str, tuple[Any, ...]]:
+    """Return the host's module of a task's head and its arguments.
+
+    Args:
+        task: The task.
+        width: Channels of the finest level that the head reads.
+    """
+    if task.name == "segment":  # prototypes as wide as the level they are made of, as in the host
+        return "Segment", (task.nc, MASKS, width)
+    if task.name == "obb":
+        return "OBB", (task.nc, 1)
+    if task.name == "pose":
+        return "Pose", (task.nc, task.keypoints)
+    return {"semantic": "SemanticSegment", "classify": "Classify"}.get(task.name, "Detect"), (
+        task.nc,
+    )
 
 
 def _width(architecture: Architecture, level: int) -> int:

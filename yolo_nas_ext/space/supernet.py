@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import Any
 
 from yolo_nas_ext.errors import NASError
@@ -21,8 +21,17 @@ from yolo_nas_ext.space.blocks import BLOCKS, ChainRow
 from yolo_nas_ext.space.chosen import split_levels
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.layers import LIGHT_HEAD, is_legacy
-from yolo_nas_ext.space.roles import CONTEXT, Convolution, Parts, Role, run_chain, run_head, total
-from yolo_nas_ext.space.rows import rows
+from yolo_nas_ext.space.roles import (
+    CONTEXT,
+    MORE,
+    Convolution,
+    Parts,
+    Role,
+    run_chain,
+    run_head,
+    total,
+)
+from yolo_nas_ext.space.rows import KEYPOINTS, PLAIN, Task, rows
 from yolo_nas_ext.space.whole import OWN
 
 # Choices that change what the loss sees: networks that differ in them cannot learn together.
@@ -98,12 +107,12 @@ def check(space: DetectorSpace) -> None:
     Raises:
         NASError: It names the first choice that cannot be shared, and how to fix it.
     """
-    if space.task != "detect":
+    if space.task not in MORE:
         raise NASError(
-            f"task={space.task}: weights are shared between detectors only; give task=detect, or "
-            "estimator=short"
+            f"task={space.task}: the supernet has no such head; give estimator=short, or one of "
+            f"task={', '.join(MORE)}"
         )
-    for name in FIXED:
+    for name in () if space.task in PLAIN else FIXED:
         if len(options := space.choices.get(name, ())) > 1:
             raise NASError(
                 f"space={space.name}: {name} has the options {', '.join(map(str, options))}, which "
@@ -179,60 +188,9 @@ run_chain_cached = lru_cache(maxsize=20_000)(run_chain)
 _run_head_cached = lru_cache(maxsize=20_000)(run_head)
 
 
-@dataclass(frozen=True, slots=True)
-class Several:
-    """What stands in a slot of several networks.
-
-    Attributes:
-        blocks: Of each network; None where it has not this slot and hands on what it reads.
-        inputs: Make-up of what each reads.
-        outputs: Make-up of what each writes.
-        room: Make-up of what there is to read: it has room for all.
-        out: Make-up of what has room for all outputs.
-    """
-
-    blocks: tuple[Wired | None, ...]
-    inputs: tuple[Parts, ...]
-    outputs: tuple[Parts, ...]
-    room: Parts
-    out: Parts
-
-
-@dataclass(frozen=True, slots=True)
-class Mixed:
-    """Networks slot by slot; `rooms` is the make-up of what there is for the head to read."""
-
-    slots: dict[str, Several]
-    rooms: tuple[Parts, ...]
-
-
-def mix(networks: Sequence[Architecture], channels: int = 3) -> Mixed:
-    """Return networks that read the same levels, slot by slot."""
-    paths = [path(network, channels) for network in networks]
-    found: dict[str, Several] = {}
-    last: tuple[Parts, ...] = (channels,) * len(paths)
-    for slot in reduce(_in_order, (list(p.slots) for p in paths)):
-        blocks = tuple(p.slots.get(slot) for p in paths)
-        inputs = tuple(b.inputs if b else x for b, x in zip(blocks, last, strict=True))
-        last = tuple(
-            run_chain_cached(b.chain, b.inputs)[1] if b else x
-            for b, x in zip(blocks, inputs, strict=True)
-        )
-        found[slot] = Several(blocks, inputs, last, reduce(merge, inputs), reduce(merge, last))
-    rooms = tuple(reduce(merge, own) for own in zip(*(p.inputs for p in paths), strict=True))
-    return Mixed(found, rooms)
-
-
-def _in_order(mine: list[str], theirs: list[str]) -> list[str]:
-    """Return the slots of both, each behind the one that it follows."""
-    order = list(mine)
-    for place, slot in enumerate(theirs):
-        if slot not in order:
-            order.insert(order.index(theirs[place - 1]) + 1 if place else 0, slot)
-    return order
-
-
-def definition(space: DetectorSpace, nc: int, channels: int = 3) -> dict[str, Any]:
+def definition(
+    space: DetectorSpace, nc: int, channels: int = 3, keypoints: tuple[int, int] = KEYPOINTS
+) -> dict[str, Any]:
     """Return the host's model definition of the supernet of a space.
 
     Its rows are the plugin modules of `host.elastic`: a block with branches for every slot, a join
@@ -242,12 +200,14 @@ def definition(space: DetectorSpace, nc: int, channels: int = 3) -> dict[str, An
         space: The space; `check` says whether it can be shared.
         nc: Number of classes.
         channels: Channels of the image.
+        keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Raises:
         NASError: As `check`.
     """
     check(space)
-    branches, heads = _capacities(space, nc, channels)
+    task = Task(nc, space.task, keypoints)
+    branches, heads, head = _capacities(space, task, channels)
     levels = [split_levels(option) for option in space.choices["levels"]]
     low, high = min(neck[0] for neck, _ in levels), max(neck[-1] for neck, _ in levels)
     table: list[list[Any]] = []
@@ -273,23 +233,24 @@ def definition(space: DetectorSpace, nc: int, channels: int = 3) -> dict[str, An
         block(f"l{level}.context")
         ends[level] = len(table) - 1
     count = len(table)
+    if task.name == "classify":  # has no neck
+        low = high
     lateral = {high: ends[high]}
     for level in reversed(range(low, high)):
         add(f"top_down{level}.join", "ElasticJoin", (-1, ends[level]), True)
         block(f"top_down{level}.block")
         lateral[level] = len(table) - 1
-    outputs = dict(lateral)
+    outputs = {**ends, **lateral}
     for level in range(low + 1, high + 1):
         if f"bottom_up{level}.block" in branches:
             block(f"bottom_up{level}.down")
             add(f"bottom_up{level}.join", "ElasticJoin", (-1, lateral[level]), False)
             block(f"bottom_up{level}.block")
             outputs[level] = len(table) - 1
-    head_levels = sorted({level for _, head in levels for level in head})
-    fixed = [space.choices[name][0] for name in FIXED]
+    head_levels = sorted({level for _, level, *_ in heads})
     add(
-        HEAD, "ElasticDetect", [outputs[level] for level in head_levels],
-        nc, *fixed, head_levels, heads,
+        HEAD, "ElasticHead", [outputs[level] for level in head_levels],
+        [nc, task.name, list(keypoints)], head.reg_max, head.end2end, head_levels, heads,
     )  # fmt: skip
     return {"nc": nc, "backbone": table[:count], "head": table[count:]}
 
@@ -313,14 +274,14 @@ def _listed(convolutions: Iterable[Convolution]) -> list[list[Any]]:
 
 
 def _capacities(
-    space: DetectorSpace, nc: int, channels: int
-) -> tuple[dict[str, dict[str, list[Variant]]], list[list[Any]]]:
-    """Return the variants by slot and branch, and the head's convolutions by role and legacy."""
+    space: DetectorSpace, task: Task, channels: int
+) -> tuple[dict[str, dict[str, list[Variant]]], list[list[Any]], Head]:
+    """Return variants by slot and branch, the head's convolutions by role and legacy, a head."""
     slots: dict[str, dict[str, dict[Any, Variant]]] = {}
     heads: dict[tuple[bool, Role], tuple[Convolution, ...]] = {}
     legacies = _legacies(space)
-    for architecture in dict.fromkeys(corners(space)):
-        one = path(architecture, channels)
+    every = [path(architecture, channels) for architecture in dict.fromkeys(corners(space))]
+    for one in every:
         for name, wired in one.slots.items():
             own, _ = run_chain_cached(wired.chain, wired.inputs)
             variants = slots.setdefault(name, {}).setdefault(wired.branch, {})
@@ -333,14 +294,15 @@ def _capacities(
             merged = _merge_all(before.convolutions, own) if before else own
             variants[kernels] = Variant(chain, inputs, merged)
         for legacy in legacies:
-            for role, own in _run_head_cached(one.head, one.inputs, legacy, nc).items():
+            for role, own in _run_head_cached(one.head, one.inputs, legacy, task).items():
                 key = (legacy and role[2] == "class", role)  # boxes have the same branches
                 heads[key] = _merge_all(heads[key], own) if key in heads else own
     branches = {
         slot: {branch: list(found.values()) for branch, found in kinds.items()}
         for slot, kinds in slots.items()
     }
-    return branches, [[legacy, *role[1:], _listed(own)] for (legacy, role), own in heads.items()]
+    listed = [[legacy, *role[1:], _listed(own)] for (legacy, role), own in heads.items()]
+    return branches, listed, every[0].head
 
 
 def _legacies(space: DetectorSpace) -> list[bool]:
