@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,10 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     shared = None
     if config.storage:  # before anything is written, as it may not be reached
         shared = SharedStudy(plan.space, config.storage, plan.goal, name=config.name)
-    folder = folder or runfolder.claim(config)
+    folder = folder or runfolder.claim(config, plan.data)
     with runfolder.locked(folder):
-        job = _begin(plan, folder, shared)
+        changed = runfolder.check_data(folder, plan.data, "data" in given)
+        job = _begin(plan, folder, shared, [changed] if changed else [])
         try:
             _search(job, plan, run)
         except KeyboardInterrupt:
@@ -101,14 +102,14 @@ def _finals(job: Job, entry: finals.Entry) -> None:
     results.write(job)
 
 
-def _begin(plan: Plan, folder: Path, shared: SharedStudy | None) -> Job:
+def _begin(plan: Plan, folder: Path, shared: SharedStudy | None, notes: Sequence[str]) -> Job:
     """Open the record, and say what is going to be done."""
     config, data = plan.config, plan.data
     if is_inner(config.values):  # run again from its seed, which is as good as resuming it
         (folder / "study.db").unlink(missing_ok=True)
     study = shared or Study(plan.space, folder / "study.db", plan.goal)
-    notes = parents.notes(study, folder) if config.inherit == parents.PARENT else []
-    job = Job(config, folder, study, data, notes=[*plan.notes, *notes])
+    warm = parents.notes(study, folder) if config.inherit == parents.PARENT else []
+    job = Job(config, folder, study, data, notes=[*notes, *plan.notes, *warm])
     job.latency = plan.clock.text if plan.clock else ""
     print(
         f"searching {config.space} by {config.strategy} on {data.source}: {len(data.images)} "

@@ -20,9 +20,12 @@ from yolo_nas_ext.config import MAY_CHANGE, Config, configure, defaults
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import usual_threads
 from yolo_nas_ext.host import keys
+from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.unchanged import changes, traits
 from yolo_nas_ext.space.emit import TASKS
 
 SITTINGS = "seconds.json"
+TRAITS = "trained_on"  # in the settings: what the data set was
 
 
 def settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
@@ -81,17 +84,23 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
             f"{key}={folder}: not the folder of a run (no args.yaml in it); give the "
             "folder that `yolo nas-search` named, for example runs/nas/search"
         )
-    for name in ("version", "given"):
+    for name in ("version", "given", TRAITS):
         found.pop(name, None)
     return found
 
 
-def claim(config: Config) -> Path:
-    """Return a new run folder, made for this run alone, with its settings in it."""
+def claim(config: Config, data: DataSet | None = None) -> Path:
+    """Return a new run folder, made for this run alone, with its settings in it.
+
+    Args:
+        config: The settings.
+        data: The data set, if a resumed run is to notice that it has changed.
+    """
     project = Path(config.project)
     given = {**config.values, **config.host, "version": __version__}
     given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items() if n != "resume"}
     given["given"] = sorted(config.given)  # some keys mean more where they were given
+    given |= {TRAITS: traits(data)} if data else {}
     folder = None
     try:
         project.mkdir(parents=True, exist_ok=True)
@@ -161,6 +170,32 @@ def spent(folder: Path) -> float:
         return float(json.loads((folder / SITTINGS).read_text(encoding="utf-8"))["seconds"])
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
         return 0.0
+
+
+def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
+    """Return what to say of a data set that has changed since the run began; nothing if not.
+
+    Args:
+        folder: The run folder.
+        data: The data set as it is now.
+        accepted: Whether the user wants to go on with it; it is what is compared with from then on.
+
+    Raises:
+        NASError: For one that has changed where that is not so.
+    """
+    content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    before = content.get(TRAITS)  # of a run of an earlier version there is none
+    found = "; ".join(changes(before, data)) if isinstance(before, dict) else ""
+    if found and not accepted:
+        raise NASError(
+            f"resume={folder}: data={data.source} has changed since the run began ({found}), and "
+            "fitness on it is not that of the trials so far; start a new run, or give "
+            f"data={data.source} beside resume= to go on all the same"
+        )
+    if found:
+        keep(folder, (TRAITS,), {TRAITS: traits(data)})
+        return f"data={data.source} has changed since the run began ({found})"
+    return ""
 
 
 def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:
