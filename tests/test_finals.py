@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from tests.kills import killed_and_resumed
-from yolo_nas_ext import finals, latencies, outcome, plan, report, runfolder
+from yolo_nas_ext import finals, job, latencies, outcome, plan, report, results, runfolder
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.synthetic import ensure_cells
 from yolo_nas_ext.errors import TrialError
@@ -175,6 +175,50 @@ def test_a_search_that_has_ended_takes_finals_on_resuming(held, cells, tmp_path,
     # What was asked for is kept, so that `resume=` alone goes on, as after a kill.
     code, _, out, trainings = held([0.4], f"resume={folder}")
     assert code == 0 and len(trainings.asked) == 1 and (folder / "verdict.md").is_file()
+
+
+class Killed(BaseException):
+    """Stands in for a kill: nothing catches it."""
+
+
+def killed(*_):
+    raise Killed
+
+
+def test_a_kill_before_the_finals_of_a_resumed_run_leaves_their_best(held, monkeypatch):
+    _, folder, _, _ = held([0.3, 0.5, 0.2] * 2)
+    before, weights = (folder / "best.yaml").read_text(), (folder / "best.pt").read_bytes()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(finals, "hold", killed)
+        held([], f"resume={folder}")
+    assert (folder / "best.yaml").read_text() == before
+    assert (folder / "best.pt").read_bytes() == weights
+    code, _, _, trainings = held([], f"resume={folder}")
+    assert code == 0 and not trainings.asked and (folder / "best.yaml").read_text() == before
+
+
+def test_ctrl_c_in_a_resumed_search_leaves_the_best_of_its_finals(held, monkeypatch):
+    _, folder, _, _ = held([0.3, 0.5, 0.2] * 2)
+    before = (folder / "best.yaml").read_text()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_search", interrupt)
+        code, _, out, _ = held([], f"resume={folder}")
+    assert code == 3 and f"go on with:\n  yolo nas-search resume={folder}" in out
+    assert (folder / "best.yaml").read_text() == before
+
+
+def test_a_kill_on_the_way_to_finals_does_not_forget_them(held, cells, tmp_path, monkeypatch):
+    keys = [f"data={cells}", f"project={tmp_path}", "name=s", "trials=4", "baseline=yolov8n"]
+    _, folder, _, _ = held([], *keys, "imgsz=64")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(results, "write", killed)
+        held([], f"resume={folder}", "finalists=1", "final_epochs=1", "seeds=1")
+    code, _, _, trainings = held([0.5, 0.4], f"resume={folder}")
+    assert code == 0 and len(trainings.asked) == 2 and (folder / "verdict.md").is_file()
 
 
 def test_finals_that_all_fail_are_done_in_part(held):

@@ -136,17 +136,14 @@ def prepare(config: Config, train: dataset.DataSet) -> Entry | None:
     return Entry(settings, train, training, definitions, config.finalists)
 
 
-def hold(entry: Entry, study: Study, folder: Path, seconds: float) -> tuple[Finals, bool]:
-    """Train the finalists and the hand-made models, as far as that is not recorded, and compare.
+def enter(entry: Entry, study: Study, folder: Path, seconds: float) -> Finals:
+    """Return the finals of a record, with what of them is recorded; nothing is written.
 
     Args:
         entry: From `prepare`.
         study: The record of the search.
-        folder: Its run folder; all goes into ``finals`` there, and ``verdict.md`` beside the rest.
+        folder: Its run folder; all goes into ``finals`` there.
         seconds: What the search took.
-
-    Returns:
-        The finals, and whether Ctrl-C ended them.
     """
     trials = {label(trial): trial for trial in chosen(study, entry.most)}
     data, config = entry.train, entry.config
@@ -161,10 +158,23 @@ def hold(entry: Entry, study: Study, folder: Path, seconds: float) -> tuple[Fina
         entry.training, entered, range(config.seed, config.seed + config.seeds), folder / FOLDER,
         schedule=comparison.schedule(config), part=config.part,
     )  # fmt: skip
+    return Finals(contest, config, trials, _again(config, contest, trials))
+
+
+def hold(finals: Finals, folder: Path) -> bool:
+    """Train the finalists and the hand-made models, as far as that is not recorded, and compare.
+
+    Args:
+        finals: From `enter`.
+        folder: The run folder; ``verdict.md`` goes there.
+
+    Returns:
+        Whether Ctrl-C ended them.
+    """
+    contest, config = finals.contest, finals.settings
     contest.folder.mkdir(exist_ok=True)
     contest.training.images = contest.folder / "images"
-    finals = Finals(contest, config, trials, _again(config, contest, trials))
-    print(f"\nfinals: {', '.join(trials)} from random weights beside the hand-made models")
+    print(f"\nfinals: {', '.join(finals.trials)} from random weights beside the hand-made models")
     comparison.announce(config, contest, folder)
     comparison.write_models(contest)
     try:
@@ -173,7 +183,7 @@ def hold(entry: Entry, study: Study, folder: Path, seconds: float) -> tuple[Fina
         shutil.rmtree(contest.training.images, ignore_errors=True)
     said = (contest.folder / "verdict.md").read_text(encoding="utf-8")
     write_text(folder / "verdict.md", said)
-    return finals, interrupted
+    return interrupted
 
 
 def chosen(study: Study, most: int) -> list[Trial]:

@@ -68,6 +68,8 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     folder = folder or runfolder.claim(config, plan.data)
     with runfolder.locked(folder):
         changed = runfolder.check_data(folder, plan.data, "data" in given)
+        if entry:  # so that `resume=` alone goes on with them after a kill at any moment
+            runfolder.keep(folder, FINAL, config.values)
         job = _begin(plan, folder, shared, [changed] if changed else [])
         try:
             _search(job, plan, run)
@@ -76,9 +78,10 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
         finally:
             shutil.rmtree(folder / "images", ignore_errors=True)
         try:
+            final = _entered(job, entry)
             results.write(job)
-            if entry and not job.interrupted and job.study.candidates:
-                _finals(job, entry)
+            if final and not job.interrupted:
+                _finals(job, final)
             results.tell(job)
         except OSError as error:
             raise RunError(
@@ -88,15 +91,25 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     return job
 
 
-def _finals(job: Job, entry: finals.Entry) -> None:
-    """Hold the finals, after which the best network is the one that they say."""
-    runfolder.keep(job.folder, FINAL, job.config.values)
-    print("\n" + report.summary_table(job.study))
+def _entered(job: Job, entry: finals.Entry | None) -> finals.Finals | None:
+    """Return the finals to hold, if any; where all of them are recorded, they name the best.
+
+    So a resumed run, killed or interrupted before it comes to them, leaves that best network too.
+    """
+    if entry is None or not job.study.candidates:
+        return None
     job.notes += [line for line in entry.training.data.skipped if line not in job.notes]
+    final = finals.enter(entry, job.study, job.folder, comparison.cost(job.folder))
+    job.finals = final if final.complete else None
+    return final
+
+
+def _finals(job: Job, final: finals.Finals) -> None:
+    """Hold the finals, after which the best network is the one that they say."""
+    print("\n" + report.summary_table(job.study))
+    job.finals = final
     try:
-        job.finals, job.interrupted = finals.hold(
-            entry, job.study, job.folder, comparison.cost(job.folder)
-        )
+        job.interrupted = finals.hold(final, job.folder)
     except KeyboardInterrupt:
         job.interrupted = True
     results.write(job)
