@@ -10,7 +10,7 @@ from yolo_nas_ext.host.distribution import Distribution
 from yolo_nas_ext.host.supernet import Supernet
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.learned import cover, matters
-from yolo_nas_ext.space.supernet import definition
+from yolo_nas_ext.space.supernet import definition, path
 
 
 @pytest.fixture(scope="module")
@@ -70,30 +70,46 @@ def test_shares_are_the_softmax_of_what_differs_and_matters():
     assert found.logits["a"].grad[1] > 0 > found.logits["a"].grad[0]
 
 
-def test_a_mixture_is_the_network_that_has_all_of_the_weight(tiny):
-    net = Supernet(definition(tiny, 2), nc=2).train()
+@pytest.mark.parametrize("task", ["detect", "segment", "classify"])
+def test_a_mixture_is_the_network_that_has_all_of_the_weight(task):
+    space = DetectorSpace.load("tiny", task)
+    net = Supernet(definition(space, 2), nc=2).train()
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    points = cover(tiny, {}, random.Random(1))
-    networks = [tiny.architecture(point) for point in points]
+    networks = [space.architecture(point) for point in cover(space, {}, random.Random(1))]
+    if task != "classify":  # they differ in what the head reads, and in which head it is
+        assert len({n.neck.down[-1].width for n in networks}) > 1
+        assert len({path(n).legacy for n in networks}) > 1
     for which, network in enumerate(networks):
         shares = [float(which == index) for index in range(len(networks))]
         with torch.no_grad():
             with net.mixed(networks, lambda slot, shares=shares: shares):
-                net.head.activate(network.head, net.head.active[1], _legacy(net, network))
-                mixed = net(image)["scores"]
-            net.active = None
+                mixed = outputs(net(image))
             net.activate(network)
-            assert torch.allclose(mixed, net(image)["scores"], atol=1e-4)
+            for name, alone in outputs(net(image)).items():
+                assert torch.allclose(mixed[name], alone, atol=1e-4), name
 
 
-def _legacy(net, network):
-    net.active = None
-    before = {row.slot: getattr(row, "active", None) for row in net.rows}
-    net.activate(network)
-    legacy = net.head.active[2]
-    for row in net.rows:
-        row.active = before[row.slot] if row is not net.head else row.active
-    return legacy
+def outputs(preds):
+    found = preds if isinstance(preds, dict) else {"classes": preds}
+    return {name: value for name, value in found.items() if name != "feats"}
+
+
+def test_a_wider_neck_is_seen_by_the_loss_of_a_narrow_networks_mixture():
+    """Its channels beyond the narrow one's are read by a head of its own."""
+    space = DetectorSpace.load("tiny")
+    point = space.canonical({**space.sample(random.Random(2)), "neck.width": 32})
+    points = [point, space.canonical({**point, "neck.width": 64})]
+    networks = [space.architecture(p) for p in points]
+    net = Supernet(definition(space, 2), nc=2).train()
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    first, second = (torch.tensor(0.5, requires_grad=True) for _ in range(2))
+    with net.mixed(networks, lambda slot: (first, second) if slot == "head.width" else (0.5, 0.5)):
+        net(image)["scores"].square().sum().backward()
+    assert second.grad.abs() > 0
+    unit = net.head.units["new|3|class|one-to-many|1"]
+    if net.head.active[2]:
+        unit = net.head.units["old|3|class|one-to-many|0"]
+    assert unit.conv.weight.grad[:, 32:].abs().sum() > 0
 
 
 def test_channels_that_are_not_mixed_are_the_first_networks(tiny):

@@ -62,3 +62,14 @@ def test_every_choice_is_one_of_a_slots(tiny):
             found = {name for slot in slots for name in names_for(slot, of)}
             wanted = set(space.active(point)) - {"levels", "context"}
             assert found >= {n for n in wanted if not n.startswith("stem.")}
+
+
+def test_the_choices_that_decide_about_the_head(tiny):
+    point = tiny.sample(random.Random(1))
+    of = choices_of(tiny, point)
+    assert names_for("head.width", of) == ["neck.width", "neck.growth"]
+    kinds = {n for n in tiny.active(point) if n.endswith(".block")}
+    assert kinds <= set(names_for("head", of)) and "p3.depth" not in names_for("head", of)
+    classifier = DetectorSpace.load("tiny", "classify")
+    point = classifier.canonical({**point, "levels": "3-4"})
+    assert names_for("head.width", choices_of(classifier, point)) == ["p4.width"]

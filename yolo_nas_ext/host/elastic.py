@@ -113,6 +113,23 @@ class Mixture:
     mask: torch.Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Heads:
+    """Heads of several networks that read the same levels, whose outputs are added up.
+
+    Attributes:
+        heads: What each is, see `ElasticHead.activate`.
+        weights: Of the first ones; None for one that has no part.
+        rooms: Make-up of what there is to read at each level.
+        part: How much of the sum there is, the rest is the first one's output.
+    """
+
+    heads: Sequence[tuple[Head, tuple[Parts, ...], bool]]
+    weights: Sequence[torch.Tensor | float | None]
+    rooms: tuple[Parts, ...]
+    part: float = 1.0
+
+
 class ElasticBlock(Elastic):
     """A slot of a supernet; without blocks it hands on its input.
 
@@ -237,12 +254,12 @@ class ElasticHead(Elastic):
                 parts = Convolution(_frozen(ins), _frozen(outs), depthwise)
                 role = ("head", level, purpose, branch)
                 self._add(_head_key(legacy, role, index), parts, modules, name)
-        self.rooms: tuple[Parts, ...] | None = None  # of what it reads, where that is wider
+        self.mixture: Heads | None = None
         self.activate(Head(tuple(levels), reg_max, end2end), (), False)
 
     def activate(self, head: Head, inputs: tuple[Parts, ...], legacy: bool) -> None:
         """Read these levels from now on."""
-        self.active = (head, inputs, legacy)
+        self.active = (head, inputs, legacy and self.task.name != "classify")
         self.nl = len(head.levels)
         self.stride = torch.tensor([2.0**level for level in head.levels])
 
@@ -267,12 +284,12 @@ class ElasticHead(Elastic):
                 else:
                     bias.data[:] = 2.0
 
-    def wiring(self) -> Wiring:
-        """Return the active head as the host builds it, and what it is lent."""
-        return self._remembered(self.active, self._wire)
+    def wiring(self, active: Any = None) -> Wiring:
+        """Return a head (the active one unless given) as the host builds it, with what it is lent."""
+        active = active or self.active
+        return self._remembered(active, lambda: self._wire(*active))
 
-    def _wire(self) -> Wiring:
-        head, inputs, legacy = self.active
+    def _wire(self, head: Head, inputs: tuple[Parts, ...], legacy: bool) -> Wiring:
         widths = tuple(total(parts) for parts in inputs)
         made = head_skeleton(widths, legacy, self.task, self.reg_max, self.end2end)
         cast(Any, made).stride = self.stride
@@ -286,20 +303,27 @@ class ElasticHead(Elastic):
         return Wiring(made, tuple(loans))
 
     def forward(self, xs: Sequence[torch.Tensor]) -> Any:
-        """Run the head of the active network; see the host's module of the task."""
-        wiring = self.wiring()
+        """Run the head of the active network, or the mixture; see the host's module of the task."""
+        read = [xs[self.levels.index(level)] for level in self.active[0].levels]
+        if self.mixture is None:
+            return self._run(self.active, read)
+        mixture, found = self.mixture, []
+        for active, weight in zip(mixture.heads, mixture.weights, strict=False):
+            if weight is not None:
+                own = [
+                    taken(x, numbers(parts, room, self.slot), 1)
+                    for x, parts, room in zip(read, active[1], mixture.rooms, strict=True)
+                ]
+                found.append((weight, self._run(active, own)))
+        return _added(found, mixture.part)
+
+    def _run(self, active: Any, read: list[torch.Tensor]) -> Any:
+        wiring = self.wiring(active)
         made: Any = wiring.skeleton
         made.train(self.training)
         if isinstance(made, Detect):
-            made.dfl.to(xs[0].device)
-            made.stride = self.stride.to(xs[0].device)
-        levels = self.active[0].levels
-        read = [xs[self.levels.index(level)] for level in levels]
-        if self.rooms is not None:
-            read = [
-                taken(x, numbers(own, room, self.slot), 1)
-                for x, own, room in zip(read, self.active[1], self.rooms, strict=True)
-            ]
+            made.dfl.to(read[0].device)
+            made.stride = self.stride.to(read[0].device)
         return functional_call(made, wiring.state(self.units), (read,))
 
     def decoded(self, preds: Any) -> Any:
@@ -339,6 +363,20 @@ def _kernel(module: nn.Module) -> int:
 def _head_key(legacy: bool, role: Role, index: int) -> str:
     kind = "old" if legacy and role[2] == "class" else "new"  # boxes have the same branches
     return "|".join(map(str, (kind, *role[1:], index)))
+
+
+def _added(found: Sequence[tuple[Any, Any]], part: float) -> Any:
+    """Return outputs of heads added up by their weights, name by name; see `Heads`."""
+    first = found[0][1]
+    if isinstance(first, Mapping):
+        return {
+            name: value  # what the heads read, of which the host takes the sizes
+            if name == "feats"
+            else _added([(weight, own[name]) for weight, own in found], part)
+            for name, value in first.items()
+        }
+    whole = sum(weight * own for weight, own in found)
+    return first + part * (whole - first) if part < 1 else whole
 
 
 def _placed(x: torch.Tensor, own: Parts, room: Parts, slot: str) -> torch.Tensor:

@@ -15,13 +15,22 @@ from ultralytics.nn.tasks import DetectionModel
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import models, modules
-from yolo_nas_ext.host.elastic import ROWS, ElasticBlock, ElasticHead, ElasticJoin, Mixture
+from yolo_nas_ext.host.elastic import (
+    ROWS,
+    ElasticBlock,
+    ElasticHead,
+    ElasticJoin,
+    Heads,
+    Mixture,
+)
 from yolo_nas_ext.host.loans import Wiring
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.emit import emit
-from yolo_nas_ext.space.mixing import mix
+from yolo_nas_ext.space.mixing import Mixed, mix
 from yolo_nas_ext.space.roles import total
 from yolo_nas_ext.space.supernet import path
+
+CHANNELS = 64  # of which a mask is asked for where its mean alone counts
 
 
 class Supernet(DetectionModel):
@@ -106,12 +115,16 @@ class Supernet(DetectionModel):
         """Compute networks that read the same levels added up, slot by slot.
 
         Args:
-            networks: The first one has the head and the loss.
-            gates: Weights of them in a slot; None where the first one stands alone.
+            networks: The first one has the loss.
+            gates: Weights of them in a slot; None where the first one stands alone. Of heads, where
+                they differ: the slot ``head.width`` where that is in what they read, ``head`` where
+                some are the host's older ones.
             mask: From a number of channels, which of them are added up, see `Mixture`; unless
-                given all are.
+                given all are. Outputs of heads, which are not alike as channels are, are mixed
+                to that part.
 
-        With a weight of 1 for one of them it is that network that is computed.
+        With a weight of 1 for one of them it is that network that is computed. In training alone:
+        predictions that are decoded cannot be added up.
         """
         self.activate(networks[0])
         mixed = mix(networks, self.channels)
@@ -120,13 +133,27 @@ class Supernet(DetectionModel):
             weights = gates(slot)
             some = mask(total(several.out)) if mask and weights else None
             blocks[slot].mixture = Mixture(several, weights or (1.0,), some)
-        self.head.rooms = mixed.rooms
+        self.head.mixture = self._mixed_heads(mixed, gates, mask)
         try:
             yield
         finally:
-            self.head.rooms = None
+            self.head.mixture = None
             for slot in mixed.slots:
                 blocks[slot].mixture = None
+
+    def _mixed_heads(
+        self, mixed: Mixed, gates: Callable[[str], Sequence[torch.Tensor | float | None] | None],
+        mask: Callable[[int], torch.Tensor] | None,
+    ) -> Heads:  # fmt: skip
+        """Return the heads of a mixture; the first alone where they are all the same."""
+        classes = self.head.task.name == "classify"
+        heads = [(head, reads, legacy and not classes) for head, reads, legacy in mixed.heads]
+        weights = None
+        if len(set(heads)) > 1:
+            kinds = len({legacy for *_, legacy in heads})
+            weights = gates("head" if kinds > 1 else "head.width")
+        part = float(mask(CHANNELS).mean()) if mask and weights else 1.0
+        return Heads(heads, weights or (1.0,), mixed.rooms, part)
 
     def loss(self, batch: Mapping[str, Any], preds: Any = None) -> tuple[torch.Tensor, Any]:
         """Return the mean loss of the networks of this step, in `paths`.

@@ -13,6 +13,7 @@ from yolo_nas_ext.space.supernet import is_kind
 
 # Probabilities of the options of each choice, in their order.
 Probabilities = Mapping[str, Sequence[float]]
+SIZES = ("neck.width", "neck.growth")  # which decide how wide it is what the head reads
 TRIES = 256  # draws before rules and limits are met by a uniform one
 
 
@@ -89,7 +90,11 @@ def matters(space: DetectorSpace, point: Point) -> frozenset[str]:
 
 
 def choices_of(space: DetectorSpace, point: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the choices that make up each slot of a network, by the slot's name or its prefix."""
+    """Return the choices that make up each slot of a network, by the slot's name or its prefix.
+
+    The head is in no choice: ``head.width`` are those of what it reads, ``head`` those that decide
+    which head the host builds as well.
+    """
     found: dict[str, list[str]] = {"l1.": _of(space, "stem"), "context": ["context"]}
     place = 0
     for stage in space.present(point):
@@ -104,6 +109,12 @@ def choices_of(space: DetectorSpace, point: Mapping[str, Any]) -> dict[str, list
         place += 1
         found[f"l{stage.level}.block{place}"] = names
     found["top_down"] = found["bottom_up"] = _of(space, "neck")
+    last = [f"{space.present(point)[-1].name}.width"]  # which the head reads where there is no neck
+    alone = "neck.width" in space.dead(point)
+    found["head.width"] = [n for n in (last if alone else SIZES) if len(space.choices[n]) > 1]
+    every = [name for names in found.values() for name in names]
+    kinds = [name for name in every if name.rpartition(".")[2] in ("block", "top")]
+    found["head"] = [*dict.fromkeys((*found["head.width"], *kinds))]
     return found
 
 

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.architecture import Architecture, Head
 from yolo_nas_ext.space.roles import Parts
 from yolo_nas_ext.space.supernet import Wired, merge, path, run_chain_cached
+
+# What `host.elastic.ElasticHead.activate` takes: a head, the make-up of what it reads at each of
+# its levels, and whether it is the host's older one.
+Wiring = tuple[Head, tuple[Parts, ...], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,16 @@ class Several:
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """Networks slot by slot; `rooms` is the make-up of what there is for the head to read."""
+    """Networks slot by slot.
+
+    Attributes:
+        slots: By name, in the order in which they run.
+        heads: Of each network.
+        rooms: Make-up of what there is for the heads to read at each of their levels.
+    """
 
     slots: dict[str, Several]
+    heads: tuple[Wiring, ...]
     rooms: tuple[Parts, ...]
 
 
@@ -52,7 +63,7 @@ def mix(networks: Sequence[Architecture], channels: int = 3) -> Mixed:
         )
         found[slot] = Several(blocks, inputs, last, reduce(merge, inputs), reduce(merge, last))
     rooms = tuple(reduce(merge, own) for own in zip(*(p.inputs for p in paths), strict=True))
-    return Mixed(found, rooms)
+    return Mixed(found, tuple((p.head, p.inputs, p.legacy) for p in paths), rooms)
 
 
 def _in_order(mine: list[str], theirs: list[str]) -> list[str]:
