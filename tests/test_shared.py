@@ -1,5 +1,6 @@
 """Several processes on one record: in SQLite, and in a PostgreSQL server started for the test."""
 
+import csv
 import glob
 import os
 import shutil
@@ -14,9 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from yolo_nas_ext import plan, timing
+from yolo_nas_ext.cli import main
+from yolo_nas_ext.data.synthetic import ensure_cells
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.repeats import repeat
-from yolo_nas_ext.shared import SharedStudy
+from yolo_nas_ext.shared import SharedStudy, tag
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.study import Trial
 
@@ -161,6 +166,82 @@ def test_repeats_are_shared(url):
     repeat(other, lambda trial, seed: pytest.fail("it was repeated"), n=1, seed=0)
     assert other.results == SharedStudy(SPACE, url).results == one.results
     assert dict(other.repeats) == {last: [0.1], one.trials[-2].number: [0.1]}
+
+
+GOAL = Goal(("fitness", "latency_ms"))
+
+
+def finished(study, values, latency, fitness=0.5):
+    claim = study.start(Trial(0, point(*values)))
+    metrics = {"fitness": fitness, "latency_ms": latency}
+    study.finish(replace(claim, state="complete", metrics=metrics, cost={"latency_ms": latency}))
+    return claim.number
+
+
+def test_latencies_of_another_device_are_kept_apart(url):
+    def opened(device):
+        return SharedStudy(SPACE, url, GOAL, latency_of=device, measured_on=device)
+
+    slow, fast = opened("board"), opened("server")
+    first = finished(slow, (0, 0, 0, 0), 90.0, fitness=0.6)
+    second = finished(fast, (0, 0, 0, 1), 3.0)
+    slow.measure(first, {"latency_measured_ms": 91.0})
+    fast.measure(first, {"latency_measured_ms": 4.0})
+    theirs = tag("server")
+    for study in (slow, opened("board")):  # as it goes on, and as it is resumed
+        study.refresh()
+        mine, other = study.results
+        assert mine.metrics == {
+            "fitness": 0.6, "latency_ms": 90.0, "latency_measured_ms": 91.0,
+            f"latency_on_{theirs}_measured_ms": 4.0,
+        }  # fmt: skip
+        assert other.metrics == {"fitness": 0.5, f"latency_on_{theirs}_ms": 3.0}
+        assert other.cost == {f"latency_on_{theirs}_ms": 3.0}
+        # As if it were 3 ms on the board too, the other one would be on its front.
+        assert [t.number for t in study.front] == [first]
+        (said,) = study.elsewhere
+        assert "server" in said and f"latency_on_{theirs}_ms" in said
+    fast.refresh()
+    assert [t.metrics.get("latency_ms") for t in fast.trials] == [None, 3.0]
+    assert [t.number for t in fast.front] == [second]
+    assert len({first, second}) == 2 and "board" in fast.elsewhere[0]
+
+
+def test_latencies_of_one_device_are_one_record(url):
+    one, other = (SharedStudy(SPACE, url, GOAL, latency_of="board") for _ in range(2))
+    finished(one, (0, 0, 0, 0), 90.0)
+    finished(other, (0, 0, 0, 1), 80.0)
+    one.refresh()
+    assert [t.metrics["latency_ms"] for t in one.trials] == [90.0, 80.0] and not one.elsewhere
+
+
+def test_two_machines_that_measure_say_that_they_are_two(tmp_path, monkeypatch, capsys):
+    class Judged:
+        seeded = False
+        fidelity = {"epochs": 1.0}  # noqa: RUF012
+
+        def estimate(self, architecture, fidelity=None, report=None, weights=None):
+            return {"fitness": int(architecture.key, 16) % 1000 / 1000}
+
+    cells = ensure_cells(tmp_path / "cells", train=6, val=3, size=64) / "data.yaml"
+    monkeypatch.setattr(plan, "make_estimator", lambda config, data: Judged())
+    keys = [f"data={cells}", "name=s", "imgsz=64", "baseline=none", "confirm=0", "strategy=random",
+            "latency=measure", f"storage=sqlite:///{tmp_path / 'study.db'}",
+            "objectives=fitness,latency_ms"]  # fmt: skip
+    said = []
+    for device, ms, trials in (("server", 3.0, 2), ("board", 90.0, 4)):
+        monkeypatch.setattr(timing, "device_name", lambda name=device: name)
+        monkeypatch.setattr(timing.Timing, "judge", lambda self, a, ms=ms: {"latency_ms": ms})
+        project = tmp_path / device
+        assert main(["search", *keys, f"project={project}", f"trials={trials}"]) == 0
+        said.append(capsys.readouterr().out)
+        text = (project / "s" / "trials.csv").read_text(encoding="utf-8")
+        rows = list(csv.DictReader(text.splitlines()))
+        assert {row["latency_ms"] for row in rows} - {""} == {str(ms)}
+    assert "latencies of another device" not in said[0]
+    assert "latencies of another device are in this record, server, onnxruntime" in said[1]
+    (column,) = (name for name in rows[0] if name.startswith("latency_on_"))
+    assert [row[column] for row in rows] == ["3.0", "3.0", "", ""]
 
 
 def test_bad_storages(tmp_path, url):

@@ -64,7 +64,12 @@ def search(given: Mapping[str, Any], run: Callable[..., bool]) -> Job:
     entry = finals.prepare(config, plan.data)
     shared = None
     if config.storage:  # before anything is written, as it may not be reached
-        shared = SharedStudy(plan.space, config.storage, plan.goal, name=config.name)
+        clock = plan.clock
+        shared = SharedStudy(
+            plan.space, config.storage, plan.goal, name=config.name,
+            latency_of=clock.latency_of if clock else "",
+            measured_on=clock.measured_on if clock else "",
+        )  # fmt: skip
     folder = folder or runfolder.claim(config, plan.data)
     with runfolder.locked(folder):
         changed = runfolder.check_data(folder, plan.data, "data" in given)
@@ -122,7 +127,7 @@ def _begin(plan: Plan, folder: Path, shared: SharedStudy | None, notes: Sequence
         (folder / "study.db").unlink(missing_ok=True)
     study = shared or Study(plan.space, folder / "study.db", plan.goal)
     warm = parents.notes(study, folder) if config.inherit == parents.PARENT else []
-    job = Job(config, folder, study, data, notes=[*notes, *plan.notes, *warm])
+    job = Job(config, folder, study, data, notes=[*notes, *plan.notes, *warm, *study.elsewhere])
     job.latency = plan.clock.text if plan.clock else ""
     print(
         f"searching {config.space} by {config.strategy} on {data.source}: {len(data.images)} "
@@ -183,6 +188,10 @@ def _search(job: Job, plan: Plan, run: Callable[..., bool]) -> None:
     with runfolder.sitting(folder):
         _confirm(job, plan, estimate, progress)
     results.keep_best_weights(folder, study)
+    for note in study.elsewhere:
+        if note not in job.notes:
+            job.notes.append(note)
+            print(f"note: {note}")
     _say_taken(job, plan)
     shutil.rmtree(folder / "weights" / "rungs", ignore_errors=True)
     if config.estimator == "supernet":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
@@ -22,6 +23,8 @@ BEAT = 10  # seconds between heartbeats
 DROPPED = "dropped"  # attribute of a claim that came second
 # Begin the study's attributes that hold the repeats, the own training, or more, of a trial.
 REPEAT, CONFIRM, MEASURE = "repeat/", "confirm/", "measure/"
+LATENCY = "latency"  # begins the names of metrics that are of a device
+LATENCY_OF, DEVICE = "latency_of", "device/"  # attribute of a trial; begins those that name devices
 
 
 class SharedStudy(Study):
@@ -39,6 +42,9 @@ class SharedStudy(Study):
         goal: What is searched for; it says which trial is best.
         name: Name of the study in the storage.
         beat: Seconds between heartbeats; a claim is released after three of them are missing.
+        latency_of: What a trial's latency is of: a device, or what predicts it. Latencies of
+            another are read under another name, ``latency_on_<digest>_ms``: they are not compared.
+        measured_on: The same of what `measure` records.
 
     Raises:
         NASError: For a storage that cannot be reached, or a study of another space.
@@ -48,10 +54,12 @@ class SharedStudy(Study):
 
     def __init__(
         self, space: ChoiceSpace, url: str, goal: Goal | None = None, *, name: str = "search",
-        beat: int = BEAT,
+        beat: int = BEAT, latency_of: str = "", measured_on: str = "",
     ) -> None:  # fmt: skip
         super().__init__(space, goal=goal)
         self.url = url
+        self._of, self._on = tag(latency_of), tag(measured_on)
+        self._elsewhere: dict[str, str] = {}  # other devices by their digest
         self._known: dict[int, Trial | None] = {}  # by number; None is a claim given up
         self._orphans: dict[int, Trial] = {}  # claims that were released
         self._claims: dict[int, int] = {}  # own running trials: number -> id
@@ -73,6 +81,8 @@ class SharedStudy(Study):
                 study_name=name, storage=self._rdb, direction="maximize", load_if_exists=True
             )
             self.identify(self._optuna)
+        for device in {latency_of, measured_on} - {""}:
+            self._note(f"{DEVICE}{tag(device)}", device)
         self.refresh()
         threading.Thread(target=self._renew, daemon=True).start()
 
@@ -90,10 +100,13 @@ class SharedStudy(Study):
             skip = set(range(after + 1, self._last + 1)).difference(self._unended)
             found = list(read(self._rdb, self._optuna._study_id, after, skip))
             about = self._rdb.get_study_user_attrs(self._optuna._study_id)
-        self._repeats, self._confirmed, self._measured = (
+        self._repeats, self._confirmed = (
             {int(n.removeprefix(kind)): v for n, v in about.items() if n.startswith(kind)}
-            for kind in (REPEAT, CONFIRM, MEASURE)
+            for kind in (REPEAT, CONFIRM)
         )
+        self._measured = self._all_measured(about)
+        devices = {n.removeprefix(DEVICE): v for n, v in about.items() if n.startswith(DEVICE)}
+        self._elsewhere = {n: v for n, v in devices.items() if n not in (self._of, self._on)}
         ended = {number for number, t in self._known.items() if t is None or t.state != "running"}
         self._unended = [each.trial_id for each in found if not each.state.is_finished()]
         self._last = max([self._last, *(each.trial_id for each in found)])
@@ -101,6 +114,13 @@ class SharedStudy(Study):
             if each.number in ended:
                 continue
             trial = self._coder.thaw(each)
+            theirs = each.user_attrs.get(LATENCY_OF, self._of)  # there is none in earlier versions
+            if theirs != self._of:
+                trial = replace(
+                    trial,
+                    metrics=_renamed(trial.metrics, theirs),
+                    cost=_renamed(trial.cost, theirs),
+                )
             self._known[each.number] = None if _is_void(each) else trial
             if _is_void(each) and not each.user_attrs.get(DROPPED):
                 self._orphans[each.number] = trial
@@ -126,6 +146,8 @@ class SharedStudy(Study):
         with storage_errors(_hidden(self.url)):
             trial_id = self._rdb.create_new_trial(self._optuna._study_id, self._coder.freeze(trial))
             self._rdb.record_heartbeat(trial_id)
+            if self._of:
+                self._rdb.set_trial_user_attr(trial_id, LATENCY_OF, self._of)
             trial = replace(trial, number=self._rdb.get_trial(trial_id).number)
         with self._lock:
             self._claims[trial.number] = trial_id
@@ -167,8 +189,27 @@ class SharedStudy(Study):
 
     def measure(self, number: int, metrics: Mapping[str, float]) -> None:
         """Record what was measured of a trial, as `repeat` records repeats."""
-        self._note(f"{MEASURE}{number}", dict(metrics))
-        self._measured[number] = dict(metrics)
+        self._note(f"{MEASURE}{number}/{self._on}", dict(metrics))
+        self._measured[number] = {**self._measured.get(number, {}), **metrics}
+
+    @property
+    def elsewhere(self) -> Sequence[str]:
+        """What to say of latencies in the record that are of other devices."""
+        return [
+            f"latencies of another device are in this record, {device}: they are kept apart as "
+            f"{LATENCY}_on_{name}_ms and count for nothing here"
+            for name, device in self._elsewhere.items()
+        ]
+
+    def _all_measured(self, about: Mapping[str, Any]) -> dict[int, dict[str, float]]:
+        """Return what was measured of trials, under their own names what was measured here."""
+        found: dict[int, dict[str, float]] = {}
+        for name, metrics in about.items():
+            if name.startswith(MEASURE):
+                number, _, on = name.removeprefix(MEASURE).partition("/")
+                mine = on in ("", self._on)  # earlier versions did not say where
+                found.setdefault(int(number), {}).update(metrics if mine else _renamed(metrics, on))
+        return found
 
     def _note(self, name: str, value: Any) -> None:
         with storage_errors(_hidden(self.url)):
@@ -198,6 +239,19 @@ class SharedStudy(Study):
                 except Exception:
                     continue  # the next one may get through; if none does, the claim is released
             threading.Event().wait(self._beat)
+
+
+def tag(device: str) -> str:
+    """Return a short name for a device, of which nothing is known but that others differ."""
+    return hashlib.sha256(device.encode()).hexdigest()[:4] if device else ""
+
+
+def _renamed(metrics: Mapping[str, float], on: str) -> dict[str, float]:
+    """Return metrics with those of another device under names of their own."""
+    return {
+        f"{LATENCY}_on_{on}{n.removeprefix(LATENCY)}" if n.startswith(LATENCY) else n: value
+        for n, value in metrics.items()
+    }
 
 
 def _is_void(found: Recorded) -> bool:

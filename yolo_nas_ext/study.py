@@ -179,6 +179,9 @@ class Study:
         if not found:
             return [self.best] if self.candidates else []
         values = [_objectives(goal, t) for t in found]
+        if known := [i for i, each in enumerate(values) if all(map(math.isfinite, each))]:
+            # Of which an objective is not known here, nothing says that it is as good in it.
+            found, values = [found[i] for i in known], [values[i] for i in known]
         return [found[i] for i in reversed(front(values))]
 
     # Several processes may share a record: see `shared.SharedStudy`
@@ -196,6 +199,11 @@ class Study:
     def others(self) -> bool:
         """Whether trials of other processes run."""
         return False
+
+    @property
+    def elsewhere(self) -> Sequence[str]:
+        """What to say of latencies in the record that are of other devices."""
+        return ()
 
     def start(self, trial: Trial, most: int | None = None) -> Trial | None:
         """Record that a trial runs; a trial of that number that a killed run left is taken over.

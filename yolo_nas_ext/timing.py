@@ -8,7 +8,7 @@ from typing import Any
 
 from yolo_nas_ext.config import Config, inner
 from yolo_nas_ext.cost import runtimes
-from yolo_nas_ext.cost.latency import MEASURE, Profile, asked
+from yolo_nas_ext.cost.latency import CHECKSUM, MEASURE, Profile, asked
 from yolo_nas_ext.cost.probe import device_name
 from yolo_nas_ext.cost.protocol import Measurement, Protocol
 from yolo_nas_ext.errors import NASError, TrialError
@@ -47,6 +47,19 @@ class Timing:
     def bounds(self) -> dict[str, float]:
         """Bounds on what is measured, which count for those that are."""
         return {MEASURED: self.limit} if self.profile and self.limit else {}
+
+    @property
+    def measured_on(self) -> str:
+        """What is measured here is the latency of."""
+        version = runtimes.runtime_version(self.protocol.runtime) if self.here else "not measured"
+        return f"{device_name()}, {version}, {self.protocol.setting}"
+
+    @property
+    def latency_of(self) -> str:
+        """What a candidate's latency is of: a profile, or this machine."""
+        if self.profile is None:
+            return self.measured_on
+        return f"{self.profile.device_name} by profile {self.profile.to_dict()[CHECKSUM][:8]}"
 
     @property
     def text(self) -> str:
