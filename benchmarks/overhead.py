@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
 
 def record(short: Any) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the number of steps, and the batches of a training and of its validation."""
-    from yolo_nas_ext.host.trainer import LeanDetectionTrainer
+    from yolo_nas_ext.host.lean import LeanDetectionTrainer
 
     steps: list[dict[str, Any]] = []
     original = LeanDetectionTrainer.preprocess_batch

@@ -27,8 +27,8 @@ from yolo_nas_ext.data.masks import fill
 from yolo_nas_ext.data.privacy import place
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import dataset
+from yolo_nas_ext.host.metrics import SURE
 from yolo_nas_ext.host.predict import Trained, View
-from yolo_nas_ext.host.trainer import SURE
 
 HELP = """yolo nas-compare models=<a.yaml>,<b.yaml>,yolo11n.yaml data=<data set> [seeds=3]
 yolo nas-compare models=<best.pt>[,<other.pt>...] data=<data set> [imgsz=640] [json=True]

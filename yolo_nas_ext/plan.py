@@ -36,7 +36,7 @@ from yolo_nas_ext.study import Trial
 
 PRIOR = "madnas"  # the analytic score that `bayes` starts from and learns from
 FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
-MEASURED = (  # by a training, besides its losses; see `host.trainer.results`
+MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
     "map50", "map50_95", "precision", "recall", "mask_map50", "mask_map50_95", "mask_precision",
     "mask_recall", "pose_map50", "pose_map50_95", "pose_precision", "pose_recall", "accuracy_top1",
     "accuracy_top5", "host_fitness", "froc_cpm", "dice",

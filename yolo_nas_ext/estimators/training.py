@@ -16,7 +16,9 @@ from yolo_nas_ext.estimators.projection import projected
 from yolo_nas_ext.host import keys, models
 from yolo_nas_ext.host import teacher as teachers
 from yolo_nas_ext.host.dataset import DataSet, joined
-from yolo_nas_ext.host.trainer import Judge, OnEpoch, train
+from yolo_nas_ext.host.lean import OnEpoch
+from yolo_nas_ext.host.metrics import Judge
+from yolo_nas_ext.host.trainer import train
 from yolo_nas_ext.host.weights import Source, load, transfer
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.emit import emit, read

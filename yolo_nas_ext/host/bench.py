@@ -14,17 +14,11 @@ from ultralytics.data import build_dataloader
 
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.host import checkpoint
+from yolo_nas_ext.host.beginning import USUAL, norms
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.trainer import (
-    TRAINERS,
-    USUAL,
-    Judge,
-    failure,
-    norms,
-    quiet,
-    results,
-    settings,
-)
+from yolo_nas_ext.host.lean import TRAINERS
+from yolo_nas_ext.host.metrics import Judge, results
+from yolo_nas_ext.host.session import failure, quiet, settings
 
 IMAGES = 128  # to estimate batch-norm statistics from
 

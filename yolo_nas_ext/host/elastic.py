@@ -285,7 +285,7 @@ class ElasticHead(Elastic):
                     bias.data[:] = 2.0
 
     def wiring(self, active: Any = None) -> Wiring:
-        """Return a head (the active one unless given) as the host builds it, with what it is lent."""
+        """Return a head, the active one unless given, as the host builds it, and its loans."""
         active = active or self.active
         return self._remembered(active, lambda: self._wire(*active))
 

@@ -13,10 +13,12 @@ import torch
 from ultralytics.utils.torch_utils import unwrap_model
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host.beginning import SIDE
 from yolo_nas_ext.host.checkpoint import write
 from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.lean import TRAINERS, OnEpoch
+from yolo_nas_ext.host.session import session, settings
 from yolo_nas_ext.host.supernet import Supernet
-from yolo_nas_ext.host.trainer import SIDE, TRAINERS, OnEpoch, session, settings
 from yolo_nas_ext.space.architecture import Architecture
 
 # Networks of a step, from its epoch and its number within the epoch.

@@ -1,0 +1,67 @@
+"""What a training is judged by: metrics under the field's names, and what a model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is in pictures, or what a model sees in them, by the picture's stem.
+
+    Attributes:
+        boxes: Rows (left, top, right, bottom, class, score) in pixels of the network.
+        masks: Masks (classes, h, w) of what is as sure as `SURE`; of segmentation alone.
+    """
+
+    boxes: dict[str, np.ndarray] = field(default_factory=dict)
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+# Metrics from what a model sees and what there is; ``fitness`` replaces the host's.
+Judge = Callable[[Seen, Seen], Mapping[str, float]]
+SURE = 0.25  # score from which a mask counts; the host shows objects from there
+
+
+def results(trainer: Any) -> dict[str, float]:
+    """Return measured and training metrics of the last epoch under the names of the field."""
+    names = {"mAP50-95": "map50_95", "mAP50": "map50", "precision": "precision", "recall": "recall"}
+    metrics = {"fitness": float(trainer.fitness)}
+    names |= {name: name for name in ("accuracy_top1", "accuracy_top5")}
+    names |= {"mIoU": "miou", "pixel_acc": "pixel_accuracy"}
+    kinds = {"M": "mask_", "P": "pose_"}  # of masks and keypoints, beside those of boxes
+    for name, value in trainer.metrics.items():
+        short, _, kind = name.removeprefix("metrics/").rstrip(")").partition("(")
+        if name.startswith("metrics/") and short in names:
+            metrics[kinds.get(kind, "") + names[short]] = float(value)
+    if judged := trainer.judged():
+        metrics = {**metrics, "host_fitness": metrics["fitness"], **judged}
+    return {**metrics, **trainer.losses(), **trainer.measured()}
+
+
+def rows(part: Mapping[str, Any]) -> np.ndarray:
+    """Return boxes as rows (left, top, right, bottom, class, score); objects have the score 1."""
+    classes = part["cls"].reshape(-1, 1)
+    scores = part["conf"].reshape(-1, 1) if "conf" in part else torch.ones_like(classes)
+    table = torch.cat((part["bboxes"].reshape(-1, 4), classes, scores), 1)
+    return table.cpu().numpy().astype(float)
+
+
+def masks(part: Mapping[str, Any], nc: int) -> np.ndarray:
+    """Return the masks (classes, h, w) of what is sure enough."""
+    result = np.zeros((nc, *part["masks"].shape[1:]), bool)
+    scores = part.get("conf", torch.ones_like(part["cls"]))
+    for mask, label, score in zip(part["masks"], part["cls"], scores, strict=True):
+        if score >= SURE:
+            result[int(label)] |= mask.cpu().numpy().astype(bool)
+    return result
+
+
+def named(prefix: str, losses: Mapping[str, Any]) -> dict[str, float]:
+    """Return losses under their names here, ``val_loss_box`` for the host's ``box_loss``."""
+    return {f"{prefix}{name.removesuffix('_loss')}": float(v) for name, v in losses.items()}

@@ -1,0 +1,116 @@
+"""A session with the host's trainer: its arguments, its silence, and names for its failures."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from ultralytics.nn.modules import Conv
+from ultralytics.utils import LOGGER, callbacks
+from ultralytics.utils.torch_utils import unset_deterministic
+
+from yolo_nas_ext.errors import NASError, TrialError
+
+# How torch says that there is not enough memory: on GPUs, on Linux and on Windows.
+NO_MEMORY = (
+    "out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed",
+)  # fmt: skip
+
+
+def settings(
+    overrides: Mapping[str, Any] | None, *, imgsz: int, val: bool = False, **more: Any
+) -> dict[str, Any]:
+    """Return the host's arguments of a lean training.
+
+    Args:
+        overrides: Further arguments of the host's trainer.
+        imgsz: Image size in pixels.
+        val: Whether it is measured before the end, too.
+        **more: Arguments that cannot be overridden.
+
+    Raises:
+        NASError: For an image size that is no multiple of 32.
+    """
+    if imgsz < 32 or imgsz % 32:
+        raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
+    return {
+        "save": False, "plots": False, "verbose": False, "exist_ok": True,
+        "val": val, "patience": 0, "model": "nas.yaml", "data": "data.yaml",
+        **(overrides or {}), "mode": "train", "imgsz": imgsz, **more,
+    }  # fmt: skip
+
+
+T = TypeVar("T")
+
+
+def session(
+    make: Callable[[dict[str, Any]], Any], arguments: Mapping[str, Any], use: Callable[[Any], T],
+    *, threads: int,
+) -> T:  # fmt: skip
+    """Make a trainer, use it and take it apart; the host is silent meanwhile.
+
+    Args:
+        make: Returns the trainer for the host's arguments.
+        arguments: See `settings`.
+        use: What to do with it.
+        threads: CPU threads.
+
+    Returns:
+        What `use` returns.
+
+    Raises:
+        TrialError: For what goes wrong in the host.
+    """
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        trainer = None
+        try:
+            trainer = make({**arguments, "save_dir": folder})
+            torch.set_num_threads(threads)  # as making it sets the host's own number, a core less
+            return use(trainer)
+        except NASError:
+            raise
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # which hold tensors, and so the model
+            if trainer is not None and error is trainer.callers_error:
+                raise
+            raise failure(error, trainer) from error
+        finally:
+            if trainer is not None:  # host objects refer to one another; the model goes at once
+                for name in ("train_loader", "test_loader"):
+                    if loader := getattr(trainer, name, None):
+                        loader.close()  # ends its workers
+                trainer.__dict__.clear()
+
+
+def failure(error: Exception, trainer: Any) -> TrialError:
+    """Return what to record for an exception of a training."""
+    if isinstance(error, TrialError):
+        return error
+    text = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
+        return TrialError("memory", text)
+    built = trainer is not None and isinstance(getattr(trainer, "model", None), torch.nn.Module)
+    return TrialError("error" if built else "build", f"{type(error).__name__}: {text}")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the host, and put back the global state that a failed build leaves changed."""
+    level, activation, options = LOGGER.level, Conv.default_act, np.get_printoptions()
+    integrations = callbacks.add_integration_callbacks
+    LOGGER.setLevel(logging.CRITICAL)  # which silences the progress bars as well
+    callbacks.add_integration_callbacks = lambda instance: None
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
+        callbacks.add_integration_callbacks = integrations
+        Conv.default_act = activation
+        np.set_printoptions(**options)
+        unset_deterministic()  # which the host leaves on where its trainer cannot be made
