@@ -16,7 +16,8 @@ from tests.space.test_layers import ran
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.cost.deployed import deployed
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators.compiled import CompiledSpace, Draw
+from yolo_nas_ext.estimators.coded import Draw
+from yolo_nas_ext.estimators.compiled import CompiledSpace
 from yolo_nas_ext.report.drawing import drawing
 from yolo_nas_ext.space import supernet
 from yolo_nas_ext.space.architecture import Architecture

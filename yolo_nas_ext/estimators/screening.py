@@ -16,7 +16,8 @@ import numpy as np
 
 from yolo_nas_ext.cost.budget import LIMITS, Budget
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators.compiled import CompiledSpace, Draw, Mask, Measured
+from yolo_nas_ext.estimators.coded import Draw, Mask
+from yolo_nas_ext.estimators.compiled import CompiledSpace, Measured
 from yolo_nas_ext.estimators.entropy import SCORES
 from yolo_nas_ext.estimators.parts import Floats, Ints
 from yolo_nas_ext.space.architecture import Architecture
