@@ -91,12 +91,13 @@ def test_a_run_without_shared_weights_is_refused(run, tmp_path, capsys):
     assert "estimator=short, which shares no weights" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_segmentation_is_searched_by_gradients_extracted_and_trained_on(tmp_path):
     data = draw_for("segment", tmp_path / "shapes")
     given = [
         "task=segment", "strategy=darts", "epochs=2", "imgsz=64", "batch=4", "trials=4", "name=seg",
         "baseline=none", "workers=0", "threads=1", "confirm=1", f"project={tmp_path}",
-        "fix=p5.width:96,p4.width:64,p4.block:c2f,p5.block:c2f,neck.block:c2f,p3.block:c2f",
+        "fix=levels:3-4,p4.width:64,p4.block:c2f,neck.block:c2f,p3.block:c2f,neck.width:32",
     ]  # fmt: skip
     assert main(["search", f"data={data}", *given]) == 0
     run = tmp_path / "seg"

@@ -12,7 +12,7 @@ from ultralytics import YOLO
 from tests.host.shapes import draw, draw_for
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.supernet import FILE, SCORES, SharedWeights
-from yolo_nas_ext.host import sharing
+from yolo_nas_ext.host import sharing, weights
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.space.detector import DetectorSpace
 
@@ -112,7 +112,8 @@ def test_another_supernet_in_the_folder_is_refused(run, data, tiny):
 
 
 @pytest.mark.parametrize(
-    "task", ["classify", *(pytest.param(t, marks=pytest.mark.slow) for t in ("obb", "pose"))]
+    "task",
+    ["segment", "classify", *(pytest.param(t, marks=pytest.mark.slow) for t in ("obb", "pose"))],
 )
 def test_a_search_of_another_task_learns_and_scores_by_its_fitness(task, tmp_path):
     data = read(draw_for(task, tmp_path / "shapes"), task)
@@ -131,6 +132,7 @@ def test_a_search_of_another_task_learns_and_scores_by_its_fitness(task, tmp_pat
         assert found["fitness"] == pytest.approx(sum(parts))
     stock = YOLO(file)
     assert stock.task == task
+    assert weights.load(file).architecture == network(space, 1)  # to be trained on from there
     assert not any("yolo_nas_ext" in type(module).__module__ for module in stock.model.modules())
     again = judge._opened()[1].score(stock.model.float())
     losses = [name for name in found if name.startswith("val_loss")]
