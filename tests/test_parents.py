@@ -7,7 +7,7 @@ import pytest
 import torch
 from ultralytics import YOLO
 
-from tests.host.shapes import draw
+from tests.host.shapes import draw, draw_for
 from yolo_nas_ext import job, loop, parents
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.errors import NASError
@@ -190,3 +190,14 @@ def test_a_trained_network_starts_where_its_source_ended(shapes, tmp_path):
     definition = ShortTraining(read(shapes), **options)
     again = definition.estimate("yolov8n", inherit=tmp_path / "first.pt")
     assert 0 < again["inherited_percent"] < 100
+
+
+@pytest.mark.parametrize("given", ["inherit=parent", "inherit=x.pt", "pretrained=x.pt"])
+def test_a_head_that_takes_no_weights_is_refused_before_anything_is_written(
+    given, tmp_path, capsys
+):
+    data = draw_for("semantic", tmp_path / "set")
+    folder = tmp_path / "runs"
+    assert main(["search", f"data={data}", "task=semantic", given, f"project={folder}"]) == 2
+    assert f"{given}: weights are not taken over into the head" in capsys.readouterr().err
+    assert not folder.exists()
