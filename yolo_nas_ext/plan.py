@@ -28,7 +28,7 @@ from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.chosen import split_levels
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import read
-from yolo_nas_ext.space.whole import OWN, parts
+from yolo_nas_ext.space.whole import blocks_alone, parts
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screened import Screened
@@ -141,13 +141,13 @@ def _whole_backbones(config: Config, space: DetectorSpace) -> list[str]:
     Raises:
         NASError: Where networks are scored by a table of blocks.
     """
-    timm = [option for option in space.choices.get("backbone", ()) if option != OWN]
+    timm, instead = blocks_alone(space.choices)
     if timm and inner(config.values):
         raise NASError(
-            f"space={config.space}: backbone has {timm[0]}, and estimator={config.estimator} "
-            "searches tables of blocks; fix it with fix=backbone:own, or give strategy=random"
+            f"space={config.space}: backbone has {timm}, and estimator={config.estimator} searches "
+            f"tables of blocks; {instead}, or give strategy=random"
         )
-    wanted = [option for option in timm if parts(option)[1]]
+    wanted = [option for option in space.choices.get("backbone", ()) if parts(option)[1]]
     return [
         f"backbone {option}: random weights, as there is no network to take timm's from"
         for option in traced.random_weights(wanted)

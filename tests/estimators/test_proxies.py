@@ -192,6 +192,31 @@ def test_a_proxy_sees_no_picture_of_a_held_out_patient(tmp_path):
         assert not patients[0] & patients[1] and len(patients[0] | patients[1]) == 6
 
 
+@pytest.fixture(scope="module")
+def timm_network():
+    space = DetectorSpace.load("timm", fix={"backbone": "timm/mobilenetv3_small_050"})
+    return space.architecture(space.sample(random.Random(0)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_backbone_of_timm_has_every_proxy(name, data, space, timm_network):
+    judge = estimator(name, data, space)
+    proxy = az_nas if name == "az_nas" else PROXIES[name]
+    values = measure(proxy, judge._probe(timm_network, {}))
+    values = values.values() if isinstance(values, dict) else [values]
+    assert all(map(math.isfinite, values))
+
+
+def test_the_features_of_a_backbone_of_timm_are_those_that_its_rows_pick(data, space, timm_network):
+    probe = estimator("naswot", data, space)._probe(timm_network, {})
+    model = probe.model.eval()
+    with torch.no_grad():
+        found = probe.features(model, probe.images)
+        wanted = model.model[0](probe.images)
+    assert [y.shape[1] for y in found] == list(timm_network.widths.values())
+    assert all(a.equal(b) for a, b in zip(found, wanted, strict=True))
+
+
 def test_a_task_that_has_no_proxy(data):
     with pytest.raises(NASError, match="estimator=naswot: is of task=detect, not segment"):
         Untrained("naswot", data, task="segment")

@@ -18,6 +18,7 @@ from yolo_nas_ext.host import models, traced
 from yolo_nas_ext.host.plugins import Timm
 from yolo_nas_ext.host.weights import source, transfer
 from yolo_nas_ext.report.drawing import drawing
+from yolo_nas_ext.resources import resource
 from yolo_nas_ext.scale import _model
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.chosen import split_levels
@@ -206,12 +207,20 @@ def test_what_knows_blocks_alone_says_so(tmp_path):
         check(space)
     with pytest.raises(NASError, match="fix=backbone:own"):
         CompiledSpace(space)
+    alone = space_of(tmp_path, {"timm": "resnet18"}, levels="3-4")
+    with pytest.raises(
+        NASError, match="whose weights are not shared; give a space that has blocks"
+    ):
+        check(alone)
     path = tmp_path / "found.yaml"
     point = space.canonical({**space.sample(random.Random(0)), "backbone": "timm/resnet18"})
     path.write_text(yaml.safe_dump(emit(space.architecture(point), 3)))
     with pytest.raises(NASError, match="its backbone is timm's resnet18, which cannot be made"):
         _model({"model": str(path), "imgsz": 64, "nc": None})
-    DetectorSpace.load(tmp_path / "mine.yaml", fix={"backbone": "own"})
+    path = resource("cfg", "spaces", "timm.yaml")
+    check(DetectorSpace.load(path, fix={"backbone": "own"}))
+    with pytest.raises(NASError, match=r"not an option; .*\. Did you mean 'timm/resnet18/pretr"):
+        DetectorSpace.load(path, fix={"backbone": "timm/resnet18/pretained"})
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv4_conv_small", "mobilenetv3_small_050"])

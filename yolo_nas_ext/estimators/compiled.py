@@ -50,7 +50,7 @@ from yolo_nas_ext.space.chosen import (
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.heads import Kind
 from yolo_nas_ext.space.rowcost import row_cost
-from yolo_nas_ext.space.whole import OWN
+from yolo_nas_ext.space.whole import blocks_alone
 
 
 class Measured(NamedTuple):
@@ -139,10 +139,11 @@ class CompiledSpace(CodedSpace):
                 f"space={space.name}: imgsz is a choice, {', '.join(map(str, sizes))}; a compiled "
                 f"space has one size: fix=imgsz:{sizes[0]}"
             )
-        if timm := [o for o in space.choices.get("backbone", ()) if o != OWN]:
+        timm, instead = blocks_alone(space.choices)
+        if timm:
             raise NASError(
-                f"space={space.name}: backbone has {timm[0]}, and a compiled space has blocks "
-                "alone: fix=backbone:own"
+                f"space={space.name}: backbone has {timm}, and a compiled space has blocks alone; "
+                f"{instead}"
             )
         super().__init__(space)
         self._clock = Clock(profile, imgsz) if profile else None

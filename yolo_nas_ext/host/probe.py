@@ -87,9 +87,11 @@ def outputs(model: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
 
 
 def features(model: nn.Module, images: torch.Tensor, rows: int) -> list[torch.Tensor]:
-    """Return the output of each of the first rows of a model, its backbone, which is a chain."""
-    found, x = [], images
+    """Return the output of each of the first rows of a model, its backbone.
+
+    They follow one another, or pick features of a backbone of timm, which itself is left out.
+    """
+    made: list[Any] = []
     for row in list(model.model)[:rows]:  # pyright: ignore[reportArgumentType]
-        x = row(x)
-        found.append(x)
-    return found
+        made.append(row(made[row.f] if made else images))
+    return [output for output in made if isinstance(output, torch.Tensor)]

@@ -379,8 +379,10 @@ def _fixed(file: SpaceFile, fix: Mapping[str, Any]) -> SpaceFile:
             )
         left = [o for o in choices[name] if str(o).lower() == str(wanted).lower()]
         if not left:
+            hint = did_you_mean(wanted, [o for o in choices[name] if isinstance(o, str)])
             raise NASError(
-                f"fix={name}:{wanted}: not an option; allowed: {', '.join(map(str, choices[name]))}"
+                f"fix={name}:{wanted}: not an option; allowed: "
+                f"{', '.join(map(str, choices[name]))}{'.' * bool(hint)}{hint}"
             )
         choices[name] = (left[0],)
     return dataclasses.replace(file, choices=choices)

@@ -32,7 +32,7 @@ from yolo_nas_ext.space.roles import (
     total,
 )
 from yolo_nas_ext.space.rows import KEYPOINTS, PLAIN, Task, rows
-from yolo_nas_ext.space.whole import OWN
+from yolo_nas_ext.space.whole import blocks_alone
 
 # Choices that change what the loss sees: networks that differ in them cannot learn together.
 FIXED = ("head.reg_max", "head.end2end")
@@ -120,10 +120,11 @@ def check(space: DetectorSpace) -> None:
                 f"fix={name}:{options[0]}"
             )
 
-    if timm := [o for o in space.choices.get("backbone", ()) if o != OWN]:
+    timm, instead = blocks_alone(space.choices)
+    if timm:
         raise NASError(
-            f"space={space.name}: backbone has {timm[0]}, whose weights are not shared; fix it "
-            "with fix=backbone:own, or give estimator=short"
+            f"space={space.name}: backbone has {timm}, whose weights are not shared; {instead}, or "
+            "give estimator=short"
         )
     for name, options in space.choices.items():
         if plugins := [o for o in options if o in BLOCKS and BLOCKS[o].plugin]:

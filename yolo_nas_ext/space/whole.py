@@ -7,7 +7,7 @@ answers are remembered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -130,6 +130,17 @@ def option(name: str, pretrained: bool) -> str:
     return f"{TIMM}{name}{PRETRAINED if pretrained else ''}"
 
 
+def blocks_alone(choices: Mapping[str, Sequence[Any]]) -> tuple[str, str]:
+    """Return a backbone of timm among a space's options, and how to leave such ones out.
+
+    Both are empty where there is none.
+    """
+    options = choices.get("backbone", (OWN,))
+    timm = next((o for o in options if o != OWN), "")
+    how = "fix it with fix=backbone:own" if OWN in options else "give a space that has blocks"
+    return timm, how if timm else ""
+
+
 def parts(text: str) -> tuple[str, bool]:
     """Return the name and whether timm's weights are wanted, of an option other than `OWN`."""
     return text.removeprefix(TIMM).removesuffix(PRETRAINED), text.endswith(PRETRAINED)
@@ -162,7 +173,7 @@ def run(
         if not step.plain and graph.exact:
             raise NASError(
                 f"timm/{name}: its time cannot be predicted, as it has layers ({step.name}) that "
-                "no device profile knows; give latency=measure, or fix=backbone:own"
+                "no device profile knows; give latency=measure, or leave it out of the space"
             )
         reads = [t._replace(id=ids[t.id]) for t in step.reads]
         number = step.writes.id
