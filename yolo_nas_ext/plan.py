@@ -84,7 +84,7 @@ def make(config: Config) -> Plan:
     data = dataset.read(config.data, config.task)
     config = _sized(config)
     space, budget = space_of(config, data)
-    whole = _whole_backbones(config, space)
+    whole = _whole_backbones(config, space, budget)
     clock = timing.settle(config, data.nc, space)
     goal = Goal(config.objectives, config.limits, clock.bounds if clock else {})
     _check_measured(config)
@@ -135,11 +135,12 @@ def _sized(config: Config) -> Config:
     return config
 
 
-def _whole_backbones(config: Config, space: DetectorSpace) -> list[str]:
+def _whole_backbones(config: Config, space: DetectorSpace, budget: Budget) -> list[str]:
     """Return what to say of the backbones of timm in a space.
 
     Raises:
-        NASError: Where networks are scored by a table of blocks.
+        NASError: Where networks are scored by a table of blocks, or for a backbone that cannot be
+            run at an image size of the search, or whose latency its profile cannot predict.
     """
     timm, instead = blocks_alone(space.choices)
     if timm and inner(config.values):
@@ -147,6 +148,8 @@ def _whole_backbones(config: Config, space: DetectorSpace) -> list[str]:
             f"space={config.space}: backbone has {timm}, and estimator={config.estimator} searches "
             f"tables of blocks; {instead}, or give strategy=random"
         )
+    for architecture in space.wholes():
+        budget.record(architecture)
     wanted = [option for option in space.choices.get("backbone", ()) if parts(option)[1]]
     return [
         f"backbone {option}: random weights, as there is no network to take timm's from"

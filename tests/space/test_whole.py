@@ -7,10 +7,14 @@ import pytest
 import yaml
 from torch import nn
 
+from tests.cost.devices import SIZE, made_up, model_ms
 from tests.space.test_detector import check_one
+from yolo_nas_ext.cli import main
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.deployed import deployed
+from yolo_nas_ext.cost.latency import save
+from yolo_nas_ext.data.synthetic import ensure_cells
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.compiled import CompiledSpace
 from yolo_nas_ext.estimators.entropy import stages
@@ -240,6 +244,34 @@ def test_layers_as_they_are_executed(name, tmp_path):
     assert mine == sorted(theirs)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms and not any(op.kind == "norm" for op in deployed(architecture, 3, 64))
+
+
+def test_a_profile_predicts_the_sum_of_its_layers(tmp_path):
+    space = space_of(tmp_path, [{"timm": "resnet18"}, {"timm": "mobilenetv3_small_050"}])
+    profile = made_up()
+    within = space.within(Budget({"max_latency": 1e3}, 3, SIZE, profile=profile))
+    for architecture in space.wholes():
+        assert within.feasible(space.point_of(architecture))
+        wanted = model_ms(deployed(architecture, 3, SIZE))  # what the device takes
+        # Most of these layers are none of those that it was profiled with.
+        assert profile.predict(architecture, 3, SIZE) == pytest.approx(wanted, rel=0.1)
+
+
+def test_a_backbone_that_cannot_be_judged_is_refused_before_the_search(tmp_path, capsys):
+    save(made_up(), tmp_path / "profile.json")
+    cells = ensure_cells(tmp_path / "cells", train=6, val=3, size=64) / "data.yaml"
+    for backbone, more, said in (
+        ("convnext_atto", [f"latency={tmp_path / 'profile.json'}"], "give latency=measure"),
+        ("swin_tiny_patch4_window7_224", [], "cannot be run on images of 64 px"),
+    ):
+        names = [{"timm": "mobilenetv3_small_050"}, {"timm": backbone}]
+        space_of(tmp_path, names, levels="3-5")
+        keys = [f"data={cells}", f"space={tmp_path / 'mine.yaml'}", "imgsz=64", "baseline=none",
+                f"project={tmp_path / 'runs'}", *more]  # fmt: skip
+        assert main(["search", *keys]) == 2
+        error = capsys.readouterr().err.strip().splitlines()
+        assert said in error[-1] and f"timm/{backbone}" in error[-1]
+        assert not (tmp_path / "runs").exists()
 
 
 def test_layers_that_no_profile_knows_are_refused(tmp_path):

@@ -191,14 +191,30 @@ class DetectorSpace(ChoiceSpace):
         """Return what is built of a neck's levels: of a classifier, which has none, the highest."""
         return neck_levels[-1:] if self.task == "classify" else neck_levels
 
-    def _first_like(self, neck_levels: tuple[int, ...], values: Mapping[str, Any]) -> str:
-        """Return the first option of the backbone's levels that is the same without a head."""
+    def _levels_of(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the options of the levels that the backbone of these values has."""
         rules = [rule for rule in self.rules if isinstance(rule, Offered)]
-        options = [
+        return [
             levels
             for levels in self.choices["levels"]
             if all(rule.holds({**values, "levels": levels}) for rule in rules)
         ]
+
+    def wholes(self) -> Iterator[Architecture]:
+        """Yield for each backbone of timm and image size the network of most of its levels."""
+        first = {name: options[0] for name, options in self.choices.items()}
+        for backbone in self.choices.get("backbone", ()):
+            levels = self._levels_of({**first, "backbone": backbone})
+            if backbone != OWN and levels:
+                most = max(levels, key=lambda o: (split_levels(o)[0][-1], -split_levels(o)[0][0]))
+                for imgsz in self.choices.get("imgsz", (0,)):
+                    values = {**first, "backbone": backbone, "levels": most}
+                    values |= {"imgsz": imgsz} if imgsz else {}
+                    yield self.architecture(self.canonical(values))
+
+    def _first_like(self, neck_levels: tuple[int, ...], values: Mapping[str, Any]) -> str:
+        """Return the first option of the backbone's levels that is the same without a head."""
+        options = self._levels_of(values)
         wanted = self._joined(neck_levels)
         found = (o for o in options if self._joined(split_levels(o)[0]) == wanted)
         return next(found, f"{wanted[0]}-{wanted[-1]}")
