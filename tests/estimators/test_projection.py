@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -49,3 +50,17 @@ def test_size_beyond_what_was_measured_is_not_credited():
     large, larger = (read(*definition(name)) for name in ("yolov8s", "yolov8m"))
     at_most = (0.2 + LEAST) * LARGEST**POWER
     assert projected(0.2, large, 3, 96) == projected(0.2, larger, 3, 96) == pytest.approx(at_most)
+
+
+def test_a_branch_that_only_trains_is_not_credited(networks):
+    for network in networks:
+        both = replace(network, head=replace(network.head, end2end=True))
+        assert costs(both, 3, 96).flops > costs(network, 3, 96).flops
+        assert projected(0.1, both, 3, 96) == projected(0.1, network, 3, 96)
+
+
+def test_larger_images_are_credited_as_a_larger_network_is(networks):
+    small = min(networks, key=lambda n: costs(n, 3, 96).flops)
+    ratio = costs(small, 3, 128).flops / costs(small, 3, 96).flops
+    gain = projected(0.1, replace(small, imgsz=128), 3, 96) / projected(0.1, small, 3, 96)
+    assert ratio > 1.7 and gain == pytest.approx(ratio**POWER)

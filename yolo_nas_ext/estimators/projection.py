@@ -8,6 +8,8 @@ well as their product.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.space.architecture import Architecture
 
@@ -24,12 +26,17 @@ def projected(fitness: float, architecture: Architecture, nc: int, imgsz: int) -
     Beyond `LARGEST` further operations are no longer credited in advance: what they are worth there
     is not known, and without a budget the largest network would win by its size.
 
+    Of an end-to-end head the branch that is used is counted, not the second one that only trains:
+    what goes when the network is deployed foretells nothing.
+
     Args:
         fitness: Measured after the short training, mAP50-95.
         architecture: What was trained.
         nc: Number of classes.
-        imgsz: Height and width of the images in pixels.
+        imgsz: Height and width of the search's images in pixels. A network with a size of its own
+            is counted at that, so that larger images are credited as a larger network is.
     """
-    flops = costs(architecture, nc, imgsz).flops
+    used = replace(architecture, head=replace(architecture.head, end2end=False))
+    flops = costs(used, nc, architecture.imgsz or imgsz).flops
     ratio = min(flops / (YOLOV8N * imgsz * imgsz), LARGEST)
     return (fitness + LEAST) * ratio**POWER

@@ -184,7 +184,8 @@ class Training:
             initial=start, judge=self.judge,
         ).metrics  # fmt: skip
         if self.projects:
-            found = projected(metrics["fitness"], network(), self.data.nc, imgsz)
+            size = int(self.fidelity["imgsz"])
+            found = projected(metrics["fitness"], network(), self.data.nc, size)
             metrics = {**metrics, "fitness": found, "host_fitness": metrics["fitness"]}
         return {**metrics, **(start.metrics if start else {})}
 
