@@ -87,6 +87,19 @@ def test_samples_cover_a_space_whose_limit_leaves_one_point():
     assert set(space.sample(random.Random(3)).values()) == {1}
 
 
+def test_a_repair_keeps_its_choice_and_finds_a_point_wherever_there_is_one():
+    free = numbers(3, (1, 2, 5, 9))
+    space, rng = free.within(Cap(11)), random.Random(0)
+    assert space.limited and not free.limited
+    feasible = set(space.enumerate())
+    for point in free.enumerate():
+        for name in space.choices:
+            found = space.repair(point, name, rng)
+            assert (found is None) == (not any(p[name] == point[name] for p in feasible))
+            assert found is None or (found in feasible and found[name] == point[name])
+            assert found == point or point not in feasible
+
+
 def test_an_empty_space_names_the_limit_and_the_distance():
     space = numbers(6, tuple(range(2, 9))).within(Cap(6))
     with pytest.raises(NASError, match=r"max_sum=6: the smallest .* has 12, 2\.00 times the limit"):

@@ -8,7 +8,7 @@ from scipy.stats import norm
 from tests.strategies.tables import SPACE, TABLE, median_ranks
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace
-from yolo_nas_ext.strategies.bayes import Bayes
+from yolo_nas_ext.strategies.bayes import START, Bayes, first_points
 from yolo_nas_ext.strategies.history import expected_worths
 from yolo_nas_ext.strategies.surrogate import log_improvement
 from yolo_nas_ext.study import Trial
@@ -69,6 +69,59 @@ def test_every_other_first_point_is_the_priors_favourite():
         trials.append(Trial(number, point, state="failed"))
         sums.append(sum(point.values()))
     assert min(sums[0], sums[2]) > max(sums[1], sums[3]) and min(sums[0], sums[2]) > 20
+
+
+@pytest.mark.parametrize(("choices", "trials", "expected"), [
+    (6, 100, START), (26, 12, START), (26, 48, 12), (26, None, 12), (26, 500, 13), (60, 48, 12),
+])  # fmt: skip
+def test_how_many_first_points(choices, trials, expected):
+    space = ChoiceSpace({f"l{i}": (1, 2, 3) for i in range(choices)} | {"fixed": ("one",)})
+    assert first_points(space, trials) == expected
+    assert Bayes(space, trials=trials).start == expected
+
+
+def test_first_points_beyond_the_fewest_try_what_was_not_tried():
+    space = ChoiceSpace({f"l{i}": tuple(range(4)) for i in range(12)})
+    untried = {}
+    for name, first in (("covering", START), ("by chance", 0)):
+        trials = []
+        for number in range(first + 4):
+            random_one = name == "by chance" or number < START
+            strategy = Bayes(space, start=0 if random_one else None)
+            rng = random.Random(number)
+            point = space.sample(rng) if random_one else strategy.propose(trials, 1, rng)[0]
+            trials.append(Trial(number, point, state="failed"))
+        newest = trials[-4:]
+        tried = {(n, v) for t in newest for n, v in t.point.items()}
+        untried[name] = 48 - len(tried)
+    assert untried["covering"] < untried["by chance"]
+
+
+class Sum:
+    """A limit on the sum of all choices but `level`, whose 1 costs six."""
+
+    def values(self, subject):
+        parts = sum(value for name, value in subject.items() if name != "level")
+        return {"sum": (float(parts + 6 * subject["level"]), 24.0)}
+
+    def say(self, name, value):
+        return f"{value:g}"
+
+
+def test_a_choice_that_others_must_make_room_for_is_tried():
+    """All that is known is as large as the limit allows; the other level would be beyond it."""
+    space = ChoiceSpace({"level": (0, 1), **{f"l{i}": (1, 2, 3, 4, 5) for i in range(6)}})
+    space, rng = space.within(Sum()), random.Random(0)
+    known = [space.canonical({"level": 0, **{f"l{i}": 4 for i in range(6)}})]
+    known += [p for p in space.neighbours(known[0]) if sum(p.values()) >= 22]
+    trials = [Trial(i, p, state="complete", metrics={"fitness": float(sum(p.values()))})
+              for i, p in enumerate(known)]  # fmt: skip
+    assert all(p["level"] == 0 for p in known)
+    strategy = Bayes(space, features=lambda p: [float(sum(p.values()))], start=4)
+    model = strategy._model(strategy._past.read(trials), [], rng)
+    apart = [p for _ in range(8) for p in strategy._apart(model, rng)]
+    assert all(space.feasible(p) for p in apart)
+    assert sum(p["level"] for p in apart) >= 8
 
 
 def test_what_pruned_trials_would_have_been_worth():

@@ -172,6 +172,11 @@ class ChoiceSpace:
         """Return what the limits of `within` look at: the point itself."""
         return point
 
+    @property
+    def limited(self) -> bool:
+        """Whether there are limits, see `within`."""
+        return bool(self._limits)
+
     def within(self: SpaceT, limit: Limit) -> SpaceT:
         """Return this space with `limit` as a part of `feasible`."""
         space = copy(self)
@@ -241,6 +246,19 @@ class ChoiceSpace:
                 return child
         neighbours = list(self.neighbours(point))
         return rng.choice(neighbours) if neighbours else self.sample(rng)
+
+    def repair(self, point: Point, keep: str, rng: random.Random) -> Point | None:
+        """Return a feasible point near one that may be beyond the limits, or None if none is found.
+
+        Args:
+            point: Where the walk begins.
+            keep: Name of a choice that stays as it is.
+            rng: Order of the steps.
+        """
+        if not self._allowed(point):
+            return None
+        point, excess = self._descend(point, self._excess, rng, keep)
+        return point if excess == 0.0 else None
 
     def crossover(self, a: Point, b: Point, rng: random.Random) -> Point:
         """Return a feasible point with every choice from one of two parents, or parent `a`."""
@@ -330,9 +348,10 @@ class ChoiceSpace:
         return point if self._allowed(point) else None
 
     def _descend(
-        self, point: Point, excess_of: Callable[[Point], float], rng: random.Random
-    ) -> tuple[Point, float]:
-        """Walk downhill until within the limits, or stuck.
+        self, point: Point, excess_of: Callable[[Point], float], rng: random.Random,
+        keep: str | None = None,
+    ) -> tuple[Point, float]:  # fmt: skip
+        """Walk downhill until within the limits, or stuck; a kept choice is not changed.
 
         Each step looks at neighbours in random order, a handful at a time, and takes the best of
         the first handful that holds a better one: long strides while far away, every neighbour at
@@ -340,7 +359,10 @@ class ChoiceSpace:
         """
         excess = excess_of(point)
         while excess > 0.0:
-            others = [p for p in self._adjacent(point) if self._allowed(p)]
+            others = [
+                p for p in self._adjacent(point)
+                if (keep is None or p[keep] == point[keep]) and self._allowed(p)
+            ]  # fmt: skip
             rng.shuffle(others)
             for start in range(0, len(others), STRIDE):
                 handful = [(excess_of(other), other) for other in others[start : start + STRIDE]]

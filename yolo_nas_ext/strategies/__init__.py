@@ -74,9 +74,7 @@ def make(
             f"{', '.join(STRATEGIES)}, {PREFIX}<sampler>, <file.py>:<class>"
         )
     if name in ("auto", "bayes"):
-        options |= {"features": features, "prior": prior}
-    if name == "auto":
-        options["trials"] = trials
+        options |= {"features": features, "prior": prior, "trials": trials}
     return STRATEGIES[name](space, goal=goal, **options)
 
 

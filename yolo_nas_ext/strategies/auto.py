@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.bayes import START, Bayes, Features, Prior
+from yolo_nas_ext.strategies.bayes import Bayes, Features, Prior, first_points
 from yolo_nas_ext.strategies.evolution import Evolution
 from yolo_nas_ext.strategies.nsga2 import Nsga2
 from yolo_nas_ext.strategies.random import RandomSearch
@@ -43,9 +43,11 @@ class Auto:
             self.reason = f"at {trials} trials a model of the space saves the most trainings" + (
                 ", with other weights of the objectives at each" if several else ""
             )
-            if trials <= START:  # the same first points as of a search that goes on from here
+            if trials <= first_points(
+                space, trials
+            ):  # the same first points as of a search that goes on from here
                 self.reason = f"{trials} trials are too few to learn from: only its first points"
-            self._chosen = Bayes(space, goal=goal, features=features, prior=prior)
+            self._chosen = Bayes(space, goal=goal, features=features, prior=prior, trials=trials)
         elif len(goal.objectives) > 1:
             self.name = "nsga2"
             self.reason = f"{trials} trials and several objectives: a front evolves"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -29,12 +30,15 @@ Features = Callable[[Point], Sequence[float]]
 Prior = Callable[[Sequence[Point]], Sequence[float]]
 
 DRAWS = 32  # of which the prior's favourite is a first point
-START = 4  # random points before the model proposes; more of them cost more than they teach
+START = 4  # first points at least; in small spaces more of them cost more than they teach
+CHOICES, SHARE = 2, 4  # in large ones one for so many choices, up to such a part of the trials
+USUAL = 50  # trials, where their number is not known
 MODELLED = 500  # trials in the model: of more, the best half of these and an even part of the rest
 PARENTS = 8  # best points whose mutations are candidates
 CHILDREN = 60  # a parent
 STRANGERS = 200  # candidates from everywhere, where features have to be asked of each
 WORK = 500_000  # times trials in the model, where not: all points of a small space
+APART = 24  # further candidates, within the space's limits by construction; half are fresh draws
 CHECKED = 160  # candidates whose feasibility is asked, the most promising first
 
 
@@ -73,19 +77,20 @@ class Bayes:
         space: Where to look.
         goal: Objectives and limits.
         features: Free numbers about a point, for example its parameters and FLOPs.
-        start: Number of random points before the model proposes.
+        start: Number of first points before the model proposes; see `first_points` if None.
         prior: Ranks points for free, higher is better; every other first point is its favourite.
+        trials: Number of trials that the search may take.
     """
 
     def __init__(
         self, space: ChoiceSpace, *, goal: Goal | None = None, features: Features | None = None,
-        start: int = START, prior: Prior | None = None,
+        start: int | None = None, prior: Prior | None = None, trials: int | None = None,
     ) -> None:  # fmt: skip
         self.space = space
         self.goal = goal or Goal()
         self._past = Past(space, self.goal)
         self.features = features
-        self.start = start
+        self.start = first_points(space, trials) if start is None else start
         self.prior = prior
         self._code = Code(space.choices)
         self._names = list(self._code.choices)
@@ -118,10 +123,29 @@ class Bayes:
         return found
 
     def _first_point(self, history: Sequence[Trial], rng: random.Random) -> Point:
-        if self.prior is None or len(history) % 2:
+        """Return the favourite of the prior or, beyond the first few, what tries something new."""
+        favoured = self.prior is not None and len(history) % 2 == 0
+        if not favoured and len(history) < START:
             return self.space.sample(rng)
         drawn = [self.space.sample(rng) for _ in range(DRAWS)]
-        return drawn[int(np.argmax(self.prior(drawn)))]
+        if favoured and self.prior is not None:
+            return drawn[int(np.argmax(self.prior(drawn)))]
+        tried = Counter(
+            item for t in history if t.point is not None for item in self._open(t.point)
+        )
+        return min(drawn, key=lambda point: self._met(point, tried))
+
+    def _open(self, point: Point) -> list[tuple[str, Hashable]]:
+        return [(name, point[name]) for name in self.space.active(point)]
+
+    def _met(self, point: Point, tried: Mapping[tuple[str, Hashable], int]) -> float:
+        """Return how often the options of a point were tried, in the mean of its choices.
+
+        One of two options counts as much as two of four.
+        """
+        choices, items = self.space.choices, self._open(point)
+        met = sum(len(choices[name]) * tried.get((name, value), 0) for name, value in items)
+        return met / max(len(items), 1)
 
     # The model
 
@@ -194,6 +218,8 @@ class Bayes:
         else:  # features cost as much as feasibility: of fewer candidates, both are asked
             some = [self._point(row) for row in places[:CHECKED]]
             some = [p for p in some if self._is_new(p, seen)]
+            if self.space.limited:
+                some += [p for p in self._apart(model, rng) if self._is_new(p, seen)]
             chosen = self._first(model, some)
         if chosen is None:
             near = [self.space.mutate(self._point(row), rng) for row in model.parents]
@@ -202,6 +228,22 @@ class Bayes:
             seen.add(self.space.identity(chosen))
             return chosen
         return self.space.unseen(lambda: self.space.sample(rng), seen, rng)
+
+    def _apart(self, model: _Model, rng: random.Random) -> list[Point]:
+        """Return points within the limits that no few changes of the best points lead to.
+
+        The best points are as large as the limits let them be. So a choice that costs more, of a
+        further level or of larger images, is beyond them unless others make room for it.
+        """
+        found = [self.space.sample(rng) for _ in range(APART // 2)]
+        for _ in range(APART - len(found)):
+            point = self._point(rng.choice(list(model.parents)))
+            name = rng.choice(self.space.active(point))
+            others = [option for option in self.space.choices[name] if option != point[name]]
+            moved = self.space.canonical({**point, name: rng.choice(others)})
+            repaired = self.space.repair(moved, name, rng)
+            found += [repaired] if repaired is not None else []
+        return found
 
     def _first(self, model: _Model, points: Sequence[Point]) -> Point | None:
         """Return the point of the highest acquisition."""
@@ -251,6 +293,17 @@ class Bayes:
             return place + step if 0 <= place + step < size else place - step
         other = int(draw.integers(size - 1))
         return other + (other >= place)
+
+
+def first_points(space: ChoiceSpace, trials: int | None = None) -> int:
+    """Return how many points are tried before a model is made of them.
+
+    Args:
+        space: Where to look; the more choices, the more points.
+        trials: Number of trials that the search may take, of which they are a part at most.
+    """
+    choices = sum(len(options) > 1 for options in space.choices.values())
+    return max(START, min(choices // CHOICES, (trials or USUAL) // SHARE))
 
 
 @cache
