@@ -111,14 +111,6 @@ def limit(protocol: Figures, folder: Path, profile: Path) -> None:
     note.write_text(json.dumps({"latency_ms": found, "limit": found[REFERENCE]}, indent=1) + "\n")
 
 
-def space(protocol: Figures) -> Path:
-    """Write the space `yolo` with the image size as a choice, and return the file."""
-    text = (Path(__file__).parent.parent / "cfg" / "spaces" / "yolo.yaml").read_text("utf-8")
-    file = Path("runs/proof") / f"yolo-{'-'.join(str(size) for size in protocol['sizes'])}.yaml"
-    file.write_text(f"{text}\nimgsz: {protocol['sizes']}\n", encoding="utf-8")
-    return file
-
-
 def search(protocol: Figures, folder: Path, profile: Path, arm: str, seed: int) -> None:
     """Search, or go on, and keep the winner and what finding it cost."""
     name = f"{arm}-{seed}"
@@ -128,8 +120,9 @@ def search(protocol: Figures, folder: Path, profile: Path, arm: str, seed: int) 
     most = json.loads((folder / "limit.json").read_text("utf-8"))["limit"]
     most *= SHARE.get(arm, 1.0)
     run = Path("runs/proof") / folder.name / name
+    sizes = ",".join(str(size) for size in protocol["sizes"])
     keys = (
-        f"data={protocol['data']}", f"space={space(protocol)}", f"strategy={ARMS[arm]}",
+        f"data={protocol['data']}", "space=yolo", f"sizes={sizes}", f"strategy={ARMS[arm]}",
         f"seed={seed}", f"trials={protocol['trials']}", f"epochs={protocol['short']}", "batch=16",
         f"imgsz={protocol['imgsz']}", f"latency={profile}", f"max_latency={ceil(1e4 * most) / 1e4}",
         f"confirm={protocol['confirm']}", "confirm_by=full", f"confirm_epochs={protocol['epochs']}",

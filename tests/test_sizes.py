@@ -93,6 +93,22 @@ def test_what_cannot_compare_sizes_says_so(files):
     assert one.config.imgsz == one.budget.imgsz == one.estimator.fidelity["imgsz"] == 64
 
 
+def test_the_key_makes_it_a_choice_of_any_space(files):
+    given = {"space": "tiny", "imgsz": 96, "max_flops": "400M"}
+    plain = plan.make(settings(files, **given))
+    chosen = plan.make(settings(files, **given, sizes="128,64,96,64"))
+    assert "imgsz" not in plain.space.choices
+    assert chosen.space.choices == {**plain.space.choices, "imgsz": (64, 96, 128)}
+    of_a_file = plan.make(settings(files, sizes=[64, 128]))
+    for space in (chosen.space, of_a_file.space):
+        drawn = [space.architecture(space.sample(random.Random(seed))) for seed in range(20)]
+        assert {network.imgsz for network in drawn} == set(space.choices["imgsz"])
+    assert chosen.config.imgsz == 96
+    for bad in ("64,100", "big", "16"):
+        with pytest.raises(NASError, match=f"sizes={bad}: not allowed; sizes takes multiples of"):
+            settings(files, sizes=bad)
+
+
 def test_a_search_trains_each_network_at_its_own_size(files, tmp_path, capsys):
     data, space = files
     arguments = [f"data={data}", f"space={space}", f"project={tmp_path}", "name=sizes", "trials=2"]

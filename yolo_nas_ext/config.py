@@ -130,6 +130,17 @@ def size(value: Any) -> int:
     return int(number)
 
 
+def sizes(value: Any) -> tuple[int, ...]:
+    """Accept image sizes separated by commas, or a list; each once, from the smallest on."""
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = [parts] if isinstance(parts, (int, float)) else parts or ()
+    try:
+        found = sorted({size(part) for part in parts if part != ""})
+    except (TypeError, ValueError) as error:
+        raise ValueError("multiples of 32 separated by commas, for example 96,128,160") from error
+    return tuple(found)
+
+
 def optional(parse: Parse) -> Parse:
     """Accept nothing as None."""
 
@@ -172,6 +183,7 @@ KEYS: dict[str, Parse] = {
     "task": text,
     "space": text,
     "fix": options,
+    "sizes": sizes,
     "blocks": optional(text),
     "baseline": texts,
     "strategy": text,

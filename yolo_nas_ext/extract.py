@@ -10,11 +10,10 @@ from yolo_nas_ext import runfolder
 from yolo_nas_ext.commands import checked
 from yolo_nas_ext.config import configure
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.estimators import make
+from yolo_nas_ext.estimators import make, space_file
 from yolo_nas_ext.host import dataset, keys
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.space.architecture import Architecture
-from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import to_yaml
 from yolo_nas_ext.study import Study
 
@@ -51,7 +50,7 @@ def main(given: Mapping[str, Any]) -> int:
             "judged networks, without storage="
         )
     load_blocks(config.blocks)
-    space = DetectorSpace.load(config.space, config.task, config.fix)
+    space = space_file(config)
     wanted = _wanted(Study(space, folder / "study.db"), settings["key"], folder)
     data = dataset.read(config.data, config.task)
     estimator = make(config, data)

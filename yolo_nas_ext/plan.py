@@ -15,7 +15,7 @@ from yolo_nas_ext import executors, parents, timing
 from yolo_nas_ext.config import ANALYTIC, PROXIES, Config, inner
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.estimators import TRAININGS, Estimator, finalists, space_of
+from yolo_nas_ext.estimators import TRAININGS, Estimator, finalists, space_file, space_of
 from yolo_nas_ext.estimators import make as make_estimator
 from yolo_nas_ext.estimators.entropy import SCORES
 from yolo_nas_ext.estimators.screens import parse as parse_screen
@@ -118,7 +118,7 @@ def _sized(config: Config) -> Config:
     Raises:
         NASError: Where image sizes are compared by what cannot compare them.
     """
-    sizes = DetectorSpace.load(config.space, config.task, config.fix).choices.get("imgsz", ())
+    sizes = space_file(config).choices.get("imgsz", ())
     if len(sizes) == 1:
         return config.replaced(imgsz=sizes[0])
     if sizes and config.estimator not in TRAININGS:

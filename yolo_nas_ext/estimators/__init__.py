@@ -101,7 +101,12 @@ def space_of(config: Any, data: Any) -> tuple[DetectorSpace, Budget]:
     budget = Budget(
         limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints, profile
     )
-    return DetectorSpace.load(config.space, config.task, config.fix).within(budget), budget
+    return space_file(config).within(budget), budget
+
+
+def space_file(config: Any) -> DetectorSpace:
+    """Return the space of a search without its budget."""
+    return DetectorSpace.load(config.space, config.task, config.fix, config.sizes)
 
 
 def fitness_of(config: Any) -> str:
@@ -129,8 +134,7 @@ def _untrained(config: Any, data: Any) -> Estimator:
         "val_fraction": config.val_fraction,
     }  # fmt: skip
     if config.estimator == "az_nas":
-        space = DetectorSpace.load(config.space, config.task, config.fix)
-        return AzNas(space, data, **options)
+        return AzNas(space_file(config), data, **options)
     return Untrained(config.estimator, data, **options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +71,16 @@ class DetectorSpace(ChoiceSpace):
 
     @classmethod
     def load(
-        cls, source: str | Path, task: str = "detect", fix: Mapping[str, Any] | None = None
-    ) -> DetectorSpace:
+        cls, source: str | Path, task: str = "detect", fix: Mapping[str, Any] | None = None,
+        sizes: Sequence[int] = (),
+    ) -> DetectorSpace:  # fmt: skip
         """Return the space of a file, or of a name in the shipped `cfg/spaces`.
 
         Args:
             source: The file or name.
             task: What the networks do.
             fix: Choices with the one option that is left of each.
+            sizes: Image sizes in pixels as a choice, in place of those that the file has.
 
         Raises:
             NASError: For an unknown name, for anything in the file that is not of the grammar, and
@@ -98,6 +100,8 @@ class DetectorSpace(ChoiceSpace):
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             raise NASError(f"space file {path}: not a YAML file ({reason})") from error
+        if sizes and isinstance(content, dict):
+            content["imgsz"] = list(sizes)
         file = parse(content, path.stem, f"space file {path}")
         return cls(_fixed(file, fix) if fix else file, task)
 
