@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sys
 from math import ceil, isfinite
@@ -140,7 +141,7 @@ def search(protocol: Figures, folder: Path, profile: Path, arm: str, seed: int) 
             for row in rows if int(row["number"]) in trained
         },
     }, indent=1) + "\n")  # fmt: skip
-    shutil.copy(run / "best.yaml", kept / "best.yaml")
+    shutil.copy(run / "best.yaml", kept / f"{name}.yaml")
 
 
 def confirmations(run: Path) -> dict[int, dict[str, float]]:
@@ -153,15 +154,15 @@ def confirmations(run: Path) -> dict[int, dict[str, float]]:
 
 def compare(protocol: Figures, folder: Path) -> None:
     """Train the winners and the hand-made models, in turns."""
-    winners = [str(path) for path in sorted(folder.glob("*-*/best.yaml"))]
-    out = folder / "compare"
+    winners = [os.path.relpath(path) for path in sorted(folder.glob("*-*/*-*.yaml"))]
+    out = Path(os.path.relpath(folder / "compare"))  # what is kept names no folder of the machine
     begun = (out / "args.yaml").is_file()
     keys = (
         f"data={protocol['data']}", f"epochs={protocol['epochs']}", f"imgsz={protocol['imgsz']}",
-        f"seeds={protocol['seeds']}", f"project={folder}", "name=compare", *QUICK,
+        f"seeds={protocol['seeds']}", f"project={out.parent}", "name=compare", *QUICK,
     )  # fmt: skip
     given = ",".join([*winners, *(f"{name}.yaml" for name in BASELINES)])
-    command("nas-compare", f"models={given}", *((f"resume={out}",) if begun else keys), "threads=1")
+    command("nas-compare", *((f"resume={out}",) if begun else (f"models={given}", *keys)))
 
 
 def verdict(folder: Path) -> int:
@@ -180,7 +181,7 @@ def verdict(folder: Path) -> int:
             kept["fitness"].append(float(row["fitness"]))
             kept["seconds"].append(float(row["seconds"]))
     found: dict[str, dict[str, Any]] = {
-        name.removesuffix("/best"): {
+        name: {
             "fitness": round(mean(kept["fitness"]), 4), "seeds": len(kept["fitness"]),
             "latency_ms": float(kept["latency_ms"] or "nan"),
         }
