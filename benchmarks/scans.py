@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.space.emit import read
 
 SEEDS = (0, 1, 2)
 BASELINES = ("yolo11n-cls", "yolo26n-cls")
@@ -118,7 +119,8 @@ def pictures(source: Path, out: Path) -> Figures:
 
     Seven tenths of the pictures measure, as every network comes close to 1 with many to train on.
     The search holds two fifths of the others out, and trains for as many more epochs, so that a
-    candidate takes the steps of the training that counts.
+    candidate takes the steps of the training that counts. The image size is a choice, and what it
+    costs counts.
     """
     folder = convert(out, "mednist", source, "task=classify", "class_from=folder", "val=0.7")
     keys: dict[str, Any] = {"epochs": 20, "imgsz": 64, "batch": 16, "fliplr": 0}
@@ -126,22 +128,24 @@ def pictures(source: Path, out: Path) -> Figures:
     found = search(
         out, "search_classify", f"data={folder}", "task=classify", "space=yolo", "estimator=full",
         "trials=36", "confirm=8", f"val_fraction={CLASSIFIED}", f"max_flops={CLASSIFIER}",
-        "baseline=yolo11n", *(f"{key}={value}" for key, value in longer.items()),
+        "sizes=64,96,128", "baseline=yolo11n", *(f"{k}={value}" for k, value in longer.items()),
     )  # fmt: skip
     models = {"found": str(out / "search_classify" / "best.yaml"),
               **{name: f"{name}.yaml" for name in BASELINES}}  # fmt: skip
     if same(*BASELINES):  # as of Ultralytics 8.4: the same network under two names
         print(f"{' and '.join(BASELINES)} are the same network, which is trained once a seed")
         del models[BASELINES[1]]
+    size = read(out / "search_classify" / "best.yaml").imgsz or keys["imgsz"]
     accuracies: dict[str, list[float]] = {name: [] for name in models}
     for seed in SEEDS:
         for name, model in models.items():
-            row = train(
-                out, f"{name}_{seed}", "classify", model=model, data=folder, seed=seed, **keys
-            )
+            own = {"imgsz": size} if name == "found" else {}
+            row = train(out, f"{name}_{seed}", "classify", model=model, data=folder, seed=seed,
+                        **{**keys, **own})  # fmt: skip
             accuracies[name].append(float(row["metrics/accuracy_top1"]))
     mean = {name: round(statistics.mean(values), 4) for name, values in accuracies.items()}
-    costs = flops([out / f"{name}_{SEEDS[0]}" / "weights" / "last.pt" for name in models], 64)
+    weights = [out / f"{name}_{SEEDS[0]}" / "weights" / "last.pt" for name in models]
+    costs = [flops([path], size if path == weights[0] else 64)[0] for path in weights]
     for name, cost in zip(models, costs, strict=True):
         values = ", ".join(f"{value:.4f}" for value in accuracies[name])
         print(f"{name:<14}{cost / 1e6:8.1f} MFLOPs  accuracy {mean[name]:.4f} ({values})")
