@@ -7,9 +7,9 @@ does `space`, which may not import them: who knows the backbones of timm is hand
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from yolo_nas_ext.space import whole as _whole
+from yolo_nas_ext import handed as _handed
 
 if TYPE_CHECKING:
     from yolo_nas_ext.cost.analytic import costs
@@ -47,7 +47,7 @@ _HOME = {
     "search": "loop",
 }
 
-_whole.provide(lambda: cast(Any, import_module(f"{__name__}.host.traced")))
+_handed.timm.append(lambda: import_module(f"{__name__}.host.traced"))
 
 
 def __getattr__(name: str) -> Any:

@@ -7,10 +7,11 @@ answers are remembered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
+from yolo_nas_ext import handed
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.space.architecture import Whole
 from yolo_nas_ext.space.graph import Bundle, Graph, Tensor, longest_paths
@@ -83,24 +84,21 @@ class Library(Protocol):
         ...
 
 
-_library: list[Callable[[], Library]] = []
-
-
-def provide(library: Callable[[], Library]) -> None:
-    """Say who is asked; it is imported when the first question comes."""
-    _library[:] = [library]
+def _library() -> Library:
+    """Return who is asked; it is imported when the first question comes."""
+    return cast(Library, handed.timm[0]())
 
 
 @lru_cache(maxsize=1000)
 def features(name: str) -> Features:
     """Return what a backbone of timm offers; see `Library`."""
-    return _library[0]().features(name)
+    return _library().features(name)
 
 
 @lru_cache(maxsize=1000)
 def trace(name: str, indices: tuple[int, ...], channels: int, imgsz: int) -> Trace:
     """Return a backbone's forward pass; see `Library`."""
-    return _library[0]().trace(name, indices, channels, imgsz)
+    return _library().trace(name, indices, channels, imgsz)
 
 
 # Options of the choice `backbone`
