@@ -112,8 +112,10 @@ def test_the_key_makes_it_a_choice_of_any_space(files):
 def test_a_search_trains_each_network_at_its_own_size(files, tmp_path, capsys):
     data, space = files
     arguments = [f"data={data}", f"space={space}", f"project={tmp_path}", "name=sizes", "trials=2"]
-    assert main(["search", *arguments, "epochs=1", "batch=4", "baseline=none", "confirm=0"]) == 0
+    arguments += ["epochs=1", "batch=4", "baseline=none", "confirm=0", "sizes=64,32"]
+    assert main(["search", *arguments]) == 0
     folder = tmp_path / "sizes"
+    assert "sizes=32,64" in (folder / "report.html").read_text()  # the command to search again
     rows = {
         row["choice.imgsz"]: row
         for row in csv.DictReader(io.StringIO((folder / "trials.csv").read_text()))

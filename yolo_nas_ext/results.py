@@ -251,7 +251,7 @@ def _command(config: Config) -> str:
     parts = []
     for name, value in everything.items():
         if name not in ("resume", "threads") and value != usual.get(name):
-            text = (",".join(value) or "none") if isinstance(value, tuple) else str(value)
+            text = (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
             if isinstance(value, dict):
                 pairs = ((n, f"{v:g}" if isinstance(v, float) else v) for n, v in value.items())
                 text = ",".join(f"{key}:{shown}" for key, shown in pairs)
