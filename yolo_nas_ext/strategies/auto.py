@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.bayes import Bayes, Features, Prior, first_points
+from yolo_nas_ext.strategies.bayes import USUAL, Bayes, Features, Prior, first_points
 from yolo_nas_ext.strategies.evolution import Evolution
 from yolo_nas_ext.strategies.nsga2 import Nsga2
 from yolo_nas_ext.strategies.random import RandomSearch
@@ -32,7 +32,7 @@ class Auto:
         features: Features | None = None, prior: Prior | None = None,
     ) -> None:  # fmt: skip
         goal = goal or Goal()
-        trials = 50 if trials is None else trials
+        trials = USUAL if trials is None else trials
         if space.size <= trials:
             self.name = "random"
             self.reason = f"{trials} trials cover all {space.size} points of the space"

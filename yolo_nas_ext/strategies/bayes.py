@@ -124,12 +124,12 @@ class Bayes:
 
     def _first_point(self, history: Sequence[Trial], rng: random.Random) -> Point:
         """Return the favourite of the prior or, beyond the first few, what tries something new."""
-        favoured = self.prior is not None and len(history) % 2 == 0
-        if not favoured and len(history) < START:
+        prior = None if len(history) % 2 else self.prior
+        if prior is None and len(history) < START:
             return self.space.sample(rng)
         drawn = [self.space.sample(rng) for _ in range(DRAWS)]
-        if favoured and self.prior is not None:
-            return drawn[int(np.argmax(self.prior(drawn)))]
+        if prior is not None:
+            return drawn[int(np.argmax(prior(drawn)))]
         tried = Counter(
             item for t in history if t.point is not None for item in self._open(t.point)
         )
