@@ -145,7 +145,7 @@ def pictures(source: Path, out: Path) -> Figures:
             accuracies[name].append(float(row["metrics/accuracy_top1"]))
     mean = {name: round(statistics.mean(values), 4) for name, values in accuracies.items()}
     weights = [out / f"{name}_{SEEDS[0]}" / "weights" / "last.pt" for name in models]
-    costs = [flops([path], size if path == weights[0] else 64)[0] for path in weights]
+    costs = [flops(path, size if path == weights[0] else keys["imgsz"]) for path in weights]
     for name, cost in zip(models, costs, strict=True):
         values = ", ".join(f"{value:.4f}" for value in accuracies[name])
         print(f"{name:<14}{cost / 1e6:8.1f} MFLOPs  accuracy {mean[name]:.4f} ({values})")
@@ -174,12 +174,12 @@ def same(*names: str) -> bool:
     )
 
 
-def flops(models: list[Path], imgsz: int) -> list[float]:
-    """Return the FLOPs of checkpoints by the host's own count."""
+def flops(model: Path, imgsz: int) -> float:
+    """Return the FLOPs of a checkpoint by the host's own count."""
     from ultralytics import YOLO
     from ultralytics.utils.torch_utils import get_flops
 
-    return [1e9 * get_flops(YOLO(model).model, imgsz) for model in models]
+    return 1e9 * get_flops(YOLO(model).model, imgsz)
 
 
 def findings(source: Path, out: Path) -> Figures:

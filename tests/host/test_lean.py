@@ -5,23 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.shapes import draw
 from tests.host.trained import run
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.host import images, lean
 from yolo_nas_ext.host.dataset import read
 
 MOSAIC = {"nbs": 4, "mosaic": 1.0, "close_mosaic": 0}
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return draw(tmp_path_factory.mktemp("shapes"))
-
-
-@pytest.fixture(scope="module")
-def data(path):
-    return read(path)
 
 
 def test_only_the_split_is_read(data, monkeypatch):

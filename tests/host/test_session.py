@@ -7,21 +7,9 @@ import pytest
 from torch import nn
 from ultralytics.nn.modules import Conv
 
-from tests.host.shapes import draw
 from tests.host.trained import SETTINGS, SPLIT, network, run
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import lean, trainer
-from yolo_nas_ext.host.dataset import read
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return draw(tmp_path_factory.mktemp("shapes"))
-
-
-@pytest.fixture(scope="module")
-def data(path):
-    return read(path)
 
 
 def test_nothing_is_printed_or_left_on_disk(data, tmp_path, monkeypatch, capfd):

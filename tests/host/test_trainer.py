@@ -10,22 +10,10 @@ import torch
 from torch import nn
 from ultralytics.nn.tasks import yaml_model_load
 
-from tests.host.shapes import draw
 from tests.host.trained import SETTINGS, SPLIT, network, run
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import trainer
-from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.space.blocks import BLOCKS  # noqa: F401
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return draw(tmp_path_factory.mktemp("shapes"))
-
-
-@pytest.fixture(scope="module")
-def data(path):
-    return read(path)
 
 
 def test_metrics_have_the_names_of_the_field(data):
