@@ -136,8 +136,7 @@ def _protocol(values: Mapping[str, Any]) -> Protocol:
 def _drawn(values: Mapping[str, Any]) -> tuple[list[Op], list[Network]]:
     """Return the layers to time and the networks to calibrate on."""
     spaces = [DetectorSpace.load(name) for name in values["spaces"]]
-    each = -(-sample.MODELS // len(spaces))
-    networks = sample.networks(spaces, each, values["seed"] + 1)[: sample.MODELS]
+    networks = sample.models(spaces, values["seed"] + 1)
     ops = sample.layers(spaces, values["imgsz"], values["seed"])
     return ops, [Network(*n) for n in dict.fromkeys(networks)]
 

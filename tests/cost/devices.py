@@ -7,13 +7,13 @@ from functools import lru_cache
 
 from yolo_nas_ext.cost import sample
 from yolo_nas_ext.cost.deployed import Op, deployed
-from yolo_nas_ext.cost.features import moved, work
+from yolo_nas_ext.cost.features import moved, parameters, work
 from yolo_nas_ext.cost.latency import Profile
 from yolo_nas_ext.cost.profile import Model, fit
 from yolo_nas_ext.cost.protocol import Protocol
 from yolo_nas_ext.space.detector import DetectorSpace
 
-NAME, SIZE, CONSTANT, IN_A_MODEL = "made-up processor", 64, 0.25, 1.2
+NAME, SIZE, CONSTANT, IN_A_MODEL, FETCH = "made-up processor", 64, 0.25, 1.2, 2e-7
 
 
 def layer_ms(op: Op) -> float:
@@ -25,7 +25,7 @@ def layer_ms(op: Op) -> float:
 
 def model_ms(ops: Sequence[Op]) -> float:
     """What a whole model takes."""
-    return CONSTANT + IN_A_MODEL * sum(map(layer_ms, ops))
+    return CONSTANT + IN_A_MODEL * sum(map(layer_ms, ops)) + FETCH * sum(map(parameters, ops))
 
 
 @lru_cache

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor
 
-from tests.cost.devices import CONSTANT, IN_A_MODEL, NAME, SIZE, layer_ms, made_up, model_ms
+from tests.cost.devices import (
+    CONSTANT, FETCH, IN_A_MODEL, NAME, SIZE, layer_ms, made_up, model_ms,
+)  # fmt: skip
 from tests.cost.test_deployed import OPS
 from yolo_nas_ext import profiling
 from yolo_nas_ext.cost import forest, micro_torch, sample
 from yolo_nas_ext.cost import profile as profiles
+from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.cost.deployed import Op, deployed
 from yolo_nas_ext.cost.features import FAMILIES, family
 from yolo_nas_ext.cost.latency import checksum, load, save
@@ -39,6 +42,7 @@ def test_networks_that_were_not_profiled_are_predicted() -> None:
     at = profile.sizes[SIZE]
     assert at.constant == pytest.approx(CONSTANT, rel=0.3)
     assert at.weights["conv"] == pytest.approx(IN_A_MODEL, rel=0.1)
+    assert at.fetch == pytest.approx(FETCH, rel=0.3)
     assert 0 < at.error(0.5) <= at.error(0.9) < 0.05
 
 
@@ -119,6 +123,15 @@ def test_any_number_of_layers_from_the_front_is_a_sample() -> None:
     assert {family(op) for op in front} >= set(FAMILIES) - {"average", "transposed"}
     stems = [op.h_in for op in front if op.c_in == 3]
     assert {64, 128} <= set(stems)
+
+
+def test_every_third_network_of_the_calibration_is_small() -> None:
+    spaces = [DetectorSpace.load(name) for name in ("tiny", "yolo")]
+    drawn = sample.models(spaces, seed=3)
+    assert len(drawn) == len(set(drawn)) == sample.MODELS and drawn == sample.models(spaces, seed=3)
+    flops = [costs(architecture).flops for architecture, _ in drawn]
+    small = flops[sample.SMALL - 1 :: sample.SMALL]
+    assert max(small) < np.quantile([n for n in flops if n not in small], 0.1)
 
 
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:

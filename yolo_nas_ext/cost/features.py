@@ -42,17 +42,21 @@ def work(op: Op) -> float:
     return pixels * op.c_out
 
 
+def parameters(op: Op) -> int:
+    """Return the weights of a convolution; 0 of other layers."""
+    convolves = op.kind in ("conv", "transposed")
+    return op.c_in // op.groups * op.c_out * op.kernel**2 if convolves else 0
+
+
 def moved(op: Op) -> float:
     """Return the numbers that are read and written, weights included."""
     inputs, outputs = op.c_in * op.h_in * op.w_in, op.c_out * op.h * op.w
-    weights = 0
-    if op.kind in ("conv", "transposed"):
-        weights = op.c_in // op.groups * op.c_out * op.kernel**2
-    elif op.kind == "add":
+    between = parameters(op)
+    if op.kind == "add":
         inputs *= 2
     elif op.kind == "attention":
-        weights = op.groups * (op.h * op.w) ** 2  # the scores
-    return float(inputs + outputs + weights)
+        between = op.groups * (op.h * op.w) ** 2  # the scores
+    return float(inputs + outputs + between)
 
 
 def features(ops: Sequence[Op]) -> Floats:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from yolo_nas_ext.cost.deployed import Op, deployed
-from yolo_nas_ext.cost.features import Floats, family, features, moved, work
+from yolo_nas_ext.cost.features import Floats, family, features, moved, parameters, work
 from yolo_nas_ext.cost.forest import Forest
 from yolo_nas_ext.cost.protocol import Protocol
 from yolo_nas_ext.errors import NASError, RunError
@@ -36,11 +36,14 @@ class Calibration:
         weights: What a millisecond of a family's layers on their own counts in a model.
         models: (name, measured, predicted by the others) of the models that it was fitted on,
             in milliseconds.
+        fetch: Milliseconds that a parameter takes besides. A layer on its own finds its parameters
+            in the processor's cache, which those of a large model are too many for.
     """
 
     constant: float
     weights: Mapping[str, float]
     models: Sequence[tuple[str, float, float]] = ()
+    fetch: float = 0.0
 
     def error(self, share: float) -> float:
         """Return the relative error that this share of models stay within, each left out."""
@@ -121,8 +124,11 @@ class Profile:
 
     def shares(self, ops: Sequence[Op], imgsz: int) -> list[float]:
         """Return what layers take within a model, in milliseconds."""
-        weights = self.sizes[imgsz].weights
-        return [w * weights[family(op)] for op, w in zip(ops, self.alone(ops), strict=True)]
+        at = self.sizes[imgsz]
+        return [
+            ms * at.weights[family(op)] + at.fetch * parameters(op)
+            for op, ms in zip(ops, self.alone(ops), strict=True)
+        ]
 
     def alone(self, ops: Sequence[Op]) -> list[float]:
         """Return what layers take on their own, in milliseconds: measured, else predicted."""
@@ -139,7 +145,7 @@ class Profile:
             "protocol": self.protocol.to_dict(), "about": dict(self.about),
             "sizes": {
                 str(size): {
-                    "constant": at.constant, "weights": dict(at.weights),
+                    "constant": at.constant, "weights": dict(at.weights), "fetch": at.fetch,
                     "models": [list(model) for model in at.models],
                 }
                 for size, at in self.sizes.items()
@@ -182,7 +188,8 @@ class Profile:
                 data["device"], data["runtime_version"], Protocol.from_dict(data["protocol"]),
                 {
                     int(size): Calibration(
-                        at["constant"], at["weights"], [(n, a, b) for n, a, b in at["models"]]
+                        at["constant"], at["weights"], [(n, a, b) for n, a, b in at["models"]],
+                        at.get("fetch", 0.0),  # which files had not at first
                     )
                     for size, at in data["sizes"].items()
                 },

@@ -13,7 +13,7 @@ from scipy.optimize import nnls
 
 from yolo_nas_ext.cost import runtimes
 from yolo_nas_ext.cost.deployed import Op
-from yolo_nas_ext.cost.features import FAMILIES, Floats, family, features
+from yolo_nas_ext.cost.features import FAMILIES, Floats, family, features, parameters
 from yolo_nas_ext.cost.forest import grow
 from yolo_nas_ext.cost.latency import Base, Calibration, Profile, based, terms
 from yolo_nas_ext.cost.micro import layer_model
@@ -185,10 +185,11 @@ def _lines(ops: Sequence[Op], ms: Floats) -> dict[str, Base]:
 
 def calibrate(profile: Profile, models: Sequence[Model]) -> Calibration:
     """Return how layers add up, from whole models, and what each is predicted by the others."""
-    sums = np.zeros((len(models), len(FAMILIES)))
+    sums = np.zeros((len(models), len(FAMILIES) + 1))
     for row, model in zip(sums, models, strict=True):
         for op, ms in zip(model.ops, profile.alone(model.ops), strict=True):
             row[FAMILIES.index(family(op))] += ms
+            row[-1] += parameters(op)
     times = np.array([model.ms for model in models])
     guesses = []
     for left in range(len(models)):
@@ -196,27 +197,29 @@ def calibrate(profile: Profile, models: Sequence[Model]) -> Calibration:
         constant, weights = _weights(sums[others], times[others])
         guesses.append(constant + float(sums[left] @ weights))
     constant, weights = _weights(sums, times)
+    *by_family, fetch = weights.tolist()
     return Calibration(
-        constant, dict(zip(FAMILIES, weights.tolist(), strict=True)),
-        [(m.name, m.ms, guess) for m, guess in zip(models, guesses, strict=True)],
+        constant, dict(zip(FAMILIES, by_family, strict=True)),
+        [(m.name, m.ms, guess) for m, guess in zip(models, guesses, strict=True)], fetch,
     )  # fmt: skip
 
 
 def _weights(sums: Floats, times: Floats) -> tuple[float, Floats]:
-    """Return a constant and non-negative weights of families by least relative squares.
+    """Return a constant and non-negative weights of columns by least relative squares.
 
-    Each weight is drawn a little towards that of all families together, which decides where a
-    family's share of the models is too small to tell.
+    Each family's weight is drawn a little towards that of all families together, which decides
+    where its share of the models is too small to tell.
+
+    Args:
+        sums: Models x (milliseconds of each family's layers on their own, parameters).
+        times: Milliseconds of the models.
     """
-    total = sums.sum(axis=1)
-    usual = float(np.median(times / total))
-    count = sums.shape[1]
-    rows = np.vstack(
-        [
-            np.column_stack([np.ones(len(times)), sums]) / times[:, None],
-            np.column_stack([np.zeros(count), TRUST * np.eye(count) / usual]),
-        ]
-    )
+    count = sums.shape[1] - 1
+    usual = float(np.median(times / sums[:, :count].sum(axis=1)))
+    scale = np.append(np.ones(count), sums[:, count].max() or 1.0)  # of columns, alike for nnls
+    drawn = np.zeros((count, count + 2))
+    drawn[:, 1:-1] = TRUST * np.eye(count) / usual
+    measured = np.column_stack([np.ones(len(times)), sums / scale]) / times[:, None]
     goal = np.concatenate([np.ones(len(times)), np.full(count, TRUST)])
-    found = nnls(rows, goal)[0]
-    return float(found[0]), found[1:]
+    found = nnls(np.vstack([measured, drawn]), goal)[0]
+    return float(found[0]), found[1:] / scale

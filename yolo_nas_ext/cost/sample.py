@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.deployed import Op, deployed
 from yolo_nas_ext.cost.features import family
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
 
 CLASSES = (1, 3, 20, 80)  # numbers of classes that the networks are drawn with
 NETWORKS = 400  # of each space, whose layers are counted
-MODELS = 20  # whole networks that the layers' times are calibrated on
+MODELS = 24  # whole networks that the layers' times are calibrated on
+SMALL = 3  # of which one of so many is small
+BELOW = (0.6, 0.35)  # FLOPs that small ones have at most, of the least of `NETWORKS` drawn ones
 POWER = 0.75  # of a family's number of layers, to which its share of the sample is proportional
 
 
@@ -28,6 +34,33 @@ def networks(
         for _ in range(n)
         for space, rng in zip(spaces, rngs, strict=True)
     ]
+
+
+def models(spaces: Sequence[DetectorSpace], seed: int = 0) -> list[tuple[Architecture, int]]:
+    """Return `MODELS` networks with numbers of classes to calibrate on.
+
+    Networks that are drawn are seldom near the small end of a space, where a tight limit puts a
+    search. So every third one is drawn below a limit on its FLOPs; where a space has none below it,
+    near the smallest.
+    """
+    drawn = networks(spaces, -(-MODELS // len(spaces)), seed)[:MODELS]
+    small = itertools.cycle([_small(space, seed + i) for i, space in enumerate(spaces)])
+    for index in range(SMALL - 1, MODELS, SMALL):
+        drawn[index] = next(next(small)), drawn[index][1]
+    return drawn
+
+
+def _small(space: DetectorSpace, seed: int) -> Iterator[Architecture]:
+    """Draw small networks of a space."""
+    rng = random.Random(f"small {seed}")
+    drawn = (space.architecture(space.sample(rng)) for _ in range(NETWORKS))
+    least = min(costs(architecture).flops for architecture in drawn)
+    for share in itertools.cycle(BELOW):
+        for limit in (share * least, 1.1 * least):  # where the space has none so small
+            with contextlib.suppress(NASError):
+                limited = space.within(Budget({"max_flops": limit}))
+                yield space.architecture(limited.sample(rng))
+                break
 
 
 def layers(spaces: Sequence[DetectorSpace], sizes: Sequence[int], seed: int = 0) -> list[Op]:
