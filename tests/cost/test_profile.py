@@ -13,7 +13,14 @@ import pytest
 from sklearn.ensemble import GradientBoostingRegressor
 
 from tests.cost.devices import (
-    CONSTANT, FETCH, IN_A_MODEL, NAME, SIZE, layer_ms, made_up, model_ms,
+    CONSTANT,
+    FETCH,
+    IN_A_MODEL,
+    NAME,
+    SIZE,
+    layer_ms,
+    made_up,
+    model_ms,
 )  # fmt: skip
 from tests.cost.test_deployed import OPS
 from yolo_nas_ext import profiling
