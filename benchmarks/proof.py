@@ -153,7 +153,7 @@ def confirmations(run: Path) -> dict[int, dict[str, float]]:
 
 
 def compare(protocol: Figures, folder: Path) -> None:
-    """Train the winners and the hand-made models, in turns."""
+    """Train the winners and the hand-made models, in turns, or those that are not trained yet."""
     winners = [os.path.relpath(path) for path in sorted(folder.glob("*-*/*-*.yaml"))]
     out = Path(os.path.relpath(folder / "compare"))  # what is kept names no folder of the machine
     begun = (out / "args.yaml").is_file()
@@ -162,7 +162,7 @@ def compare(protocol: Figures, folder: Path) -> None:
         f"seeds={protocol['seeds']}", f"project={out.parent}", "name=compare", *QUICK,
     )  # fmt: skip
     given = ",".join([*winners, *(f"{name}.yaml" for name in BASELINES)])
-    command("nas-compare", *((f"resume={out}",) if begun else (f"models={given}", *keys)))
+    command("nas-compare", f"models={given}", *((f"resume={out}",) if begun else keys))
 
 
 def verdict(folder: Path) -> int:
