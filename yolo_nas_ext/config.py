@@ -19,7 +19,7 @@ SUFFIXES = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 FULL = {"epochs": 100, "batch": 16}
 # Of the inner search over an analytic score, which takes seconds: those of TinyNAS.
 INNER = {"trials": 500_000, "population": 512}
-ANALYTIC = ("madnas", "deepmad")
+ANALYTIC = ("madnas", "deepmad")  # closed forms over the layers of the backbone
 # Of a supernet, after whose training a candidate takes a validation pass.
 SHARED = {"epochs": 60, "trials": 200}
 # Of a proxy with a network; few images hardly tell networks apart.
@@ -27,6 +27,8 @@ ONE_BATCH = {"batch": 16}
 PROXIES = (
     "naswot", "synflow", "snip", "grad_norm", "jacov", "zen", "zico", "swap", "az_nas",
 )  # fmt: skip
+RESOLVED = "resolved"  # operations, by the grid and the sizes of the objects
+UNTRAINED = (*ANALYTIC, RESOLVED, *PROXIES)  # estimators without a training
 MAY_CHANGE = (  # on resuming a run
     "trials", "budget_hours", "timeout", "device", "jobs", "executor", "ray_address",
     "cpus_per_trial", "gpus_per_trial", "finalists", "final_epochs", "final_batch", "seeds",

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext import executors, parents, timing
-from yolo_nas_ext.config import ANALYTIC, PROXIES, Config, inner
+from yolo_nas_ext.config import RESOLVED, UNTRAINED, Config, inner
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators import TRAININGS, Estimator, finalists, space_file, space_of
 from yolo_nas_ext.estimators import make as make_estimator
-from yolo_nas_ext.estimators.entropy import SCORES
+from yolo_nas_ext.estimators.analytic import Analytic
+from yolo_nas_ext.estimators.resolved import Resolved, side
 from yolo_nas_ext.estimators.screens import parse as parse_screen
 from yolo_nas_ext.estimators.screens import ranker, weighted_ranks
 from yolo_nas_ext.host import dataset, models, teacher, traced
@@ -34,7 +35,7 @@ from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screened import Screened
 from yolo_nas_ext.study import Trial
 
-PRIOR = "madnas"  # the analytic score that `bayes` starts from and learns from
+PRIOR = "madnas"  # the analytic score that `bayes` starts from and learns from, without boxes
 FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
 MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
     "map50", "map50_95", "precision", "recall", "mask_map50", "mask_map50_95", "mask_precision",
@@ -92,7 +93,7 @@ def make(config: Config) -> Plan:
     estimator = make_estimator(config, data)
 
     def strategy(name: str, space: DetectorSpace) -> Strategy:
-        return _strategy(name, config, space, budget, goal, estimator)
+        return _strategy(name, config, space, budget, goal, estimator, data)
 
     chosen = strategy(config.strategy, _preferring(space, config, data))
     if config.screen:
@@ -121,11 +122,11 @@ def _sized(config: Config) -> Config:
     sizes = space_file(config).choices.get("imgsz", ())
     if len(sizes) == 1:
         return config.replaced(imgsz=sizes[0])
-    if sizes and config.estimator not in TRAININGS:
+    if sizes and config.estimator not in (*TRAININGS, RESOLVED):
         raise NASError(
             f"space={config.space}: imgsz has the options {', '.join(map(str, sizes))}, and "
             f"estimator={config.estimator} cannot compare image sizes; fix it with "
-            f"fix=imgsz:{sizes[0]}, or give estimator={' or '.join(TRAININGS)}"
+            f"fix=imgsz:{sizes[0]}, or give estimator={' or '.join((*TRAININGS, RESOLVED))}"
         )
     if sizes and config.fidelity and "imgsz" in config.fidelity:
         raise NASError(
@@ -175,23 +176,30 @@ def _preferring(space: DetectorSpace, config: Config, data: dataset.DataSet) -> 
 
 def _strategy(
     name: str, config: Config, space: DetectorSpace, budget: Budget, goal: Goal,
-    estimator: Estimator,
+    estimator: Estimator, data: dataset.DataSet,
 ) -> Strategy:  # fmt: skip
     """Return the strategy of that name; a model learns from what is free to know of a network.
 
-    That is its costs and an analytic score. Of the rank by FLOPs and that score, within the budget,
-    it takes a part of its first points.
+    That is its costs and a score, by which it takes a part of its first points: `resolved` where
+    the data has boxes, else MAE-NAS' with the FLOPs.
     """
+    boxed = side(data) is not None
+    judge = (
+        Resolved(data, imgsz=budget.imgsz)
+        if boxed
+        else Analytic(PRIOR, imgsz=budget.imgsz, channels=budget.channels)
+    )
+    ranked = ("score",) if boxed else ("score", "flops")
 
     @lru_cache(maxsize=50_000)
     def free(point: Point) -> dict[str, float]:
         architecture = space.architecture(point)
-        score = SCORES[PRIOR](architecture, architecture.imgsz or budget.imgsz, budget.channels)
+        score = judge.value(architecture, architecture.imgsz or budget.imgsz)
         costs = {n: math.log(max(c, 1e-6)) for n, c in budget.record(architecture).items()}
-        return {**costs, PRIOR: score if math.isfinite(score) else 0.0}
+        return {**costs, "score": score if math.isfinite(score) else 0.0}
 
     def prior(points: Sequence[Point]) -> list[float]:
-        columns = {name: [free(point)[name] for point in points] for name in ("flops", PRIOR)}
+        columns = {name: [free(point)[name] for point in points] for name in ranked}
         return weighted_ranks(columns, dict.fromkeys(columns, 1.0))
 
     options: dict[str, Any] = {"population": config.population} if name == "evolution" else {}
@@ -208,7 +216,7 @@ def _check_measured(config: Config) -> None:
     """Refuse objectives and limits that no trial would ever have."""
     if named(config.estimator):  # which measures what it likes
         return
-    trains = config.estimator not in (*ANALYTIC, *PROXIES)
+    trains = config.estimator not in UNTRAINED
     allowed = [*FREE, *(["latency_ms"] * bool(config.latency)), *(MEASURED if trains else ())]
     for key, names in (("objectives", config.objectives), ("limits", config.limits)):
         for name in names:

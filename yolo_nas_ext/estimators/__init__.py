@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from yolo_nas_ext import plugins
-from yolo_nas_ext.config import PROXIES
+from yolo_nas_ext.config import PROXIES, RESOLVED
 from yolo_nas_ext.cost.budget import LIMITS, Budget
 from yolo_nas_ext.cost.latency import asked
 from yolo_nas_ext.data import augment
@@ -126,6 +126,12 @@ def _analytic(config: Any, data: Any) -> Estimator:
     return Analytic(config.estimator, imgsz=config.imgsz, channels=data.channels)
 
 
+def _resolved(config: Any, data: Any) -> Estimator:
+    from yolo_nas_ext.estimators.resolved import Resolved
+
+    return Resolved(data, imgsz=config.imgsz)
+
+
 def _untrained(config: Any, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.untrained import AzNas, Untrained
 
@@ -144,6 +150,7 @@ ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {
     "supernet": _supernet,
     "madnas": _analytic,
     "deepmad": _analytic,
+    RESOLVED: _resolved,
     **dict.fromkeys(PROXIES, _untrained),
 }
 

@@ -43,7 +43,11 @@ class Analytic:
             TrialError: For a network that the score rules out.
         """
         imgsz = int((fidelity or {}).get("imgsz", self.imgsz))
-        value = SCORES[self.score](architecture, imgsz, self.channels)
+        value = self.value(architecture, imgsz)
         if not math.isfinite(value):
             raise TrialError("ruled out", f"{self.score} has no value for a network this thin")
         return {"fitness": value}
+
+    def value(self, architecture: Architecture, imgsz: int) -> float:
+        """Return the score of a network at an image size in pixels."""
+        return SCORES[self.score](architecture, imgsz, self.channels)

@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from yolo_nas_ext.config import ANALYTIC, PROXIES
+from yolo_nas_ext.config import UNTRAINED
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.estimators import ESTIMATORS
 from yolo_nas_ext.space.architecture import Architecture
 
-NAMES = (*ANALYTIC, *PROXIES)
 Score = Callable[[Sequence[Architecture]], list[float]]
 
 
@@ -38,10 +37,10 @@ def parse(text: str) -> Screen:
     for part in scores.split("+"):
         match = re.fullmatch(r"\s*(\w+)\s*(?:\*\s*(\d+(?:\.\d+)?))?\s*", part)
         name = match[1] if match else part
-        if match is None or name not in NAMES:
+        if match is None or name not in UNTRAINED:
             raise NASError(
-                f"screen={text}: no such score '{name}'.{did_you_mean(name, NAMES)} Allowed: "
-                f"{', '.join(NAMES)}"
+                f"screen={text}: no such score '{name}'.{did_you_mean(name, UNTRAINED)} Allowed: "
+                f"{', '.join(UNTRAINED)}"
             )
         weights[name] = float(match[2] or 1)
     return Screen(weights, int(draws))
