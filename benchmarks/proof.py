@@ -10,7 +10,7 @@ The protocol of each set is `SETS`, written before its first run:
    trials, `small` with half the limit and `large` with twice: short trainings on three quarters of
    train, after which the best few and the hand-made models are trained in full there and measured
    on the rest. That names the winner. Val is not looked at. `free` evolves a thousand networks by
-   the score `resolved`, without a training before those of the best few.
+   the score `resolved`, without a training before those of the best few, `lite` with half the limit.
 3. `yolo nas-compare` of the winners and the hand-made models: all of train, three seeds, in turns,
    measured on val; latency measured in turns.
 
@@ -65,12 +65,13 @@ SETS: dict[str, dict[str, Any]] = {
         ),
     },
 }  # fmt: skip
+FREE = ("strategy=evolution", "estimator=resolved", "trials=1000")
 ARMS: dict[str, tuple[str, ...]] = {
     "found": ("strategy=auto",), "random": ("strategy=random",),
     "small": ("strategy=auto",), "large": ("strategy=auto",),
-    "free": ("strategy=evolution", "estimator=resolved", "trials=1000"),
+    "free": FREE, "lite": FREE,
 }  # fmt: skip
-SHARE = {"small": 0.5, "large": 2.0}  # of the limit; 1 of other arms
+SHARE = {"small": 0.5, "lite": 0.5, "large": 2.0}  # of the limit; 1 of other arms
 QUICK = ("threads=1", "workers=0")
 Figures = dict[str, Any]
 
@@ -129,7 +130,7 @@ def search(protocol: Figures, folder: Path, profile: Path, arm: str, seed: int) 
     sizes = ",".join(str(size) for size in protocol["sizes"])
     keys = (
         f"data={protocol['data']}", "space=yolo", f"sizes={sizes}", *ARMS[arm], f"seed={seed}",
-        *(() if arm == "free" else (f"trials={protocol['trials']}", f"epochs={protocol['short']}")),
+        *(() if ARMS[arm] is FREE else (f"trials={protocol['trials']}", f"epochs={protocol['short']}")),
         "batch=16",
         f"imgsz={protocol['imgsz']}", f"latency={profile}", f"max_latency={ceil(1e4 * most) / 1e4}",
         f"confirm={protocol['confirm']}", "confirm_by=full", f"confirm_epochs={protocol['epochs']}",
