@@ -10,7 +10,8 @@ The protocol of each set is `SETS`, written before its first run:
    trials, `small` with half the limit and `large` with twice: short trainings on three quarters of
    train, after which the best few and the hand-made models are trained in full there and measured
    on the rest. That names the winner. Val is not looked at. `free` evolves a thousand networks by
-   the score `resolved`, without a training before those of the best few, `lite` with half the limit.
+   the score `resolved`, without a training before those of the best few; so does `lite`
+   with half the limit.
 3. `yolo nas-compare` of the winners and the hand-made models: all of train, three seeds, in turns,
    measured on val; latency measured in turns.
 
@@ -128,10 +129,10 @@ def search(protocol: Figures, folder: Path, profile: Path, arm: str, seed: int) 
     most *= SHARE.get(arm, 1.0)
     run = Path("runs/proof") / folder.name / name
     sizes = ",".join(str(size) for size in protocol["sizes"])
+    trained = (f"trials={protocol['trials']}", f"epochs={protocol['short']}")
     keys = (
         f"data={protocol['data']}", "space=yolo", f"sizes={sizes}", *ARMS[arm], f"seed={seed}",
-        *(() if ARMS[arm] is FREE else (f"trials={protocol['trials']}", f"epochs={protocol['short']}")),
-        "batch=16",
+        *(() if ARMS[arm] is FREE else trained), "batch=16",
         f"imgsz={protocol['imgsz']}", f"latency={profile}", f"max_latency={ceil(1e4 * most) / 1e4}",
         f"confirm={protocol['confirm']}", "confirm_by=full", f"confirm_epochs={protocol['epochs']}",
         f"project={run.parent}", f"name={name}", *QUICK,
