@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators import TRAININGS, Estimator, finalists, space_file, space_of
 from yolo_nas_ext.estimators import make as make_estimator
-from yolo_nas_ext.estimators.analytic import Analytic
-from yolo_nas_ext.estimators.resolved import Resolved, side
+from yolo_nas_ext.estimators.analytic import Analytic, Free
+from yolo_nas_ext.estimators.resolved import Resolved
 from yolo_nas_ext.estimators.screens import parse as parse_screen
 from yolo_nas_ext.estimators.screens import ranker, weighted_ranks
 from yolo_nas_ext.host import dataset, models, teacher, traced
@@ -114,7 +114,7 @@ def make(config: Config) -> Plan:
 
 
 def _sized(config: Config) -> Config:
-    """Return the settings with the one image size of a space that has it; several need trainings.
+    """Return the settings with the one image size of a space that has it.
 
     Raises:
         NASError: Where image sizes are compared by what cannot compare them.
@@ -183,23 +183,24 @@ def _strategy(
     That is its costs and a score, by which it takes a part of its first points: `resolved` where
     the data has boxes, else MAE-NAS' with the FLOPs.
     """
-    boxed = side(data) is not None
-    judge = (
-        Resolved(data, imgsz=budget.imgsz)
-        if boxed
-        else Analytic(PRIOR, imgsz=budget.imgsz, channels=budget.channels)
-    )
-    ranked = ("score",) if boxed else ("score", "flops")
+
+    @cache
+    def judge() -> Free:  # which only some strategies ask for
+        try:
+            return Resolved(data, imgsz=budget.imgsz)
+        except NASError:  # no boxes
+            return Analytic(PRIOR, imgsz=budget.imgsz, channels=budget.channels)
 
     @lru_cache(maxsize=50_000)
     def free(point: Point) -> dict[str, float]:
         architecture = space.architecture(point)
-        score = judge.value(architecture, architecture.imgsz or budget.imgsz)
+        score = judge().value(architecture, architecture.imgsz or budget.imgsz)
         costs = {n: math.log(max(c, 1e-6)) for n, c in budget.record(architecture).items()}
         return {**costs, "score": score if math.isfinite(score) else 0.0}
 
     def prior(points: Sequence[Point]) -> list[float]:
-        columns = {name: [free(point)[name] for point in points] for name in ranked}
+        names = ("score",) if isinstance(judge(), Resolved) else ("score", "flops")
+        columns = {name: [free(point)[name] for point in points] for name in names}
         return weighted_ranks(columns, dict.fromkeys(columns, 1.0))
 
     options: dict[str, Any] = {"population": config.population} if name == "evolution" else {}

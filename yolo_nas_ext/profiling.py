@@ -165,7 +165,7 @@ def _profile(values: Mapping[str, Any]) -> Profile:
     about = _about(values)
     identity = {
         "device": device, "version": version, "protocol": protocol.to_dict(), **about,
-        "imgsz": values["imgsz"], "seed": values["seed"],
+        "imgsz": values["imgsz"], "seed": values["seed"], "networks": [n.name for n in networks],
     }  # fmt: skip
     del identity["date"]
     record = Record(out.with_name(f".{out.name}.timed"), identity)

@@ -22,7 +22,7 @@ from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.rows import KEYPOINTS
 
 MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
-SCHEMA = 1  # of the file; one with another number is refused
+SCHEMA, BEFORE = 2, 1  # of the file, and of one without `fetch`; other numbers are refused
 CHECKSUM = "sha256"
 Base = tuple[float, float, float]  # milliseconds a multiply-add, a number moved, and at least
 
@@ -140,12 +140,15 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file, with their checksum."""
+        fetches = any(at.fetch for at in self.sizes.values())  # else the file is as it was before
         content: dict[str, Any] = {
-            "schema": SCHEMA, "device": self.device_name, "runtime_version": self.runtime_version,
+            "schema": SCHEMA if fetches else BEFORE,
+            "device": self.device_name, "runtime_version": self.runtime_version,
             "protocol": self.protocol.to_dict(), "about": dict(self.about),
             "sizes": {
                 str(size): {
-                    "constant": at.constant, "weights": dict(at.weights), "fetch": at.fetch,
+                    "constant": at.constant, "weights": dict(at.weights),
+                    **({"fetch": at.fetch} if fetches else {}),
                     "models": [list(model) for model in at.models],
                 }
                 for size, at in self.sizes.items()
@@ -172,7 +175,7 @@ class Profile:
         """
         if not isinstance(data, Mapping) or "schema" not in data:
             raise NASError(f"{where}: no device profile; make one by yolo nas-profile")
-        if data["schema"] != SCHEMA:
+        if data["schema"] not in (SCHEMA, BEFORE):
             raise NASError(
                 f"{where}: of schema {data['schema']}, this version reads {SCHEMA}; profile the "
                 "device again by yolo nas-profile"
@@ -189,7 +192,7 @@ class Profile:
                 {
                     int(size): Calibration(
                         at["constant"], at["weights"], [(n, a, b) for n, a, b in at["models"]],
-                        at.get("fetch", 0.0),  # which files had not at first
+                        at.get("fetch", 0.0),
                     )
                     for size, at in data["sizes"].items()
                 },

@@ -8,7 +8,6 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.deployed import Op, deployed
 from yolo_nas_ext.cost.features import family
@@ -40,27 +39,33 @@ def models(spaces: Sequence[DetectorSpace], seed: int = 0) -> list[tuple[Archite
     """Return `MODELS` networks with numbers of classes to calibrate on.
 
     Networks that are drawn are seldom near the small end of a space, where a tight limit puts a
-    search. So every third one is drawn below a limit on its FLOPs; where a space has none below it,
-    near the smallest.
+    search. So every third one of a space is drawn below a limit on its FLOPs; where the space has
+    none below it, near the smallest.
     """
     drawn = networks(spaces, -(-MODELS // len(spaces)), seed)[:MODELS]
-    small = itertools.cycle([_small(space, seed + i) for i, space in enumerate(spaces)])
-    for index in range(SMALL - 1, MODELS, SMALL):
-        drawn[index] = next(next(small)), drawn[index][1]
+    small = [_small(space, seed + i) for i, space in enumerate(spaces)]
+    for index, (_, nc) in enumerate(drawn):
+        turn, space = divmod(index, len(spaces))
+        if turn % SMALL == SMALL - 1:
+            drawn[index] = next(small[space]), nc
     return drawn
 
 
 def _small(space: DetectorSpace, seed: int) -> Iterator[Architecture]:
     """Draw small networks of a space."""
     rng = random.Random(f"small {seed}")
-    drawn = (space.architecture(space.sample(rng)) for _ in range(NETWORKS))
-    least = min(costs(architecture).flops for architecture in drawn)
+    drawn = [space.architecture(space.sample(rng)) for _ in range(NETWORKS)]
+    flops = Budget().costs
+    smallest = min(drawn, key=lambda architecture: flops(architecture).flops)
+    least = flops(smallest).flops
     for share in itertools.cycle(BELOW):
         for limit in (share * least, 1.1 * least):  # where the space has none so small
             with contextlib.suppress(NASError):
                 limited = space.within(Budget({"max_flops": limit}))
                 yield space.architecture(limited.sample(rng))
                 break
+        else:
+            yield smallest
 
 
 def layers(spaces: Sequence[DetectorSpace], sizes: Sequence[int], seed: int = 0) -> list[Op]:

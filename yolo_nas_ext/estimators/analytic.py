@@ -12,19 +12,18 @@ from yolo_nas_ext.estimators.entropy import SCORES
 from yolo_nas_ext.space.architecture import Architecture
 
 
-class Analytic:
-    """Fitness is a closed form of the architecture.
+class Free:
+    """Fitness is a number that is known of an architecture without building it.
 
     Args:
-        score: A key of `entropy.SCORES`.
+        score: What the number is called.
         imgsz: Image size in pixels.
-        channels: Channels of the image.
     """
 
     seeded = False
 
-    def __init__(self, score: str, *, imgsz: int = 640, channels: int = 3) -> None:
-        self.score, self.imgsz, self.channels = score, imgsz, channels
+    def __init__(self, score: str, *, imgsz: int = 640) -> None:
+        self.score, self.imgsz = score, imgsz
         self.images: Path | None = None
         self.shared = False
 
@@ -42,12 +41,29 @@ class Analytic:
         Raises:
             TrialError: For a network that the score rules out.
         """
-        imgsz = int((fidelity or {}).get("imgsz", self.imgsz))
-        value = self.value(architecture, imgsz)
+        value = self.value(architecture, int((fidelity or {}).get("imgsz", self.imgsz)))
         if not math.isfinite(value):
-            raise TrialError("ruled out", f"{self.score} has no value for a network this thin")
+            raise TrialError("ruled out", f"{self.score} has no value for such a network")
         return {"fitness": value}
 
     def value(self, architecture: Architecture, imgsz: int) -> float:
-        """Return the score of a network at an image size in pixels."""
+        """Return the score of a network at an image size in pixels; not finite if there is none."""
+        raise NotImplementedError
+
+
+class Analytic(Free):
+    """Fitness is a closed form of the backbone.
+
+    Args:
+        score: A key of `entropy.SCORES`.
+        imgsz: Image size in pixels.
+        channels: Channels of the image.
+    """
+
+    def __init__(self, score: str, *, imgsz: int = 640, channels: int = 3) -> None:
+        super().__init__(score, imgsz=imgsz)
+        self.channels = channels
+
+    def value(self, architecture: Architecture, imgsz: int) -> float:
+        """Return the score of a network at an image size in pixels; infinite if it is ruled out."""
         return SCORES[self.score](architecture, imgsz, self.channels)

@@ -10,35 +10,55 @@ together, see docs/estimators.md.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from yolo_nas_ext.config import RESOLVED
 from yolo_nas_ext.cost.deployed import deployed
 from yolo_nas_ext.cost.features import work
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators.analytic import Analytic
+from yolo_nas_ext.estimators.analytic import Free
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.space.layers import lower
 from yolo_nas_ext.space.rows import KEYPOINTS
 
-RESOLVED = 4.0  # cells of a grid that an object covers where operations count in full
+CELLS = 4.0  # of a grid that an object covers where operations count in full
 BOXED = ("detect", "segment", "obb", "pose")  # tasks whose labels have boxes
 
 
-def side(data: DataSet) -> float | None:
+def side_of(data: DataSet) -> float | None:
     """Return the side of the median object, a share of the image's longer side.
 
-    That is the side of a square of the box's area. None for a task without boxes, or no objects.
+    That is the side of a square of the box's area, of an oriented box its own. None for a task
+    without boxes, or where no object has an area.
     """
     if data.task not in BOXED:
         return None
-    sides = [
-        np.sqrt(label["bboxes"][:, 2] * label["bboxes"][:, 3] * h * w) / max(h, w)
-        for label in data.labels
-        for h, w in [label["shape"]]
-    ]
-    found = np.concatenate(sides) if sides else np.zeros(0)
-    return float(np.median(found)) if len(found) else None
+    shares = [_areas(label, data.task) for label in data.labels]
+    found = np.concatenate(shares) if shares else np.zeros(0)
+    found = found[found > 0]
+    return math.sqrt(float(np.median(found))) if len(found) else None
+
+
+def _areas(label: dict[str, Any], task: str) -> npt.NDArray[np.float64]:
+    """Return the areas of an image's objects, as shares of a square around the image."""
+    h, w = label["shape"]
+    if task == "obb" and label.get("segments"):
+        corners = (np.asarray(polygon, float) for polygon in label["segments"])
+        found = np.array([_shoelace(polygon) for polygon in corners])
+    else:
+        found = np.asarray(label["bboxes"], float)[:, 2:].prod(axis=1)
+    return found * (h * w / max(h, w) ** 2)
+
+
+def _shoelace(polygon: npt.NDArray[np.float64]) -> float:
+    """Return the area of a polygon, corners x 2."""
+    x, y = polygon.T
+    return 0.5 * abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1)))
 
 
 def resolved(
@@ -61,13 +81,17 @@ def resolved(
         that side covers so many cells of the output's grid.
     """
     size = architecture.imgsz or imgsz
-    ops = deployed(architecture, nc, size, channels, task=task, keypoints=keypoints)
-    return math.fsum(
-        work(op) * min(1.0, side**2 * op.h * op.w / RESOLVED) for op in ops if op.kind == "conv"
-    )
+    if architecture.whole:  # some have layers that only the layer table knows
+        used = replace(architecture, head=replace(architecture.head, end2end=False))
+        table = lower(used, nc, size, channels, task=task, keypoints=keypoints)
+        convolutions = [(x.ops, x.h * x.w) for x in table.layers if x.op == "conv"]
+    else:
+        ops = deployed(architecture, nc, size, channels, task=task, keypoints=keypoints)
+        convolutions = [(work(op), op.h * op.w) for op in ops if op.kind == "conv"]
+    return math.fsum(ops * min(1.0, side**2 * cells / CELLS) for ops, cells in convolutions)
 
 
-class Resolved(Analytic):
+class Resolved(Free):
     """Fitness is the logarithm of `resolved`.
 
     Args:
@@ -79,20 +103,18 @@ class Resolved(Analytic):
     """
 
     def __init__(self, data: DataSet, *, imgsz: int = 640) -> None:
-        super().__init__("resolved", imgsz=imgsz, channels=data.channels)
-        found = side(data)
-        if found is None:
+        super().__init__(RESOLVED, imgsz=imgsz)
+        side = side_of(data)
+        if side is None:
             raise NASError(
-                f"estimator=resolved: {data.source} has no boxes of task={data.task}; it is of "
+                f"estimator={RESOLVED}: {data.source} has no boxes of task={data.task}; it is of "
                 f"task={', '.join(BOXED)}. Give another estimator"
             )
-        self.data, self.side = data, found
+        self.side = side
+        self._of = data.nc, data.channels, data.task, data.keypoints
 
     def value(self, architecture: Architecture, imgsz: int) -> float:
         """Return the score of a network at an image size in pixels."""
-        data = self.data
-        return math.log(
-            resolved(
-                architecture, self.side, data.nc, imgsz, data.channels, data.task, data.keypoints
-            )
-        )
+        nc, channels, task, keypoints = self._of
+        found = resolved(architecture, self.side, nc, imgsz, channels, task, keypoints)
+        return math.log(found) if found else -math.inf
