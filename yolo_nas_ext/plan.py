@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import re
@@ -35,7 +36,7 @@ from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screened import Screened
 from yolo_nas_ext.study import Trial
 
-PRIOR = "madnas"  # the analytic score that `bayes` starts from and learns from, without boxes
+PRIOR = "madnas"  # an analytic score that `bayes` starts from and learns from
 FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
 MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
     "map50", "map50_95", "precision", "recall", "mask_map50", "mask_map50_95", "mask_precision",
@@ -180,26 +181,29 @@ def _strategy(
 ) -> Strategy:  # fmt: skip
     """Return the strategy of that name; a model learns from what is free to know of a network.
 
-    That is its costs and a score, by which it takes a part of its first points: `resolved` where
-    the data has boxes, else MAE-NAS' with the FLOPs.
+    That is its costs and scores. By the ranks of MAE-NAS' score and of `resolved`, or of the FLOPs
+    where the data has no boxes, it takes a part of its first points within the budget.
     """
 
     @cache
-    def judge() -> Free:  # which only some strategies ask for
-        try:
-            return Resolved(data, imgsz=budget.imgsz)
-        except NASError:  # no boxes
-            return Analytic(PRIOR, imgsz=budget.imgsz, channels=budget.channels)
+    def judges() -> dict[str, Free]:  # for which only some strategies ask
+        found: dict[str, Free] = {
+            PRIOR: Analytic(PRIOR, imgsz=budget.imgsz, channels=budget.channels)
+        }
+        with contextlib.suppress(NASError):  # no boxes
+            found[RESOLVED] = Resolved(data, imgsz=budget.imgsz)
+        return found
 
     @lru_cache(maxsize=50_000)
     def free(point: Point) -> dict[str, float]:
         architecture = space.architecture(point)
-        score = judge().value(architecture, architecture.imgsz or budget.imgsz)
+        imgsz = architecture.imgsz or budget.imgsz
+        scores = {name: judge.value(architecture, imgsz) for name, judge in judges().items()}
         costs = {n: math.log(max(c, 1e-6)) for n, c in budget.record(architecture).items()}
-        return {**costs, "score": score if math.isfinite(score) else 0.0}
+        return {**costs, **{n: s if math.isfinite(s) else 0.0 for n, s in scores.items()}}
 
     def prior(points: Sequence[Point]) -> list[float]:
-        names = ("score",) if isinstance(judge(), Resolved) else ("score", "flops")
+        names = (PRIOR, RESOLVED if RESOLVED in judges() else "flops")
         columns = {name: [free(point)[name] for point in points] for name in names}
         return weighted_ranks(columns, dict.fromkeys(columns, 1.0))
 

@@ -23,8 +23,8 @@ def test_what_it_says():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("madnas", "for example madnas:2000"),
-        ("madnas:0", "for example madnas:2000"),
+        ("madnas", "for example resolved"),
+        ("madnas:0", "for example resolved"),
         (":7", "for example"),
         ("madnass:7", "Did you mean 'madnas'"),
         ("madnas**2:7", "no such score"),

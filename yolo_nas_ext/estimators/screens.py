@@ -30,8 +30,8 @@ def parse(text: str) -> Screen:
     scores, _, draws = text.rpartition(":")
     if not scores or not draws.isdigit() or int(draws) < 1:
         raise NASError(
-            f"screen={text}: give scores and a number of candidates, for example madnas:2000 or "
-            "madnas*2+deepmad:2000"
+            f"screen={text}: give scores and a number of candidates, for example "
+            "resolved+madnas:32 or madnas*2+deepmad:2000"
         )
     weights: dict[str, float] = {}
     for part in scores.split("+"):
