@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,10 @@ FILES = sorted(resource("cfg", "backbones").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
 # Published parameters in millions and GFLOPs at 640 px (Xu et al. 2022, table 6).
 PUBLISHED = {"t": (8.5, 18.1), "s": (16.3, 37.8), "m": (28.2, 61.8), "l": (42.1, 97.3)}
+
+# What our own searches ended in: the winner of a search of benchmarks/proof.
+FOUND = {"found-brain-small": "brain/small-0", "found-brain": "brain/found-0",
+         "found-cells": "cells/found-0"}  # fmt: skip
 
 
 def text_of(name):
@@ -33,7 +38,8 @@ def benchmark(root, monkeypatch):
 
 def test_all_are_there():
     damo = {f"damo-{n}" for n in ("l20", "l25", "l35", "l45", *(f"yolo-{s}" for s in "tsml"))}
-    assert damo | {f"efficientnet-b{n}" for n in range(5)} | {"timm-mobilenetv4"} == set(NAMES)
+    others = {f"efficientnet-b{n}" for n in range(5)} | {"timm-mobilenetv4"} | set(FOUND)
+    assert damo | others == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,7 +48,7 @@ def test_the_header_says_what_the_host_counts(name, benchmark):
     assert benchmark.header(path) == benchmark.counts(path)
     text = path.read_text(encoding="utf-8")
     head = text[: text.index("\nnc:")]
-    assert re.search(r"# .*(arXiv:\d{4}\.\d{5})", head)  # the source
+    assert re.search(r"# .*(arXiv:\d{4}\.\d{5}|yolo nas-search data=)", head)  # the source
     assert re.search(r"# latency \d+ ms, [\d.]+ times yolo11n's .*: onnx on cpu, .*640 px", head)
     assert ("NEEDS THIS PACKAGE" in head) == ("Timm" in text) != ("needs no plugin" in head)
 
@@ -81,3 +87,13 @@ def test_each_trains_an_epoch_and_is_exported(name, benchmark, tmp_path):
     assert found["difference"] <= benchmark.TOLERANCE
     built = models.build(models.definition(str(path))[0], task="detect", ch=3, nc=2)
     assert found["parameters"] == sum(p.numel() for p in built.parameters())
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_found_ones_are_those_of_the_proof(name, root):
+    folder = root / "benchmarks" / "proof" / FOUND[name]
+    shipped, won = (
+        read(path)
+        for path in (resource("cfg", "backbones", f"{name}.yaml"), folder / f"{folder.name}.yaml")
+    )
+    assert replace(shipped, imgsz=won.imgsz) == won  # for any image size
