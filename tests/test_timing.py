@@ -14,16 +14,19 @@ from typing import Any
 import pytest
 
 from tests.cost.devices import NAME, SIZE, made_up
-from yolo_nas_ext import cli, score, timing
+from tests.host.shapes import draw
+from yolo_nas_ext import cli, job, loop, plan, score, timing
 from yolo_nas_ext.config import configure
 from yolo_nas_ext.cost import runtimes
 from yolo_nas_ext.cost.budget import Budget
-from yolo_nas_ext.cost.latency import asked, save
+from yolo_nas_ext.cost.latency import asked, load, save
 from yolo_nas_ext.cost.protocol import Measurement, Protocol
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.host import models
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.emit import read
 from yolo_nas_ext.study import Study, Trial
 
 SPACE = DetectorSpace.load("tiny")
@@ -233,3 +236,21 @@ def test_scores_show_predictions(
     assert score.main(given) == 0
     warning = capfd.readouterr().err
     assert NAME in warning and "a laptop" in warning
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "evolution", "local"])
+def test_the_limit_may_be_the_latency_of_a_hand_made_network(
+    strategy: str, device: str, tmp_path: Path
+) -> None:
+    yolo26n = read(*models.definition("yolo26n"))
+    limit = load(device).predict(yolo26n, 2, SIZE)
+    given = {
+        "data": str(draw(tmp_path / "data")), "space": "yolo", "latency": device, "imgsz": SIZE,
+        "max_latency": limit, "estimator": "resolved", "trials": 8, "confirm": 0,
+        "strategy": strategy, "project": str(tmp_path),
+    }  # fmt: skip
+    made = plan.make(configure(given, {}, {}))
+    assert [trial.name for trial in made.baselines] == ["yolo26n"]  # the others are slower
+    done = job.search(given, loop.run)
+    assert done.study.trials[0].name == "yolo26n" and len(done.study.complete) == 8
+    assert all(made.space.feasible(trial.point) for trial in done.study.trials[1:])

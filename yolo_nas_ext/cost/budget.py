@@ -81,13 +81,20 @@ class Budget:
             "layers": found.layers, **latency,
         }  # fmt: skip
 
-    def values(self, subject: Architecture) -> dict[str, tuple[float, float]]:
-        """Return ``{limit: (value, bound)}`` of an architecture."""
+    def values(
+        self, subject: Architecture, *, careful: bool = True
+    ) -> dict[str, tuple[float, float]]:
+        """Return ``{limit: (value, bound)}`` of an architecture.
+
+        Args:
+            subject: The architecture.
+            careful: Whether a latency is taken to be above its prediction by `margin`.
+        """
         if not self.limits:
             return {}
         costs = self.costs(subject)._asdict()
         if "max_latency" in self.limits:
-            costs["latency_ms"] = self.latency_ms(subject) * (1 + self.margin)
+            costs["latency_ms"] = self.latency_ms(subject) * (1 + self.margin * careful)
         return {name: (costs[LIMITS[name][0]], bound) for name, bound in self.limits.items()}
 
     def say(self, name: str, value: float) -> str:
