@@ -74,3 +74,18 @@ def test_bad_values_are_one_clear_line(arguments, message):
     with pytest.raises(NASError, match=message) as caught:
         configure(parse_arguments(arguments), HOST, REFUSED)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({}, ("sandwich", 1.0)),
+        ({"sampling": "fair"}, ("fair", 0.0)),
+        ({"distill": 0.5}, ("spos", 0.5)),
+        ({"task": "segment"}, ("spos", 0.0)),
+        ({"strategy": "darts"}, ("spos", 0.0)),
+    ],
+)
+def test_a_supernet_trains_several_networks_a_step(given, rule):
+    config = configure({"estimator": "supernet", **given}, {}, {})
+    assert (config.sampling, config.distill) == rule

@@ -22,6 +22,9 @@ INNER = {"trials": 500_000, "population": 512}
 ANALYTIC = ("madnas", "deepmad")  # closed forms over the layers of the backbone
 # Of a supernet, after whose training a candidate takes a validation pass.
 SHARED = {"epochs": 60, "trials": 200}
+# Of a supernet for detection that no distribution is learned in: several networks a step order much
+# better than one, which is what cfg/nas.yaml has (docs/experiments.md).
+SEVERAL = {"sampling": "sandwich", "distill": 1.0}
 # Of a proxy with a network; few images hardly tell networks apart.
 ONE_BATCH = {"batch": 16}
 PROXIES = (
@@ -310,7 +313,9 @@ def configure(
             )
         values["estimator"] = "supernet"
     if values["estimator"] == "supernet":
-        values |= {name: value for name, value in SHARED.items() if name not in given}
+        plain = values["strategy"] != "darts" and values["task"] == "detect"
+        usual = {**SHARED, **(SEVERAL if plain and not {*SEVERAL} & {*given} else {})}
+        values |= {name: value for name, value in usual.items() if name not in given}
     if values["estimator"] in PROXIES:
         values |= {name: value for name, value in ONE_BATCH.items() if name not in given}
     if inner(values):  # for which a candidate costs nothing
