@@ -129,10 +129,10 @@ def search(protocol: Figures, folder: Path, profile: Path, arm: str, seed: int) 
     most *= SHARE.get(arm, 1.0)
     run = Path("runs/proof") / folder.name / name
     sizes = ",".join(str(size) for size in protocol["sizes"])
-    trained = (f"trials={protocol['trials']}", f"epochs={protocol['short']}")
+    short = (f"trials={protocol['trials']}", f"epochs={protocol['short']}")
     keys = (
         f"data={protocol['data']}", "space=yolo", f"sizes={sizes}", *ARMS[arm], f"seed={seed}",
-        *(() if ARMS[arm] is FREE else trained), "batch=16",
+        *(() if ARMS[arm] is FREE else short), "batch=16",
         f"imgsz={protocol['imgsz']}", f"latency={profile}", f"max_latency={ceil(1e4 * most) / 1e4}",
         f"confirm={protocol['confirm']}", "confirm_by=full", f"confirm_epochs={protocol['epochs']}",
         f"project={run.parent}", f"name={name}", *QUICK,

@@ -127,7 +127,7 @@ def pictures(source: Path, out: Path) -> Figures:
     found = search(
         out, "search_classify", f"data={folder}", "task=classify", "space=yolo", "estimator=full",
         "trials=36", "confirm=8", f"val_fraction={CLASSIFIED}", f"max_flops={CLASSIFIER}",
-        "baseline=yolo11n", *(f"{k}={value}" for k, value in longer.items()),
+        "baseline=yolo11n", *(f"{key}={value}" for key, value in longer.items()),
     )  # fmt: skip
     models = {"found": str(out / "search_classify" / "best.yaml"),
               **{name: f"{name}.yaml" for name in BASELINES}}  # fmt: skip
@@ -137,12 +137,12 @@ def pictures(source: Path, out: Path) -> Figures:
     accuracies: dict[str, list[float]] = {name: [] for name in models}
     for seed in SEEDS:
         for name, model in models.items():
-            row = train(out, f"{name}_{seed}", "classify", model=model, data=folder, seed=seed,
-                        **keys)  # fmt: skip
+            row = train(
+                out, f"{name}_{seed}", "classify", model=model, data=folder, seed=seed, **keys
+            )
             accuracies[name].append(float(row["metrics/accuracy_top1"]))
     mean = {name: round(statistics.mean(values), 4) for name, values in accuracies.items()}
-    weights = [out / f"{name}_{SEEDS[0]}" / "weights" / "last.pt" for name in models]
-    costs = [flops(path, keys["imgsz"]) for path in weights]
+    costs = flops([out / f"{name}_{SEEDS[0]}" / "weights" / "last.pt" for name in models], 64)
     for name, cost in zip(models, costs, strict=True):
         values = ", ".join(f"{value:.4f}" for value in accuracies[name])
         print(f"{name:<14}{cost / 1e6:8.1f} MFLOPs  accuracy {mean[name]:.4f} ({values})")
@@ -171,12 +171,12 @@ def same(*names: str) -> bool:
     )
 
 
-def flops(model: Path, imgsz: int) -> float:
-    """Return the FLOPs of a checkpoint by the host's own count."""
+def flops(models: list[Path], imgsz: int) -> list[float]:
+    """Return the FLOPs of checkpoints by the host's own count."""
     from ultralytics import YOLO
     from ultralytics.utils.torch_utils import get_flops
 
-    return 1e9 * get_flops(YOLO(model).model, imgsz)
+    return [1e9 * get_flops(YOLO(model).model, imgsz) for model in models]
 
 
 def findings(source: Path, out: Path) -> Figures:
