@@ -13,9 +13,9 @@ are held out.
 - `shuffled`: the same, with the labels of other images and one block in the neck, as that decides
   which head the host builds: there is nothing to find.
 
-DARTS (`darts`, and `gates` with relaxation=gates) finds the truth if its distribution has it as
-likeliest option and the best of what is drawn from it has it; it rejects zeros if their probability
-is at most half of the uniform one's. Evolution finds it if its best network has it. With shuffled
+DARTS (`darts`; `gates` and `continuous` are its other relaxations) finds the truth if its
+distribution has it as likeliest option and the best of what is drawn from it has it; it rejects
+zeros if their probability is at most half of the uniform one's. Evolution finds it if its best network has it. With shuffled
 labels the entropy of every choice has to stay above 0.9 of the uniform one's.
 
 A line a search goes to `out`; what is there is not run again. The last line is a JSON object;
@@ -137,7 +137,7 @@ def search(task: str, how: str, seed: int, **more: Any) -> dict[str, Any]:
 
     Args:
         task: A key of `TRUTH`.
-        how: ``darts``, ``gates`` or ``evolution``.
+        how: ``darts``, ``gates``, ``continuous`` or ``evolution``.
         seed: Of the images, the supernet and the proposals.
         **more: Arguments of the estimator.
     """
@@ -149,7 +149,7 @@ def search(task: str, how: str, seed: int, **more: Any) -> dict[str, Any]:
             "epochs": EPOCHS, "imgsz": PIXELS, "batch": BATCH, "seed": seed, "threads": 1,
             "val_fraction": 1 / 3, "device": "cpu", "say": lambda line: None,
             "overrides": {"workers": 0}, "learn": how != "evolution",
-            "relaxation": "gates" if how == "gates" else "single",
+            "relaxation": how if how in ("gates", "continuous") else "single",
         }  # fmt: skip
         judge = SharedWeights(data, space, **{**settings, **more})
         learned = how != "evolution"
