@@ -15,8 +15,9 @@ are held out.
 
 DARTS (`darts`; `gates` and `continuous` are its other relaxations) finds the truth if its
 distribution has it as likeliest option and the best of what is drawn from it has it; it rejects
-zeros if their probability is at most half of the uniform one's. Evolution finds it if its best network has it. With shuffled
-labels the entropy of every choice has to stay above 0.9 of the uniform one's.
+zeros if their probability is at most half of the uniform one's. Evolution finds it if its best
+network has it. With shuffled labels the entropy of every choice has to stay above 0.9 of the
+uniform one's.
 
 A line a search goes to `out`; what is there is not run again. The last line is a JSON object;
 `pass` is whether at least 9 of 10 seeds of every search are right.

@@ -13,6 +13,7 @@ from yolo_nas_ext.errors import NASError, did_you_mean
 RUNTIMES = ("onnx", "torch", "openvino", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "int8")
 PROCESSING = "from the image tensor to decoded boxes; reading, resizing and NMS are out"
+STEADY = 0.5  # quartiles apart, of the median, up to which a measurement can be used
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,15 @@ class Measurement:
     def iqr_ms(self) -> float:
         """Interquartile range in milliseconds."""
         return self.high_ms - self.low_ms
+
+    @property
+    def steady(self) -> bool:
+        """Whether the times are of the model, not of what else the machine does.
+
+        A model that has to wait for its core takes its own time in some runs and that of others'
+        slices in the rest, which puts the quartiles apart by more than the model takes.
+        """
+        return self.iqr_ms <= STEADY * self.median_ms
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file."""

@@ -47,6 +47,7 @@ class HeldImages(YOLODataset):
         *args: Any, **kwargs: Any,
     ) -> None:  # fmt: skip
         self._held = labels
+        self.stamps: list[Stamp] = []  # of the decoded images, in order
         super().__init__([label["im_file"] for label in labels], *args, **kwargs)  # pyright: ignore[reportArgumentType]
         self.cache = "ram"  # mosaics draw from all images rather than from a buffer of recent ones
         self.transforms = self.build_transforms(hyp=copy(kwargs["hyp"]))  # which look at `cache`
@@ -68,6 +69,8 @@ class HeldImages(YOLODataset):
                 images = pool.map(super().load_image, new)
             for index, image in zip(new, images, strict=True):
                 known[self.im_files[index]] = stamps[index], image
+        if all(file in known for file in self.im_files):
+            self.stamps = stamps
         buffers: Any = (self.ims, self.im_hw0, self.im_hw)
         for index, file in enumerate(self.im_files):
             if file in known:

@@ -33,6 +33,7 @@ from yolo_nas_ext.host.beginning import MOMENTUM, head_start, norms
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.images import held, held_pictures
 from yolo_nas_ext.host.metrics import Judge, Seen, masks, named, results, rows
+from yolo_nas_ext.host.replay import replayed
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 # Writes weights into a new model, given its class names by number.
@@ -60,6 +61,7 @@ class LeanMixin(_Trainer):
         shared: Whether other processes use that folder too.
         initial: Writes weights into the model once it is built.
         judge: Judges the detections on the held-out images, beside the host.
+        replay: Whether batches are kept for the next training that would draw the same ones.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class LeanMixin(_Trainer):
         overrides: dict[str, Any], *, deadline: float = math.inf, on_epoch: OnEpoch | None = None,
         short: bool = True, every: int | None = None, images: Path | None = None,
         shared: bool = False, initial: Initial | None = None, judge: Judge | None = None,
+        replay: bool = False,
     ) -> None:  # fmt: skip
         # The host's is of GPUs, and downloads a model; see `precision` for what is done on CPUs.
         self._half = overrides.get("amp", True)
@@ -83,6 +86,7 @@ class LeanMixin(_Trainer):
         self._every = every
         self._images = images
         self._shared = shared
+        self._replay = replay
         events = {
             "on_train_start": [LeanMixin._watch_losses],
             "on_train_epoch_start": [LeanMixin._forget_losses],
@@ -152,6 +156,10 @@ class LeanMixin(_Trainer):
         for loader in (self.train_loader, self.test_loader):
             loader.generator.manual_seed(seed)
         init_seeds(seed, deterministic=self.args.deterministic)
+        if self._replay and self.device.type == "cpu":
+            self.train_loader = replayed(
+                self.train_loader, self._data_set.labels, self._split[0], self.args, self.epochs
+            )
 
     def _setup_train(self) -> None:
         """Set up as the host, with a moving average that suits few steps if there are few."""

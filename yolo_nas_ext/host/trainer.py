@@ -105,6 +105,7 @@ def train(
         return TRAINERS[task](
             model, data, split, arguments, deadline=deadline, on_epoch=on_epoch, short=short,
             every=every, images=images, shared=shared, initial=initial, judge=judge,
+            replay=short,
         )  # fmt: skip
 
     def use(trainer: Any) -> dict[str, float]:

@@ -1,0 +1,127 @@
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from tests.host.trained import SETTINGS, SPLIT, network
+from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.host import replay, trainer
+from yolo_nas_ext.host.images import HeldImages
+
+MOSAIC = {"nbs": 4, "mosaic": 1.0, "close_mosaic": 1}
+
+
+def run(data: Any, which: int = 0, **more: Any) -> trainer.Result:
+    return trainer.train(network(which), data, SPLIT, **{**SETTINGS, **more})
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    replay._KEPT.clear()
+    yield
+    replay._KEPT.clear()
+
+
+@pytest.fixture
+def augmented(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the images that are augmented from now on, as they are."""
+    seen: list[int] = []
+    host = HeldImages.get_image_and_label
+
+    def note(self: Any, index: int) -> Any:
+        if self.augment:
+            seen.append(index)
+        return host(self, index)
+
+    monkeypatch.setattr(HeldImages, "get_image_and_label", note)
+    return seen
+
+
+@pytest.mark.parametrize("overrides", [{}, MOSAIC])
+def test_the_next_network_has_the_same_batches_and_loads_nothing(data, augmented, overrides):
+    first = run(data, epochs=2, overrides=overrides).metrics
+    loaded = len(augmented)
+    assert loaded
+    other = run(data, 1, epochs=2, overrides=overrides).metrics
+    assert run(data, epochs=2, overrides=overrides).metrics == first
+    assert len(augmented) == loaded
+    replay._KEPT.clear()
+    assert run(data, epochs=2, overrides=overrides).metrics == first
+    assert len(augmented) == 2 * loaded
+    replay._KEPT.clear()
+    assert run(data, 1, epochs=2, overrides=overrides).metrics == other
+
+
+def test_a_training_leaves_the_batches_as_they_were(data):
+    run(data, epochs=1)
+    (epochs,) = replay._KEPT.values()
+    before = [
+        {name: v.clone() for name, v in batch.items() if isinstance(v, torch.Tensor)}
+        for batch in epochs[0]
+    ]
+    run(data, epochs=1)
+    for batch, old in zip(epochs[0], before, strict=True):
+        assert set(old) >= {"img", "cls", "bboxes"}
+        assert batch["img"].dtype == torch.uint8
+        assert all(torch.equal(batch[name], value) for name, value in old.items())
+
+
+def test_another_seed_argument_or_number_of_epochs_has_its_own(data, augmented):
+    for arguments in (
+        {}, {"seed": 1}, {"epochs": 2}, {"overrides": {"fliplr": 0.0}}, {"batch": 3},
+    ):  # fmt: skip
+        before = len(augmented)
+        run(data, **{"epochs": 1, **arguments})
+        assert len(augmented) > before, arguments
+    assert len(replay._KEPT) == 5
+
+
+def test_an_image_that_changed_is_loaded_again(data, augmented):
+    run(data, epochs=1)
+    for file in data.images:
+        os.utime(file, (1, 1))
+    before = len(augmented)
+    run(data, epochs=1)
+    assert len(augmented) > before
+
+
+def test_what_was_given_up_is_not_kept(data):
+    def stop(epoch: int, losses: Any) -> None:
+        raise TrialError("timeout", "enough")
+
+    with pytest.raises(TrialError):
+        run(data, epochs=2, on_epoch=stop)
+    assert not replay._KEPT
+
+
+def test_batches_of_different_sizes_are_not_kept(data):
+    run(data, epochs=1, imgsz=128, overrides={"nbs": 4, "multi_scale": 0.25})
+    assert not replay._KEPT
+
+
+def test_what_is_kept_is_bounded(data, monkeypatch):
+    run(data, epochs=1)
+    (kept,) = replay._KEPT.values()
+    # Room for what came last, and not for two.
+    monkeypatch.setattr(replay, "MOST", int(1.5 * replay._bytes(kept)))
+    run(data, epochs=1, seed=1)
+    (newer,) = replay._KEPT.values()
+    assert newer is not kept
+    monkeypatch.setattr(replay, "MOST", 1)
+    run(data, epochs=1, seed=2)
+    assert list(replay._KEPT.values()) == [newer]
+
+
+def test_workers_leave_no_file_handles(data):
+    run(data, epochs=1, overrides={"workers": 1})
+    (epochs,) = replay._KEPT.values()
+    assert not any(
+        value.is_shared() for value in epochs[0][0].values() if isinstance(value, torch.Tensor)
+    )
+
+
+def test_a_full_training_keeps_nothing(data):
+    run(data, epochs=1, short=False)
+    assert not replay._KEPT
