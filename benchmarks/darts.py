@@ -9,7 +9,7 @@ the best `confirm` by the shared weights trained on from them. The network that 
 `random` ones within a tenth of its FLOPs, are then trained alone from random weights for `alone`
 epochs of the short recipe with the same seed, and measured on all images that the search did not
 see. What is compared is the found one with the mean of the random ones of its seed; the interval is
-Student's over the seeds.
+Student's over the seeds. How far the seeds' distributions agree is printed as well.
 
 A line a search and a training goes to `out`; what is there is not done again. The last line is a
 JSON object; `pass` is whether the interval is above 0.
@@ -17,6 +17,7 @@ JSON object; `pass` is whether the interval is above 0.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sys
@@ -174,13 +175,32 @@ def _judge(rows: list[dict[str, Any]], given: Mapping[str, Any]) -> int:
             f"| {mean(others):.4f} ({len(others)}) | {row['entropy']:.2f} | {row['leaning']:.2f} "
             f"| {row['gap']:.4f} |"
         )
+    agreement = _agreement([r["probabilities"] for r in rows if r["part"] == "search"])
     low = high = float("nan")
     if len(gains) > 1:
         half = student.ppf((1 + LEVEL) / 2, len(gains) - 1) * stdev(gains) / np.sqrt(len(gains))
         low, high = mean(gains) - half, mean(gains) + half
     figures = {"seeds": len(gains), "gain": mean(gains or [0.0]), "low": low, "high": high}
+    figures |= agreement
     print(json.dumps({**given, **figures, "pass": bool(low > 0)}))
     return 0 if low > 0 else 1
+
+
+def _agreement(learned: list[Mapping[str, list[float]]]) -> dict[str, float]:
+    """Return in how many choices two seeds have the same likeliest option, and by chance would.
+
+    `overlap` is the probability that two distributions share, on average over choices and pairs of
+    seeds: 1 where they are the same, and also where nothing was learnt.
+    """
+    pairs = list(itertools.combinations(learned, 2))
+    if not pairs:
+        return {}
+    choices = [(a[name], b[name]) for a, b in pairs for name in a]
+    return {
+        "same": mean(int(np.argmax(a) == np.argmax(b)) for a, b in choices),
+        "same_by_chance": mean(1 / len(a) for a, _ in choices),
+        "overlap": mean(float(np.minimum(a, b).sum()) for a, b in choices),
+    }
 
 
 if __name__ == "__main__":
