@@ -173,9 +173,7 @@ def _alone(judge: Any, space: DetectorSpace, count: int, options: dict[str, Any]
     extracted = judge.estimate(best, weights=file)["map50_95"]
     alone = ShortTraining(judge.data, epochs=judge.epochs, **options)
     trained = alone.estimate(best)["map50_95"]
-    tune = ShortTraining(
-        judge.data, epochs=round(TUNED * judge.epochs), overrides={"lr0": 0.001}, **options
-    )
+    tune = ShortTraining(judge.data, epochs=round(TUNED * judge.epochs), **options)
     tuned = tune.estimate(best, inherit=file)["map50_95"]
     print(
         f"\nbest of {count}, nas-{best.key}: mAP50-95 {extracted:.4f} extracted, {trained:.4f} "

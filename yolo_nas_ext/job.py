@@ -225,7 +225,7 @@ def _confirm(job: Job, plan: Plan, estimate: Judge, progress: Progress) -> None:
     end, as others may be the best by then.
     """
     config, study = job.config, job.study
-    _measure(job, plan, progress)
+    _measure(job, plan, progress)  # what it could not, the second time may
     if finalists.way(config) != finalists.AGAIN:
         if config.confirm and not job.interrupted:
             judged = finalists.Finalists(config, job.data, plan.estimator)
@@ -239,21 +239,20 @@ def _confirm(job: Job, plan: Plan, estimate: Judge, progress: Progress) -> None:
             study, lambda trial, seed: estimate(trial, seed=seed), n=config.confirm,
             seed=config.seed, on_repeat=progress.again,
         )  # fmt: skip
-    _measure(job, plan, progress)
+    if wrong := _measure(job, plan, progress):
+        job.notes.append(wrong)
+        print(f"note: {wrong}")
 
 
-def _measure(job: Job, plan: Plan, progress: Progress) -> None:
-    """Measure the best where the device of the profile is this machine."""
+def _measure(job: Job, plan: Plan, progress: Progress) -> str:
+    """Measure the best where the device of the profile is this machine; return what went wrong."""
     clock = plan.clock
     if clock is None or clock.profile is None or not clock.here or job.interrupted:
-        return
-    wrong = timing.confirm(
+        return ""
+    return timing.confirm(
         job.study, clock, max(job.config.confirm, 1),
         say=lambda trial: progress.measured(trial, timing.MEASURED, clock.limit),
     )  # fmt: skip
-    if wrong and wrong not in job.notes:
-        job.notes.append(wrong)
-        print(f"note: {wrong}")
 
 
 def _ignore(epoch: int, value: float) -> None:

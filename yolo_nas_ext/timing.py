@@ -77,8 +77,8 @@ class Timing:
     def measure(self, networks: Mapping[str, Architecture]) -> dict[str, Measurement]:
         """Return the measured latency of networks; those of one image size take turns.
 
-        What other work on the machine disturbed is measured again, and the steadiest measurement
-        is returned; it can still be an unsteady one.
+        What other work on the machine disturbs is measured again, and the least of it is returned,
+        as such work only adds to it; it can still be an unsteady one.
 
         Raises:
             NASError: For a network that cannot be exported or run.
@@ -95,26 +95,27 @@ class Timing:
                 protocol = replace(self.protocol, imgsz=imgsz)
                 measured = measure_models(group, protocol, nc=self.nc, task=self.task)
                 for name, new in measured.items():
-                    found[name] = min(found.get(name, new), new, key=_spread)
+                    old = found.get(name, new)
+                    found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
         return found
 
     def judge(self, architecture: Architecture) -> dict[str, float]:
         """Return the measured latency of a candidate, before it is trained.
 
+        Of one whose times other work on the machine disturbs, again and again, the first quartile
+        counts.
+
         Raises:
             TrialError: For one above the limit, or that the runtime cannot run.
         """
         try:
-            ms = self.measure({"candidate": architecture})["candidate"].median_ms
+            found = self.measure({"candidate": architecture})["candidate"]
+            ms = found.median_ms if found.steady else found.low_ms
         except NASError as error:
             raise TrialError("latency", str(error)) from error
         if self.limit and ms > self.limit:
             raise TrialError("latency", f"{ms:.2f} ms measured > max_latency={self.limit:g}")
         return {"latency_ms": ms}
-
-
-def _spread(measured: Measurement) -> float:
-    return measured.iqr_ms / measured.median_ms
 
 
 def settle(config: Config, nc: int, space: DetectorSpace) -> Timing | None:

@@ -51,3 +51,18 @@ def test_unknown_runtime_and_precision_are_refused() -> None:
 
 def test_the_device_has_a_name() -> None:
     assert device_name() == device_name() != ""
+
+
+def test_a_run_that_waits_for_the_processor_is_known_by_its_idle_process() -> None:
+    waits: dict[str, list[float]] = {}
+    runs = {"waits": lambda: time.sleep(0.002), "works": lambda: sum(range(50_000))}
+    times = interleaved(runs, repeats=6, waits=waits)
+    assert {name: len(found) for name, found in waits.items()} == {"waits": 6, "works": 6}
+    assert min(waits["waits"]) > 0.5 and min(waits["works"]) < 0.2  # others may use the machine
+    even = np.array([2.0, 2.1, 2.2])
+    assert not summary(even, Protocol(), "", "", waits["waits"]).steady
+    assert summary(even, Protocol(), "", "", [0.0, 0.05, 0.9]).steady
+    # A GPU's work is waited for, by a process that is idle.
+    assert summary(even, Protocol("torch", device="0"), "", "", waits["waits"]).steady
+    assert not summary(np.array([3.2, 3.3, 7.6, 7.7]), Protocol(), "", "").steady
+    assert len(times["works"]) == 6

@@ -2,6 +2,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import albumentations
 import pytest
 import torch
 
@@ -19,9 +20,9 @@ def run(data: Any, which: int = 0, **more: Any) -> trainer.Result:
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
-    replay._KEPT.clear()
+    replay.forget()
     yield
-    replay._KEPT.clear()
+    replay.forget()
 
 
 @pytest.fixture
@@ -47,22 +48,22 @@ def test_the_next_network_has_the_same_batches_and_loads_nothing(data, augmented
     other = run(data, 1, epochs=2, overrides=overrides).metrics
     assert run(data, epochs=2, overrides=overrides).metrics == first
     assert len(augmented) == loaded
-    replay._KEPT.clear()
+    replay.forget()
     assert run(data, epochs=2, overrides=overrides).metrics == first
     assert len(augmented) == 2 * loaded
-    replay._KEPT.clear()
+    replay.forget()
     assert run(data, 1, epochs=2, overrides=overrides).metrics == other
 
 
 def test_a_training_leaves_the_batches_as_they_were(data):
     run(data, epochs=1)
-    (epochs,) = replay._KEPT.values()
+    (kept,) = replay._KEPT.values()
     before = [
         {name: v.clone() for name, v in batch.items() if isinstance(v, torch.Tensor)}
-        for batch in epochs[0]
+        for batch in kept.epochs[0]
     ]
     run(data, epochs=1)
-    for batch, old in zip(epochs[0], before, strict=True):
+    for batch, old in zip(kept.epochs[0], before, strict=True):
         assert set(old) >= {"img", "cls", "bboxes"}
         assert batch["img"].dtype == torch.uint8
         assert all(torch.equal(batch[name], value) for name, value in old.items())
@@ -103,25 +104,61 @@ def test_batches_of_different_sizes_are_not_kept(data):
 
 def test_what_is_kept_is_bounded(data, monkeypatch):
     run(data, epochs=1)
-    (kept,) = replay._KEPT.values()
-    # Room for what came last, and not for two.
-    monkeypatch.setattr(replay, "MOST", int(1.5 * replay._bytes(kept)))
+    (older,) = replay._KEPT.values()
+    tensors = [v for batch in older.epochs[0] for v in batch.values()]
+    assert older.size == sum(v.nbytes for v in tensors if isinstance(v, torch.Tensor)) > 0
+    # Room for what comes, and not for two.
+    monkeypatch.setattr(replay, "MOST", int(1.5 * older.size))
     run(data, epochs=1, seed=1)
     (newer,) = replay._KEPT.values()
-    assert newer is not kept
-    monkeypatch.setattr(replay, "MOST", 1)
+    assert newer is not older
+    # Room for the images, as is asked beforehand, and not for what comes with them.
+    monkeypatch.setattr(replay, "MOST", older.size - 1)
+    monkeypatch.setattr(HeldImages, "bytes_of", lambda self, count: 0)
     run(data, epochs=1, seed=2)
-    assert list(replay._KEPT.values()) == [newer]
+    assert not replay._KEPT
 
 
 def test_workers_leave_no_file_handles(data):
     run(data, epochs=1, overrides={"workers": 1})
-    (epochs,) = replay._KEPT.values()
-    assert not any(
-        value.is_shared() for value in epochs[0][0].values() if isinstance(value, torch.Tensor)
-    )
+    (kept,) = replay._KEPT.values()
+    values = [v for batch in kept.epochs[0] for v in batch.values()]
+    assert not any(value.is_shared() for value in values if isinstance(value, torch.Tensor))
 
 
 def test_a_full_training_keeps_nothing(data):
     run(data, epochs=1, short=False)
     assert not replay._KEPT
+
+
+def test_transforms_are_known_by_what_they_do(data, augmented):
+    """Two made alike are one; one of the user's own may do anything."""
+    blur = {"augmentations": [albumentations.Blur(p=0.5)]}
+    first = run(data, epochs=1, overrides=blur).metrics
+    loaded = len(augmented)
+    assert run(data, epochs=1, overrides={"augmentations": [albumentations.Blur(p=0.5)]}).metrics
+    assert len(augmented) == loaded
+    run(data, epochs=1, overrides={"augmentations": [albumentations.Blur(p=0.6)]})
+    assert len(augmented) == 2 * loaded
+
+    class Own(albumentations.Blur):
+        pass
+
+    for _ in range(2):
+        run(data, epochs=1, overrides={"augmentations": [Own(p=0.5)]})
+    assert len(augmented) == 4 * loaded
+    replay.forget()
+    assert run(data, epochs=1, overrides=blur).metrics == first
+
+
+def test_modules_that_are_not_known_are_shown_new_batches(data, augmented, monkeypatch):
+    """They may draw from the generators of the augmentation."""
+    monkeypatch.setattr(replay, "KNOWN", ("torch", "yolo_nas_ext"))
+    for _ in range(2):
+        run(data, epochs=1)
+    assert len(augmented) == 2 * len(SPLIT[0]) and not replay._KEPT
+
+
+def test_a_copy_in_the_making_asks_for_nothing():
+    with pytest.raises(AttributeError):
+        _ = replay.Replayed.__new__(replay.Replayed).__deepcopy__

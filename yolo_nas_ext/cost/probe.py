@@ -10,7 +10,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ SHORTEST = 1e-5  # milliseconds: what a layer too fast to be timed counts
 def interleaved(
     runs: Mapping[str, Run], *, repeats: int, warmup: int = 0, burst: int = BURST,
     progress: Callable[[int, int], object] = lambda done, total: None,
+    waits: MutableMapping[str, list[float]] | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Return the times in milliseconds of callables that take turns.
 
@@ -39,6 +40,8 @@ def interleaved(
         warmup: Runs of each before anything is timed.
         burst: Timed runs in a turn.
         progress: Called with the number of turns done and of all.
+        waits: Is given, for each run, the part of its time in which this process had no processor:
+            by what else the machine does, unless the run waits for another device.
     """
     for run in runs.values():
         for _ in range(warmup):
@@ -52,9 +55,13 @@ def interleaved(
             run = runs[name]
             run()
             for _ in range(burst):
-                begin = time.perf_counter()
+                begin, used = time.perf_counter(), time.process_time()
                 run()
-                times[name].append(1e3 * (time.perf_counter() - begin))
+                seconds = time.perf_counter() - begin
+                times[name].append(1e3 * seconds)
+                if waits is not None:
+                    idle = 1 - (time.process_time() - used) / seconds if seconds else 0.0
+                    waits.setdefault(name, []).append(max(0.0, idle))
         progress(turn + 1, turns)
     return {name: np.array(values) for name, values in times.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -13,7 +13,9 @@ from yolo_nas_ext.errors import NASError, did_you_mean
 RUNTIMES = ("onnx", "torch", "openvino", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "int8")
 PROCESSING = "from the image tensor to decoded boxes; reading, resizing and NMS are out"
-STEADY = 0.5  # quartiles apart, of the median, up to which a measurement can be used
+# Up to which a measurement can be used: quartiles apart, of the median, and part of the time of a
+# run in which its process waits for the processor.
+STEADY, WAITED = 0.5, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Measurement:
         protocol: Of the measurement.
         runtime_version: Name and version of what ran the model.
         device_name: The processor's name.
+        waited: Part of the time of a run in which its process had no processor, by the median; 0
+            where the device is another.
     """
 
     median_ms: float
@@ -95,6 +99,7 @@ class Measurement:
     protocol: Protocol
     runtime_version: str = ""
     device_name: str = ""
+    waited: float = 0.0
 
     @property
     def iqr_ms(self) -> float:
@@ -105,10 +110,11 @@ class Measurement:
     def steady(self) -> bool:
         """Whether the times are of the model, not of what else the machine does.
 
-        A model that has to wait for its core takes its own time in some runs and that of others'
-        slices in the rest, which puts the quartiles apart by more than the model takes.
+        A small model that has to wait for its core takes its own time in some runs and that of
+        others' slices in the rest, which puts the quartiles apart. A large one waits in every run,
+        which they do not show; that the process was idle does.
         """
-        return self.iqr_ms <= STEADY * self.median_ms
+        return self.iqr_ms <= STEADY * self.median_ms and self.waited <= WAITED
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file."""
@@ -120,8 +126,10 @@ class Measurement:
 
 
 def summary(
-    times: np.ndarray, protocol: Protocol, runtime_version: str, device: str
-) -> Measurement:
-    """Return the measurement of some times in milliseconds."""
+    times: np.ndarray, protocol: Protocol, runtime_version: str, device: str,
+    waits: Sequence[float] = (),
+) -> Measurement:  # fmt: skip
+    """Return the measurement of some times in milliseconds, see `probe.interleaved`."""
     low, middle, high = (float(v) for v in np.percentile(times, (25, 50, 75)))
-    return Measurement(middle, low, high, len(times), protocol, runtime_version, device)
+    waited = float(np.median(waits)) if len(waits) and protocol.device == "cpu" else 0.0
+    return Measurement(middle, low, high, len(times), protocol, runtime_version, device, waited)

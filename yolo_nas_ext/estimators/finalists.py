@@ -12,7 +12,6 @@ from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators import options
 from yolo_nas_ext.estimators.training import (
     PROJECTED,
-    SHORT,
     FullTraining,
     ShortTraining,
     Training,
@@ -24,7 +23,6 @@ WAYS: dict[str, type[Training] | None] = {
     AGAIN: None, TUNED: ShortTraining, "short": ShortTraining, ALONE: FullTraining
 }  # fmt: skip
 SHARE = 0.2  # of the supernet's epochs, for a network that starts from its weights
-SLOWER = 0.25  # times its learning rate: what has been learned is to be kept
 
 
 class Finalists:
@@ -45,10 +43,7 @@ class Finalists:
             raise ValueError("judging again is the estimator's own")
         given = {**options(config), "epochs": epochs_of(config), "teacher": config.teacher}
         self.tuned = way(config) == TUNED
-        if self.tuned:
-            rate = SLOWER * given["overrides"].get("lr0", SHORT["lr0"])
-            given["overrides"] = {**given["overrides"], "lr0": rate}
-        elif config.estimator != "supernet":
+        if not self.tuned and config.estimator != "supernet":
             if kind is FullTraining and "batch" not in config.given:
                 given["batch"] = FULL["batch"]
             if config.fitness in ("auto", PROJECTED):  # which foretells what is measured here

@@ -58,12 +58,13 @@ def measure_models(
         for index, (name, model) in enumerate(models.items()):
             progress("load", index, len(models))
             runs[name] = load(model, own[name], nc=nc, task=task, where=name)
+        waits: dict[str, list[float]] = {}
         times = interleaved(
-            runs, repeats=protocol.repeats, warmup=protocol.warmup,
+            runs, repeats=protocol.repeats, warmup=protocol.warmup, waits=waits,
             progress=lambda done, total: progress("measure", done, total),
         )  # fmt: skip
     known = runtimes.runtime_version(protocol.runtime), device_name_of(protocol)
-    return {name: summary(values, own[name], *known) for name, values in times.items()}
+    return {name: summary(v, own[name], *known, waits[name]) for name, v in times.items()}
 
 
 def device_name_of(protocol: Protocol) -> str:

@@ -158,8 +158,9 @@ class LeanMixin(_Trainer):
         init_seeds(seed, deterministic=self.args.deterministic)
         if self._replay and self.device.type == "cpu":
             self.train_loader = replayed(
-                self.train_loader, self._data_set.labels, self._split[0], self.args, self.epochs
-            )
+                self.train_loader, self.model, self._data_set.labels, self._split[0], self.args,
+                self.epochs,
+            )  # fmt: skip
 
     def _setup_train(self) -> None:
         """Set up as the host, with a moving average that suits few steps if there are few."""

@@ -7,7 +7,10 @@ the first: the loading of an epoch is 8 % of a short training of YOLOv8n at 128 
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -20,9 +23,23 @@ Batch = dict[str, Any]
 MOST = 2**29  # bytes of batches that a process keeps
 MEMORY = 0.05  # part of the free memory that they may take, if that is less
 # Arguments that say nothing about batches.
-ASIDE = ("save_dir", "name", "project", "model", "pretrained", "resume", "time", "plots")
-# Epochs of batches by what they follow from, the latest used last.
-_KEPT: dict[tuple[Any, ...], list[list[Batch]]] = {}
+ASIDE = ("save_dir", "name", "project", "model", "pretrained", "resume", "plots")
+# Modules of these packages draw no numbers from the generators that augmentation draws from.
+KNOWN = ("torch", "ultralytics", "timm", "yolo_nas_ext")
+# A transform's class as Albumentations writes it down, with its module if it is not its own; what
+# those of others do is not known, nor what a `Lambda` does.
+CLASS = re.compile(r'"__class_fullname__": "([^"]*)"')
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Batches of a training, by epoch, and the bytes that they take."""
+
+    epochs: list[list[Batch]]
+    size: int
+
+
+_KEPT: dict[tuple[Any, ...], _Kept] = {}  # by what they follow from, the latest used last
 
 
 class Replayed:
@@ -44,9 +61,12 @@ class Replayed:
         self._known = _KEPT.pop(key, None)
         if self._known is not None:
             _KEPT[key] = self._known
-        self._new: list[list[Batch]] = []
+        self._new: list[list[Batch]] | None = []  # None once they are too large
+        self._size = 0
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # which a copy in the making is asked for
+            raise AttributeError(name)
         return getattr(self._loader, name)
 
     def __len__(self) -> int:
@@ -54,22 +74,33 @@ class Replayed:
 
     def __iter__(self) -> Iterator[Batch]:
         if self._known is not None:
-            for batch in self._known[self._epoch]:
+            for batch in self._known.epochs[self._epoch]:
                 yield dict(batch)  # the trainer writes into it
             self._epoch += 1
             return
-        new: list[Batch] = []
+        if self._new is not None:
+            self._new.append([])
         for batch in self._loader:
-            new.append({name: _own(value) for name, value in batch.items()})
+            self._note(batch)
             yield batch
-        self._new.append(new)
-        if len(self._new) == self._epochs:
-            _KEPT[self._key] = self._new
-            _shrink()
+        if self._new is not None and len(self._new) == self._epochs:
+            _KEPT[self._key] = _Kept(self._new, self._size)
+            self._new = None
+
+    def _note(self, batch: Batch) -> None:
+        """Keep a batch if there is room for it, and else none of this training."""
+        if self._new is None:
+            return
+        mine = {name: _own(value) for name, value in batch.items()}
+        self._size += sum(v.nbytes for v in mine.values() if isinstance(v, torch.Tensor))
+        if _room(self._size):
+            self._new[-1].append(mine)
+        else:
+            self._new = None
 
 
 def replayed(
-    loader: Any, labels: Sequence[Any], part: Sequence[int], args: Any, epochs: int
+    loader: Any, model: Any, labels: Sequence[Any], part: Sequence[int], args: Any, epochs: int
 ) -> Any:
     """Return a loader that takes its batches from a training before it, or keeps them for the next.
 
@@ -78,19 +109,34 @@ def replayed(
 
     Args:
         loader: The host's loader of augmented images, at its beginning.
+        model: The model that is trained.
         labels: Labels of the whole data set; as long as they are this object, they are the same.
         part: Indices of the images to train on.
         args: The host's arguments.
         epochs: Epochs of the training.
     """
     images = loader.dataset
-    if type(images) is not HeldImages or not images.stamps or args.multi_scale:
+    if type(images) is not HeldImages or not images.stamps or args.multi_scale or args.time:
         return loader
-    if images.bytes_of(len(part)) * epochs > min(MOST, MEMORY * psutil.virtual_memory().available):
+    if images.bytes_of(len(part)) * epochs > _most():
+        return loader
+    if any(type(m).__module__.split(".")[0] not in KNOWN for m in model.modules()):
         return loader
     given = {name: value for name, value in vars(args).items() if name not in ASIDE}
-    key = (_Same(labels), tuple(part), tuple(images.stamps), repr(sorted(given.items())), epochs)
-    return Replayed(loader, key, epochs)
+    try:
+        what = json.dumps(given, sort_keys=True, default=_plain)
+    except TypeError:
+        return loader
+    if any("." in name or name == "Lambda" for name in CLASS.findall(what)):
+        return loader
+    return Replayed(
+        loader, (_Same(labels), tuple(part), tuple(images.stamps), what, epochs), epochs
+    )
+
+
+def forget() -> None:
+    """Forget all batches that this process keeps."""
+    _KEPT.clear()
 
 
 class _Same:
@@ -106,23 +152,29 @@ class _Same:
         return id(self.what)
 
 
+def _plain(value: Any) -> Any:
+    """Return what a transform of Albumentations does, as JSON has it.
+
+    Raises:
+        TypeError: For anything else, of which it is not known what it does.
+    """
+    if type(value).__module__.split(".")[0] == "albumentations":
+        return value.to_dict()
+    raise TypeError(type(value).__name__)
+
+
 def _own(value: Any) -> Any:
     """Return a value that holds no file handle of a worker process."""
     return value.clone() if isinstance(value, torch.Tensor) and value.is_shared() else value
 
 
-def _shrink() -> None:
-    """Forget the oldest batches until what is left is within bounds."""
-    most = min(MOST, MEMORY * psutil.virtual_memory().available)
-    while len(_KEPT) > 1 and sum(map(_bytes, _KEPT.values())) > most:
+def _most() -> float:
+    return min(MOST, MEMORY * psutil.virtual_memory().available)
+
+
+def _room(size: int) -> bool:
+    """Forget the oldest batches until there is room for so many bytes; say whether there is."""
+    most = _most()
+    while _KEPT and sum(kept.size for kept in _KEPT.values()) + size > most:
         del _KEPT[next(iter(_KEPT))]
-
-
-def _bytes(epochs: list[list[Batch]]) -> int:
-    return sum(
-        value.nbytes
-        for batches in epochs
-        for batch in batches
-        for value in batch.values()
-        if isinstance(value, torch.Tensor)
-    )
+    return size <= most
