@@ -45,7 +45,7 @@ def test_the_best_is_trained_from_the_shared_weights_before_it_is_named(run, tmp
     key = next(word.strip(".,:;)(") for word in text.split() if word.startswith("nas-"))
     assert main(["extract", f"run={run}", f"key={key}", f"out={tmp_path}"]) == 0
     trained, extracted = YOLO(run / "best.pt"), YOLO(tmp_path / f"{key}.pt")
-    assert trained.ckpt["train_args"]["epochs"] == 1 and trained.ckpt["train_args"]["lr0"] == 0.001
+    assert trained.ckpt["train_args"]["epochs"] == 1 and trained.ckpt["train_args"]["lr0"] == 0.004
     pairs = zip(trained.model.parameters(), extracted.model.parameters(), strict=True)
     apart = [(a - b).abs().max().item() for a, b in pairs]
     assert 0 < max(apart) < 0.1  # trained on, not anew

@@ -30,7 +30,8 @@ def test_agrees_with_the_hosts_own_counts(name, capsys):
     assert found["madnas"] == madnas(architecture)
     assert found["deepmad"] == deepmad(architecture, 640)
     assert list(found) == [
-        "model", "key", "params", "flops", "memory", "layers", "madnas", "deepmad", "effectiveness",
+        "model", "px", "key", "params", "flops", "memory", "layers", "madnas", "deepmad",
+        "effectiveness",
     ]  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def test_several_models_of_every_kind(capsys, tmp_path):
 def test_a_table(capsys):
     assert main(["nas-score", "model=yolo11n,yolov8n", "nc=3", "imgsz=320"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:3] == ["model", "params", "flops"] and len(lines) == 3
+    assert lines[0].split()[:3] == ["model", "px", "params"] and len(lines) == 3
     assert lines[1].startswith("yolo11n  ")
     assert main(["nas-score", "help"]) == 0 and "TinyNAS" in capsys.readouterr().out
 

@@ -18,6 +18,7 @@ from tests.host.shapes import draw
 from yolo_nas_ext import cli, job, loop, plan, score, timing
 from yolo_nas_ext.config import configure
 from yolo_nas_ext.cost import runtimes
+from yolo_nas_ext.cost.analytic import costs
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.latency import asked, load, save
 from yolo_nas_ext.cost.protocol import Measurement, Protocol
@@ -26,7 +27,7 @@ from yolo_nas_ext.host import models
 from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.emit import read
+from yolo_nas_ext.space.emit import read, to_yaml
 from yolo_nas_ext.study import Study, Trial
 
 SPACE = DetectorSpace.load("tiny")
@@ -311,6 +312,27 @@ def test_scores_show_predictions(
     assert score.main(given) == 0
     warning = capfd.readouterr().err
     assert NAME in warning and "a laptop" in warning
+
+
+def test_a_network_of_another_size_is_scored_at_the_one_that_is_asked_for(
+    device: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain = SPACE.architecture(SPACE.sample(random.Random(0)))
+    file = tmp_path / "own.yaml"
+    file.write_text(to_yaml(replace(plain, imgsz=2 * SIZE), 3), encoding="utf-8")
+    assert score.main({"model": str(file), "imgsz": SIZE, "latency": device, "json": True}) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["px"] == SIZE and found["flops"] == costs(plain, 3, SIZE).flops
+    assert found["predicted_ms"] == pytest.approx(load(Path(device)).predict(plain, 3, SIZE))
+    assert score.main({"model": str(file), "json": True}) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["px"] == 2 * SIZE and found["flops"] == costs(plain, 3, 2 * SIZE).flops
+    assert score.main({"model": f"{file},yolo11n"}) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["model", "px"]
+    assert [line.split()[1] for line in lines[1:3]] == [str(2 * SIZE), "640"]
+    with pytest.raises(NASError, match=f"imgsz={2 * SIZE}: the profile of"):
+        score.main({"model": str(file), "latency": device})
 
 
 @pytest.mark.parametrize("strategy", ["bayes", "evolution", "local"])

@@ -32,9 +32,9 @@ Times a sample of the layers that the networks of some spaces have, and some who
 device, and writes what predicts the latency of any of them: a profile, for
   yolo nas-search latency=device.json max_latency=8 imgsz=320
   yolo nas-score latency=device.json model=yolo11n imgsz=320
-It takes `minutes` at most, roughly; one that was stopped goes on where it was. For a device that
-is elsewhere bundle= writes a zip: unpack it there, run probe.py (Python, numpy and onnxruntime are
-all it needs), bring back result.json and give it to import=."""
+It takes `minutes`, roughly, and longer where whole networks are slow; one that was stopped goes on
+where it was. For a device that is elsewhere bundle= writes a zip: unpack it there, run probe.py
+(Python, numpy and onnxruntime are all it needs), bring back result.json and give it to import=."""
 
 Parse = Callable[[Any], Any]
 
@@ -62,6 +62,8 @@ USUAL: dict[str, Any] = {
     "bundle": None, "import": None,
 }  # fmt: skip
 LAYERED = ("onnx", "torch", "openvino")  # runtimes that layers are timed in
+LAYERS = 0.25  # of the minutes, for layers at the least, however long whole networks take
+FEWEST = 50  # layers that a profile can be made of
 
 
 class Network(NamedTuple):
@@ -101,8 +103,12 @@ def main(given: Mapping[str, Any]) -> int:
             return 3
     out = _out(values, profile.device_name, profile.protocol.runtime)
     print(summary(profile))
-    print(f"written to {out}; for example:\n  yolo nas-search latency={out} max_latency=8 imgsz="
-          f"{next(iter(profile.sizes))}")  # fmt: skip
+    known = [str(size) for size in profile.sizes]
+    choice = f" sizes={','.join(known)}" if len(known) > 1 else ""
+    print(
+        f"written to {out}; for example:\n  yolo nas-search latency={out} max_latency=8 "
+        f"imgsz={known[0]}{choice}"
+    )
     return 0
 
 
@@ -173,8 +179,14 @@ def _profile(values: Mapping[str, Any]) -> Profile:
         if record.known:
             print(f"going on with {len(record.known)} layers that were timed before")
         times = _models(networks, values["imgsz"], protocol, record)
-        left = max(60 * values["minutes"] - record.seconds, 0.0)
+        minutes = 60 * values["minutes"]
+        left = max(minutes - record.seconds, LAYERS * minutes)
         layers = time_layers(ops, protocol, record, seconds=left, what="layers")
+    if len(layers) < min(FEWEST, len(ops)):
+        raise NASError(
+            f"minutes={values['minutes']:g}: {len(layers)} layers were timed, at least {FEWEST} "
+            "are needed; the same command goes on with what was timed, or give more minutes"
+        )
     models = {
         imgsz: [
             Model(n.name, deployed(n.architecture, n.nc, imgsz), ms)

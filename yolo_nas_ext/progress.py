@@ -40,6 +40,8 @@ class Progress:
             return
         params, flops = (short(trial.cost.get(name, 0)) for name in ("params", "flops"))
         size = f"{params:>6} params {flops:>6}FLOPs"
+        if trial.architecture and trial.architecture.imgsz:
+            size += f" {trial.architecture.imgsz:>4} px"
         found = self.study.candidates
         best = f"best {max(t.fitness for t in found):.4f}" if found else "no best yet"
         result = (

@@ -37,10 +37,11 @@ Costs and analytic scores of models, in milliseconds. A model is
   a TinyNAS structure: its text, or a file with it
   the key of a network in a run of yolo nas-search, as in nas-<key>.yaml; project=runs/nas is the
   folder of runs
-nc is the model's own unless given. latency= predicts each network's latency from a device profile
-of yolo nas-profile, in milliseconds, and says how measure=True measures. measure=True times each
-network on this machine, in turns, as the host exports it: median and interquartile range of a run
-in milliseconds. With json=True nothing but JSON is printed."""
+nc is the model's own unless given, and imgsz that of a network found for another size. latency=
+predicts each network's latency from a device profile of yolo nas-profile, in milliseconds, and says
+how measure=True measures. measure=True times each network on this machine, in turns, as the host
+exports it: median and interquartile range of a run in milliseconds. With json=True nothing but JSON
+is printed."""
 
 
 KEYS: dict[str, Callable[[Any], Any]] = {
@@ -48,6 +49,7 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "measure": flag, "latency": text, "runtime": text, "precision": text, "threads": whole(1),
 }  # fmt: skip
 COLUMNS = ("params", "flops", "memory", "layers")
+WHOLE = ("px",)  # numbers that are printed as they are
 
 
 def main(given: Mapping[str, Any]) -> int:
@@ -57,6 +59,11 @@ def main(given: Mapping[str, Any]) -> int:
         NASError: For an unknown key, a bad value or a model that cannot be read.
     """
     settings = _settings(given)
+    default = None if "imgsz" in given else settings["imgsz"]
+
+    def size_of(architecture: Architecture) -> int:
+        return settings["imgsz"] if default is None else architecture.imgsz or default
+
     profile = load(settings["latency"]) if settings["latency"] else None
     protocol = _protocol(settings, given, profile)
     with contextlib.redirect_stdout(sys.stderr):  # the host greets when it loads first
@@ -64,12 +71,14 @@ def main(given: Mapping[str, Any]) -> int:
         rows = [
             {
                 "model": name,
-                **score(architecture, settings["nc"] or nc, settings["imgsz"]),
-                **_predicted(profile, architecture, settings["nc"] or nc, settings["imgsz"]),
+                "px": size_of(architecture),
+                **score(architecture, settings["nc"] or nc, size_of(architecture)),
+                **_predicted(profile, architecture, settings["nc"] or nc, size_of(architecture)),
             }
             for name, architecture, nc in models
         ]
-        measured = _measured(models, protocol, settings["nc"]) if settings["measure"] else []
+        sizes = [row["px"] for row in rows]
+        measured = _measured(models, protocol, settings["nc"], sizes) if settings["measure"] else []
     for row, latency in zip(rows, measured, strict=False):
         row.update(latency_ms=latency.median_ms, latency_iqr_ms=latency.iqr_ms)
         if settings["json"]:
@@ -77,13 +86,14 @@ def main(given: Mapping[str, Any]) -> int:
     print(_json(rows) if settings["json"] else table(rows))
     if profile and not settings["json"]:
         print(
-            f"predicted_ms: {profile.device_name}, {protocol}, {profile.runtime_version}; on its "
-            f"own networks 90 % were within {profile.at(protocol.imgsz).error(0.9):.1%}"
+            f"predicted_ms: {profile.device_name}, {protocol.setting}, {profile.runtime_version}; "
+            "on its own networks 90 % were within "
+            + ", ".join(f"{profile.at(n).error(0.9):.1%} at {n} px" for n in dict.fromkeys(sizes))
         )
     if measured and not settings["json"]:
         first = measured[0]
         print(
-            f"latency: {first.protocol}, {first.runs} runs, {first.runtime_version}, "
+            f"latency: {first.protocol.setting}, {first.runs} runs, {first.runtime_version}, "
             f"{first.device_name}; {first.protocol.processing}"
         )
     return 0
@@ -100,7 +110,6 @@ def _protocol(
     names = ("runtime", "precision", "threads")
     if profile is None:
         return Protocol(**{n: settings[n] for n in names}, imgsz=settings["imgsz"])
-    profile.at(settings["imgsz"])
     for name in names:
         has = getattr(profile.protocol, name)
         if name in given and settings[name] != has:
@@ -119,12 +128,14 @@ def _protocol(
 def _predicted(
     profile: Profile | None, architecture: Architecture, nc: int, imgsz: int
 ) -> dict[str, float]:
-    return {"predicted_ms": profile.predict(architecture, nc, imgsz)} if profile else {}
+    plain = replace(architecture, imgsz=0)  # its own size is its reader's to choose
+    return {"predicted_ms": profile.predict(plain, nc, imgsz)} if profile else {}
 
 
 def _measured(
-    models: Sequence[tuple[str, Architecture, int]], protocol: Protocol, nc: int | None
-) -> list[Measurement]:
+    models: Sequence[tuple[str, Architecture, int]], protocol: Protocol, nc: int | None,
+    sizes: Sequence[int],
+) -> list[Measurement]:  # fmt: skip
     """Return the latency of each model; two of one network are measured apart."""
     from yolo_nas_ext.host.latency import measure_models  # loads torch and the host
 
@@ -134,7 +145,8 @@ def _measured(
         f"{index}: {name}": emit(architecture, nc or own)
         for index, (name, architecture, own) in enumerate(models)
     }
-    return list(measure_models(definitions, protocol).values())
+    own = dict(zip(definitions, sizes, strict=True))
+    return list(measure_models(definitions, protocol, sizes=own).values())
 
 
 def score(architecture: Architecture, nc: int = 80, imgsz: int = 640) -> dict[str, Any]:
@@ -163,7 +175,11 @@ def table(rows: list[dict[str, Any]]) -> str:
     names = [name for name in rows[0] if name not in ("model", "key")]
     cells = [["model", *names]]
     for row in rows:
-        numbers = [short(row[name]) if name in COLUMNS else _digits(row[name]) for name in names]
+        numbers = [
+            short(row[name]) if name in COLUMNS
+            else str(row[name]) if name in WHOLE else _digits(row[name])
+            for name in names
+        ]  # fmt: skip
         cells.append([str(row["model"])[-60:], *numbers])
     return aligned(cells)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +236,32 @@ def test_the_command_profiles_this_machine(
     said = capsys.readouterr().out
     assert "2 networks of" in said and "yolo nas-search latency=" in said
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_layers_have_their_time_however_long_networks_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A profile of a few layers would be none; what was timed is kept for the next time."""
+
+    def slow(op: Op, protocol: Protocol) -> float:
+        time.sleep(0.02)
+        return layer_ms(op)
+
+    def models(networks: Sequence[Any], protocol: Protocol, clock: Any) -> list[float]:
+        clock.begin -= 60  # as if it had taken a minute
+        return [model_ms(deployed(n.architecture, n.nc, protocol.imgsz)) for n in networks]
+
+    monkeypatch.setattr(profiles, "time_layer", slow)
+    monkeypatch.setattr(profiling, "_measured", models)
+    out = tmp_path / "few.json"
+    given = {"imgsz": "32,64", "spaces": "tiny", "minutes": 0.02, "out": str(out)}
+    with pytest.raises(NASError, match=r"minutes=0.02: \d+ layers were timed, at least 50 are"):
+        profiling.main(given)
+    assert not out.is_file()
+    monkeypatch.setattr(profiles, "time_layer", lambda op, protocol: layer_ms(op))
+    assert profiling.main(given) == 0
+    assert len(load(out).layers) >= profiling.FEWEST
+    assert capsys.readouterr().out.rstrip().endswith("imgsz=32 sizes=32,64")
 
 
 def test_an_interrupted_command_goes_on(

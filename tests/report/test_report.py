@@ -1,9 +1,11 @@
 import csv
 import io
 import math
+import random
 import re
 import sys
 import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 from statistics import median
 
@@ -238,6 +240,17 @@ def test_page_shows_the_front_of_the_study(study):
     assert set(re.findall(r'href="#net-(\d+)"', html)) == set(drawn)
     assert html.count('class="network"') == 2 + len(drawn) and html.count('class="chart"') == 2
     assert all(trial.error.split(":")[0] in html for trial in study.trials)
+
+
+def test_page_names_the_image_size_where_networks_have_one(study):
+    assert ">px<" not in report.page(study, **PAGE)
+    sized = Study(study.space)
+    for index, size in enumerate((128, 160)):
+        network = study.space.architecture(study.space.sample(random.Random(index)))
+        fakes.add(sized, 0.1 + index / 10, architecture=replace(network, imgsz=size))
+    html = report.page(sized, **PAGE)
+    assert html.count(">px<") == 2  # of the front, and of all trials
+    assert ">128<" in html and ">160<" in html
 
 
 def test_page_loads_nothing_and_allows_its_own_script_only(study):

@@ -193,12 +193,15 @@ def _front_table(findings: Findings) -> Markup:
     known = [n for n in LATENCY if any(n in trial.metrics for trial in findings.front)]
     others = dict.fromkeys([*findings.study.goal.objectives, *known])
     others = [n for n in others if n not in {"fitness", *REPEATED}]
-    heads = [_noun(findings), "Fitness", *(TITLES.get(n, n) for n in others), "Parameters", "FLOPs"]
+    sized = _sized(findings.front)
+    heads = [_noun(findings), "Fitness", *(TITLES.get(n, n) for n in others)]
+    heads += ["px"] * sized + ["Parameters", "FLOPs"]
     heads += [f"Fitness over {hand.name}", f"FLOPs over {hand.name}"] if hand else []
     rows = []
     for trial in findings.front:
         more = [_value(trial.metrics.get(name)) for name in others]
-        cells: list[Cell] = [_network(trial), _fitness(trial), *more, *_costs(trial)]
+        cells: list[Cell] = [_network(trial), _fitness(trial), *more]
+        cells += [_pixels(trial)] * sized + _costs(trial)
         if hand:
             gain = trial.fitness - hand.fitness
             cells.append((signed(gain), gain))
@@ -223,13 +226,15 @@ def _trials(findings: Findings) -> Markup:
     metrics = [name for name in metric_names(trials) if name not in REPEATED]
     generic = [t for t in trials if t.architecture is None and t.point is not None]
     heads = ["Trial", _noun(findings), "State", "Fitness", *(TITLES.get(m, m) for m in metrics)]
-    heads += ["Parameters", "FLOPs", "Memory", "Layers", "Seconds"]
+    sized = _sized(trials)
+    heads += ["px"] * sized + ["Parameters", "FLOPs", "Memory", "Layers", "Seconds"]
     heads += ["Choices"] * bool(generic) + ["Error"] * bool(findings.failed)
     rows = []
     for trial in trials:
         cells: list[Cell] = [
             (trial.number + 1, trial.number + 1), (label(trial), None), (trial.state, None),
-            _fitness(trial), *(_value(trial.metrics.get(m)) for m in metrics), *_costs(trial),
+            _fitness(trial), *(_value(trial.metrics.get(m)) for m in metrics),
+            *[_pixels(trial)] * sized, *_costs(trial),
             _cost(trial, "memory_bytes", "B"), _cost(trial, "layers"),
             (f"{trial.seconds:.1f}", trial.seconds),
         ]  # fmt: skip
@@ -273,6 +278,16 @@ def _fitness(trial: Trial) -> Cell:
 
 def _value(value: float | None) -> Cell:
     return ("", "") if value is None else (number(value), value)
+
+
+def _sized(trials: Sequence[Trial]) -> bool:
+    """Say whether networks have image sizes of their own."""
+    return any(trial.architecture and trial.architecture.imgsz for trial in trials)
+
+
+def _pixels(trial: Trial) -> Cell:
+    size = trial.architecture.imgsz if trial.architecture else 0
+    return (str(size), size) if size else ("", "")
 
 
 def _costs(trial: Trial) -> list[Cell]:
