@@ -420,6 +420,7 @@ def test_a_model_that_is_meant_for_a_size_is_trained_and_measured_at_it(shapes, 
     assert flops[0] / flops[1] == pytest.approx((96 / 64) ** 2, rel=1e-3)
     said = (tmp_path / "c" / "verdict.md").read_text()
     assert "- imgsz: 64; big at 96" in said
+    assert f"{Protocol().setting}, 64 or 96 px, each model at its own size; median of" in said
     kept = json.loads((tmp_path / "c" / "latency.json").read_text())["models"]
     assert sorted(m["protocol"]["imgsz"] for m in kept.values()) == [64, 96]
     trained = torch.load(tmp_path / "c" / "weights" / "big.pt", weights_only=False)

@@ -63,8 +63,11 @@ def measure(contest: Contest, protocol: Protocol, say: Callable[[str], None] = p
         for c in contest.contestants
     )  # fmt: skip
     runs = next(iter(found.values()))["runs"]
+    sizes = sorted({c.imgsz or protocol.imgsz for c in contest.contestants})
+    own = ", each model at its own size" if len(sizes) > 1 else ""
     return (
-        f"{protocol}; median of {runs} runs a model in turns of all models; "
+        f"{protocol.setting}, {' or '.join(map(str, sizes))} px{own}; "
+        f"median of {runs} runs a model in turns of all models; "
         f"{conditions['runtime_version']}, {conditions['device_name']}; {protocol.processing}"
     )
 

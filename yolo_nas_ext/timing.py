@@ -68,10 +68,13 @@ class Timing:
         if self.profile is None:
             return f"measured: {self.protocol}"
         by = f"predicted from {len(self.profile.layers)} timed layers of {self.profile.device_name}"
-        error = self.profile.at(self.protocol.imgsz)
+        errors = "; ".join(
+            f"{imgsz} px: median error {at.error(0.5):.1%} and 90 % within {at.error(0.9):.1%}"
+            for imgsz, at in self.profile.sizes.items()
+        )
         return (
-            f"{by} ({self.protocol}, {self.profile.runtime_version}; median error "
-            f"{error.error(0.5):.1%} and 90 % within {error.error(0.9):.1%} on its own networks)"
+            f"{by} ({self.protocol.setting}, {self.profile.runtime_version}; on its own networks, "
+            f"{errors})"
         )
 
     def measure(self, networks: Mapping[str, Architecture]) -> dict[str, Measurement]:
