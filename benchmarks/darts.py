@@ -25,11 +25,10 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
 import train as reference  # the script beside it
@@ -43,6 +42,7 @@ from yolo_nas_ext.loop import run
 from yolo_nas_ext.repeats import confirm
 from yolo_nas_ext.space.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.standings import interval
 from yolo_nas_ext.strategies.differentiable import Darts
 from yolo_nas_ext.study import Study, Trial
 
@@ -51,7 +51,7 @@ USUAL = {
     "set": "cells", "space": "tiny", "epochs": 30, "trials": 24, "confirm": 3, "alone": 15,
     "random": 8, "seeds": 3, "out": "",
 }  # fmt: skip
-NEAR, TRIES, LEVEL = 0.1, 20_000, 0.95
+NEAR, TRIES = 0.1, 20_000
 
 
 class Alone(ShortTraining):
@@ -176,12 +176,8 @@ def _judge(rows: list[dict[str, Any]], given: Mapping[str, Any]) -> int:
             f"| {row['gap']:.4f} |"
         )
     agreement = _agreement([r["probabilities"] for r in rows if r["part"] == "search"])
-    low = high = float("nan")
-    if len(gains) > 1:
-        half = student.ppf((1 + LEVEL) / 2, len(gains) - 1) * stdev(gains) / np.sqrt(len(gains))
-        low, high = mean(gains) - half, mean(gains) + half
-    figures = {"seeds": len(gains), "gain": mean(gains or [0.0]), "low": low, "high": high}
-    figures |= agreement
+    gain, low, high, seeds = interval(gains)
+    figures = {"seeds": seeds, "gain": gain, "low": low, "high": high, **agreement}
     print(json.dumps({**given, **figures, "pass": bool(low > 0)}))
     return 0 if low > 0 else 1
 

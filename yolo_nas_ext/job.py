@@ -129,11 +129,10 @@ def _begin(plan: Plan, folder: Path, shared: SharedStudy | None, notes: Sequence
     warm = parents.notes(study, folder) if config.inherit == parents.PARENT else []
     job = Job(config, folder, study, data, notes=[*notes, *plan.notes, *warm, *study.elsewhere])
     job.latency = plan.clock.text if plan.clock else ""
-    sizes = plan.space.choices.get("imgsz") or (config.imgsz,)
     print(
         f"searching {config.space} by {config.strategy} on {data.source}: {len(data.images)} "
         f"training images, {data.nc} classes, {results.how(config)} at "
-        f"{' or '.join(map(str, sizes))} px\n"
+        f"{' or '.join(map(str, plan.space.sizes(config.imgsz)))} px\n"
         f"results go to {folder}"
     )
     for note in job.notes:

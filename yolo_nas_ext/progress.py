@@ -7,7 +7,7 @@ import sys
 from typing import TextIO
 
 from yolo_nas_ext.cost.budget import short
-from yolo_nas_ext.report.findings import duration, label
+from yolo_nas_ext.report.findings import duration, label, pixels, sized
 from yolo_nas_ext.study import Study, Trial
 
 
@@ -40,8 +40,8 @@ class Progress:
             return
         params, flops = (short(trial.cost.get(name, 0)) for name in ("params", "flops"))
         size = f"{params:>6} params {flops:>6}FLOPs"
-        if trial.architecture and trial.architecture.imgsz:
-            size += f" {trial.architecture.imgsz:>4} px"
+        if sized(self.study):
+            size += f" {pixels(trial):>4} px"
         found = self.study.candidates
         best = f"best {max(t.fitness for t in found):.4f}" if found else "no best yet"
         result = (

@@ -49,7 +49,6 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "measure": flag, "latency": text, "runtime": text, "precision": text, "threads": whole(1),
 }  # fmt: skip
 COLUMNS = ("params", "flops", "memory", "layers")
-WHOLE = ("px",)  # numbers that are printed as they are
 
 
 def main(given: Mapping[str, Any]) -> int:
@@ -59,25 +58,21 @@ def main(given: Mapping[str, Any]) -> int:
         NASError: For an unknown key, a bad value or a model that cannot be read.
     """
     settings = _settings(given)
-    default = None if "imgsz" in given else settings["imgsz"]
-
-    def size_of(architecture: Architecture) -> int:
-        return settings["imgsz"] if default is None else architecture.imgsz or default
-
     profile = load(settings["latency"]) if settings["latency"] else None
     protocol = _protocol(settings, given, profile)
     with contextlib.redirect_stdout(sys.stderr):  # the host greets when it loads first
         models = _models(settings["model"], Path(settings["project"]))
+        own = "imgsz" not in given  # image sizes
+        sizes = [(own and network.imgsz) or settings["imgsz"] for _, network, _ in models]
         rows = [
             {
                 "model": name,
-                "px": size_of(architecture),
-                **score(architecture, settings["nc"] or nc, size_of(architecture)),
-                **_predicted(profile, architecture, settings["nc"] or nc, size_of(architecture)),
+                "px": imgsz,
+                **score(architecture, settings["nc"] or nc, imgsz),
+                **_predicted(profile, architecture, settings["nc"] or nc, imgsz),
             }
-            for name, architecture, nc in models
+            for (name, architecture, nc), imgsz in zip(models, sizes, strict=True)
         ]
-        sizes = [row["px"] for row in rows]
         measured = _measured(models, protocol, settings["nc"], sizes) if settings["measure"] else []
     for row, latency in zip(rows, measured, strict=False):
         row.update(latency_ms=latency.median_ms, latency_iqr_ms=latency.iqr_ms)
@@ -145,8 +140,8 @@ def _measured(
         f"{index}: {name}": emit(architecture, nc or own)
         for index, (name, architecture, own) in enumerate(models)
     }
-    own = dict(zip(definitions, sizes, strict=True))
-    return list(measure_models(definitions, protocol, sizes=own).values())
+    at = dict(zip(definitions, sizes, strict=True))
+    return list(measure_models(definitions, protocol, sizes=at).values())
 
 
 def score(architecture: Architecture, nc: int = 80, imgsz: int = 640) -> dict[str, Any]:
@@ -175,13 +170,14 @@ def table(rows: list[dict[str, Any]]) -> str:
     names = [name for name in rows[0] if name not in ("model", "key")]
     cells = [["model", *names]]
     for row in rows:
-        numbers = [
-            short(row[name]) if name in COLUMNS
-            else str(row[name]) if name in WHOLE else _digits(row[name])
-            for name in names
-        ]  # fmt: skip
-        cells.append([str(row["model"])[-60:], *numbers])
+        cells.append([str(row["model"])[-60:], *(_cell(name, row[name]) for name in names)])
     return aligned(cells)
+
+
+def _cell(name: str, value: Any) -> str:
+    if name == "px":
+        return str(value)
+    return short(value) if name in COLUMNS else _digits(value)
 
 
 def _digits(value: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from yolo_nas_ext.config import Config, inner
@@ -78,7 +78,7 @@ class Timing:
         )
 
     def measure(self, networks: Mapping[str, Architecture]) -> dict[str, Measurement]:
-        """Return the measured latency of networks; those of one image size take turns.
+        """Return the measured latency of networks, which take turns, each at its image size.
 
         What other work on the machine disturbs is measured again, and the least of it is returned,
         as such work only adds to it; it can still be an unsteady one.
@@ -90,16 +90,16 @@ class Timing:
 
         found: dict[str, Measurement] = {}
         for _ in range(1 + AGAIN):
-            sizes: dict[int, dict[str, Architecture]] = {}
-            for name, network in networks.items():
-                if name not in found or not found[name].steady:
-                    sizes.setdefault(network.imgsz or self.protocol.imgsz, {})[name] = network
-            for imgsz, group in sizes.items():
-                protocol = replace(self.protocol, imgsz=imgsz)
-                measured = measure_models(group, protocol, nc=self.nc, task=self.task)
-                for name, new in measured.items():
-                    old = found.get(name, new)
-                    found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
+            todo = {n: a for n, a in networks.items() if n not in found or not found[n].steady}
+            if not todo:
+                break
+            sizes = {name: network.imgsz for name, network in todo.items() if network.imgsz}
+            measured = measure_models(
+                todo, self.protocol, nc=self.nc, task=self.task, sizes=sizes
+            )  # fmt: skip
+            for name, new in measured.items():
+                old = found.get(name, new)
+                found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
         return found
 
     def judge(self, architecture: Architecture) -> dict[str, float]:
@@ -136,7 +136,7 @@ def settle(config: Config, nc: int, space: DetectorSpace) -> Timing | None:
                     "(yolo nas-profile), or latency=measure"
                 )
         return None
-    sizes = space.choices.get("imgsz") or (config.imgsz,)
+    sizes = space.sizes(config.imgsz)
     if config.latency == MEASURE:
         return _measured(config, nc, sizes)
     profile = asked(config.latency)

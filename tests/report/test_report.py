@@ -5,7 +5,6 @@ import random
 import re
 import sys
 import warnings
-from dataclasses import replace
 from html.parser import HTMLParser
 from statistics import median
 
@@ -20,6 +19,7 @@ from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.findings import Findings, label
 from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study import Study, Trial
 
 NOT_FINITE = r"\b(nan|inf)\b"
@@ -244,10 +244,11 @@ def test_page_shows_the_front_of_the_study(study):
 
 def test_page_names_the_image_size_where_networks_have_one(study):
     assert ">px<" not in report.page(study, **PAGE)
-    sized = Study(study.space)
+    space = DetectorSpace.load("tiny", sizes=(128, 160))
+    sized = Study(space)
     for index, size in enumerate((128, 160)):
-        network = study.space.architecture(study.space.sample(random.Random(index)))
-        fakes.add(sized, 0.1 + index / 10, architecture=replace(network, imgsz=size))
+        point = space.point({**space.sample(random.Random(index)), "imgsz": size})
+        fakes.add(sized, 0.1 + index / 10, point=point)
     html = report.page(sized, **PAGE)
     assert html.count(">px<") == 2  # of the front, and of all trials
     assert ">128<" in html and ">160<" in html

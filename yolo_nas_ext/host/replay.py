@@ -26,8 +26,8 @@ MEMORY = 0.05  # part of the free memory that they may take, if that is less
 ASIDE = ("save_dir", "name", "project", "model", "pretrained", "resume", "plots")
 # Modules of these packages draw no numbers from the generators that augmentation draws from.
 KNOWN = ("torch", "ultralytics", "timm", "yolo_nas_ext")
-# A transform's class as Albumentations writes it down, with its module if it is not its own; what
-# those of others do is not known, nor what a `Lambda` does.
+# A transform's class as the host has Albumentations write it down: with its module if it is another
+# package's, of which it is not known what it does.
 CLASS = re.compile(r'"__class_fullname__": "([^"]*)"')
 
 
@@ -37,6 +37,7 @@ class _Kept:
 
     epochs: list[list[Batch]]
     size: int
+    labels: Sequence[Any]  # known by their `id`, which no others can have as long as these are here
 
 
 _KEPT: dict[tuple[Any, ...], _Kept] = {}  # by what they follow from, the latest used last
@@ -49,14 +50,20 @@ class Replayed:
 
     Args:
         loader: The loader.
-        key: What its batches follow from.
+        key: What its batches follow from beside the labels.
+        labels: Labels of the data set.
         epochs: Epochs of a training.
+        most: Bytes that may be kept.
     """
 
-    def __init__(self, loader: Any, key: tuple[Any, ...], epochs: int) -> None:
+    def __init__(
+        self, loader: Any, key: tuple[Any, ...], labels: Sequence[Any], epochs: int, most: float
+    ) -> None:
         self._loader = loader
-        self._key = key
+        self._key = key = (id(labels), *key)
+        self._labels = labels
         self._epochs = epochs
+        self._most = most
         self._epoch = 0
         self._known = _KEPT.pop(key, None)
         if self._known is not None:
@@ -84,7 +91,7 @@ class Replayed:
             self._note(batch)
             yield batch
         if self._new is not None and len(self._new) == self._epochs:
-            _KEPT[self._key] = _Kept(self._new, self._size)
+            _KEPT[self._key] = _Kept(self._new, self._size, self._labels)
             self._new = None
 
     def _note(self, batch: Batch) -> None:
@@ -93,7 +100,7 @@ class Replayed:
             return
         mine = {name: _own(value) for name, value in batch.items()}
         self._size += sum(v.nbytes for v in mine.values() if isinstance(v, torch.Tensor))
-        if _room(self._size):
+        if _room(self._size, self._most):
             self._new[-1].append(mine)
         else:
             self._new = None
@@ -118,20 +125,19 @@ def replayed(
     images = loader.dataset
     if type(images) is not HeldImages or not images.stamps or args.multi_scale or args.time:
         return loader
-    if images.bytes_of(len(part)) * epochs > _most():
+    most = min(MOST, MEMORY * psutil.virtual_memory().available)
+    if images.bytes_of(len(part)) * epochs > most:
         return loader
     if any(type(m).__module__.split(".")[0] not in KNOWN for m in model.modules()):
         return loader
     given = {name: value for name, value in vars(args).items() if name not in ASIDE}
     try:
-        what = json.dumps(given, sort_keys=True, default=_plain)
+        what = json.dumps(given, sort_keys=True)
     except TypeError:
         return loader
-    if any("." in name or name == "Lambda" for name in CLASS.findall(what)):
+    if any("." in name for name in CLASS.findall(what)):
         return loader
-    return Replayed(
-        loader, (_Same(labels), tuple(part), tuple(images.stamps), what, epochs), epochs
-    )
+    return Replayed(loader, (tuple(part), tuple(images.stamps), what, epochs), labels, epochs, most)
 
 
 def forget() -> None:
@@ -139,42 +145,13 @@ def forget() -> None:
     _KEPT.clear()
 
 
-class _Same:
-    """An object by its identity, kept so that no other can have it."""
-
-    def __init__(self, what: Any) -> None:
-        self.what = what
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.what is self.what
-
-    def __hash__(self) -> int:
-        return id(self.what)
-
-
-def _plain(value: Any) -> Any:
-    """Return what a transform of Albumentations does, as JSON has it.
-
-    Raises:
-        TypeError: For anything else, of which it is not known what it does.
-    """
-    if type(value).__module__.split(".")[0] == "albumentations":
-        return value.to_dict()
-    raise TypeError(type(value).__name__)
-
-
 def _own(value: Any) -> Any:
     """Return a value that holds no file handle of a worker process."""
     return value.clone() if isinstance(value, torch.Tensor) and value.is_shared() else value
 
 
-def _most() -> float:
-    return min(MOST, MEMORY * psutil.virtual_memory().available)
-
-
-def _room(size: int) -> bool:
-    """Forget the oldest batches until there is room for so many bytes; say whether there is."""
-    most = _most()
+def _room(size: int, most: float) -> bool:
+    """Forget the oldest batches until so many bytes fit as well; say whether they do."""
     while _KEPT and sum(kept.size for kept in _KEPT.values()) + size > most:
         del _KEPT[next(iter(_KEPT))]
     return size <= most

@@ -227,6 +227,17 @@ def label(trial: Trial) -> str:
     return f"nas-{trial.architecture.key}"
 
 
+def sized(study: Study) -> bool:
+    """Say whether the image size is a choice of a search."""
+    return "imgsz" in study.space.choices
+
+
+def pixels(trial: Trial) -> int:
+    """Return the image size of a network: its own, or that it was judged at; 0 without."""
+    own = trial.architecture.imgsz if trial.architecture else 0
+    return own or int(trial.fidelity.get("imgsz", 0))
+
+
 def number(value: float) -> str:
     """Return a fitness for people."""
     plain = value == 0 or 1e-3 <= abs(value) < 100

@@ -19,7 +19,16 @@ from yolo_nas_ext.report.charts import (
 from yolo_nas_ext.report.comparison import section, verdict
 from yolo_nas_ext.report.document import command_block, document, pairs, picture
 from yolo_nas_ext.report.drawing import drawing
-from yolo_nas_ext.report.findings import Findings, duration, label, metric_names, number, signed
+from yolo_nas_ext.report.findings import (
+    Findings,
+    duration,
+    label,
+    metric_names,
+    number,
+    pixels,
+    signed,
+    sized,
+)
 from yolo_nas_ext.report.grid import Cell, table, wide
 from yolo_nas_ext.report.importances import importance_section
 from yolo_nas_ext.report.markup import Markup, element, join
@@ -193,15 +202,14 @@ def _front_table(findings: Findings) -> Markup:
     known = [n for n in LATENCY if any(n in trial.metrics for trial in findings.front)]
     others = dict.fromkeys([*findings.study.goal.objectives, *known])
     others = [n for n in others if n not in {"fitness", *REPEATED}]
-    sized = _sized(findings.front)
     heads = [_noun(findings), "Fitness", *(TITLES.get(n, n) for n in others)]
-    heads += ["px"] * sized + ["Parameters", "FLOPs"]
+    heads += ["px"] * sized(findings.study) + ["Parameters", "FLOPs"]
     heads += [f"Fitness over {hand.name}", f"FLOPs over {hand.name}"] if hand else []
     rows = []
     for trial in findings.front:
         more = [_value(trial.metrics.get(name)) for name in others]
         cells: list[Cell] = [_network(trial), _fitness(trial), *more]
-        cells += [_pixels(trial)] * sized + _costs(trial)
+        cells += [_pixels(trial)] * sized(findings.study) + _costs(trial)
         if hand:
             gain = trial.fitness - hand.fitness
             cells.append((signed(gain), gain))
@@ -226,15 +234,14 @@ def _trials(findings: Findings) -> Markup:
     metrics = [name for name in metric_names(trials) if name not in REPEATED]
     generic = [t for t in trials if t.architecture is None and t.point is not None]
     heads = ["Trial", _noun(findings), "State", "Fitness", *(TITLES.get(m, m) for m in metrics)]
-    sized = _sized(trials)
-    heads += ["px"] * sized + ["Parameters", "FLOPs", "Memory", "Layers", "Seconds"]
+    heads += ["px"] * sized(findings.study) + ["Parameters", "FLOPs", "Memory", "Layers", "Seconds"]
     heads += ["Choices"] * bool(generic) + ["Error"] * bool(findings.failed)
     rows = []
     for trial in trials:
         cells: list[Cell] = [
             (trial.number + 1, trial.number + 1), (label(trial), None), (trial.state, None),
             _fitness(trial), *(_value(trial.metrics.get(m)) for m in metrics),
-            *[_pixels(trial)] * sized, *_costs(trial),
+            *[_pixels(trial)] * sized(findings.study), *_costs(trial),
             _cost(trial, "memory_bytes", "B"), _cost(trial, "layers"),
             (f"{trial.seconds:.1f}", trial.seconds),
         ]  # fmt: skip
@@ -280,13 +287,8 @@ def _value(value: float | None) -> Cell:
     return ("", "") if value is None else (number(value), value)
 
 
-def _sized(trials: Sequence[Trial]) -> bool:
-    """Say whether networks have image sizes of their own."""
-    return any(trial.architecture and trial.architecture.imgsz for trial in trials)
-
-
 def _pixels(trial: Trial) -> Cell:
-    size = trial.architecture.imgsz if trial.architecture else 0
+    size = pixels(trial)
     return (str(size), size) if size else ("", "")
 
 

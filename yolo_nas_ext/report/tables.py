@@ -10,7 +10,15 @@ from numbers import Real
 from typing import Any
 
 from yolo_nas_ext.cost.budget import short
-from yolo_nas_ext.report.findings import Findings, label, metric_names, number, signed
+from yolo_nas_ext.report.findings import (
+    Findings,
+    label,
+    metric_names,
+    number,
+    pixels,
+    signed,
+    sized,
+)
 from yolo_nas_ext.study import Study, Trial
 
 COSTS = ("params", "flops", "memory_bytes", "layers")
@@ -101,8 +109,8 @@ def summary_table(study: Study, top: int = 5) -> str:
     order = sorted(shown.values(), key=lambda t: (-t.fitness, t.number))
     rows = [("network", "parameters", "FLOPs", "fitness", "")]
     rows += [_row(trial, findings.best) for trial in order]
-    if "imgsz" in study.space.choices:
-        sizes = ["px", *(f"{trial.fidelity.get('imgsz', '-')}" for trial in order)]
+    if sized(study):
+        sizes = ["px", *(str(pixels(trial) or "-") for trial in order)]
         rows = [(name, size, *rest) for (name, *rest), size in zip(rows, sizes, strict=True)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     lines = [

@@ -116,6 +116,10 @@ class DetectorSpace(ChoiceSpace):
             known = self._architectures[point] = self._build(point)
         return known
 
+    def sizes(self, usual: int) -> tuple[int, ...]:
+        """Return the image sizes of the networks in pixels; the usual one if they are no choice."""
+        return tuple(self.choices.get("imgsz", (usual,)))
+
     def subject(self, point: Point) -> Architecture:
         """Return the architecture, which is what limits look at."""
         return self.architecture(point)
