@@ -27,14 +27,14 @@ import onnxruntime
 import torch
 from ultralytics import YOLO
 
-from yolo_nas_ext.config import parse_arguments
-from yolo_nas_ext.cost.probe import device_name
-from yolo_nas_ext.cost.protocol import Measurement, Protocol
-from yolo_nas_ext.data.synthetic import ensure_cells
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.cost.latency.probe import device_name
+from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
+from yolo_nas_ext.data.builtin.cells import ensure_cells
+from yolo_nas_ext.files import resource
 from yolo_nas_ext.host import models
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.latency import measure_models
-from yolo_nas_ext.resources import resource
 
 SIZE, CLASSES, SMALL = 640, 80, 64
 BESIDE = "yolo11n"

@@ -22,10 +22,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from yolo_nas_ext.config import parse_arguments
-from yolo_nas_ext.data import pairing
-from yolo_nas_ext.data.masks import fill
-from yolo_nas_ext.data.reading import labels
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.data.polygons import fill
+from yolo_nas_ext.data.scans import pairing
+from yolo_nas_ext.data.scans.reading import labels
 
 DICE, GIB = 0.95, 2.0
 PEAK = """

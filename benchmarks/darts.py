@@ -33,18 +33,19 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
 import train as reference  # the script beside it
 
-from yolo_nas_ext.config import configure, parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.cost.budget import Budget
-from yolo_nas_ext.estimators.finalists import Finalists
-from yolo_nas_ext.estimators.supernet import SharedWeights
 from yolo_nas_ext.estimators.training import ShortTraining
+from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.loop import run
-from yolo_nas_ext.repeats import confirm
-from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.pipeline.confirm import ConfirmTraining, confirm
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.standings import interval
-from yolo_nas_ext.strategies.differentiable import Darts
-from yolo_nas_ext.study import Study, Trial
+from yolo_nas_ext.strategies.darts import Darts
+from yolo_nas_ext.study.leaderboard import interval
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
 
 HERE = Path(__file__).parent
 USUAL = {
@@ -119,7 +120,7 @@ def _search(
             trials=int(given["trials"]), seed=seed, cost_of=budget.record)  # fmt: skip
         keys = {**settings, "estimator": "supernet", "epochs": given["epochs"], "seed": seed}
         host = {"workers": 0}
-        finalists = Finalists(configure({**keys, **host}, host, {}), judge.data, judge)
+        finalists = ConfirmTraining(configure({**keys, **host}, host, {}), judge.data, judge)
         weights = Path(folder) / "weights.pt"
         confirm(study, lambda t: finalists.train(t.network, weights), n=int(given["confirm"]))
         last = judge.history()[-1]

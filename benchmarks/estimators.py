@@ -37,14 +37,15 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
 import train as reference  # the script beside it
 
-from yolo_nas_ext.config import PROXIES, parse_arguments
-from yolo_nas_ext.cost.analytic import costs
-from yolo_nas_ext.estimators.entropy import SCORES as ANALYTIC
-from yolo_nas_ext.estimators.projection import projected
-from yolo_nas_ext.estimators.resolved import Resolved
-from yolo_nas_ext.estimators.untrained import log_ranks
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.config.search import PROXIES
+from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.estimators.extrapolation import projected
+from yolo_nas_ext.estimators.zero_cost.entropy import SCORES as ANALYTIC
+from yolo_nas_ext.estimators.zero_cost.proxy import log_ranks
+from yolo_nas_ext.estimators.zero_cost.resolved import Resolved
 from yolo_nas_ext.host.dataset import read
-from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
 
 HERE = Path(__file__).parent / "reference"
@@ -176,7 +177,7 @@ def _judge(task: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _estimator(name: str) -> tuple[Any, dict[str, float]]:
     """Return the estimator of a name and its fidelity, made once in a worker."""
     from yolo_nas_ext.estimators.training import ShortTraining
-    from yolo_nas_ext.estimators.untrained import AzNas, Untrained
+    from yolo_nas_ext.estimators.zero_cost.proxy import AzNas, Untrained
 
     made = reference.state.setdefault("estimators", {})
     if name in made:

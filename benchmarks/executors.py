@@ -27,7 +27,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from yolo_nas_ext import ChoiceSpace, search
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
 
 SPACE = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(4)})
 WORKERS, TARGET = 4, 0.9

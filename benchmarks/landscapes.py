@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from yolo_nas_ext import ChoiceSpace, search
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
 
 BUDGETS = (25, 50, 100)
 NOISE = 0.15  # of the spread of a landscape

@@ -33,19 +33,22 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from yolo_nas_ext import loop, profiling, timing
-from yolo_nas_ext.config import parse_arguments
-from yolo_nas_ext.cost import sample
+from yolo_nas_ext import api
+from yolo_nas_ext.commands import profile as profiling
+from yolo_nas_ext.commands import profile_sample
+from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.cost.budget import Budget
-from yolo_nas_ext.cost.deployed import Op, deployed_rows
-from yolo_nas_ext.cost.latency import Profile, load
-from yolo_nas_ext.cost.probe import device_name
-from yolo_nas_ext.cost.protocol import Protocol
-from yolo_nas_ext.estimators.screening import evolve
+from yolo_nas_ext.cost.latency.fused_layers import Op, deployed_rows
+from yolo_nas_ext.cost.latency.probe import device_name
+from yolo_nas_ext.cost.latency.profile import Profile, load
+from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.host import models
 from yolo_nas_ext.host.latency import measure_models
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.network.parse import scaled_rows
+from yolo_nas_ext.pipeline import latency
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.emit import emit, scaled_rows
+from yolo_nas_ext.vectorized.evolution import evolve
 
 SPACES = ("tiny", "yolo", "damo")
 HOSTS = ("yolov5n", "yolov8n", "yolo11n", "yolo26n")
@@ -60,7 +63,7 @@ PARTS = ("onnx", "torch", "openvino", "bundle", "rate", "search")
 def held_out(n: int) -> list[tuple[str, Any, int]]:
     """Return (name, network, classes) of networks of the shipped spaces in turns."""
     spaces = [DetectorSpace.load(name) for name in SPACES]
-    drawn = sample.networks(spaces, -(-n // len(spaces)), HELD_OUT)[:n]
+    drawn = profile_sample.networks(spaces, -(-n // len(spaces)), HELD_OUT)[:n]
     return [(f"{i} {SPACES[i % 3]}", a, nc) for i, (a, nc) in enumerate(drawn)]
 
 
@@ -187,12 +190,12 @@ def search_part(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         some = [profile.predict(space.architecture(space.sample(rng)), 3, imgsz) for _ in range(60)]
         for share in (0.2, 0.5):
             limit = float(np.quantile(some, share))
-            study = loop.search(
+            study = api.search(
                 space=name, data="cells", estimator="madnas", trials=20_000, imgsz=imgsz,
                 latency=str(folder / "onnx.json"), max_latency=limit, baseline="none",
                 project=str(folder / "runs"), confirm=5, seed=0,
             )  # fmt: skip
-            finals = [t for t in study.candidates if timing.MEASURED in t.metrics]
+            finals = [t for t in study.candidates if latency.MEASURED in t.metrics]
             again = measure_models(
                 {str(t.number): emit(t.network, 3) for t in finals}, Protocol(imgsz=imgsz)
             )

@@ -21,7 +21,7 @@ from statistics import median
 
 import psutil
 
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
 
 WARM, PART, MOST = 20, 20, 1.05
 
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     given = {"candidates": 200, "threads": os.cpu_count() or 1, **parse_arguments(arguments)}
     candidates, threads = int(given["candidates"]), int(given["threads"])
     os.environ |= {"OMP_NUM_THREADS": str(threads), "YOLO_OFFLINE": "1"}
-    from yolo_nas_ext.data.synthetic import ensure_cells
+    from yolo_nas_ext.data.builtin.cells import ensure_cells
     from yolo_nas_ext.errors import TrialError
     from yolo_nas_ext.estimators.training import ShortTraining
     from yolo_nas_ext.host.dataset import read

@@ -20,9 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.study import Study
+from yolo_nas_ext.study.study import Study
 
 FILES = (
     "args.yaml study.db trials.csv best.yaml best.pt report.html pareto.png progress.png"

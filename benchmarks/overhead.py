@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
 
 SIZE, BATCH, EPOCHS = 128, 16, 3
 HELD_OUT = 1 / 6  # of 240 images, which leaves 200 to train on
@@ -40,8 +40,8 @@ def main(arguments: list[str]) -> int:
     import torch
 
     from yolo_nas_ext.estimators.training import ShortTraining
-    from yolo_nas_ext.host import replay
     from yolo_nas_ext.host.dataset import read
+    from yolo_nas_ext.host.training import batch_cache
 
     torch.set_num_threads(threads)
     data = read("cells")
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     times: dict[str, list[float]] = {"bare": [], "first": [], "short": [], "host": []}
     for _ in range(rounds):
         times["bare"].append(bare(batches, held_out))
-        replay.forget()
+        batch_cache.forget()
         times["first"].append(timed(lambda: short.estimate("yolov8n")))
         times["short"].append(timed(lambda: short.estimate("yolov8n")))
         times["host"].append(timed(lambda: host(data, threads)))
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
 
 def record(short: Any) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the number of steps, and the batches of a training and of its validation."""
-    from yolo_nas_ext.host.lean import LeanDetectionTrainer
+    from yolo_nas_ext.host.training.lean import LeanDetectionTrainer
 
     steps: list[dict[str, Any]] = []
     original = LeanDetectionTrainer.preprocess_batch

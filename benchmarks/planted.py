@@ -39,19 +39,20 @@ import cv2
 import numpy as np
 import yaml
 
-from yolo_nas_ext.config import parse_arguments
-from yolo_nas_ext.estimators.supernet import SharedWeights
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.host.dataset import DataSet, read
 from yolo_nas_ext.loop import run
-from yolo_nas_ext.space.architecture import Block
-from yolo_nas_ext.space.blocks import BLOCKS, BlockType, ChainRow
+from yolo_nas_ext.network.architecture import Block
+from yolo_nas_ext.network.blocks import BLOCKS, BlockType, ChainRow
+from yolo_nas_ext.network.layers import MODULES
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.grammar import parse
-from yolo_nas_ext.space.layers import MODULES
-from yolo_nas_ext.space.learned import entropy
-from yolo_nas_ext.strategies.differentiable import Darts
+from yolo_nas_ext.space.schema import parse
+from yolo_nas_ext.space.supernet.distribution import entropy
+from yolo_nas_ext.strategies.darts import Darts
 from yolo_nas_ext.strategies.evolution import Evolution
-from yolo_nas_ext.study import Study, Trial
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
 
 USUAL = {
     "seeds": 10, "tasks": "levels,block,shuffled", "how": "darts,evolution",

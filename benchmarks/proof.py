@@ -37,12 +37,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from scans import command  # the script beside it
 
-from yolo_nas_ext.comparison import cost
-from yolo_nas_ext.config import parse_arguments
-from yolo_nas_ext.cost import latency
+from yolo_nas_ext.compare.definitions import cost
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.cost.latency import profile as latency
 from yolo_nas_ext.host import models
-from yolo_nas_ext.space.emit import read
-from yolo_nas_ext.standings import interval
+from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.study.leaderboard import interval
 
 HERE = Path(__file__).parent / "proof"
 BASELINES = ("yolov8n", "yolo11n", "yolo26n")

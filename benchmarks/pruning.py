@@ -25,11 +25,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent / "reference"))
 import train as reference  # the script beside it
 
-from yolo_nas_ext.config import parse_arguments
-from yolo_nas_ext.estimators.scores import localisation
-from yolo_nas_ext.pruning import PRUNERS, Pruning
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.estimators.training import localisation
 from yolo_nas_ext.space.choices import Point
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.pruning import PRUNERS, Pruning
+from yolo_nas_ext.study.trial import Trial
 
 HERE = Path(__file__).parent / "reference"
 REGRET, SAVED = 0.01, 0.25

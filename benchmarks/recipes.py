@@ -16,12 +16,12 @@ import random
 import sys
 from statistics import mean
 
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.models import definition
+from yolo_nas_ext.network.parse import read as read_model
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.emit import read as read_model
 
 RECIPES: dict[str, dict[str, object]] = {
     "shipped": {"batch": 8},

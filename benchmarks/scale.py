@@ -32,12 +32,13 @@ import numpy as np
 import psutil
 from optuna.distributions import distribution_to_json
 
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.cost.budget import Budget
-from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import STRATEGIES, make
-from yolo_nas_ext.study import Study, Trial
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
 
 RESUME, PROPOSE, MEMORY = 60.0, 0.5, 500.0  # seconds, seconds, MiB
 FEW, PROPOSE_FEW = 500, 0.3  # up to so many trials, seconds of bayes

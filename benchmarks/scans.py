@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
 
 SEEDS = (0, 1, 2)
 BASELINES = ("yolo11n-cls", "yolo26n-cls")

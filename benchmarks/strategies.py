@@ -37,8 +37,8 @@ import optuna
 from scipy.stats import wilcoxon
 
 from yolo_nas_ext import ChoiceSpace, search
-from yolo_nas_ext.config import parse_arguments
-from yolo_nas_ext.objectives import hypervolume
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.study.objectives import hypervolume
 
 DATA = ("cifar10", "cifar100", "imagenet")
 DEVICES = ("pixel3", "raspi4", "1080ti_1")

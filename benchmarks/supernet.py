@@ -33,12 +33,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 import estimators as tables  # the scripts beside it
 import train as reference
 
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators.supernet import SharedWeights
 from yolo_nas_ext.estimators.training import ShortTraining
-from yolo_nas_ext.host.supernet import extract
-from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.estimators.weight_sharing import SharedWeights
+from yolo_nas_ext.host.supernet.model import extract
+from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
 
 HERE = Path(__file__).parent / "reference"

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from yolo_nas_ext.config import parse_arguments
+from yolo_nas_ext.config.arguments import parse_arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 MINUTES = 10

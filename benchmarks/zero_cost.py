@@ -23,13 +23,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from yolo_nas_ext.config import parse_arguments
-from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.cost.budget import Budget
-from yolo_nas_ext.estimators.screening import evolve
-from yolo_nas_ext.resources import resource as shipped
+from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.files import resource as shipped
+from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.emit import read
+from yolo_nas_ext.vectorized.evolution import evolve
 
 RATE, SECONDS, WORSE, MOST, SLOWER = 25_000, 20.0, 0.01, 2**30, 1.2
 

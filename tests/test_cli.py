@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from yolo_nas_ext.cli import main
-from yolo_nas_ext.data.synthetic import ensure_cells
+from yolo_nas_ext.data.builtin.cells import ensure_cells
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +127,7 @@ def test_unknown_command(refuses):
 
 
 def test_help_lists_every_key(capsys):
-    from yolo_nas_ext.config import KEYS
+    from yolo_nas_ext.config.search import KEYS
 
     assert main(["search", "help"]) == 0
     text = capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 from yolo_nas_ext import ChoiceSpace, plugins, search, strategies
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.space.blocks import BLOCKS
+from yolo_nas_ext.network.blocks import BLOCKS
 
 GREEDY = """
 class First:

@@ -1,7 +1,6 @@
 """Backbone search for Ultralytics YOLO.
 
-The names below load on first use: importing the package loads neither torch nor Ultralytics. Nor
-does `space`, which may not import them: who knows the backbones of timm is handed to it here.
+The names below load on first use: importing the package loads neither torch nor Ultralytics.
 """
 
 from __future__ import annotations
@@ -9,17 +8,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from yolo_nas_ext import handed as _handed
-
 if TYPE_CHECKING:
-    from yolo_nas_ext.cost.analytic import costs
+    from yolo_nas_ext.api import search
+    from yolo_nas_ext.cost.counts import costs
     from yolo_nas_ext.errors import NASError
-    from yolo_nas_ext.loop import search
-    from yolo_nas_ext.space.architecture import Architecture
+    from yolo_nas_ext.network.architecture import Architecture
+    from yolo_nas_ext.network.emit import emit
     from yolo_nas_ext.space.choices import ChoiceSpace
     from yolo_nas_ext.space.detector import DetectorSpace
-    from yolo_nas_ext.space.emit import emit
-    from yolo_nas_ext.study import Study, Trial
+    from yolo_nas_ext.study.study import Study
+    from yolo_nas_ext.study.trial import Trial
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,18 +34,16 @@ __all__ = [
 ]
 
 _HOME = {
-    "Architecture": "space.architecture",
+    "Architecture": "network.architecture",
     "ChoiceSpace": "space.choices",
     "DetectorSpace": "space.detector",
     "NASError": "errors",
-    "Study": "study",
-    "Trial": "study",
-    "costs": "cost.analytic",
-    "emit": "space.emit",
-    "search": "loop",
+    "Study": "study.study",
+    "Trial": "study.trial",
+    "costs": "cost.counts",
+    "emit": "network.emit",
+    "search": "api",
 }
-
-_handed.timm.append(lambda: import_module(f"{__name__}.host.traced"))
 
 
 def __getattr__(name: str) -> Any:

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from yolo_nas_ext import config
+from yolo_nas_ext.config import search
+from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.host.startup import COMMANDS
+from yolo_nas_ext.host.plugin.startup import COMMANDS
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,12 +49,12 @@ def search_main() -> None:
 
 def _search(arguments: Sequence[str]) -> int:
     if _asks_help(arguments):
-        print(config.help_text())
+        print(search.help_text())
         return 0
-    given = config.parse_arguments(arguments)
-    from yolo_nas_ext import job, loop  # torch and Ultralytics load here, after the arguments
+    given = parse_arguments(arguments)
+    from yolo_nas_ext.pipeline import job  # torch and Ultralytics load here, after the arguments
 
-    done = job.search(given, loop.run)
+    done = job.search(given)
     if not done.study.complete:
         print("nas-search: no candidate could be judged; see trials.csv for why", file=sys.stderr)
         return 1
@@ -61,23 +62,23 @@ def _search(arguments: Sequence[str]) -> int:
 
 
 def _data(arguments: Sequence[str]) -> int:
-    from yolo_nas_ext.data import command
+    from yolo_nas_ext.commands import data
 
     if _asks_help(arguments):
-        print(command.help_text())
+        print(data.help_text())
         return 0
-    return command.main(config.parse_arguments(arguments))
+    return data.main(parse_arguments(arguments))
 
 
 def _of(module: str) -> Callable[[Sequence[str]], int]:
     """Return the command of a module of the package, which has its `HELP` and `main`."""
 
     def run(arguments: Sequence[str]) -> int:
-        path = f"{__package__}.{module}"
+        path = f"{__package__}.commands.{module}"
         if _asks_help(arguments):
             print(import_module(path).HELP)
             return 0
-        given = config.parse_arguments(arguments)
+        given = parse_arguments(arguments)
         return import_module(path).main(given)  # torch and Ultralytics load after the arguments
 
     return run
@@ -89,6 +90,6 @@ def _asks_help(arguments: Sequence[str]) -> bool:
 
 _RUN: dict[str, Callable[[Sequence[str]], int]] = {
     "nas-search": _search, "nas-score": _of("score"), "nas-data": _data,
-    "nas-profile": _of("profiling"), "nas-compare": _of("compare"), "nas-scale": _of("scale"),
+    "nas-profile": _of("profile"), "nas-compare": _of("compare"), "nas-scale": _of("scale"),
     "nas-extract": _of("extract"),
 }  # fmt: skip

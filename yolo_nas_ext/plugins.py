@@ -17,10 +17,10 @@ from typing import Any
 import cloudpickle
 
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.space import grammar
-from yolo_nas_ext.space.architecture import Block
-from yolo_nas_ext.space.blocks import BLOCKS, BlockType
-from yolo_nas_ext.space.layers import MODULES
+from yolo_nas_ext.network.architecture import Block
+from yolo_nas_ext.network.blocks import BLOCKS, BlockType
+from yolo_nas_ext.network.layers import MODULES
+from yolo_nas_ext.space import schema
 
 PATTERN = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 
@@ -67,7 +67,7 @@ def load_blocks(file: str | None) -> None:
     for kind, block in found.items():
         if BLOCKS.get(kind) is not block:
             _check(str(kind), block, where)
-            grammar.admit(kind, block)
+            schema.admit(kind, block)
 
 
 def _module(file: str, where: str) -> ModuleType:

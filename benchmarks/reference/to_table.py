@@ -17,8 +17,8 @@ from typing import Any
 
 import train as reference  # the script beside this one
 
-from yolo_nas_ext.config import parse_arguments
-from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.network.architecture import Architecture
 
 HERE = Path(__file__).parent
 TABLES = HERE.parents[1] / "cfg" / "tables"

@@ -34,9 +34,9 @@ from typing import Any
 
 import yaml
 
-from yolo_nas_ext.config import parse_arguments
-from yolo_nas_ext.cost.analytic import costs
-from yolo_nas_ext.space.architecture import Architecture
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
 
 HERE = Path(__file__).parent
@@ -132,7 +132,7 @@ def _plan(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 def choose(n: int, imgsz: int) -> list[dict[str, Any]]:
     """Return `n` networks, the hand-made ones first, spread over spaces, levels and log FLOPs."""
     from yolo_nas_ext.host.models import definition
-    from yolo_nas_ext.space.emit import read as read_model
+    from yolo_nas_ext.network.parse import read as read_model
 
     hand_made = [(b, "", read_model(*definition(b))) for b in BASELINES]
     most = LARGEST * costs(hand_made[0][2], imgsz=imgsz).flops
@@ -214,8 +214,8 @@ def _listed(value: Any) -> list[Any]:
 def _train(task: tuple[dict[str, Any], int]) -> dict[str, Any]:
     """Train one network and return its row."""
     from yolo_nas_ext.errors import TrialError
-    from yolo_nas_ext.host.trainer import train
-    from yolo_nas_ext.space.emit import emit
+    from yolo_nas_ext.host.training.trainer import train
+    from yolo_nas_ext.network.emit import emit
 
     network, seed = task
     settings, data = state["settings"], state["data"]

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.report.tables import FIXED
-from yolo_nas_ext.space import grammar
-from yolo_nas_ext.space.blocks import BLOCKS
+from yolo_nas_ext.space import schema
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = re.compile(r"^(?P<name>\w+):(?: (?P<usual>[^#]*?))? *# \((?P<kind>\w+)\) (?P<about>.*)$")
@@ -76,10 +76,10 @@ def space() -> str:
     """Return the grammar of a space's YAML, from the tables that it is read by."""
     lines = ["# Grammar of a space", "", "What each key of a space's YAML may hold; "
              "[spaces](../spaces.md) explains it.", "",
-             f"Top level: {', '.join(f'`{name}`' for name in grammar.TOP)}.", "",
-             f"Contexts: {', '.join(f'`{name}`' for name in grammar.CONTEXTS)}."]  # fmt: skip
-    parts = {"stem": grammar.STEM, "stages.<name>": grammar.STAGE, "neck": grammar.NECK,
-             "head": grammar.HEAD}  # fmt: skip
+             f"Top level: {', '.join(f'`{name}`' for name in schema.TOP)}.", "",
+             f"Contexts: {', '.join(f'`{name}`' for name in schema.CONTEXTS)}."]  # fmt: skip
+    parts = {"stem": schema.STEM, "stages.<name>": schema.STAGE, "neck": schema.NECK,
+             "head": schema.HEAD}  # fmt: skip
     for name, part in parts.items():
         lines += ["", f"## `{name}`", "", "| key | an option is | default |", "|---|---|---|"]
         for key, (_, allowed, usual) in part.items():

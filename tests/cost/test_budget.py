@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from yolo_nas_ext.cost.budget import Budget, short
+from yolo_nas_ext.console import short
+from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.space.detector import DetectorSpace
 

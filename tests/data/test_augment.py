@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.host.shapes import draw
+from tests.helpers.shapes import draw
 from yolo_nas_ext.data.augment import PRESETS, SHOWN, SIDE, preset, sheet
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.host import keys
+from yolo_nas_ext.host import arguments
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -33,7 +33,7 @@ def test_pictures_stay_pictures_and_boxes_follow(name, channels):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_keys_are_the_hosts(name):
-    keys.check({**preset(name).keys, "augmentations": preset(name).transforms()})
+    arguments.check({**preset(name).keys, "augmentations": preset(name).transforms()})
 
 
 @pytest.mark.parametrize("name", ["mri", "ct", "xray"])

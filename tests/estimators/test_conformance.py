@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from tests.host.shapes import draw
-from yolo_nas_ext.config import configure
+from tests.helpers.shapes import draw
+from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators import ESTIMATORS, make
+from yolo_nas_ext.estimators.factory import ESTIMATORS, make
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.space.detector import DetectorSpace
 
@@ -20,7 +20,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def few_references(monkeypatch):
-    monkeypatch.setattr("yolo_nas_ext.estimators.untrained.REFERENCES", 1)
+    monkeypatch.setattr("yolo_nas_ext.estimators.zero_cost.proxy.REFERENCES", 1)
 
 
 def estimator(name, data):

@@ -4,16 +4,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.host.shapes import draw, name_as_slices
-from yolo_nas_ext.config import configure
+from tests.helpers.shapes import draw, name_as_slices
+from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators import ESTIMATORS, make
-from yolo_nas_ext.estimators.projection import projected
+from yolo_nas_ext.estimators.extrapolation import projected
+from yolo_nas_ext.estimators.factory import ESTIMATORS, make
 from yolo_nas_ext.estimators.training import ShortTraining
-from yolo_nas_ext.host import keys
+from yolo_nas_ext.host import arguments
 from yolo_nas_ext.host.dataset import read
+from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.emit import emit
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_the_held_out_part_depends_on_the_seed_alone(data):
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
 def test_every_estimator_keeps_the_protocol(name, data, architecture):
-    from yolo_nas_ext.config import configure
+    from yolo_nas_ext.config.search import configure
 
     config = configure(
         {"epochs": 1, "imgsz": 64, "batch": 4, "estimator": name, "threads": 2}, {}, {}
@@ -148,7 +148,7 @@ def test_every_estimator_keeps_the_protocol(name, data, architecture):
 
 
 def test_unknown_estimator(data):
-    from yolo_nas_ext.config import configure
+    from yolo_nas_ext.config.search import configure
 
     with pytest.raises(NASError, match="Did you mean 'short'"):
         make(configure({"estimator": "shorts"}, {}, {}), data)
@@ -156,7 +156,9 @@ def test_unknown_estimator(data):
 
 def test_full_is_the_hosts_schedule(data, architecture, monkeypatch):
     """Nothing is set but what a search needs, and the trainer's averages are the host's."""
-    config = configure({"estimator": "full", "imgsz": 64, "lr0": 0.02}, keys.TRAINING, keys.REFUSED)
+    config = configure(
+        {"estimator": "full", "imgsz": 64, "lr0": 0.02}, arguments.TRAINING, arguments.REFUSED
+    )
     assert (config.epochs, config.batch) == (100, 16)
     full = make(config, data)
     seen = calls(full, monkeypatch, None)
@@ -198,7 +200,7 @@ def test_fitness_can_be_the_findings_in_scans(data, architecture):
 
 
 def test_fitness_of_a_short_detector_is_what_it_foretells(data, architecture):
-    from yolo_nas_ext.config import configure
+    from yolo_nas_ext.config.search import configure
 
     given = {"epochs": 1, "imgsz": 64, "batch": 4}
     metrics = make(configure(given, {}, {}), data).estimate(architecture)

@@ -8,7 +8,7 @@ import pytest
 from yolo_nas_ext import ChoiceSpace, search
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.executors.processes import Processes
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.trial import Trial
 
 SPACE = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(3)})
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.host.shapes import draw
+from tests.helpers.shapes import draw
 from yolo_nas_ext.host.dataset import read
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.shapes import draw
+from tests.helpers.shapes import draw
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import read
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from yolo_nas_ext.cost import runtimes
-from yolo_nas_ext.cost.protocol import Protocol
+from yolo_nas_ext.cost.latency import runtimes
+from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.latency import built, measure_models
+from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.emit import emit
 
 SHORT = {"imgsz": 64, "warmup": 0, "repeats": 3}
 SPACE = DetectorSpace.load("tiny")

@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
-from tests.report import fakes
+from tests.helpers import fakes
 from yolo_nas_ext import report
-from yolo_nas_ext.report.findings import label
-from yolo_nas_ext.standings import Entrant, Result, Standings
+from yolo_nas_ext.report.summary import label
+from yolo_nas_ext.study.leaderboard import Entrant, Result, Standings
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), "")

@@ -4,11 +4,12 @@ import random
 
 import pytest
 
-from tests.report import fakes
-from yolo_nas_ext.report.findings import Findings
+from tests.helpers import fakes
 from yolo_nas_ext.report.importances import LEAST, importance_section, importances
+from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.space.choices import ChoiceSpace
-from yolo_nas_ext.study import Study, Trial
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
 
 
 def additive(n, weights):

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.report import fakes
+from tests.helpers import fakes
 from yolo_nas_ext import report
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.report import axes
-from yolo_nas_ext.report.findings import Findings, label
+from yolo_nas_ext.report.summary import Findings, label
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.study import Study, Trial
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
 
 NOT_FINITE = r"\b(nan|inf)\b"
 PAGE = {"title": "A search", "settings": {"data": "cells.yaml", "trials": 3, "max_flops": None}}

@@ -10,7 +10,7 @@ import pytest
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.space.rules import NonDecreasing, Ratio
+from yolo_nas_ext.space.constraints import NonDecreasing, Ratio
 
 
 class Cap:

@@ -11,11 +11,12 @@ import torch
 import yaml
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
-from yolo_nas_ext.cost.analytic import costs
+from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.resources import resource
+from yolo_nas_ext.files import resource
+from yolo_nas_ext.network.emit import emit, to_yaml
+from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.emit import emit, read, to_yaml
 
 SPACES = sorted(p.stem for p in resource("cfg", "spaces").glob("*.yaml"))
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from tests.strategies.tables import SPACE, TABLE, median_ranks
-from yolo_nas_ext.objectives import Goal
+from tests.helpers.tables import SPACE, TABLE, median_ranks
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.strategies.bayes import START, Bayes, first_points
+from yolo_nas_ext.strategies.gaussian_process import log_improvement
 from yolo_nas_ext.strategies.history import expected_worths
-from yolo_nas_ext.strategies.surrogate import log_improvement
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.trial import Trial
 
 
 def test_beats_random_search_and_evolution_on_a_table_with_a_known_optimum():

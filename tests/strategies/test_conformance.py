@@ -9,7 +9,7 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import STRATEGIES, make
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.trial import Trial
 
 NAMES = [
     *STRATEGIES, "optuna:tpe", "optuna:nsgaii", "optuna:cmaes",

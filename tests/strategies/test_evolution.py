@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from tests.strategies.tables import SPACE, median_ranks
+from tests.helpers.tables import SPACE, median_ranks
 from yolo_nas_ext.strategies.evolution import Evolution
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.trial import Trial
 
 
 def test_children_differ_from_a_living_parent_by_one_mutation():

@@ -6,9 +6,9 @@ import pytest
 
 from yolo_nas_ext import ChoiceSpace, search
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.objectives import Goal, hypervolume
 from yolo_nas_ext.strategies import STRATEGIES, make
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.objectives import Goal, hypervolume
+from yolo_nas_ext.study.trial import Trial
 
 SPACE = ChoiceSpace({f"l{i}": (0, 1, 2, 3) for i in range(5)})
 NAMES = [*STRATEGIES, "optuna:tpe", "optuna:nsgaii"]

@@ -1,1 +1,4 @@
-"""WHAT it costs, without training."""
+"""WHAT it costs without training: parameters, FLOPs, memory and latency, and budgets of them.
+
+It may import `network`.
+"""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from yolo_nas_ext.cost.analytic import Costs, costs
-from yolo_nas_ext.cost.latency import Profile
-from yolo_nas_ext.space.architecture import Architecture
-from yolo_nas_ext.space.rows import KEYPOINTS
+from yolo_nas_ext.console import short
+from yolo_nas_ext.cost.counts import Costs, costs
+from yolo_nas_ext.cost.latency.profile import Profile
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.rows import KEYPOINTS
 
 # Limit: (attribute of Costs, its unit for people).
 LIMITS: dict[str, tuple[str, str]] = {
@@ -120,21 +121,3 @@ def _latency(
     return profile.predict(
         architecture, nc, imgsz, channels=channels, task=task, keypoints=keypoints
     )
-
-
-def short(value: float, *, up: bool = False) -> str:
-    """Return a number with three digits and a suffix: ``2590425`` is ``"2.59M"``.
-
-    Args:
-        value: A number of at least 0.
-        up: Round away from zero.
-    """
-    for factor, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
-        if value >= factor:
-            scaled = value / factor
-            digits = 2 if scaled < 10 else 1 if scaled < 100 else 0
-            text = f"{scaled:.{digits}f}"
-            if up and float(text) < scaled:
-                text = f"{float(text) + 10**-digits:.{digits}f}"
-            return text + suffix
-    return f"{value:.0f}"

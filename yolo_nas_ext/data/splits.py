@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 
-from yolo_nas_ext.data.privacy import place
+from yolo_nas_ext.data.naming import place
 from yolo_nas_ext.errors import NASError
 
 BACKGROUND = -1  # stands for the absence of classes, so that empty images are stratified as well

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.data import dice, froc
+from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.data.splits import hold_out_patients, subset
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
-from yolo_nas_ext.estimators.projection import projected
-from yolo_nas_ext.host import keys, models
-from yolo_nas_ext.host import teacher as teachers
+from yolo_nas_ext.estimators.extrapolation import projected
+from yolo_nas_ext.host import arguments, models
 from yolo_nas_ext.host.dataset import DataSet, joined
-from yolo_nas_ext.host.lean import OnEpoch
 from yolo_nas_ext.host.metrics import Judge
-from yolo_nas_ext.host.trainer import train
-from yolo_nas_ext.host.weights import Source, load, transfer
-from yolo_nas_ext.space.architecture import Architecture
-from yolo_nas_ext.space.emit import emit, read
+from yolo_nas_ext.host.training import distillation as teachers
+from yolo_nas_ext.host.training.lean import OnEpoch
+from yolo_nas_ext.host.training.trainer import train
+from yolo_nas_ext.host.transfer.weights import Source, load, transfer
+from yolo_nas_ext.metrics import dice, froc
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.network.parse import read
 
 # A recipe for few steps; a key that the user gives replaces its entry.
 SHORT: dict[str, Any] = {
@@ -50,18 +51,6 @@ class _Start:
     def __call__(self, model: Any, names: Mapping[int, str]) -> None:
         taken = transfer(model, self.network, self.source, names)
         self.metrics = {"inherited_percent": taken.percent}
-
-
-def usual_threads(jobs: int = 1) -> int:
-    """Return the CPU threads of a training where nothing is said: half of the logical cores.
-
-    The second thread of a core adds little to convolutions, and where the machine has something
-    else to do every thread waits for the slowest.
-
-    Args:
-        jobs: Trainings at a time that share them.
-    """
-    return max(1, (os.cpu_count() or 1) // 2 // jobs)
 
 
 class Training:
@@ -118,8 +107,8 @@ class Training:
         self.split = self._split(seed)
         self.overrides = {**self.recipe(batch), **(overrides or {})}
         _check_size(imgsz)
-        keys.check(self.overrides, nc=data.nc)
-        keys.check_device(device)
+        arguments.check(self.overrides, nc=data.nc)
+        arguments.check_device(device)
         self.source = load(inherit) if inherit else None
         self.teacher = teachers.load(teacher, task) if teacher else None
         if self.teacher:
@@ -297,3 +286,20 @@ def _judge(fitness: str, task: str, short: bool) -> Judge | None:
 def _check_size(imgsz: int) -> None:
     if imgsz < 32 or imgsz % 32:
         raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
+
+
+def localisation(metrics: Mapping[str, float], part: str = "loss") -> float:
+    """Return the negated box loss: how far boxes are from their objects, 1 - CIoU on average.
+
+    It compares between heads, which neither the loss of bins nor that of distances does; of an
+    end-to-end head the one-to-many branch is taken, which is assigned objects as other heads are.
+    Without boxes it is the negated sum of all losses.
+
+    Args:
+        metrics: Of a training or of one of its epochs, see `host.trainer.Result`.
+        part: ``loss`` of training images, or ``val_loss`` of held-out ones.
+    """
+    for name in (f"{part}_many_box", f"{part}_box"):
+        if name in metrics:
+            return -metrics[name]
+    return -sum(value for name, value in metrics.items() if name.startswith(f"{part}_"))

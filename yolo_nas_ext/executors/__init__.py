@@ -1,6 +1,6 @@
-"""WHERE candidates are judged: in this process, in processes of this machine, on a Ray cluster.
+"""WHERE candidates are evaluated: in this process, in processes of this machine, on a Ray cluster.
 
-An executor is one file and one entry in `EXECUTORS`.
+An executor is one file and one entry in `EXECUTORS`. It may import `study`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.executors.judge import Estimate, Prune
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.executors.run_trial import Estimate, Prune
+from yolo_nas_ext.study.trial import Trial
 
 
 class Executor(Protocol):
@@ -51,7 +51,7 @@ def _local(estimate: Estimate, jobs: int | None, **options: Any) -> Executor:
 
 
 def _ray(estimate: Estimate, jobs: int | None, **options: Any) -> Executor:
-    from yolo_nas_ext.executors.cluster import Cluster
+    from yolo_nas_ext.executors.ray_cluster import Cluster
 
     return Cluster(estimate, jobs or 0, **options)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from yolo_nas_ext.executors.judge import Estimate, Prune, judge
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.executors.run_trial import Estimate, Prune, judge
+from yolo_nas_ext.study.trial import Trial
 
 
 class Inline:

@@ -11,8 +11,8 @@ from multiprocessing.process import BaseProcess
 import cloudpickle
 
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.executors.judge import Estimate, Prune, judge
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.executors.run_trial import Estimate, Prune, judge
+from yolo_nas_ext.study.trial import Trial
 
 PATIENCE = 5.0  # seconds that a worker has to end by itself
 

@@ -1,1 +1,4 @@
-"""The only folder that imports Ultralytics."""
+"""The only folder that imports Ultralytics, which hosts what is found here.
+
+It may import `cost`, `network` and `space`.
+"""

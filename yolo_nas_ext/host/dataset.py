@@ -16,9 +16,9 @@ from ultralytics.data import utils as host
 from ultralytics.utils import LOGGER
 
 from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.files import resource
 from yolo_nas_ext.host.labels import scan, scan_masks, sizes, text
-from yolo_nas_ext.resources import resource
-from yolo_nas_ext.space.rows import KEYPOINTS
+from yolo_nas_ext.network.rows import KEYPOINTS
 
 
 @dataclass(frozen=True, slots=True)

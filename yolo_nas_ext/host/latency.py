@@ -16,14 +16,14 @@ from ultralytics import YOLO
 from ultralytics.engine.exporter import Exporter
 from ultralytics.nn import tasks
 
-from yolo_nas_ext.cost import runtimes
-from yolo_nas_ext.cost.probe import Run, device_name, interleaved
-from yolo_nas_ext.cost.protocol import Measurement, Protocol, summary
+from yolo_nas_ext.cost.latency import runtimes
+from yolo_nas_ext.cost.latency.probe import Run, device_name, interleaved
+from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol, summary
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.models import build, building, reason
-from yolo_nas_ext.space.architecture import Architecture
-from yolo_nas_ext.space.emit import emit
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import emit
 
 # What can be measured: a network, a model definition, a module, or a .pt, .yaml or .onnx file.
 Model = Architecture | Mapping[str, Any] | nn.Module | str | Path

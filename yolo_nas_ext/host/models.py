@@ -24,12 +24,13 @@ from ultralytics.utils import ROOT, YAML
 from ultralytics.utils.torch_utils import get_flops
 
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
-from yolo_nas_ext.host import modules
 from yolo_nas_ext.host.dataset import quiet
-from yolo_nas_ext.space.emit import emit, read
-from yolo_nas_ext.space.rows import KEYPOINTS, for_task
+from yolo_nas_ext.host.plugin import register
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.rows import KEYPOINTS, for_task
 
-modules.register(tasks)  # for where Python was started without the hook
+register.register(tasks)  # for where Python was started without the hook
 
 SUFFIX = {
     "segment": "-seg", "semantic": "-sem", "classify": "-cls", "obb": "-obb", "pose": "-pose",

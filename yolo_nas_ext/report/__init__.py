@@ -1,18 +1,21 @@
-"""What a search leaves for people: a table, two plots and one page."""
+"""What a search leaves for people: a table, two plots and one page.
+
+It may import `network` and `study`.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.errors import RunError
-from yolo_nas_ext.report.findings import first_random_median
+from yolo_nas_ext.files import replace
 from yolo_nas_ext.report.page import page
 from yolo_nas_ext.report.plots import pareto_png, progress_png
+from yolo_nas_ext.report.summary import first_random_median
 from yolo_nas_ext.report.tables import summary_table, trials_csv
-from yolo_nas_ext.study import Study
+from yolo_nas_ext.study.study import Study
 
 __all__ = [
     "first_random_median",
@@ -50,19 +53,9 @@ def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, fill in files.items():
-            _replace(folder / name, fill)
+            replace(folder / name, fill)
     except OSError as error:
         raise RunError(
             f"{folder}: the report cannot be written ({error.strerror or error}); make room or "
             "copy the run elsewhere, then resume it"
         ) from error
-
-
-def _replace(path: Path, fill: Callable[[Path], object]) -> None:
-    """Let `fill` write a temporary file beside `path` and move it there."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        fill(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from yolo_nas_ext.cost.budget import short
-from yolo_nas_ext.report.findings import Findings
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.console import short
+from yolo_nas_ext.report.summary import Findings
+from yolo_nas_ext.study.trial import Trial
 
 # Mantissas of ticks on a logarithmic axis, from sparse to dense.
 MANTISSAS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.5, 1.8, 2, 2.5, 3, 3.5,

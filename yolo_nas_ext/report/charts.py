@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.console import cut, number, short
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.axes import Axis
-from yolo_nas_ext.report.findings import Findings, cut, label, number
-from yolo_nas_ext.report.markup import Markup, element, join
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.report.html import Markup, element, join
+from yolo_nas_ext.report.summary import Findings, label
+from yolo_nas_ext.study.trial import Trial
 
 WIDTH, HEIGHT = 560, 400
 LEFT, TOP, RIGHT, BOTTOM = 66, 50, 540, 336  # the plotting area

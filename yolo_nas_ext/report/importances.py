@@ -12,9 +12,9 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.importance import FanovaImportanceEvaluator
 
-from yolo_nas_ext.report.findings import Findings, number
-from yolo_nas_ext.report.grid import Cell, table
-from yolo_nas_ext.report.markup import Markup, element, join
+from yolo_nas_ext.console import number
+from yolo_nas_ext.report.html import Cell, Markup, element, join, table
+from yolo_nas_ext.report.summary import Findings
 
 LEAST = 10  # candidates below which nothing is said
 MOST = 300  # candidates that are looked at, drawn where there are more: the time grows with them

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from yolo_nas_ext import __version__
-from yolo_nas_ext.cost.budget import short
+from yolo_nas_ext.console import duration, number, short, signed
+from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.report.charts import (
     marker,
     pareto_chart,
@@ -16,26 +17,25 @@ from yolo_nas_ext.report.charts import (
     tooltip,
     volume_chart,
 )
-from yolo_nas_ext.report.comparison import section, verdict
-from yolo_nas_ext.report.document import command_block, document, pairs, picture
-from yolo_nas_ext.report.drawing import drawing
-from yolo_nas_ext.report.findings import (
-    Findings,
-    duration,
-    label,
-    metric_names,
-    number,
-    pixels,
-    signed,
-    sized,
+from yolo_nas_ext.report.comparison_page import section, verdict
+from yolo_nas_ext.report.drawing import drawing, previewed, previews
+from yolo_nas_ext.report.html import (
+    Cell,
+    Markup,
+    command_block,
+    document,
+    element,
+    join,
+    pairs,
+    picture,
+    table,
+    wide,
 )
-from yolo_nas_ext.report.grid import Cell, table, wide
 from yolo_nas_ext.report.importances import importance_section
-from yolo_nas_ext.report.markup import Markup, element, join
-from yolo_nas_ext.report.preview import previewed, previews
-from yolo_nas_ext.space.architecture import Architecture
-from yolo_nas_ext.standings import Standings
-from yolo_nas_ext.study import Study, Trial
+from yolo_nas_ext.report.summary import Findings, label, metric_names, pixels, sized
+from yolo_nas_ext.study.leaderboard import Standings
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
 
 # Metrics that repeat a cost in another unit.
 REPEATED = {"params_m", "flops_g", "memory_mb"}

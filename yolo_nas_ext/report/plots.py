@@ -12,11 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
+from yolo_nas_ext.console import cut, number
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.axes import Axis
-from yolo_nas_ext.report.findings import Findings, cut, label, number
-from yolo_nas_ext.standings import Standings
-from yolo_nas_ext.study import Study
+from yolo_nas_ext.report.summary import Findings, label
+from yolo_nas_ext.study.leaderboard import Standings
+from yolo_nas_ext.study.study import Study
 
 DPI = 150
 SIZE = 10  # of names, in points

@@ -9,17 +9,10 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
-from yolo_nas_ext.cost.budget import short
-from yolo_nas_ext.report.findings import (
-    Findings,
-    label,
-    metric_names,
-    number,
-    pixels,
-    signed,
-    sized,
-)
-from yolo_nas_ext.study import Study, Trial
+from yolo_nas_ext.console import number, short, signed
+from yolo_nas_ext.report.summary import Findings, label, metric_names, pixels, sized
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
 
 COSTS = ("params", "flops", "memory_bytes", "layers")
 FIXED: tuple[str, ...] = ("number", "key", "name", "state", "fitness", "seconds", "error", *COSTS)

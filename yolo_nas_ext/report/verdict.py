@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from yolo_nas_ext.report.findings import duration, number, signed
-from yolo_nas_ext.standings import EQUAL, LEVEL, Entrant, Pair, Standings
+from yolo_nas_ext.console import duration, number, signed
+from yolo_nas_ext.study.leaderboard import EQUAL, LEVEL, Entrant, Pair, Standings
 
 COSTS = {"latency_ms": "measured latency", "flops": "FLOPs"}
 

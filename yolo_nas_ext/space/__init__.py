@@ -1,1 +1,4 @@
-"""WHAT can be built: search spaces, architectures and their host YAML. No torch, no Ultralytics."""
+"""WHAT can be chosen: spaces of networks, or of anything else that has choices.
+
+It may import `network`, and never torch.
+"""

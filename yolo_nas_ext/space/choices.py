@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.space.rules import Rule
+from yolo_nas_ext.space.constraints import Rule
 
 DRAWS = 64  # rejected draws before a sample is walked downhill into the feasible region
 DESCENTS = 8  # such walks before the space is declared empty

@@ -10,11 +10,14 @@ from typing import Any
 import yaml
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.resources import resource
-from yolo_nas_ext.space.architecture import Architecture, Block, Head, Neck
-from yolo_nas_ext.space.blocks import BLOCKS, hidden_width, round8
+from yolo_nas_ext.files import resource
+from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck
+from yolo_nas_ext.network.blocks import BLOCKS, hidden_width, round8
+from yolo_nas_ext.network.rows import FINEST, PLAIN, for_task
+from yolo_nas_ext.network.timm_backbones import OWN, option, whole
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.space.chosen import (
+from yolo_nas_ext.space.constraints import Offered
+from yolo_nas_ext.space.decode import (
     context_blocks,
     neck_block,
     neck_width,
@@ -22,10 +25,7 @@ from yolo_nas_ext.space.chosen import (
     stage_blocks,
     stem_block,
 )
-from yolo_nas_ext.space.grammar import CONTEXTS, SpaceFile, Stage, parse
-from yolo_nas_ext.space.rows import FINEST, PLAIN, for_task
-from yolo_nas_ext.space.rules import Offered
-from yolo_nas_ext.space.whole import OWN, option, whole
+from yolo_nas_ext.space.schema import CONTEXTS, SpaceFile, Stage, parse
 
 PARTS = (
     "backbone",

@@ -1,6 +1,7 @@
 """WHERE to look next: pure strategies, history in, proposals out.
 
-A strategy is one file and one entry in `STRATEGIES`.
+A strategy is one file and one entry in `STRATEGIES`. It may import `plugins`, `space` and `study`,
+and never torch.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from typing import Any, Protocol
 
 from yolo_nas_ext import plugins
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies.auto import Auto
 from yolo_nas_ext.strategies.bayes import Bayes, Features, Prior
-from yolo_nas_ext.strategies.differentiable import Darts
+from yolo_nas_ext.strategies.darts import Darts
 from yolo_nas_ext.strategies.evolution import Evolution
 from yolo_nas_ext.strategies.local import LocalSearch
 from yolo_nas_ext.strategies.nsga2 import Nsga2
-from yolo_nas_ext.strategies.optuna import PREFIX, OptunaStrategy
+from yolo_nas_ext.strategies.optuna_samplers import PREFIX, OptunaStrategy
 from yolo_nas_ext.strategies.random import RandomSearch
 from yolo_nas_ext.strategies.reinforce import Reinforce
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.trial import Trial
 
 
 class Strategy(Protocol):

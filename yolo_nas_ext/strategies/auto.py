@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies.bayes import USUAL, Bayes, Features, Prior, first_points
 from yolo_nas_ext.strategies.evolution import Evolution
 from yolo_nas_ext.strategies.nsga2 import Nsga2
 from yolo_nas_ext.strategies.random import RandomSearch
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.trial import Trial
 
 MANY = 2000  # trials from which evolution's breadth is worth more than a model of a few hundred
 

@@ -13,10 +13,8 @@ import numpy as np
 from scipy.special import log_ndtr
 from threadpoolctl import ThreadpoolController
 
-from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.strategies.history import Past, expected_worths, worths
-from yolo_nas_ext.strategies.surrogate import (
+from yolo_nas_ext.strategies.gaussian_process import (
     FITTED,
     Code,
     Process,
@@ -24,7 +22,9 @@ from yolo_nas_ext.strategies.surrogate import (
     normalised,
     numeric,
 )
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.strategies.history import Past, expected_worths, worths
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.trial import Trial
 
 Features = Callable[[Point], Sequence[float]]
 Prior = Callable[[Sequence[Point]], Sequence[float]]

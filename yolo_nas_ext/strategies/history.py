@@ -11,9 +11,9 @@ from operator import is_
 
 import numpy as np
 
-from yolo_nas_ext.objectives import Goal, fronts
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.objectives import Goal, fronts
+from yolo_nas_ext.study.trial import Trial
 
 
 class Past:

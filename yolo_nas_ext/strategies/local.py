@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies.history import Past, worths
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.trial import Trial
 
 DRAWS = 8  # random networks that a climb starts from the best of
 PATIENCE = 30  # trials without a better one after which a climb is given up

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies.history import Past
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.trial import Trial
 
 
 class RandomSearch:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from yolo_nas_ext.objectives import Goal
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies.history import Past, worths
-from yolo_nas_ext.study import Trial
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.trial import Trial
 
 LEARNT = 1000  # newest steps that the policy is replayed from: those before are forgotten by then
 TRIES = 16  # draws of the policy before one is made feasible choice by choice

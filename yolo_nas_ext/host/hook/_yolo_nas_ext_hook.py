@@ -17,7 +17,7 @@ class Finder:
         if name != "ultralytics.cfg" and name != "ultralytics.nn.tasks":
             return None
         try:
-            from yolo_nas_ext.host import startup
+            from yolo_nas_ext.host.plugin import startup
 
             return startup.find_spec(self, run, name, path, target)
         except (Exception, SystemExit):  # the host is then found without us

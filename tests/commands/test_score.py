@@ -1,0 +1,98 @@
+"""`yolo nas-score`: the host's own counts, the analytic scores, and clean JSON."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+from ultralytics.utils.torch_utils import get_flops
+
+from tests.network.test_tinynas import entries
+from yolo_nas_ext.cli import main
+from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
+from yolo_nas_ext.files import resource
+from yolo_nas_ext.network.emit import to_yaml
+from yolo_nas_ext.network.parse import read
+
+
+def scored(capsys, *arguments):
+    assert main(["score", *arguments, "json=True"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
+def test_agrees_with_the_hosts_own_counts(name, capsys):
+    found = scored(capsys, f"model={name}")
+    model = DetectionModel(yaml_model_load(f"{name}.yaml"), verbose=False)
+    assert found["params"] == sum(p.numel() for p in model.parameters())
+    assert found["flops"] == pytest.approx(1e9 * get_flops(model, 640), rel=0.01)
+    architecture = read(yaml_model_load(f"{name}.yaml"), "n")
+    assert found["madnas"] == madnas(architecture)
+    assert found["deepmad"] == deepmad(architecture, 640)
+    assert list(found) == [
+        "model", "px", "key", "params", "flops", "memory", "layers", "madnas", "deepmad",
+        "effectiveness",
+    ]  # fmt: skip
+
+
+def test_several_models_of_every_kind(capsys, tmp_path):
+    file = resource("cfg", "backbones", "damo-l20.yaml")
+    text = tmp_path / "l20.txt"
+    text.write_text(str({"best_structures": [entries("L20")]}))
+    key = read(file).key
+    pareto = tmp_path / "runs" / "search" / "pareto"
+    pareto.mkdir(parents=True)
+    (pareto / f"nas-{key}.yaml").write_text(to_yaml(read(file), 7))
+    found = scored(capsys, f"model={file},{text},nas-{key}", f"project={tmp_path / 'runs'}")
+    assert [row["key"] for row in found] == [key] * 3
+    assert found[0]["params"] == found[1]["params"] > found[2]["params"]  # of fewer classes
+    assert found[0]["madnas"] == pytest.approx(1015.144106300765, abs=1e-9)
+    (pareto.parent / "best.yaml").write_text(to_yaml(read(file), 7))
+    (pareto / f"nas-{key}.yaml").unlink()
+    assert scored(capsys, f"model={key}", f"project={tmp_path / 'runs'}", "nc=80")["key"] == key
+    assert scored(capsys, f"model={entries('L20')}", "imgsz=320")["key"] == key
+
+
+def test_a_table(capsys):
+    assert main(["nas-score", "model=yolo11n,yolov8n", "nc=3", "imgsz=320"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["model", "px", "params"] and len(lines) == 3
+    assert lines[1].startswith("yolo11n  ")
+    assert main(["nas-score", "help"]) == 0 and "TinyNAS" in capsys.readouterr().out
+
+
+def test_standard_output_is_json_alone():
+    run = subprocess.run(
+        [sys.executable, "-m", "yolo_nas_ext", "score", "model=yolo11n", "json=True"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(run.stdout)["model"] == "yolo11n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["imgsz=640"], "model is missing"),
+        (["model=yolo11n", "imgsz=100"], "multiple of 32"),
+        (["model=yolo11n", "json=maybe"], "True or False"),
+        (["model=yolo11n", "size=3"], "unknown key"),
+        (["model=yolo111n"], "model=yolo111n: the host has no such model"),
+        (["model=0123456789"], "model=0123456789: no nas-0123456789.yaml"),
+        (["model=yolov5-p6"], "model=yolov5-p6: cannot be read"),
+        (["model=[{'class': 'Conv'}, {'class': 'Conv'}]"], "begins with ConvKXBNRELU"),
+        (["model=[oops"], "cannot be read as a value"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(arguments, message, capsys):
+    assert main(["score", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1 and not captured.out
+
+
+def test_measured_latency_comes_with_its_protocol(capsys):
+    found = scored(capsys, "model=yolov8n", "measure=True", "imgsz=64", "nc=3")
+    assert 0 < found["latency_ms"] == found["latency"]["median_ms"]
+    assert found["latency"]["protocol"]["imgsz"] == 64 and found["latency"]["runs"] >= 30
+    assert main(["score", "model=yolov8n", "measure=True", "runtime=onx"]) == 2
+    assert "Did you mean 'onnx'" in capsys.readouterr().err

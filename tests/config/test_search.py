@@ -1,0 +1,92 @@
+import pytest
+import yaml
+
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.config.search import KEYS, configure, defaults
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import resource
+
+HOST = {"lr0": 0.01, "mosaic": 1.0}
+REFUSED = {"model": "a search sets this itself"}
+
+
+def test_every_key_has_a_type_and_a_default_and_an_explanation():
+    path = resource("cfg", "nas.yaml")
+    assert set(yaml.safe_load(path.read_text())) == set(KEYS) == set(defaults())
+    for line in path.read_text().splitlines():
+        if line and not line.startswith("#"):
+            explained = line.partition("# ")[2]
+            assert explained.startswith(("(str)", "(int)", "(float)", "(list)", "(number)")), line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["max_params=3M"], "max_params", 3e6),
+        (["max_flops=8.5g"], "max_flops", 8.5e9),
+        (["max_flops=8e9"], "max_flops", 8e9),
+        (["trials", "=", "7"], "trials", 7),
+        (["--epochs=7,"], "epochs", 7),
+        (["budget_hours="], "budget_hours", None),
+        (["budget_hours=None"], "budget_hours", None),
+        (["baseline=yolov8n, yolo11n"], "baseline", ("yolov8n", "yolo11n")),
+        (["baseline=none"], "baseline", ()),
+        (["device=0"], "device", "0"),
+        (["data=C:\\scans\\my data.yaml"], "data", "C:\\scans\\my data.yaml"),
+        (["name=2024"], "name", "2024"),
+        (["data=/a/b#c/d.yaml"], "data", "/a/b#c/d.yaml"),
+    ],
+)
+def test_values_are_read(arguments, name, value):
+    config = configure(parse_arguments(arguments), HOST, REFUSED)
+    assert getattr(config, name) == value and name in config.given
+
+
+def test_host_keys_pass_through():
+    config = configure(parse_arguments(["lr0=1e-3", "mosaic=0.5"]), HOST, REFUSED)
+    assert config.host == {"lr0": 0.001, "mosaic": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trails=3"], r"trails=3: unknown key\. Did you mean 'trials'\?"),
+        (["trials=many"], "trials=many: not allowed; trials takes a whole number of 1 or more"),
+        (["trials=2.5"], "trials takes a whole number"),
+        (["trials=0"], "trials takes a whole number of 1 or more"),
+        (["trials=true"], "trials takes a whole number"),
+        (["imgsz=100"], "imgsz takes a multiple of 32"),
+        (["max_params=3Q"], "max_params takes a number, with K, M, G or T"),
+        (["max_params=-3"], "max_params takes a number"),
+        (["val_fraction=1.5"], "val_fraction takes a number above 0 and at most 0.9"),
+        (["budget_hours=.nan"], "budget_hours takes a number"),
+        (["name=../x"], "name takes the name of a folder"),
+        (["name=" + "x" * 300], "name takes the name of a folder, up to 100"),
+        (["max_layers=1.5"], "max_layers takes a whole number of 1 or more"),
+        (["trials="], "trials takes a whole number of 1 or more"),
+        (["model=x.yaml"], "model=x.yaml: a search sets this itself"),
+        (["trials"], "'trials': expected key=value"),
+        (["trials=3", "trials=4"], "trials: given twice"),
+        (["data=[1, 2]"], "data takes a text"),
+        (["data={"], "cannot be read|not allowed"),
+    ],
+)
+def test_bad_values_are_one_clear_line(arguments, message):
+    with pytest.raises(NASError, match=message) as caught:
+        configure(parse_arguments(arguments), HOST, REFUSED)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({}, ("sandwich", 1.0)),
+        ({"sampling": "fair"}, ("fair", 0.0)),
+        ({"distill": 0.5}, ("spos", 0.5)),
+        ({"task": "segment"}, ("spos", 0.0)),
+        ({"strategy": "darts"}, ("spos", 0.0)),
+    ],
+)
+def test_a_supernet_trains_several_networks_a_step(given, rule):
+    config = configure({"estimator": "supernet", **given}, {}, {})
+    assert (config.sampling, config.distill) == rule

@@ -1,0 +1,167 @@
+"""Ray on this machine; slow ones on a cluster of two nodes, one of which is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from yolo_nas_ext import ChoiceSpace, search
+from yolo_nas_ext.errors import RunError
+from yolo_nas_ext.executors import ray_cluster
+from yolo_nas_ext.study.study import Study
+
+ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'yolo-nas-ext[ray]'")
+
+SPACE = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(3)})
+
+# Ray's own processes and sockets outlive a test by a moment.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
+]
+
+
+def test_one_worker_on_ray_searches_as_this_process_does():
+    """Also: the estimate's error is the trial's, and a dead worker is tried again, then failed."""
+
+    def estimate(point):
+        import os
+
+        if dict(point) == {"l0": 1, "l1": 1, "l2": 1}:
+            os._exit(1)
+        if point["l0"] == 2 and point["l1"] == 2:
+            raise MemoryError
+        return {"fitness": float(sum(point.values()))}
+
+    def harmless(point):
+        if dict(point) == {"l0": 1, "l1": 1, "l2": 1}:
+            raise ValueError
+        return estimate(point)
+
+    here = search(SPACE, harmless, strategy="evolution", trials=27, seed=1)
+    there = search(SPACE, estimate, strategy="evolution", trials=27, seed=1, executor="ray", jobs=1)
+    assert [t.point for t in there.trials] == [t.point for t in here.trials]
+    assert [t.state for t in there.trials] == [t.state for t in here.trials]
+    errors = {t.error.partition(":")[0] for t in there.trials if t.state == "failed"}
+    assert errors == {"memory", "worker"}
+    assert not ray.is_initialized()
+
+
+def test_ray_that_starts_at_the_second_attempt_or_not_at_all(monkeypatch):
+    """A busy machine may take longer than the 30 s that Ray gives itself."""
+    asked = []
+
+    def init(address, **options):
+        asked.append(address)
+        if len(asked) < starts:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    starts = 2
+    ray_cluster._start(None)
+    assert asked == ["local"] * 2
+    starts = 9
+    with pytest.raises(RunError, match=r"Ray does not start .*timed out"):
+        ray_cluster._start(None)
+
+
+@pytest.mark.slow
+def test_a_node_is_lost_and_nothing_else(tmp_path):
+    from ray.cluster_utils import Cluster
+
+    both = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    node = both.add_node(num_cpus=2)
+    ray.init(address=both.address, log_to_driver=False)
+    log = tmp_path / "log"
+
+    def estimate(point):
+        time.sleep(0.5)
+        with log.open("a") as file:
+            file.write(f"{sorted(point.items())}\n")
+        if len(log.read_text().splitlines()) == 8:
+            (tmp_path / "now").touch()
+        return {"fitness": float(sum(point.values()))}
+
+    import threading
+
+    def remove():
+        while not (tmp_path / "now").exists():
+            time.sleep(0.05)
+        both.remove_node(node)
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    try:
+        study = search(SPACE, estimate, strategy="random", trials=27, executor="ray", jobs=4)
+    finally:
+        (tmp_path / "now").touch()
+        thread.join()
+        ray.shutdown()
+        both.shutdown()
+    assert len(study.complete) == len({t.point for t in study.trials}) == 27
+
+
+# Runs a search in a folder until it is interrupted.
+PROGRAM = """
+import sys, time
+from yolo_nas_ext import search
+from tests.executors.test_ray_cluster import SPACE
+
+def estimate(point):
+    time.sleep(0.3)
+    return {"fitness": float(sum(point.values()))}
+
+search(SPACE, estimate, strategy="random", trials=27, executor="ray", jobs=2, project=sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_resume(tmp_path, root):
+    """The trials that ran are run again under their numbers, and none is lost or tried twice."""
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=root)
+    until = time.monotonic() + 120
+    ended = 0
+    while ended < 5 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+        if (tmp_path / "study.db").exists():
+            ended = len(Study(SPACE, tmp_path / "study.db").complete)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) != 0
+    left = Study(SPACE, tmp_path / "study.db").trials
+    running = [t for t in left if t.state == "running"]
+    assert 5 <= len(left) < 27 and 1 <= len(running) <= 2
+    study = search(
+        SPACE, lambda p: {"fitness": float(sum(p.values()))}, strategy="random", trials=27,
+        executor="ray", jobs=2, project=tmp_path,
+    )  # fmt: skip
+    assert [t.number for t in study.trials] == list(range(27))
+    assert len(study.complete) == len({t.point for t in study.trials}) == 27
+    assert [study.trials[t.number].point for t in left] == [t.point for t in left]
+
+
+@pytest.mark.slow
+def test_four_trials_run_at_a_time(tmp_path):  # what that saves: benchmarks/executors.py
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+
+    def estimate(point):
+        (tmp_path / str(point["a"])).touch()
+        until = time.monotonic() + 120
+        while len(list(tmp_path.iterdir())) < 4:
+            if time.monotonic() > until:
+                raise TimeoutError("the others have not begun")
+            time.sleep(0.05)
+        return {"fitness": float(os.getpid())}
+
+    try:
+        study = search(
+            ChoiceSpace({"a": (0, 1, 2, 3)}), estimate, strategy="random", trials=4,
+            executor="ray", jobs=4,
+        )  # fmt: skip
+    finally:
+        ray.shutdown()
+    assert len(study.complete) == 4
+    assert len({t.metrics["fitness"] for t in study.trials}) == 4  # each in a process of its own

@@ -1,0 +1,19 @@
+"""Short trainings on drawn shapes, for tests of what is around them."""
+
+import random
+
+from yolo_nas_ext.host.training import trainer
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.space.detector import DetectorSpace
+
+SETTINGS = {"epochs": 2, "imgsz": 64, "batch": 4, "threads": 2, "overrides": {"nbs": 4}}
+SPLIT = (list(range(9)), [9, 10, 11])
+
+
+def network(seed):
+    space = DetectorSpace.load("tiny")
+    return emit(space.architecture(space.sample(random.Random(seed))), 2)
+
+
+def run(data, seed=0, **more):
+    return trainer.train(network(seed), data, SPLIT, **{**SETTINGS, **more})

@@ -1,0 +1,286 @@
+"""The hook, in interpreters of its own that have read its `.pth` or have not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from yolo_nas_ext.host.plugin.startup import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[3]
+HOOK = ROOT / "yolo_nas_ext" / "host" / "hook"
+
+# The part of the host that the hook touches; loads in no time.
+FAKE_CFG = '''
+import functools, sys, types, typing
+ARGV = sys.argv or ["", ""]
+CLI_HELP_MSG = """
+    6. Run special commands:
+        yolo help
+
+    Docs: somewhere
+    """
+
+def entrypoint(debug: str = "") -> None:
+    """The host's own."""
+    arguments = (debug.split(" ") if debug else ARGV)[1:]
+    print("host", arguments)
+    if arguments[:1] in ([], ["help"]):
+        print(CLI_HELP_MSG)
+'''
+# `cli` by a stand-in, so that what arrives is seen and the exit code is chosen.
+STAND_IN = """
+import sys, types
+cli = types.ModuleType("yolo_nas_ext.cli")
+cli.main = lambda argv: print("ours", argv) or (3 if "fail=1" in argv else 0)
+sys.modules["yolo_nas_ext.cli"] = cli
+from ultralytics.cfg import entrypoint
+"""
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def fake_host(tmp_path: Path) -> Path:
+    """A folder with a stand-in for the host."""
+    host = tmp_path / "site" / "ultralytics"
+    (host / "cfg").mkdir(parents=True)
+    (host / "nn").mkdir()
+    (host / "__init__.py").touch()
+    (host / "nn" / "__init__.py").touch()
+    (host / "cfg" / "__init__.py").write_text(FAKE_CFG)
+    (host / "nn" / "tasks.py").write_text("def parse_model(): ...\n")
+    return host.parent
+
+
+@pytest.fixture
+def run(fake_host: Path) -> Run:
+    """Run code with or without the hook; nothing else of the environment's start-up happens."""
+
+    def run(
+        code: str,
+        *arguments: str,
+        hook: bool = True,
+        hosts: Path | str = fake_host,
+        package: Path = ROOT,
+        debug: bool = False,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        start = f"import sys, site; sys.path[1:1] = {[str(hosts)]!r}; sys.path.remove('')\n"
+        if hook:
+            # The package's own folder comes last, as after an editable install's `.pth`.
+            start += f"site.addsitedir({str(HOOK)!r}); sys.path.append({str(package)!r})\n"
+        return subprocess.run(
+            [sys.executable, "-S", "-c", start + code, *arguments],
+            env={**os.environ, "YOLO_NAS_DEBUG": "1" if debug else ""},
+            capture_output=True, text=True, check=check, timeout=120,
+        )  # fmt: skip
+
+    return run
+
+
+def broken_package(folder: Path, body: str) -> Path:
+    """A `yolo_nas_ext` whose patch has this body."""
+    host = folder / "broken" / "yolo_nas_ext" / "host"
+    host.mkdir(parents=True)
+    (host.parent / "__init__.py").touch()
+    (host / "__init__.py").touch()
+    (host / "startup.py").write_text(body)
+    return host.parents[2]
+
+
+def test_nothing_of_the_package_loads_without_the_host(run: Run) -> None:
+    code = "import json, email; print([m for m in sys.modules if m.startswith('yolo_nas')])"
+    assert run(code).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["nas-search", "--nas-search", "-nas-search", "NAS-search"])
+def test_our_command_reaches_our_cli(run: Run, command: str) -> None:
+    done = run(STAND_IN + "print('returned', entrypoint())", command, "a=1", "b = 2")
+    assert done.stdout.splitlines() == ["ours ['nas-search', 'a=1', 'b = 2']", "returned None"]
+
+
+def test_our_command_by_the_debug_string(run: Run) -> None:
+    done = run(STAND_IN + "entrypoint(debug='yolo nas-data x=1'); entrypoint('yolo train x=1')")
+    assert done.stdout.splitlines() == ["ours ['nas-data', 'x=1']", "host ['train', 'x=1']"]
+
+
+def test_exit_code_is_ours(run: Run) -> None:
+    done = run(STAND_IN + "entrypoint()", "nas-search", "fail=1", check=False)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.parametrize("arguments", [["train", "nas-search"], ["nas", "x=1"], ["", "nas-search"]])
+def test_other_commands_are_the_hosts(run: Run, arguments: list[str]) -> None:
+    code = "from ultralytics.cfg import entrypoint; entrypoint()"
+    assert run(code, *arguments).stdout == run(code, *arguments, hook=False).stdout
+
+
+def without_our_lines(text: str) -> str:
+    """The host's help without our list: its title, its lines and the empty line after it."""
+    head, _, rest = text.partition("\n    Backbone search (yolo-nas-ext):\n")
+    lines = rest.splitlines(keepends=True)
+    while lines and lines[0].startswith("        yolo nas-"):
+        lines.pop(0)
+    return head + "".join(lines)
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"]])
+def test_help_lists_our_commands_and_keeps_the_hosts(run: Run, arguments: list[str]) -> None:
+    code = "from ultralytics.cfg import entrypoint; entrypoint()"
+    ours, theirs = (run(code, *arguments, hook=hook).stdout for hook in (True, False))
+    assert without_our_lines(ours) == theirs
+    listed = [
+        line.split()[1] for line in ours.splitlines() if line.startswith(" " * 8 + "yolo nas")
+    ]
+    assert listed == list(COMMANDS)
+
+
+def test_a_reload_is_patched_once_again(run: Run) -> None:
+    code = STAND_IN + (
+        "import importlib, ultralytics.cfg as cfg\n"
+        "for _ in range(2): importlib.reload(cfg)\n"
+        "cfg.entrypoint('yolo nas-search'); print(cfg.CLI_HELP_MSG.count('nas-search'))\n"
+        "print(cfg.entrypoint.__doc__, type(cfg.__loader__).__name__, vars(cfg.__loader__).keys())"
+    )
+    assert run(code).stdout.splitlines() == [
+        "ours ['nas-search']",
+        "1",
+        "The host's own. SourceFileLoader dict_keys(['name', 'path'])",
+    ]
+
+
+def test_installing_twice_is_installing_once(run: Run) -> None:
+    code = (
+        "import _yolo_nas_ext_hook as hook; hook.install()\n"
+        "print(sum(type(f).__module__ == hook.__name__ for f in sys.meta_path))"
+    )
+    assert run(code).stdout.strip() == "1"
+
+
+def test_finders_that_ask_each_other(run: Run) -> None:
+    code = """
+class Asks:
+    def find_spec(self, *question):
+        for finder in sys.meta_path:
+            if finder is not self and (spec := finder.find_spec(*question)):
+                return spec
+sys.meta_path.insert(0, Asks())
+import ultralytics.cfg
+print("nas-search" in ultralytics.cfg.CLI_HELP_MSG)
+"""
+    assert run(code).stdout.strip() == "True"
+
+
+def test_a_host_in_a_zip(run: Run, fake_host: Path, tmp_path: Path) -> None:
+    import shutil
+
+    archive = shutil.make_archive(str(tmp_path / "host"), "zip", fake_host)
+    code = (
+        "import ultralytics.cfg as cfg, ultralytics.nn.tasks\n"
+        "print('nas-search' in cfg.CLI_HELP_MSG, type(cfg.__loader__).__name__)"
+    )
+    assert run(code, hosts=archive).stdout.strip() == "True zipimporter"
+
+
+@pytest.mark.parametrize("body", ["syntax error", "def find_spec(*_): raise SystemExit(1)", ""])
+def test_a_broken_patch_does_not_break_the_host(run: Run, tmp_path: Path, body: str) -> None:
+    package = broken_package(tmp_path, body)
+    code = "from ultralytics.cfg import entrypoint; entrypoint(); import ultralytics.nn.tasks"
+    quiet = run(code, "train", package=package)
+    assert (quiet.stdout, quiet.stderr) == ("host ['train']\n", "")
+    assert "Traceback" in run(code, "train", package=package, debug=True).stderr
+
+
+def test_a_patch_that_fails_does_not_break_the_host(run: Run, fake_host: Path) -> None:
+    (fake_host / "ultralytics" / "cfg" / "__init__.py").write_text("entry_point = 1")
+    code = "import ultralytics.cfg; print(ultralytics.cfg.entry_point)"
+    quiet = run(code)
+    assert (quiet.stdout, quiet.stderr) == ("1\n", "")
+    assert "Traceback" in run(code, debug=True).stderr
+
+
+def test_a_package_that_is_gone_does_not_break_the_host(run: Run, tmp_path: Path) -> None:
+    code = "from ultralytics.cfg import entrypoint; entrypoint(); import ultralytics.nn.tasks"
+    done = run(code, "train", package=tmp_path)
+    assert (done.stdout, done.stderr) == ("host ['train']\n", "")
+
+
+def test_the_hosts_own_errors_stay_its_own(run: Run, fake_host: Path) -> None:
+    (fake_host / "ultralytics" / "cfg" / "__init__.py").write_text("raise ValueError('theirs')")
+    code = (
+        "try: import ultralytics.cfg\n"
+        "except ValueError as error: print(error, 'ultralytics.cfg' in sys.modules)"
+    )
+    assert run(code).stdout.strip() == "theirs False"
+
+
+def test_a_host_without_the_part_is_left_alone(run: Run, tmp_path: Path) -> None:
+    code = (
+        "try: import ultralytics.nn.tasks\nexcept ModuleNotFoundError as error: print(error.name)"
+    )
+    assert run(code, hosts=tmp_path, debug=True).stdout.strip() == "ultralytics"
+
+
+def test_plugin_blocks_are_registered(run: Run) -> None:
+    code = """
+import types
+modules = types.ModuleType("yolo_nas_ext.host.plugin.register")
+modules.register = lambda tasks: print(tasks.__name__, hasattr(tasks, "parse_model"))
+sys.modules[modules.__name__] = modules
+import ultralytics.nn.tasks
+"""
+    assert run(code).stdout.strip() == "ultralytics.nn.tasks True"
+
+
+def loaded_by(run: Run, code: str, before: str = "", **options: bool) -> set[str]:
+    """Names of the modules that a line of code loads."""
+    lines = f"{before}\nseen = set(sys.modules)\n{code}\nprint(*set(sys.modules) - seen)"
+    return set(run(lines, **options).stdout.split())
+
+
+# How long these take is measured by benchmarks/startup.py.
+
+
+def test_start_up_loads_the_hook_alone(run: Run) -> None:
+    line = (HOOK / "yolo_nas_ext_hook.pth").read_text()
+    code = f"sys.path.append({str(HOOK)!r}); exec({line!r})"
+    assert loaded_by(run, code, hook=False) == {"_yolo_nas_ext_hook"}
+
+
+def test_loading_ultralytics_loads_little_more(run: Run) -> None:
+    # What the real one has loaded by the time it loads its cfg.
+    load = "import functools, importlib.machinery, os, threading, traceback, types, typing"
+    code = "import ultralytics.cfg, ultralytics.nn.tasks"
+    more = loaded_by(run, code, load) - loaded_by(run, code, load, hook=False)
+    ours = ("", ".host", ".host.plugin", ".host.plugin.startup", ".host.plugin.register")
+    assert more - {"__future__"} == {f"yolo_nas_ext{name}" for name in ours}
+
+
+REAL = """
+import sys
+from ultralytics.cfg import entrypoint
+for line in ("yolo help", "yolo version", "yolo cfg", "yolo -v"):
+    print(">", line)
+    entrypoint(line)
+try:
+    entrypoint("yolo no-such-command")
+except SyntaxError as error:
+    print(">", error)
+"""
+
+
+def test_the_real_host(run: Run) -> None:
+    site = sysconfig.get_path("purelib")
+    # What comes before is the host's word on the settings file that it makes in a new folder.
+    ours, theirs = (
+        run(REAL, hook=hook, hosts=site).stdout.partition("> yolo help")[2]
+        for hook in (True, False)
+    )
+    assert ours.count("yolo nas-search") == 2  # in the help and in the error's help
+    assert without_our_lines(without_our_lines(ours)) == theirs

@@ -1,0 +1,186 @@
+"""A supernet of every task: outputs and losses of its active network are the stock model's."""
+
+import random
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from tests.helpers.shapes import draw_for
+from yolo_nas_ext.host.dataset import read
+from yolo_nas_ext.host.models import build as build_stock
+from yolo_nas_ext.host.supernet.evaluator import Bench
+from yolo_nas_ext.host.supernet.model import Supernet, distance, extract
+from yolo_nas_ext.host.transfer import weights
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.network.rows import Task
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.supernet.slots import definition
+
+NAMES = {0: "a", 1: "b"}
+POINTS = (2, 3)
+END2END = {
+    "head.reg_max": 1, "head.end2end": True, "p3.depth": 2, "p4.depth": 2, "p4.width": 128,
+    "p4.expansion": 0.5, "p5.expansion": 0.5, "p3.expansion": 0.5, "neck.width": 48,
+}  # fmt: skip
+TASKS = ("segment", "obb", "pose", "classify")
+# Which outputs there are, beside those of a detector.
+OWN = {"segment": {"mask_coefficient", "proto"}, "obb": {"angle"}, "pose": {"kpts"}}
+
+
+def shake(model, seed=1):
+    """Give norms statistics of their own, or slices of them could be mixed up."""
+    generator = torch.Generator().manual_seed(seed)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.uniform_(-0.1, 0.1, generator=generator)
+            norm.running_var.uniform_(0.5, 2, generator=generator)
+            norm.weight.data.uniform_(0.5, 1.5, generator=generator)
+            norm.bias.data.uniform_(-0.2, 0.2, generator=generator)
+    return model
+
+
+def supernet(task, space=None):
+    space = space or DetectorSpace.load("tiny", task)
+    return space, shake(Supernet(definition(space, 2, keypoints=POINTS), nc=2))
+
+
+def network(space, seed):
+    return space.architecture(space.sample(random.Random(seed)))
+
+
+def named(outputs, name="out"):
+    """Yield (name, tensor) of everything that a model returns."""
+    if isinstance(outputs, dict):
+        for key, value in outputs.items():
+            yield from named(value, key)
+    elif isinstance(outputs, (list, tuple)):
+        for value in outputs:
+            yield from named(value, name)
+    else:
+        yield name, outputs
+
+
+@pytest.mark.parametrize("task,space", [*((task, "tiny") for task in TASKS), ("segment", "yolo")])
+def test_an_extracted_network_computes_what_the_active_one_does(task, space):
+    fix = END2END if space == "yolo" else {}
+    space, net = supernet(task, DetectorSpace.load(space, task, fix))
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    seen = []
+    for seed in range(3):
+        stock = extract(net, network(space, seed), NAMES)
+        for training in (False, True):
+            with torch.no_grad():
+                mine, theirs = (list(named(m.train(training)(image))) for m in (net, stock))
+            assert [name for name, _ in mine] == [name for name, _ in theirs]
+            assert OWN.get(task, set()) <= {name for name, _ in mine}
+            for (name, a), (_, b) in zip(mine, theirs, strict=True):
+                assert a.shape == b.shape and (a - b).abs().max() < 1e-5, name
+        seen.append(dict(theirs))
+    for one, other in pairwise(seen):  # networks differ, in what is the task's own as well
+        for name in OWN.get(task, {"out"}):
+            a, b = one[name], other[name]
+            assert a.shape != b.shape or (a - b).abs().max() > 1e-4, name
+
+
+@pytest.fixture(scope="module")
+def benches(tmp_path_factory):
+    """What measures on a drawn data set of each task."""
+    found = {}
+    for task in TASKS:
+        space = DetectorSpace.load("tiny", task)
+        data = read(draw_for(task, tmp_path_factory.mktemp(task)), task)
+        first = emit(network(space, 0), data.nc, task, data.keypoints)
+        every = list(range(len(data.images)))
+        split = every[:-4], every[-4:]
+        found[task] = Bench(
+            first, data, split, imgsz=64, batch=4, task=task, overrides={"workers": 0}
+        )
+    yield found
+    for bench in found.values():
+        bench.close()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_losses_and_predictions_are_the_hosts(task, benches):
+    trainer = benches[task]._trainer
+    batch = trainer.preprocess_batch(next(iter(trainer.test_loader)))
+    space, net = supernet(task)
+    stock = extract(net, network(space, 1), NAMES)
+    for model in (net, stock):
+        model.args = trainer.args
+        model.train()
+    with torch.no_grad():
+        (mine, parts), (theirs, others) = (m.loss(batch) for m in (net, stock))
+        assert parts.keys() == others.keys() and parts
+        assert torch.allclose(mine.sum(), theirs.sum(), rtol=1e-5)
+        decoded = list(named(net.head.decoded(net(batch["img"]))))
+        for norm in stock.modules():  # which then use the batch's statistics, as in training
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
+        expected = list(named(stock.eval()(batch["img"])[0]))
+    for (_, a), (_, b) in zip(decoded, expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_a_classifier_learns_from_its_teacher():
+    generator = torch.Generator().manual_seed(0)
+    taught = {"scores": torch.randn(4, 3, generator=generator)}
+    own = distance(taught, taught, 1)
+    probabilities = taught["scores"].softmax(1)
+    assert torch.isclose(own, -(probabilities * probabilities.log()).sum(1).mean())
+    other = {"scores": taught["scores"] + torch.randn(4, 3, generator=generator)}
+    assert distance(other, taught, 1) > own
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_weights_of_a_task_go_into_the_same_network(task):
+    space = DetectorSpace.load("tiny", task)
+    architecture = network(space, 2)
+    given = Task(2, task, POINTS)
+    made = emit(architecture, 2, task, POINTS)
+    found = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        found.append(shake(build_stock(made, task=task, ch=3), seed))
+    theirs, mine = found
+    source = weights.source(architecture, theirs.state_dict(), NAMES, task=given)
+    what = weights.transfer(mine, architecture, source, NAMES)
+    assert what.percent == 100 and not what.sliced.names and not what.left.names
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        pairs = zip(*(named(m.eval()(image)) for m in (mine, source.model)), strict=True)
+        assert all(a.equal(b) for (_, a), (_, b) in pairs)
+
+
+def test_prototypes_are_taken_by_channel():
+    """The transposed convolution has its input channels first."""
+    space = DetectorSpace.load("tiny", "segment")
+    point = space.canonical({**space.sample(random.Random(0)), "levels": "3-5"})
+    sizes = space.choices["neck.width"]
+    wide, narrow = (
+        space.architecture(space.canonical({**point, "neck.width": size}))
+        for size in (max(sizes), min(sizes))
+    )
+    theirs = build_stock(emit(wide, 2, "segment"), task="segment", ch=3)
+    source = weights.source(wide, theirs.state_dict(), NAMES, task=Task(2, "segment"))
+    mine = build_stock(emit(narrow, 2, "segment"), task="segment", ch=3)
+    weights.transfer(mine, narrow, source, NAMES)
+    small, large = (m.model[-1].proto.upsample for m in (mine, source.model))
+    n = len(small.bias)
+    assert n < len(large.bias)
+    assert small.weight.equal(large.weight[:n, :n]) and small.bias.equal(large.bias[:n])
+
+
+def test_a_detector_gives_a_segmentation_all_but_its_masks():
+    space = DetectorSpace.load("tiny", "segment")
+    architecture = network(space, 3)
+    detector = build_stock(emit(architecture, 2), task="detect", ch=3)
+    source = weights.source(architecture, detector.state_dict(), NAMES)
+    model = build_stock(emit(architecture, 2, "segment"), task="segment", ch=3)
+    what = weights.transfer(model, architecture, source, NAMES)
+    head = len(model.model) - 1
+    own = (f"model.{head}.cv4.", f"model.{head}.proto.")
+    assert what.left.names and all(name.startswith(own) for name in what.left.names)
+    assert not what.sliced.names

@@ -1,0 +1,121 @@
+"""Distillation and starting weights in a search: what is refused, what is trained, what is said."""
+
+import pytest
+import yaml
+from ultralytics import YOLO
+
+from tests.helpers.shapes import draw
+from yolo_nas_ext.cli import main
+from yolo_nas_ext.config.search import configure
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.training import ShortTraining, UntouchedTraining
+from yolo_nas_ext.host import dataset
+from yolo_nas_ext.host.training import distillation
+from yolo_nas_ext.host.transfer import weights
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.pipeline import plan
+from yolo_nas_ext.space.detector import DetectorSpace
+
+STAGES = {f"p{n}": {"block": "c2f", "width": 8 * n} for n in (2, 3, 4, 5)}
+SPACE = {"stem": {"width": [8, 16]}, "stages": STAGES, "levels": "3-4",
+         "neck": {"block": "c2f", "width": 16, "growth": 1}}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Data, a space of two levels and a trained network of it."""
+    folder = tmp_path_factory.mktemp("teacher")
+    data, space = draw(folder / "data"), folder / "two.yaml"
+    space.write_text(yaml.safe_dump(SPACE))
+    found = DetectorSpace.load(space)
+    network = found.architecture({n: options[0] for n, options in found.choices.items()})
+    training = ShortTraining(dataset.read(str(data)), epochs=1, imgsz=64, batch=4)
+    training.estimate(network, weights=folder / "teacher.pt")
+    return data, space, network, folder / "teacher.pt"
+
+
+def settings(files, **more):
+    data, space, _, _ = files
+    given = {"data": str(data), "space": str(space), "baseline": "none", **more}
+    return configure(given, {}, {})
+
+
+def test_a_student_learns_from_its_teacher_and_is_stock_again(files, tmp_path):
+    data, _, network, path = files
+    options = {"epochs": 1, "imgsz": 64, "batch": 4, "overrides": {"amp": False}}
+    found = {}
+    for name, teaching in (("alone", None), ("taught", path)):
+        training = ShortTraining(dataset.read(str(data)), teacher=teaching, **options)
+        found[name] = training.estimate(network, weights=tmp_path / f"{name}.pt")
+    assert found["taught"]["loss_dis"] > 0 and "loss_dis" not in found["alone"]
+    alone, taught = (YOLO(tmp_path / f"{name}.pt").model for name in found)
+    pairs = zip(alone.parameters(), taught.parameters(), strict=True)
+    assert not all(a.equal(b) for a, b in pairs)
+    assert read(taught.yaml) == network and type(taught) is type(alone)
+    levels = emit(network, 2) | {"head": [[[1], 1, "Detect", ["nc"]]]}
+    with pytest.raises(TrialError, match="its head reads 2 levels, that of the network 1"):
+        training.estimate(levels)
+
+
+def test_the_complete_training_distils_too(files):
+    data, _, network, path = files
+    part = dataset.read(str(data))
+    training = UntouchedTraining(part, part, epochs=1, imgsz=64, batch=4, teacher=path)
+    assert training.estimate(network)["loss_dis"] > 0
+
+
+def test_what_cannot_teach_is_refused(files, tmp_path):
+    _, _, _, path = files
+    three = SPACE | {"levels": ["3-4", "3-5"]}
+    (tmp_path / "three.yaml").write_text(yaml.safe_dump(three))
+    more = {"teacher": str(path), "finalists": 1}
+    with pytest.raises(NASError, match=r"reads 2 levels, that of levels 3-5 of space .* 3; .*as m"):
+        plan.make(settings(files, **more | {"space": str(tmp_path / "three.yaml")}))
+    with pytest.raises(NASError, match="that of baseline yolov8n 3"):
+        plan.make(settings(files, **more, baseline="yolov8n"))
+    with pytest.raises(NASError, match="only finalists learn from one; give finalists=3"):
+        plan.make(settings(files, teacher=str(path)))
+    with pytest.raises(NASError, match=r"teacher=none\.pt: no such file"):
+        plan.make(settings(files, **more | {"teacher": "none.pt"}))
+    with pytest.raises(NASError, match="the host distils detectors"):
+        distillation.load(path, "segment")
+    (tmp_path / "broken.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(NASError, match="not a checkpoint that can be read"):
+        distillation.load(tmp_path / "broken.pt")
+    plan.make(settings(files, **more))
+
+
+def test_one_checkpoint_to_start_from(files):
+    _, _, _, path = files
+    with pytest.raises(NASError, match=r"inherit=other\.pt names another"):
+        plan.make(settings(files, pretrained=str(path), inherit="other.pt"))
+    with pytest.raises(NASError, match="estimator=naswot does not start from weights"):
+        plan.make(settings(files, pretrained=str(path), estimator="naswot"))
+
+
+def test_parts_add_up_to_all_that_was_taken(files):
+    _, _, network, path = files
+    source = weights.load(path)
+    other = DetectorSpace.load(files[1])
+    large = other.architecture({n: options[-1] for n, options in other.choices.items()})
+    whole, part = (weights.foretell(n, source, source.model.names) for n in (network, large))
+    assert whole.percent == 100 and all(a == b for a, b in whole.parts.values())
+    for found in (whole, part):
+        taken, total = (sum(pair[i] for pair in found.parts.values()) for i in (0, 1))
+        assert total == found.copied.parameters + found.sliced.parameters + found.left.parameters
+        assert taken == found.copied.parameters + found.sliced.parameters
+    assert "backbone P1 down" in part.parts and "head P3 class" in part.parts
+    assert "backbone P1 down (50 %)" in part.lines[2]  # a stem half as wide
+    unknown = weights.foretell(network, source, {0: "a", 1: "b"})
+    assert "head P3 class" in next(line for line in unknown.lines if line.startswith("in part"))
+
+
+def test_a_search_says_what_its_best_began_with(files, tmp_path, capsys):
+    data, space, _, path = files
+    arguments = [f"data={data}", f"space={space}", f"project={tmp_path}", "name=warm", "trials=2"]
+    arguments += ["epochs=1", "batch=4", "imgsz=64", "baseline=none", "confirm=0"]
+    assert main(["search", *arguments, f"pretrained={path}"]) == 0
+    printed = capsys.readouterr().out
+    assert f"parameters from {path}: " in printed and "\n  not at all: none" in printed
+    assert "inherited_percent" in (tmp_path / "warm" / "trials.csv").read_text()

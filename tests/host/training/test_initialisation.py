@@ -1,0 +1,34 @@
+import pytest
+import torch
+from ultralytics.nn.tasks import ClassificationModel, DetectionModel
+
+from yolo_nas_ext.host import models
+from yolo_nas_ext.host.training.initialisation import head_start
+
+
+@pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
+def test_heads_of_every_kind_begin_alike(name):
+    content, scale = models.definition(name)
+    model = DetectionModel({**content, "scale": scale}, nc=3, verbose=False)
+    head_start(model, 64)
+    head = model.model[-1]
+    pairs = [(head.cv2, head.cv3)]
+    if name == "yolo26n":  # end to end
+        pairs.append((head.one2one_cv2, head.one2one_cv3))
+    for boxes, scores in pairs:
+        for box, score, stride in zip(boxes, scores, (8, 16, 32), strict=True):
+            sides = box[-1].bias.view(4, head.reg_max)
+            if head.reg_max > 1:  # the host decodes a side as the mean over its bins
+                sides = sides.softmax(1) @ torch.arange(head.reg_max, dtype=torch.float32)
+            assert torch.allclose(sides, torch.tensor(2.0), atol=0.05)
+            # The host's odds for 5 objects among the cells of a level, for 640 px there.
+            objects = score[-1].bias.detach().exp().sum() * (64 / stride) ** 2
+            assert float(objects) == pytest.approx(5)
+
+
+def test_other_heads_are_left_alone():
+    content, _ = models.definition("yolo11n-cls")  # its head is no detection head
+    model = ClassificationModel({**content, "scale": "n"}, nc=3, verbose=False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    head_start(model, 64)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

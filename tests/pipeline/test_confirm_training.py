@@ -1,0 +1,47 @@
+"""How the best of a search are trained before one is named."""
+
+import pytest
+
+from yolo_nas_ext.config.search import configure
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.pipeline import confirm
+
+
+def config(**keys):
+    return configure(keys, host_keys={}, refused={})
+
+
+@pytest.mark.parametrize(
+    ("keys", "way", "epochs"),
+    [
+        ({}, "again", None),
+        ({"confirm_by": "full"}, "full", 100),
+        ({"confirm_by": "full", "confirm_epochs": 30}, "full", 30),
+        ({"confirm_by": "full", "estimator": "full", "epochs": 7}, "full", 7),
+        ({"confirm_by": "short", "epochs": 9}, "short", 9),
+        ({"confirm_by": "short", "estimator": "naswot"}, "short", 6),
+        ({"estimator": "supernet"}, "tuned", 12),
+        ({"estimator": "supernet", "confirm_by": "full"}, "full", 60),
+    ],
+)
+def test_what_is_not_said_is_what_suits_the_estimator(keys, way, epochs):
+    found = config(**keys)
+    confirm.check(found)
+    assert confirm.way(found) == way
+    if epochs is not None:
+        assert confirm.epochs_of(found) == epochs and f"{epochs} epochs" in confirm.how(found)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"confirm_by": "ful"}, "confirm_by=ful: no such training. Did you mean 'full'?"),
+        ({"confirm_by": "tuned"}, "confirm_by=tuned: goes on from the weights of estimator=super"),
+        ({"confirm_by": "again", "estimator": "supernet"}, "the same shared weights would say"),
+        ({"confirm_epochs": 3}, "confirm_epochs=3: is of a training of another kind"),
+    ],
+)
+def test_what_has_no_part_in_the_search_is_refused(keys, said):
+    with pytest.raises(NASError) as caught:
+        confirm.check(config(**keys))
+    assert said in str(caught.value)

@@ -1,0 +1,357 @@
+"""Latency in a search: gated by a profile, confirmed by measuring, refused where it is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.helpers.devices import NAME, SIZE, made_up
+from tests.helpers.shapes import draw
+from yolo_nas_ext import cli
+from yolo_nas_ext.commands import score
+from yolo_nas_ext.config.search import configure
+from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.cost.latency import runtimes
+from yolo_nas_ext.cost.latency.profile import asked, load, save
+from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.host import models
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import to_yaml
+from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.pipeline import job, latency, plan
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
+
+SPACE = DetectorSpace.load("tiny")
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The file of a made-up profile, of this machine and the runtime that is installed."""
+    monkeypatch.setattr(latency, "device_name", lambda: NAME)
+    monkeypatch.setattr(score, "device_name", lambda: NAME)
+    asked.cache_clear()
+    version = runtimes.runtime_version("onnx")
+    save(replace(made_up(), runtime_version=version), tmp_path / "device.json")
+    return str(tmp_path / "device.json")
+
+
+def settled(**given: Any) -> latency.Timing | None:
+    config = configure({"imgsz": SIZE, **given}, {}, {})
+    return latency.settle(config, 3, DetectorSpace.load(config.space, fix=config.fix))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_latency": 8}, r"max_latency=8.0: give latency="),
+        ({"runtime": "torch"}, r"runtime=torch: give latency="),
+        ({"latency": "none.json"}, r"latency=none.json: no such file"),
+        ({"latency": "measure", "estimator": "madnas"}, r"latency=measure: estimator=madnas"),
+        ({"latency": "measure", "jobs": 2}, r"latency=measure: .*leave out jobs"),
+        ({"latency": "measure", "precision": "fp16"}, r"precision=fp16: runtime=onnx"),
+        ({"latency": "measure", "runtime": "tflite"}, r"runtime=tflite: not known"),
+    ],
+)
+def test_what_cannot_be_known_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(NASError, match=said) as caught:
+        settled(**given)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"imgsz": 128}, r"the profile is for 64 px, not for imgsz=128"),
+        ({"precision": "int8"}, r"the profile is for fp32, not for precision=int8"),
+        ({"runtime": "torch"}, r"the profile is for onnx, not for runtime=torch"),
+    ],
+)
+def test_a_profile_of_something_else_is_refused(
+    device: str, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(NASError, match=said):
+        settled(latency=device, **given)
+
+
+def test_a_profile_of_another_batch_is_refused(tmp_path: Path) -> None:
+    protocol = Protocol(imgsz=SIZE, batch=8)
+    save(replace(made_up(), protocol=protocol), tmp_path / "b.json")
+    with pytest.raises(NASError, match=r"the profile is for batch 8, not for batch 1"):
+        settled(latency=str(tmp_path / "b.json"))
+
+
+def test_a_profile_of_another_device_warns_and_names_both(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = settled(latency=device, max_latency=8)
+    assert found and found.here and not found.notes and found.limit == 8
+    monkeypatch.setattr(latency, "device_name", lambda: "a laptop")
+    found = settled(latency=device)
+    assert found and not found.here
+    assert NAME in found.notes[0] and "a laptop" in found.notes[0] and "WARNING" in found.notes[0]
+
+
+def test_a_missing_runtime_is_named(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(runtimes.PACKAGES, "onnx", "onnxruntime-that-is-not-there")
+    with pytest.raises(NASError, match="runtime=onnx: onnxruntime-that-is-not-there is not"):
+        settled(latency=device)
+
+
+def test_the_budget_leaves_the_profiles_margin() -> None:
+    profile, architecture = made_up(), SPACE.architecture(SPACE.sample(random.Random(1)))
+    ms = profile.predict(architecture, 3, SIZE)
+    margin = profile.sizes[SIZE].error(0.9)
+    assert 0 < margin < 0.05
+    for bound, fits in ((ms * (1 + 1.01 * margin), True), (ms * (1 + 0.99 * margin), False)):
+        budget = Budget({"max_latency": bound}, 3, SIZE, profile=profile)
+        value, limit = budget.values(architecture)["max_latency"]
+        assert (value <= limit) == fits
+        assert budget.record(architecture)["latency_ms"] == ms
+    assert budget.say("max_latency", 7.123) == "7.13 ms"
+
+
+class Bench:
+    """A timing whose networks take what a table says; it counts what was measured."""
+
+    def __init__(self, study: Study, factors: Mapping[int, float]) -> None:
+        self.order: list[int] = []
+        self.study, self.factors = study, factors
+
+    def measure(self, networks: Mapping[str, Architecture]) -> dict[str, Measurement]:
+        self.order += map(int, networks)
+        predicted = {t.number: t.metrics["latency_ms"] for t in self.study.trials}
+        ms = {n: predicted[int(n)] * self.factors.get(int(n), 1.0) for n in networks}
+        return {n: Measurement(v, v - 0.1, v + 0.1, 30, Protocol()) for n, v in ms.items()}
+
+
+def recorded(path: Path | None = None) -> Study:
+    study = Study(SPACE, path, Goal(confirmed={latency.MEASURED: 8.0}))
+    if not study.trials:
+        for number in range(12):  # the fittest first
+            point = SPACE.sample(random.Random(number))
+            metrics = {"fitness": 1 - number / 100, "latency_ms": 7.8}
+            architecture = SPACE.architecture(point)
+            study.add([Trial(number, point, architecture, state="complete", metrics=metrics)])
+    return study
+
+
+def test_the_best_that_measure_above_the_limit_are_left_out(tmp_path: Path) -> None:
+    study = recorded(tmp_path / "s.db")
+    bench: Any = Bench(study, {0: 1.1, 2: 1.05, 5: 1.04})
+    said: list[int] = []
+    assert latency.confirm(study, bench, 3, lambda trial: said.append(trial.number)) == ""
+    # Three at first; for the two above the limit two more.
+    assert bench.order == said == [0, 1, 2, 3, 4]
+    assert study.best.number == 1
+    assert study.best.metrics[latency.MEASURED] == pytest.approx(7.8)
+    assert study.best.metrics["latency_iqr_ms"] == pytest.approx(0.2)
+    assert {t.number for t in study.candidates} == {1, *range(3, 12)}
+    again = recorded(tmp_path / "s.db")  # as resuming does
+    assert again.best.number == 1 and latency.MEASURED in again.results[0].metrics
+    assert latency.confirm(again, bench, 3) == "" and len(bench.order) == 5
+
+
+def test_of_what_other_work_disturbs_the_prediction_stands() -> None:
+    study = recorded()
+    bench: Any = Bench(study, {})
+    measure = bench.measure
+
+    def disturbed(networks: Mapping[str, Architecture]) -> dict[str, Measurement]:
+        found = measure(networks)
+        if "1" in found:  # above the limit, as it waits for its core in half of the runs
+            found["1"] = Measurement(16.0, 7.8, 16.2, 30, Protocol())
+        return found
+
+    bench.measure = disturbed
+    said: list[int] = []
+    text = latency.confirm(study, bench, 3, lambda trial: said.append(trial.number))
+    assert text.startswith("the latency of 1 of the best could not be measured")
+    assert said == [0, 2] and bench.order == [0, 1, 2]
+    assert 1 in {t.number for t in study.candidates}
+
+
+@pytest.mark.parametrize(
+    ("later", "asked", "kept"),
+    [
+        ([(3.1, 0.1, 0.0)], 2, 3.1),
+        # None is steady: the least that was measured.
+        ([(4.0, 3.0, 0.0), (6.0, 0.1, 0.5)], 3, 3.5),
+        # A steady one, though another median was lower by chance.
+        ([(3.6, 0.1, 0.0)], 2, 3.6),
+    ],
+)
+def test_what_was_disturbed_is_measured_again(
+    monkeypatch: pytest.MonkeyPatch, later: list[tuple[float, float, float]], asked: int,
+    kept: float,
+) -> None:  # fmt: skip
+    from yolo_nas_ext.host import latency
+
+    rounds: list[list[str]] = []
+    others = iter([(3.5, 9.0, 0.0), *later])
+
+    def measure(group: Mapping[str, Architecture], protocol: Protocol, **_: Any) -> Any:
+        rounds.append(sorted(group))
+        ms, spread, waited = next(others)
+        other = Measurement(ms, ms, ms + spread, 30, protocol, waited=waited)
+        steady = Measurement(3.0, 2.9, 3.1, 30, protocol)
+        return {name: steady if name == "steady" else other for name in group}
+
+    monkeypatch.setattr(latency, "measure_models", measure)
+    found = settled(latency="measure")
+    assert found
+    networks = {
+        name: SPACE.architecture(SPACE.sample(random.Random(0))) for name in ("steady", "other")
+    }
+    got = found.measure(networks)
+    assert rounds == [["other", "steady"], *[["other"]] * (asked - 1)]
+    assert got["steady"].median_ms == 3.0 and got["other"].median_ms == kept
+
+
+def test_a_candidate_is_not_dropped_for_what_other_work_adds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from yolo_nas_ext.host import latency
+
+    def measure(group: Any, protocol: Protocol, **_: Any) -> Any:
+        return {name: Measurement(16.0, low, 16.2, 30, protocol) for name in group}
+
+    monkeypatch.setattr(latency, "measure_models", measure)
+    found = settled(latency="measure", max_latency=8)
+    assert found
+    network = SPACE.architecture(SPACE.sample(random.Random(0)))
+    low = 7.8
+    assert found.judge(network) == {"latency_ms": 7.8}
+    low = 15.9
+    with pytest.raises(TrialError, match=r"16.00 ms measured > max_latency=8"):
+        found.judge(network)
+
+
+def test_what_cannot_be_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(networks: Any) -> Any:
+        raise NASError("0: onnxruntime cannot run it")
+
+    bench: Any = SimpleNamespace(measure=fail)
+    text = latency.confirm(recorded(), bench, 3)
+    assert text == "the best could not be measured: 0: onnxruntime cannot run it"
+
+
+def test_each_candidate_is_measured_before_it_is_judged() -> None:
+    architecture = SPACE.architecture(SPACE.sample(random.Random(0)))
+    found = settled(latency="measure", max_latency=0.0001)
+    assert found
+    fast = replace(found.protocol, warmup=0, repeats=3)
+    with pytest.raises(TrialError, match=r"ms measured > max_latency=0.0001"):
+        replace(found, protocol=fast).judge(architecture)
+    assert 0 < replace(found, protocol=fast, limit=None).judge(architecture)["latency_ms"] < 1e3
+
+
+def test_networks_are_measured_and_predicted_at_their_own_image_size() -> None:
+    architecture = SPACE.architecture(SPACE.sample(random.Random(0)))
+    own = replace(architecture, imgsz=128)
+    found = settled(latency="measure")
+    assert found
+    fast = replace(found, protocol=replace(found.protocol, warmup=0, repeats=3))
+    measured = fast.measure({"own": own, "plain": architecture})
+    assert measured["own"].protocol.imgsz == 128 and measured["plain"].protocol.imgsz == SIZE
+    budget = Budget({"max_latency": 1e3}, 3, imgsz=32, profile=made_up(128, 60))
+    assert budget.latency_ms(own) == made_up(128, 60).predict(architecture, 3, 128)
+    assert 0 < budget.margin <= 0.05  # where the search's own size is of no network
+
+
+def test_a_search_keeps_the_limit_and_shows_both(
+    device: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    limit = 2.0 * made_up().sizes[SIZE].models[0][1]
+    code = cli.main(
+        [
+            "nas-search", "estimator=madnas", "trials=2000", "population=16", f"imgsz={SIZE}",
+            f"latency={device}", f"max_latency={limit}", f"project={tmp_path}", "confirm=2",
+            "baseline=none", "data=cells",
+        ]
+    )  # fmt: skip
+    out = capfd.readouterr().out
+    assert code == 0, out
+    assert "over_max_latency" not in out and " over max_latency" in out
+    assert "ms measured (" in out and "ms predicted, " in out
+    with (tmp_path / "search" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["latency_ms"]) <= limit for row in rows)
+    measured = [row for row in rows if row["latency_measured_ms"]]
+    assert len(measured) >= 2
+    page = (tmp_path / "search" / "report.html").read_text()
+    assert "Latency measured (ms)" in page and NAME in page
+
+
+def test_objectives_may_be_latency(device: str, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["nas-search", "objectives=fitness,latency_ms", f"imgsz={SIZE}"]
+    assert cli.main(arguments) == 2
+    assert "nothing measures latency_ms; give latency=" in capfd.readouterr().err
+
+
+def test_scores_show_predictions(
+    device: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"model": "yolo11n", "imgsz": SIZE, "latency": device, "json": True}
+    assert score.main(given) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["predicted_ms"] > 0.25 and "latency_ms" not in found
+    with pytest.raises(NASError, match=r"threads=2: the profile .* has threads=1"):
+        score.main({**given, "threads": 2})
+    with pytest.raises(NASError, match=r"imgsz=640: the profile of made-up processor is for 64"):
+        score.main({**given, "imgsz": 640})
+    monkeypatch.setattr(score, "device_name", lambda: "a laptop")
+    assert score.main(given) == 0
+    warning = capfd.readouterr().err
+    assert NAME in warning and "a laptop" in warning
+
+
+def test_a_network_of_another_size_is_scored_at_the_one_that_is_asked_for(
+    device: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain = SPACE.architecture(SPACE.sample(random.Random(0)))
+    file = tmp_path / "own.yaml"
+    file.write_text(to_yaml(replace(plain, imgsz=2 * SIZE), 3), encoding="utf-8")
+    assert score.main({"model": str(file), "imgsz": SIZE, "latency": device, "json": True}) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["px"] == SIZE and found["flops"] == costs(plain, 3, SIZE).flops
+    assert found["predicted_ms"] == pytest.approx(load(Path(device)).predict(plain, 3, SIZE))
+    assert score.main({"model": str(file), "json": True}) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["px"] == 2 * SIZE and found["flops"] == costs(plain, 3, 2 * SIZE).flops
+    assert score.main({"model": f"{file},yolo11n"}) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["model", "px"]
+    assert [line.split()[1] for line in lines[1:3]] == [str(2 * SIZE), "640"]
+    with pytest.raises(NASError, match=f"imgsz={2 * SIZE}: the profile of"):
+        score.main({"model": str(file), "latency": device})
+
+
+@pytest.mark.parametrize("strategy", ["bayes", "evolution", "local"])
+def test_the_limit_may_be_the_latency_of_a_hand_made_network(
+    strategy: str, device: str, tmp_path: Path
+) -> None:
+    yolo26n = read(*models.definition("yolo26n"))
+    limit = load(device).predict(yolo26n, 2, SIZE)
+    given = {
+        "data": str(draw(tmp_path / "data")), "space": "yolo", "latency": device, "imgsz": SIZE,
+        "max_latency": limit, "estimator": "resolved", "trials": 8, "confirm": 0,
+        "strategy": strategy, "project": str(tmp_path),
+    }  # fmt: skip
+    made = plan.make(configure(given, {}, {}))
+    assert [trial.name for trial in made.baselines] == ["yolo26n"]  # the others are slower
+    done = job.search(given)
+    assert done.study.trials[0].name == "yolo26n" and len(done.study.complete) == 8
+    assert all(made.space.feasible(trial.point) for trial in done.study.trials[1:])

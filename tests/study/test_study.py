@@ -1,0 +1,140 @@
+import os
+import sqlite3
+from dataclasses import replace
+
+import optuna
+import pytest
+
+from yolo_nas_ext.api import search
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
+
+SPACE = ChoiceSpace({"a": (1, 2, 3), "b": ("x", "y"), "odd": ((1, 2), (3, 4)), "fixed": (7,)})
+
+
+def point(a=1, b="x", odd=(1, 2)):
+    return SPACE.point({"a": a, "b": b, "odd": odd, "fixed": 7})
+
+
+def done(number, fitness, p, **more):
+    return Trial(number, p, state="complete", metrics={"fitness": fitness}, seconds=1.5, **more)
+
+
+def fill(study, *trials):
+    for trial in trials:
+        study.start(trial)
+        study.finish(trial)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    trials = [
+        done(0, 0.5, point(), cost={"flops": 3.0}, fidelity={"epochs": 3}),
+        Trial(1, point(2), state="failed", error="nan: x", seconds=0.1),
+        done(2, 0.7, None, name="yolov8n"),
+    ]
+    fill(Study(SPACE, tmp_path / "study.db"), *trials)
+    assert list(Study(SPACE, tmp_path / "study.db").trials) == trials
+
+
+def test_optuna_sees_parameters_values_and_states(tmp_path):
+    study = Study(SPACE, tmp_path / "study.db")
+    fill(study, done(0, 0.5, point(3, "y")), Trial(1, point(2), state="failed", error="nan: x"))
+    theirs = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert (
+        theirs.best_value == 0.5 and theirs.best_params["a"] == 3 and theirs.best_params["b"] == "y"
+    )
+    assert [t.state.name for t in theirs.trials] == ["COMPLETE", "FAIL"]
+    assert "fixed" not in theirs.best_params
+
+
+def test_best_and_front():
+    study = Study(SPACE)
+    fill(
+        study,
+        done(0, 0.5, point(1), cost={"flops": 10.0}),
+        done(1, 0.6, point(2), cost={"flops": 30.0}),
+        done(2, 0.4, point(3), cost={"flops": 20.0}),  # worse and dearer than the first
+        done(3, 0.6, point(1, "y"), cost={"flops": 40.0}),
+        done(4, 0.9, None, cost={"flops": 5.0}, name="reference"),  # not in the space
+    )
+    assert study.best.number == 1 and [t.number for t in study.front] == [0, 1]
+    with pytest.raises(NASError, match="no trial is complete"):
+        _ = Study(SPACE).best
+
+
+def test_a_running_trial_is_taken_over_under_its_number(tmp_path):
+    study = Study(SPACE, tmp_path / "study.db")
+    study.start(Trial(0, point()))
+    again = Study(SPACE, tmp_path / "study.db")
+    assert [t.state for t in again.trials] == ["running"]
+    fill(again, done(0, 0.5, point()))
+    (trial,) = Study(SPACE, tmp_path / "study.db").trials
+    assert trial.state == "complete" and trial.fitness == 0.5
+
+
+def test_damaged_and_foreign_databases(tmp_path):
+    path = tmp_path / "study.db"
+    path.write_bytes(b"this is no database, whatever its name says" * 50)
+    with pytest.raises(NASError, match=r"study\.db: cannot be read or written"):
+        Study(SPACE, path)
+    fill(Study(SPACE, tmp_path / "other.db"), done(0, 1.0, point()))
+    other = ChoiceSpace({"c": (1, 2)})
+    with pytest.raises(NASError, match="other choices than when the run was started"):
+        Study(other, tmp_path / "other.db")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trial_user_attributes SET value_json = 'not JSON'",
+        "UPDATE trial_params SET param_value = 99",
+    ],
+)
+def test_rows_that_nobody_can_read_are_one_clear_line(tmp_path, damage):
+    search(SPACE, lambda p: {"fitness": 1.0}, trials=2, project=tmp_path)
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        database.execute(damage)
+    database.close()
+    with pytest.raises(NASError, match=r"study\.db: cannot be read") as caught:
+        Study(SPACE, tmp_path / "study.db")
+    assert "\n" not in str(caught.value) and caught.value.code == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_database(tmp_path):
+    path = tmp_path / "study.db"
+    fill(Study(SPACE, path), done(0, 1.0, point()))
+    path.chmod(0o400)
+    tmp_path.chmod(0o500)
+    study = Study(SPACE, path)
+    with pytest.raises(NASError, match="cannot be read or written"):
+        study.start(Trial(1, point(2)))
+
+
+def test_a_full_disk_leaves_the_record_intact(tmp_path):
+    """SQLite's page limit stands in for a disk without room: the same error, SQLITE_FULL."""
+    path = tmp_path / "study.db"
+    study = Study(SPACE, path)
+    fill(study, done(0, 1.0, point()))
+    pages = sqlite3.connect(path).execute("pragma page_count").fetchone()[0]
+
+    import sqlalchemy
+
+    @sqlalchemy.event.listens_for(study._storage.engine, "begin")
+    def limit(connection):
+        connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+
+    big = "x" * 200_000
+    study.start(Trial(1, point(2)))
+    with pytest.raises(NASError, match=r"full.*check that the disk has room"):
+        study.finish(replace(done(1, 2.0, point(2)), error=big))
+    again = Study(SPACE, path)
+    assert again.trials[0] == done(0, 1.0, point()) and again.trials[1].state == "running"
+
+
+def test_numbers_agree_with_the_search(tmp_path):
+    study = search(SPACE, lambda p: {"fitness": p["a"]}, trials=12, project=tmp_path)
+    assert [t.number for t in study.trials] == list(range(12))
+    assert len({t.point for t in study.trials}) == 12

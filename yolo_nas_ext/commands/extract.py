@@ -1,0 +1,85 @@
+"""`yolo nas-extract`: networks of a trained supernet as stock models with its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext import files, run_dir
+from yolo_nas_ext.config.fields import checked
+from yolo_nas_ext.config.search import configure
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.estimators.factory import make, space_file
+from yolo_nas_ext.host import arguments, dataset
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import to_yaml
+from yolo_nas_ext.pipeline.outputs import write_weights
+from yolo_nas_ext.plugins import load_blocks
+from yolo_nas_ext.study.study import Study
+
+HELP = """# Keys of `yolo nas-extract`: a network of a supernet as a stock model, with no training.
+
+run: # (str) folder of a search with estimator=supernet, for example runs/nas/search
+key: front # (str) keys of judged networks, separated by commas; front for those no other beats
+out: # (str) folder for nas-<key>.yaml and nas-<key>.pt; the run's pareto/ if empty
+"""
+FRONT = "front"
+USUAL = {"run": "", "key": FRONT, "out": ""}
+KEYS = dict.fromkeys(USUAL, str)
+
+
+def main(given: Mapping[str, Any]) -> int:
+    """Run the command; see `HELP`.
+
+    Raises:
+        NASError: For bad input.
+    """
+    settings = checked(given, KEYS, USUAL)
+    if not settings["run"]:
+        raise NASError("run: missing; give the folder of a search with estimator=supernet")
+    folder = Path(settings["run"])
+    config = configure(run_dir.saved(folder, "run"), arguments.TRAINING, arguments.REFUSED)
+    if config.estimator != "supernet":
+        raise NASError(
+            f"run={folder}: searched with estimator={config.estimator}, which shares no weights; "
+            "its best network is in best.pt"
+        )
+    if not (folder / "study.db").is_file():
+        raise NASError(
+            f"run={folder}: no record in it (study.db); give the folder of a search that has "
+            "judged networks, without storage="
+        )
+    load_blocks(config.blocks)
+    space = space_file(config)
+    wanted = _wanted(Study(space, folder / "study.db"), settings["key"], folder)
+    data = dataset.read(config.data, config.task)
+    estimator = make(config, data)
+    estimator.images = folder / "images"
+    out = Path(settings["out"] or folder / "pareto")
+    for network in wanted:
+        metrics = write_weights(estimator, network, out)
+        path = out / f"nas-{network.key}.yaml"
+        text = to_yaml(network, data.nc, config.task, [_note(metrics)], data.keypoints)
+        files.write_text(path, text)
+        print(f"{path.with_suffix('.pt')}: {_note(metrics)}")
+    return 0
+
+
+def _note(metrics: Mapping[str, float]) -> str:
+    return f"fitness {metrics['fitness']:.4f} with the supernet's weights"
+
+
+def _wanted(study: Study, key: str, folder: Path) -> list[Architecture]:
+    """Return the networks of the record that are asked for."""
+    known = {t.architecture.key: t.architecture for t in study.complete if t.architecture}
+    if key == FRONT:
+        return [trial.network for trial in study.front]
+    names = [name.strip().removeprefix("nas-") for name in key.split(",")]
+    for name in names:
+        if name not in known:
+            raise NASError(
+                f"key={name}: no network that the search in {folder} has judged."
+                f"{did_you_mean(name, known)} Its trials.csv lists them; front is for the best"
+            )
+    return [known[name] for name in names]

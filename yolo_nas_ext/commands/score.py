@@ -1,0 +1,242 @@
+"""`yolo nas-score`: what networks cost and score, without training and without building them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolo_nas_ext.config.fields import checked, flag, size, text, whole
+from yolo_nas_ext.console import aligned, short
+from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.cost.latency.probe import device_name
+from yolo_nas_ext.cost.latency.profile import Profile, load
+from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
+from yolo_nas_ext.cost.latency.runtimes import busy_note
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.zero_cost.entropy import SCORES, effectiveness
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.tinynas import structure
+
+HELP = """yolo nas-score model=<model>[,<model>...] [imgsz=640] [nc=80] [json=True]
+             [latency=device.json]
+             [measure=True] [runtime=onnx|torch|openvino] [precision=fp32|int8|fp16] [threads=1]
+
+Costs and analytic scores of models, in milliseconds. A model is
+  a model definition of the host: a YAML, or a name such as yolo11n
+  a TinyNAS structure: its text, or a file with it
+  the key of a network in a run of yolo nas-search, as in nas-<key>.yaml; project=runs/nas is the
+  folder of runs
+nc is the model's own unless given, and imgsz that of a network found for another size. latency=
+predicts each network's latency from a device profile of yolo nas-profile, in milliseconds, and says
+how measure=True measures. measure=True times each network on this machine, in turns, as the host
+exports it: median and interquartile range of a run in milliseconds. With json=True nothing but JSON
+is printed."""
+
+
+KEYS: dict[str, Callable[[Any], Any]] = {
+    "imgsz": size, "nc": whole(1), "project": text, "json": flag, "model": lambda value: value,
+    "measure": flag, "latency": text, "runtime": text, "precision": text, "threads": whole(1),
+}  # fmt: skip
+COLUMNS = ("params", "flops", "memory", "layers")
+
+
+def main(given: Mapping[str, Any]) -> int:
+    """Print the table, or the JSON, of ``nas-score``; returns the exit code.
+
+    Raises:
+        NASError: For an unknown key, a bad value or a model that cannot be read.
+    """
+    settings = _settings(given)
+    profile = load(settings["latency"]) if settings["latency"] else None
+    protocol = _protocol(settings, given, profile)
+    with contextlib.redirect_stdout(sys.stderr):  # the host greets when it loads first
+        models = _models(settings["model"], Path(settings["project"]))
+        own = "imgsz" not in given  # image sizes
+        sizes = [(own and network.imgsz) or settings["imgsz"] for _, network, _ in models]
+        rows = [
+            {
+                "model": name,
+                "px": imgsz,
+                **score(architecture, settings["nc"] or nc, imgsz),
+                **_predicted(profile, architecture, settings["nc"] or nc, imgsz),
+            }
+            for (name, architecture, nc), imgsz in zip(models, sizes, strict=True)
+        ]
+        measured = _measured(models, protocol, settings["nc"], sizes) if settings["measure"] else []
+    for row, latency in zip(rows, measured, strict=False):
+        row.update(latency_ms=latency.median_ms, latency_iqr_ms=latency.iqr_ms)
+        if settings["json"]:
+            row["latency"] = latency.to_dict()
+    print(_json(rows) if settings["json"] else table(rows))
+    if profile and not settings["json"]:
+        print(
+            f"predicted_ms: {profile.device_name}, {protocol.setting}, {profile.runtime_version}; "
+            "on its own networks 90 % were within "
+            + ", ".join(f"{profile.at(n).error(0.9):.1%} at {n} px" for n in dict.fromkeys(sizes))
+        )
+    if measured and not settings["json"]:
+        first = measured[0]
+        print(
+            f"latency: {first.protocol.setting}, {first.runs} runs, {first.runtime_version}, "
+            f"{first.device_name}; {first.protocol.processing}"
+        )
+    return 0
+
+
+def _protocol(
+    settings: Mapping[str, Any], given: Mapping[str, Any], profile: Profile | None
+) -> Protocol:
+    """Return how latency is measured: as the profile's was, where one is given.
+
+    Raises:
+        NASError: For a profile of something else than what is asked for.
+    """
+    names = ("runtime", "precision", "threads")
+    if profile is None:
+        return Protocol(**{n: settings[n] for n in names}, imgsz=settings["imgsz"])
+    for name in names:
+        has = getattr(profile.protocol, name)
+        if name in given and settings[name] != has:
+            raise NASError(
+                f"{name}={settings[name]}: the profile {settings['latency']} has {name}={has}; "
+                f"leave {name} out, or give another profile"
+            )
+    if profile.protocol.device == "cpu" and profile.device_name != (mine := device_name()):
+        print(
+            f"WARNING: the profile is of another device, {profile.device_name}; this machine is "
+            f"{mine}", file=sys.stderr,
+        )  # fmt: skip
+    return replace(profile.protocol, imgsz=settings["imgsz"])
+
+
+def _predicted(
+    profile: Profile | None, architecture: Architecture, nc: int, imgsz: int
+) -> dict[str, float]:
+    plain = replace(architecture, imgsz=0)  # its own size is its reader's to choose
+    return {"predicted_ms": profile.predict(plain, nc, imgsz)} if profile else {}
+
+
+def _measured(
+    models: Sequence[tuple[str, Architecture, int]], protocol: Protocol, nc: int | None,
+    sizes: Sequence[int],
+) -> list[Measurement]:  # fmt: skip
+    """Return the latency of each model; two of one network are measured apart."""
+    from yolo_nas_ext.host.latency import measure_models  # loads torch and the host
+
+    if busy := busy_note():
+        print(f"note: {busy}")
+    definitions = {
+        f"{index}: {name}": emit(architecture, nc or own)
+        for index, (name, architecture, own) in enumerate(models)
+    }
+    at = dict(zip(definitions, sizes, strict=True))
+    return list(measure_models(definitions, protocol, sizes=at).values())
+
+
+def score(architecture: Architecture, nc: int = 80, imgsz: int = 640) -> dict[str, Any]:
+    """Return costs and scores of a network.
+
+    Args:
+        architecture: The network.
+        nc: Number of classes.
+        imgsz: Image size in pixels.
+
+    Returns:
+        ``key``, ``params``, ``flops``, ``memory`` (bytes), ``layers``, every analytic score, None
+        where it has no value, and DeepMAD's ``effectiveness``.
+    """
+    cost = costs(architecture, nc, imgsz)
+    values = {name: of(architecture, imgsz, 3) for name, of in SCORES.items()}
+    return {
+        "key": architecture.key, **cost._asdict(),
+        **{name: value if math.isfinite(value) else None for name, value in values.items()},
+        "effectiveness": effectiveness(architecture),
+    }  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return scored networks as a table for people."""
+    names = [name for name in rows[0] if name not in ("model", "key")]
+    cells = [["model", *names]]
+    for row in rows:
+        cells.append([str(row["model"])[-60:], *(_cell(name, row[name]) for name in names)])
+    return aligned(cells)
+
+
+def _cell(name: str, value: Any) -> str:
+    if name == "px":
+        return str(value)
+    return short(value) if name in COLUMNS else _digits(value)
+
+
+def _digits(value: float | None) -> str:
+    return "ruled out" if value is None else f"{value:.4f}"
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return json.dumps(rows[0] if len(rows) == 1 else rows)
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    usual = {
+        "imgsz": 640, "nc": None, "project": "runs/nas", "json": False, "measure": False,
+        "runtime": "onnx", "precision": "fp32", "threads": 1, "latency": None,
+    }  # fmt: skip
+    values = checked(given, KEYS, usual)
+    if not values.get("model"):
+        raise NASError("model is missing; give a YAML, a name such as yolo11n, or a structure")
+    return values
+
+
+def _models(value: Any, project: Path) -> list[tuple[str, Architecture, int]]:
+    """Return (name, architecture, classes) of each model that was given."""
+    if isinstance(value, Mapping) or (isinstance(value, list) and isinstance(value[0], Mapping)):
+        return [("structure", structure(value), 80)]
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        return [("structure", structure(value), 80)]
+    names = value if isinstance(value, list) else str(value).split(",")
+    return [_model(str(name).strip(), project) for name in names if str(name).strip()]
+
+
+def _model(name: str, project: Path) -> tuple[str, Architecture, int]:
+    path = Path(name)
+    if path.is_file() and path.suffix not in (".yaml", ".yml"):
+        try:
+            return name, structure(path.read_text(encoding="utf-8"), name), 80
+        except (OSError, UnicodeDecodeError) as error:
+            raise NASError(f"model={name}: not a text file ({error})") from error
+    if re.fullmatch(r"(nas-)?[0-9a-f]{10}", name) and not path.exists():
+        return (name, *_of_a_run(name.removeprefix("nas-"), project))
+    from yolo_nas_ext.host import models  # loads torch and the host
+
+    try:
+        definition, scale = models.definition(name, key="model")
+    except (OSError, yaml.YAMLError) as error:
+        raise NASError(f"model={name}: not a YAML file ({' '.join(str(error).split())})") from error
+    try:
+        return name, read(definition, scale), int(definition.get("nc") or 80)
+    except NASError as error:
+        reason = str(error).removeprefix("model definition: ")
+        raise NASError(f"model={name}: cannot be read ({reason})") from error
+
+
+def _of_a_run(key: str, project: Path) -> tuple[Architecture, int]:
+    """Return the network of a key among the runs of a project, and the classes of its data."""
+    for file in sorted(project.glob("*/pareto/nas-*.yaml")) + sorted(project.glob("*/best.yaml")):
+        if f"nas-{key}:" in file.read_text(encoding="utf-8").partition("\n")[0]:
+            return read(file), int(yaml.safe_load(file.read_text(encoding="utf-8"))["nc"])
+    raise NASError(
+        f"model={key}: no nas-{key}.yaml in {project}/*/pareto; give the folder of runs with "
+        "project=, or the path of a YAML"
+    )

@@ -1,0 +1,59 @@
+"""Arguments of a command line: ``key=value`` into keys and raw values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from yolo_nas_ext.config.search import KEYS
+from yolo_nas_ext.errors import NASError, did_you_mean
+
+
+def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return keys and values of ``key=value`` arguments, values read as YAML reads them.
+
+    Raises:
+        NASError: For an argument without ``=``, or a key given twice.
+    """
+    result: dict[str, Any] = {}
+    for argument in _join_equals(arguments):
+        name, equals, raw = argument.lstrip("-").rstrip(",").partition("=")
+        if not equals or not name:
+            hint = did_you_mean(name, KEYS)
+            raise NASError(
+                f"'{argument}': expected key=value.{hint} `yolo nas-search help` lists the keys"
+            )
+        if name in result:
+            raise NASError(f"{name}: given twice; give it once")
+        try:
+            result[name] = _value(raw)
+        except yaml.YAMLError as error:
+            raise NASError(f"{name}={raw}: cannot be read as a value") from error
+    return result
+
+
+def _value(raw: str) -> Any:
+    """Return a value as YAML reads it, with None and exponents as Python writes them."""
+    if raw.lower() in ("none", "null", ""):
+        return None
+    if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", raw):
+        return float(raw)
+    if re.search(r":\s|^[A-Za-z]:|[#&*!|>%@`]", raw):  # paths and the like
+        return raw
+    return yaml.safe_load(raw)
+
+
+def _join_equals(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with ``key = value`` and ``key= value`` joined, as the host does."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and (
+            joined[-1].endswith("=") or (argument.startswith("=") and "=" not in joined[-1])
+        ):
+            joined[-1] += argument
+        else:
+            joined.append(argument)
+    return joined

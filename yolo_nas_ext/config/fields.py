@@ -1,0 +1,181 @@
+"""What a value of a key may be: a function a type, which raises ValueError with what is allowed."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from yolo_nas_ext.errors import NASError, did_you_mean
+
+
+def checked(
+    given: Mapping[str, Any], keys: Mapping[str, Callable[[Any], Any]], usual: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the values of a command's keys.
+
+    Args:
+        given: Keys and raw values, as on the command line.
+        keys: What makes a value of what was given; it raises ValueError with what is allowed.
+        usual: Values of what was not given.
+
+    Raises:
+        NASError: For an unknown key or a bad value.
+    """
+    values = dict(usual)
+    for name, raw in given.items():
+        if name not in keys:
+            raise NASError(
+                f"{name}={raw}: unknown key.{did_you_mean(name, keys)} Allowed: {', '.join(keys)}"
+            )
+        try:
+            values[name] = keys[name](raw)
+        except ValueError as error:
+            raise NASError(f"{name}={raw}: not allowed; {name} takes {error}") from error
+    return values
+
+
+def flag(value: Any) -> bool:
+    """Accept true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("True or False")
+    return value
+
+
+Parse = Callable[[Any], Any]
+
+
+SUFFIXES = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+
+def text(value: Any) -> str:
+    """Accept a text."""
+    if isinstance(value, (dict, list)) or value is None:
+        raise ValueError("a text")
+    return str(value)
+
+
+def folder_name(value: Any) -> str:
+    """Accept the name of one folder."""
+    name = text(value)
+    if name in (".", "..") or re.search(r"[/\\\x00-\x1f]", name) or not 0 < len(name) <= 100:
+        raise ValueError("the name of a folder, up to 100 characters without / and \\; where it "
+                         "is made is for project=")  # fmt: skip
+    return name
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Accept names separated by commas, or a list; ``none`` is the empty one."""
+    value = () if value is None else value
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+        raise ValueError("names separated by commas, or none")
+    return tuple(v for v in value if v and v.lower() != "none")
+
+
+def bounds(value: Any) -> dict[str, float]:
+    """Accept bounds on metrics, ``latency_ms:5,map50:0.3``, or a dictionary of them."""
+    if not isinstance(value, dict):
+        pairs = [part.partition(":") for part in texts(value)]
+        value = {name.strip(): bound for name, _, bound in pairs}
+    try:
+        return {str(name): _number(bound) for name, bound in value.items()}
+    except ValueError as error:
+        raise ValueError("metrics with bounds, for example latency_ms:5,map50:0.3") from error
+
+
+def whole(low: int, high: float = math.inf) -> Parse:
+    """Accept a whole number between two bounds."""
+
+    def parse(value: Any) -> int:
+        number = _number(value, f"a whole number of {low} or more")
+        if number != int(number) or not low <= number <= high:
+            upper = f" to {high:g}" if high < math.inf else " or more"
+            raise ValueError(f"a whole number of {low}{upper}")
+        return int(number)
+
+    return parse
+
+
+def real(low: float, high: float = math.inf, *, open_low: bool = True) -> Parse:
+    """Accept a number between two bounds."""
+
+    def parse(value: Any) -> float:
+        number = _number(value)
+        if not (low < number if open_low else low <= number) or not number <= high:
+            upper = f" and at most {high:g}" if high < math.inf else ""
+            raise ValueError(f"a number {'above' if open_low else 'of at least'} {low:g}{upper}")
+        return number
+
+    return parse
+
+
+def size(value: Any) -> int:
+    """Accept an image size: a positive multiple of 32."""
+    number = _number(value)
+    if number < 32 or number % 32:
+        raise ValueError("a multiple of 32, for example 128 or 640")
+    return int(number)
+
+
+def sizes(value: Any) -> tuple[int, ...]:
+    """Accept image sizes separated by commas, or a list; each once, from the smallest on."""
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = [parts] if isinstance(parts, (int, float)) else parts or ()
+    try:
+        found = sorted({size(part) for part in parts if part != ""})
+    except (TypeError, ValueError) as error:
+        raise ValueError("multiples of 32 separated by commas, for example 96,128,160") from error
+    return tuple(found)
+
+
+def optional(parse: Parse) -> Parse:
+    """Accept nothing as None."""
+
+    def maybe(value: Any) -> Any:
+        return None if value is None or value == "" else parse(value)
+
+    return maybe
+
+
+def _number(value: Any, wanted: str = "a number") -> float:
+    """Return a number that may have a suffix; refuse booleans and others."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*([KMGT])?\s*", value, re.IGNORECASE)
+        if match:
+            try:
+                return float(match[1]) * SUFFIXES.get((match[2] or "").upper(), 1.0)
+            except ValueError:
+                pass
+        raise ValueError(f"{wanted}, with K, M, G or T behind it if you like")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(wanted)
+    return float(value)
+
+
+def options(value: Any) -> dict[str, str]:
+    """Accept choices of a space with an option each, ``head.reg_max:16``, or a dictionary."""
+    if isinstance(value, dict):
+        return {str(name): str(option) for name, option in value.items()}
+    found: dict[str, str] = {}
+    for part in texts(value):
+        name, colon, option = part.partition(":")
+        if not colon or not option.strip():
+            raise ValueError("choices with an option each, for example head.reg_max:16")
+        found[name.strip()] = option.strip()
+    return found
+
+
+def usual_threads(jobs: int = 1) -> int:
+    """Return the CPU threads of a training where nothing is said: half of the logical cores.
+
+    The second thread of a core adds little to convolutions, and where the machine has something
+    else to do every thread waits for the slowest.
+
+    Args:
+        jobs: Trainings at a time that share them.
+    """
+    return max(1, (os.cpu_count() or 1) // 2 // jobs)

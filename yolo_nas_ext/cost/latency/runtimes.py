@@ -1,0 +1,208 @@
+"""Running an ONNX model or a torch module in a runtime, with its threads set explicitly."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from yolo_nas_ext.cost.latency import probe
+from yolo_nas_ext.cost.latency.probe import Run
+from yolo_nas_ext.cost.latency.protocol import Protocol
+from yolo_nas_ext.errors import NASError
+
+PACKAGES = {
+    "onnx": "onnxruntime", "torch": "torch", "openvino": "openvino", "tensorrt": "tensorrt",
+}  # fmt: skip
+CALIBRATION = 2  # random images from which the ranges of int8 are taken; they matter for no time
+
+
+def runtime_version(runtime: str) -> str:
+    """Return name and version of the package behind a runtime.
+
+    Raises:
+        NASError: Where it is not installed.
+    """
+    package = PACKAGES[runtime]
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError as error:
+        extra = {
+            "openvino": "pip install 'yolo-nas-ext[openvino]'",
+            "tensorrt": "it comes with NVIDIA's GPUs: pip install tensorrt",
+        }.get(runtime, f"pip install {package}")
+        raise NASError(
+            f"runtime={runtime}: {package} is not installed ({extra}); or give runtime=onnx"
+        ) from error
+
+
+def check(protocol: Protocol) -> None:
+    """Refuse what a runtime cannot do, with the reason, before anything is built.
+
+    Raises:
+        NASError: For a missing runtime, or a precision that it does not have here.
+    """
+    runtime_version(protocol.runtime)
+    allowed = _precisions(protocol)
+    if protocol.precision not in allowed:
+        raise NASError(
+            f"precision={protocol.precision}: runtime={protocol.runtime} on {protocol.device} does "
+            f"not compute in it here; allowed: {', '.join(allowed)}"
+        )
+    if protocol.runtime == "torch" and protocol.device != "cpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise NASError(f"device={protocol.device}: torch sees no GPU here; give device=cpu")
+    elif protocol.device != "cpu" and protocol.runtime != "tensorrt":
+        raise NASError(
+            f"device={protocol.device}: runtime={protocol.runtime} is measured on the CPU; give "
+            "device=cpu, or runtime=torch or tensorrt for a GPU"
+        )
+
+
+def _precisions(protocol: Protocol) -> tuple[str, ...]:
+    """Return the precisions of a runtime on a device."""
+    if protocol.runtime == "onnx":  # its CPU kernels convert fp16 to fp32 and back at every layer
+        return ("fp32", "int8")
+    if protocol.runtime == "torch":
+        return ("fp32", "fp16")
+    if protocol.runtime == "openvino":
+        import openvino  # pyright: ignore[reportMissingImports]
+
+        able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ("fp32", *(("fp16",) if "FP16" in able else ()), "int8")
+    return ("fp32", "fp16")
+
+
+def load(model: bytes, protocol: Protocol, where: str = "model") -> Run:
+    """Return what runs an ONNX model once, on random inputs of the shapes it asks for.
+
+    Args:
+        model: The file's content.
+        protocol: Runtime, precision and threads.
+        where: What it is, for messages.
+
+    Raises:
+        NASError: For a model that the runtime cannot load.
+    """
+    make = {"onnx": _onnx, "openvino": _openvino}[protocol.runtime]
+    try:
+        run = make(quantized(model) if protocol.precision == "int8" else model, protocol)
+        run()
+    except NASError:
+        raise
+    except Exception as error:  # each runtime has errors of its own
+        reason = " ".join(str(error).split())[:200]
+        raise NASError(
+            f"{where}: {runtime_version(protocol.runtime)} cannot run it "
+            f"({type(error).__name__}: {reason}); try another runtime= or precision="
+        ) from error
+    return run
+
+
+def inputs(shapes: Sequence[Sequence[int]], seed: int = 0) -> list[np.ndarray]:
+    """Return random images from 0 to 1 of some shapes."""
+    rng = np.random.default_rng(seed)
+    return [rng.random(tuple(shape), dtype=np.float32) for shape in shapes]
+
+
+def _onnx(model: bytes, protocol: Protocol) -> Run:
+    return probe.session(model, protocol.threads)
+
+
+def _openvino(model: bytes, protocol: Protocol) -> Run:
+    import openvino  # pyright: ignore[reportMissingImports]
+
+    core = openvino.Core()
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": protocol.threads,
+        "NUM_STREAMS": "1",
+        "INFERENCE_PRECISION_HINT": "f16" if protocol.precision == "fp16" else "f32",
+    }  # fmt: skip
+    compiled = core.compile_model(core.read_model(model), "CPU", settings)
+    request = compiled.create_infer_request()
+    for index, array in enumerate(inputs([list(i.shape) for i in compiled.inputs])):
+        request.set_input_tensor(index, openvino.Tensor(array))
+    return request.infer
+
+
+def quantized(model: bytes) -> bytes:
+    """Return an ONNX model in int8, statically quantised with ranges of random images.
+
+    That is for its time alone: what it computes is worth nothing.
+    """
+    import onnx
+    from onnxruntime import quantization
+
+    class Random(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            graph = onnx.load_from_string(model).graph
+            known = {i.name for i in graph.initializer}
+            shapes = {
+                i.name: [d.dim_value for d in i.type.tensor_type.shape.dim]
+                for i in graph.input if i.name not in known
+            }  # fmt: skip
+            self.left = [
+                dict(zip(shapes, inputs(list(shapes.values()), seed), strict=True))
+                for seed in range(CALIBRATION)
+            ]
+
+        def get_next(self) -> Any:
+            return self.left.pop() if self.left else None
+
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder) / "a.onnx", Path(folder) / "b.onnx"
+        source.write_bytes(model)
+        with _without_warnings():  # it recommends a preparation that the host's export has had
+            quantization.quantize_static(
+                str(source), str(target), Random(), per_channel=True,
+                quant_format=quantization.QuantFormat.QDQ,
+            )  # fmt: skip
+        return target.read_bytes()
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep warnings off the log for a while."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with that many threads and without gradients, and set it back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def busy_note() -> str:
+    """Return what to say of a machine that other work uses, or nothing."""
+    try:
+        load_average, cores = os.getloadavg()[0], os.cpu_count() or 1
+    except OSError:  # not on this system
+        return ""
+    if load_average <= 0.5 * cores:
+        return ""
+    return (
+        f"the machine is busy (load average {load_average:.1f} on {cores} cores): latencies are "
+        "those of what is left of it"
+    )

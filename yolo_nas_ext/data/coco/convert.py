@@ -1,0 +1,294 @@
+"""COCO JSON to a YOLO data set: remapped, checked, split so that rare classes reach both parts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import random
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pycocotools.coco import COCO
+
+from yolo_nas_ext.data.coco.annotations import find_images, load
+from yolo_nas_ext.data.coco.objects import inspect, relative
+from yolo_nas_ext.data.coco.subset import choose, stratified
+from yolo_nas_ext.errors import NASError, did_you_mean
+
+TASKS = ("detect", "segment")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a conversion wrote and what it left out.
+
+    Attributes:
+        train: Number of training images.
+        val: Number of validation images.
+        boxes: Number of objects written.
+        names: Class names by new index.
+        empty: Images written without an object.
+        crowds: Crowd annotations left out.
+        degenerate: Boxes left out: not finite, outside the image, or a side below `min_box_px`.
+        orphans: Annotations whose image the file does not list.
+        skipped: (file name, reason) of each image left out.
+    """
+
+    train: int
+    val: int
+    boxes: int
+    names: tuple[str, ...]
+    empty: int
+    crowds: int
+    degenerate: int
+    orphans: int
+    skipped: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An image on disk, its name in the output, and (category id, numbers in [0, 1]) an object."""
+
+    source: Path
+    name: str
+    linkable: bool
+    objects: tuple[tuple[int, tuple[float, ...]], ...]
+
+
+def _split(
+    items: Sequence[_Item], val_fraction: float, rng: random.Random
+) -> dict[str, list[_Item]]:
+    """Return the items of train and val, at least one each."""
+    n_val = min(max(int(len(items) * val_fraction + 0.5), 1), len(items) - 1)
+    present = [frozenset(category for category, _ in item.objects) for item in items]
+    chosen = stratified(present, n_val, rng, spare=True)
+    return {
+        "train": [item for i, item in enumerate(items) if i not in chosen],
+        "val": [item for i, item in enumerate(items) if i in chosen],
+    }
+
+
+def _convert(
+    coco: COCO,
+    rows: Sequence[tuple[dict[str, Any], Path]],
+    keep: set[int],
+    *,
+    task: str,
+    min_box_px: float,
+) -> tuple[list[_Item], Counter[str], list[tuple[str, str]]]:
+    """Open each image and turn its annotations of the kept categories into objects."""
+    items: list[_Item] = []
+    counts: Counter[str] = Counter()
+    skipped: list[tuple[str, str]] = []
+    stems: set[str] = set()
+    for row, path in rows:
+        try:
+            width, height, linkable = inspect(path)
+        except OSError as error:
+            skipped.append((str(row["file_name"]), f"cannot be decoded ({error})"))
+            continue
+        said = row.get("width") or width, row.get("height") or height
+        if said != (width, height):
+            reason = f"is {width}x{height} px, the annotations say {said[0]}x{said[1]}"
+            skipped.append((str(row["file_name"]), reason))
+            continue
+        objects = []
+        for annotation in coco.imgToAnns.get(row["id"], ()):
+            if annotation["category_id"] not in keep:
+                continue
+            if annotation.get("iscrowd"):
+                counts["crowds"] += 1
+                continue
+            values = relative(annotation, width, height, task=task, min_box_px=min_box_px)
+            if values is None:
+                counts["degenerate"] += 1
+            else:
+                objects.append((annotation["category_id"], values))
+        stem = path.stem
+        while stem.lower() in stems:  # a/1.jpg and b/1.jpg would share a label file
+            stem = f"{stem}_{row['id']}"
+        stems.add(stem.lower())
+        items.append(_Item(path, stem + path.suffix.lower(), linkable, tuple(objects)))
+    return items, counts, skipped
+
+
+def _write(work: Path, parts: Mapping[str, Sequence[_Item]], remap: Mapping[int, int]) -> None:
+    """Write images (linked where that is possible) and label files below `work`."""
+    for split, items in parts.items():
+        images, labels = work / "images" / split, work / "labels" / split
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for item in items:
+            target = images / item.name
+            if item.linkable:
+                with contextlib.suppress(OSError):  # another disk, or a file system without links
+                    os.link(os.path.realpath(item.source), target)
+            if not target.exists():
+                shutil.copyfile(item.source, target)
+            lines = (
+                " ".join((str(remap[category]), *(f"{v:.6f}" for v in values))) + "\n"
+                for category, values in item.objects
+            )
+            (labels / f"{target.stem}.txt").write_text("".join(lines), "utf-8", newline="\n")
+
+
+def import_coco(
+    annotations: Path,
+    images: Path,
+    out: Path,
+    *,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    task: str = "detect",
+    min_box_px: float = 2.0,
+    max_images: int | None = None,
+    classes: int | None = None,
+    all_classes: bool = False,
+) -> Summary:
+    """Write a COCO data set as images/, labels/, data.yaml and conversion.json below `out`.
+
+    Crowds and degenerate boxes are left out and counted; images that are missing, damaged or of
+    another size than annotated are left out and named; images without objects stay as background.
+    Nothing appears at `out` unless all of it does.
+
+    Args:
+        annotations: The instances JSON.
+        images: Folder that its ``file_name`` are relative to.
+        out: Folder to create; may exist if it is empty.
+        val_fraction: Share of the images for validation, between 0 and 1, both excluded.
+        seed: Decides the split and the subset; the same one gives the same.
+        task: ``detect`` for boxes or ``segment`` for polygons.
+        min_box_px: Smallest side in pixels, after clipping to the image, that an object may have.
+        max_images: Keep a subset of this many images, damaged ones among them, in which classes and
+            COCO's sizes of objects have their shares.
+        classes: Keep only this many categories, those with the most objects.
+        all_classes: Keep categories that do not occur, too.
+
+    Returns:
+        The counts.
+
+    Raises:
+        NASError: A missing or malformed input, fewer than two usable images, no object left, or an
+            `out` that is not empty or cannot be written.
+    """
+    annotations, images, out = Path(annotations), Path(images), Path(out)
+    _check(images, out, val_fraction, task, min_box_px, max_images, classes)
+    coco = load(annotations)
+    found, skipped = find_images(coco, images)
+    rng = random.Random(seed)
+    found, keep = choose(coco, found, classes=classes, max_images=max_images, rng=rng)
+    items, counts, damaged = _convert(coco, found, keep, task=task, min_box_px=min_box_px)
+    skipped += damaged
+    if len(items) < 2:
+        why = f"; the first problem: {skipped[0][0]} {skipped[0][1]}" if skipped else ""
+        raise NASError(
+            f"{images}: {len(items)} usable image(s) of {annotations.name}, at least 2 are"
+            f" needed to split{why}"
+        )
+    occurring = {category for item in items for category, _ in item.objects}
+    if not occurring:
+        raise NASError(
+            f"{annotations}: no object is left in {len(items)} images ({counts['crowds']} crowds,"
+            f" {counts['degenerate']} degenerate); lower min_box_px or check the boxes"
+        )
+    remap = {key: i for i, key in enumerate(sorted(keep if all_classes else occurring))}
+    parts = _split(items, val_fraction, rng)
+    summary = Summary(
+        train=len(parts["train"]),
+        val=len(parts["val"]),
+        boxes=sum(len(item.objects) for item in items),
+        names=tuple(str(coco.cats[key]["name"]) for key in remap),
+        empty=sum(not item.objects for item in items),
+        crowds=counts["crowds"],
+        degenerate=counts["degenerate"],
+        orphans=sum(a["image_id"] not in coco.imgs for a in coco.anns.values()),
+        skipped=tuple(skipped),
+    )
+    options = {
+        "val_fraction": val_fraction,
+        "seed": seed,
+        "task": task,
+        "min_box_px": min_box_px,
+        "max_images": max_images,
+        "classes": classes,
+        "all_classes": all_classes,
+    }
+    record = {
+        "source": annotations.name,
+        "options": options,
+        "counts": asdict(summary),
+        "remap": {str(key): {"index": i, "name": summary.names[i]} for key, i in remap.items()},
+        "split": {split: [item.name for item in part] for split, part in parts.items()},
+    }
+    _publish(out, parts, remap, summary, record)
+    return summary
+
+
+def _check(
+    images: Path,
+    out: Path,
+    val_fraction: float,
+    task: str,
+    min_box_px: float,
+    max_images: int | None,
+    classes: int | None,
+) -> None:
+    """Refuse options and folders that cannot work, before anything is read."""
+    if task not in TASKS:
+        raise NASError(
+            f"task={task!r}: must be one of {', '.join(TASKS)}.{did_you_mean(task, TASKS)}"
+        )
+    if not 0 < val_fraction < 1:
+        raise NASError(f"val={val_fraction!r}: must be between 0 and 1, both excluded; try val=0.2")
+    if not (math.isfinite(min_box_px) and min_box_px >= 0):
+        raise NASError(f"min_box_px={min_box_px!r}: must be 0 or more pixels; try min_box_px=2")
+    if max_images is not None and max_images < 2:
+        raise NASError(f"subset={max_images!r}: must be 2 images or more; leave it out to keep all")
+    if classes is not None and classes < 1:
+        raise NASError(f"classes={classes!r}: must be 1 or more; leave it out to keep all")
+    if not images.is_dir():
+        raise NASError(
+            f"images={images}: is not a folder; give the one that the JSON's file names refer to"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise NASError(f"out={out}: exists and is not an empty folder; give a new one or remove it")
+
+
+def _publish(
+    out: Path,
+    parts: Mapping[str, Sequence[_Item]],
+    remap: Mapping[int, int],
+    summary: Summary,
+    record: Mapping[str, Any],
+) -> None:
+    """Write everything beside `out` and rename it, so that `out` is whole or absent."""
+    out = Path(os.path.abspath(out))  # "." has no name to put a sibling beside
+    work = out.parent / f".{out.name}-{os.getpid()}-{secrets.token_hex(4)}"
+    names = dict(enumerate(summary.names))
+    data = {"train": "images/train", "val": "images/val", "names": names}
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    try:
+        work.mkdir(parents=True)
+        _write(work, parts, remap)
+        (work / "data.yaml").write_text(text, "utf-8", newline="\n")
+        (work / "conversion.json").write_text(
+            json.dumps(record, indent=1) + "\n", "utf-8", newline="\n"
+        )
+        if out.exists():
+            out.rmdir()  # checked to be empty; Windows does not rename onto a folder
+        os.rename(work, out)
+    except OSError as error:
+        raise NASError(
+            f"out={out}: cannot be written ({error.strerror or error}); give a folder on a"
+            " writable disk with room"
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,63 @@
+"""How scans are converted, and what a conversion did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext.data.scans.slices import Cut
+
+TASKS = ("detect", "segment", "classify")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to convert.
+
+    Attributes:
+        task: One of `TASKS`.
+        cut: How scans become pictures.
+        names: Class names by label; others are called by their number.
+        values: What a label is: ``classes``, ``instances``, or ``auto``.
+        empty_masks: Whether scans whose mask is empty are kept as healthy rather than reported.
+        class_from: For classification, ``mask`` or ``folder``.
+        volume: Which volume of a file with several.
+        val: Part of the patients in val.
+        seed: Of the split and of the choice of empty slices.
+    """
+
+    task: str = "detect"
+    cut: Cut = field(default_factory=Cut)
+    names: dict[int, str] = field(default_factory=dict)
+    values: str = "auto"
+    empty_masks: bool = False
+    class_from: str = "mask"
+    volume: int | None = None
+    val: float = 0.2
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a conversion did.
+
+    Attributes:
+        out: The data set, or None where nothing was to be written.
+        names: Class names by index.
+        records: What was found of every scan, without anything of its patient.
+        split: ``train`` or ``val`` for every patient's pseudonym.
+        skipped: Name and reason of every scan that was left out; for the screen alone.
+        notes: What the user should know.
+        linkage: Pseudonym of every scan by its name; for the user alone.
+        interrupted: Whether Ctrl-C ended it.
+    """
+
+    out: Path | None
+    names: dict[int, str] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    split: dict[str, str] = field(default_factory=dict)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    linkage: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False

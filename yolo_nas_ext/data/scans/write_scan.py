@@ -1,0 +1,133 @@
+"""A scan into pictures and labels in a folder of its own."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from yolo_nas_ext.data.scans import dicom, pairing, reading, volumes
+from yolo_nas_ext.data.scans.options import Options
+from yolo_nas_ext.data.scans.slices import Cut, Slice, cut, size_of, survey
+from yolo_nas_ext.data.scans.volumes import ScanError
+from yolo_nas_ext.files import write_json
+
+# Parts of the work on a large scan, for the time that is left.
+READ, SURVEYED, WRITTEN = 0.3, 0.2, 0.499
+
+
+def write_scan(
+    entry: pairing.Entry, key: str, stamp: str, work: Path | None, options: Options,
+    labelled: bool, rng: random.Random, bar: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Convert a scan and return its record.
+
+    Args:
+        entry: The scan and its masks.
+        key: Its pseudonym, which its folder and its pictures are called by.
+        stamp: What changes when its files do.
+        work: The folder of the conversion; without one nothing is written.
+        options: See `Options`.
+        labelled: Whether the source has masks.
+        rng: Decides which slices without objects are kept.
+        bar: Shows the progress; it is moved by less than 1 in all.
+
+    Raises:
+        ScanError: For a scan that cannot be used.
+    """
+    how = options.cut
+    by_mask = labelled and not (options.task == "classify" and options.class_from == "folder")
+    if by_mask and not entry.masks:
+        raise ScanError("mask", "has no mask; add one, or leave it out")
+    if not entry.patient:
+        raise ScanError("patient", "has a path in which group= finds no patient; change group=")
+    scan = dicom.read(entry.source) if isinstance(entry.source, dicom.Series) else reading.read(
+        entry.source, options.volume
+    )  # fmt: skip
+    masks = [reading.labels(mask) for mask in entry.masks] if by_mask else []
+    for mask in masks:
+        volumes.check_pair(scan, mask, how.axis)
+    size, spacing = size_of(scan, how)
+    bar.update(READ)
+    seen = survey(scan, how.axis)
+    bar.update(SURVEYED)
+    folder = work / "scans" / key if work else None
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    pictures, objects = [], []
+    small = 0
+    values: Counter[int] = Counter()
+    n = scan.planes(how.axis)
+    for part in cut(scan, masks, how, seen, rng=rng):
+        bar.update(WRITTEN / n)
+        if part is None:
+            continue
+        name = f"{key}_{part.index:04d}"
+        values.update(part.labels)
+        small += part.small
+        pictures.append({"name": name, "labels": _classes(part, how, options, entry)})
+        objects += [[*_size(f.box), f.area, 1 if how.instances else f.value] for f in part.found]
+        if folder:
+            _write(folder, name, part, options)
+    if by_mask and not values and not options.empty_masks:
+        raise ScanError("empty", "has an empty mask; empty_masks=true keeps such scans as healthy")
+    record = {
+        "key": key, "stamp": stamp, "patient": key.split("_")[0], "slices": n,
+        "size": [size[1], size[0]],
+        "spacing_mm": [round(spacing[1], 4), round(spacing[0], 4)], **_between(scan, how.axis),
+        "intensity": [seen.least, *seen.percentiles, seen.most], "pictures": pictures,
+        "objects": objects, "small": small, "colour": scan.facts.colour,
+        "removed": list(scan.facts.removed), "private": scan.facts.private, "text": scan.facts.text,
+    }  # fmt: skip
+    if folder:
+        write_json(folder / "record.json", record)
+    return record
+
+
+def _between(scan: volumes.Scan, axis: int) -> dict[str, Any]:
+    """Return the distance of slices and the file's orientation, which only volumes have."""
+    if not isinstance(scan, volumes.Volume):
+        return {}
+    return {"between_mm": round(scan.spacing[axis], 4), "was": scan.was}
+
+
+def _size(box: tuple[int, int, int, int]) -> tuple[int, int]:
+    return box[2] - box[0], box[3] - box[1]
+
+
+def _classes(part: Slice, how: Cut, options: Options, entry: pairing.Entry) -> Any:
+    """Return the labels in a picture; for classification, what its one class is called by."""
+    if options.task != "classify":
+        return sorted({1 if how.instances else found.value for found in part.found})
+    if options.class_from == "folder":
+        return [entry.folder]
+    areas = {found.value: part.labels.get(found.value, 0) for found in part.found}
+    return [max(sorted(areas), key=lambda value: areas[value])] if areas else [0]
+
+
+def _write(folder: Path, name: str, part: Slice, options: Options) -> None:
+    """Write a picture without any metadata, and its labels by value."""
+    Image.fromarray(part.pixels).save(folder / f"{name}.png", compress_level=4)
+    if options.task == "classify":
+        return
+    height, width = part.pixels.shape[:2]
+    lines = []
+    for found in part.found:
+        value = 1 if options.cut.instances else found.value
+        if found.polygon is None:
+            x0, y0, x1, y1 = found.box
+            numbers = [
+                (x0 + x1) / 2 / width,
+                (y0 + y1) / 2 / height,
+                (x1 - x0) / width,
+                (y1 - y0) / height,
+            ]
+        else:
+            numbers = (found.polygon / (width, height)).ravel()
+        lines.append(" ".join((str(value), *(f"{v:.6f}" for v in numbers))) + "\n")
+    (folder / f"{name}.txt").write_text("".join(lines), "utf-8", newline="\n")

@@ -1,0 +1,293 @@
+"""Weight sharing: one supernet is trained, and every network is scored with its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
+from yolo_nas_ext.estimators.training import ShortTraining
+from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.supernet.continuous import ContinuousTrainer
+from yolo_nas_ext.host.supernet.darts import RELAXATIONS, DartsTrainer
+from yolo_nas_ext.host.supernet.evaluator import Bench
+from yolo_nas_ext.host.supernet.model import Supernet, extract
+from yolo_nas_ext.host.supernet.trainer import PAUSE, SupernetTrainer, fit, load, of_task
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.supernet.sampling import paths
+from yolo_nas_ext.space.supernet.slots import check, definition
+
+FILE, SCORES, LEARNED = "supernet.pt", "scores.jsonl", "distribution.json"
+MOST_MIXED = 6  # networks of a mixture, whose activations are all in memory
+QUIET = 10.0  # seconds between two lines of progress
+
+
+class SharedWeights(ShortTraining):
+    """Fitness on the held-out images with the weights of a supernet of the space.
+
+    The first network that is asked for has the supernet trained, or its training finished if it
+    was interrupted. A network's batch norms are estimated anew from training images. Scores are
+    kept by the network's key, beside the supernet.
+
+    Args:
+        data: The data set; its val part is not used.
+        space: The space; also what the supernet's training draws from.
+        sampling: A rule of `space.sampling.RULES`.
+        distill: Weight of the largest network's predictions in the training of the others, for a
+            rule that trains several in a step; 0 for none.
+        learn: Whether the distribution of `strategies.differentiable` is learned, too.
+        cost_weight: See `host.darts.DartsTrainer`.
+        relaxation: See there.
+        pause: Seconds between two checkpoints.
+        say: Where lines of progress go.
+        **more: As of `Training`; ``epochs`` are those of the supernet, and the task is the space's.
+
+    Raises:
+        NASError: For a space that cannot be shared, an unknown rule, and as `Training`.
+    """
+
+    seeded = False
+
+    def __init__(
+        self, data: DataSet, space: DetectorSpace, *, sampling: str = "spos",
+        distill: float = 0.0, learn: bool = False, cost_weight: float = 0.0,
+        relaxation: str = RELAXATIONS[0],
+        pause: float = PAUSE, say: Callable[[str], None] = print, **more: Any,
+    ) -> None:  # fmt: skip
+        check(space)
+        super().__init__(data, **{**more, "task": space.task})
+        self.space, self.sampling, self.distill = space, sampling, distill
+        self.learn, self.cost_weight, self.relaxation = learn, cost_weight, relaxation
+        check_relaxation(relaxation, learn, space)
+        self._paths = paths(sampling, space, self.seed)
+        self._pause, self._say = pause, say
+        self._temporary: Path | None = None
+        self._open: tuple[Supernet, Bench] | None = None
+        self._scores: dict[str, dict[str, float]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what another process opens for itself."""
+        apart = {"_open": None, "_paths": None, "_say": print, "_scores": {}}
+        return {**self.__dict__, **apart}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Put back what was left out."""
+        self.__dict__.update(state)
+        self._paths = paths(self.sampling, self.space, self.seed)
+
+    @property
+    def folder(self) -> Path:
+        """Where the supernet is: in the run folder, or in one of its own without a run."""
+        if self.images is not None:
+            return self.images.parent / "supernet"
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="supernet-"))
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
+        return self._temporary
+
+    def estimate(
+        self, architecture: Any, fidelity: Mapping[str, float] | None = None, report: Any = None,
+        weights: Path | None = None, inherit: Path | None = None,
+    ) -> dict[str, float]:  # fmt: skip
+        """Return the metrics of a network of the space with the supernet's weights.
+
+        Args:
+            architecture: The network.
+            fidelity: Has no say: there is one supernet.
+            report: Not called, as nothing is trained for a single network.
+            weights: Where the network goes as a stock checkpoint, its batch norms calibrated.
+            inherit: Has no say.
+
+        Raises:
+            TrialError: For a network that is none of the space.
+            RunError: Where the supernet cannot be trained.
+        """
+        supernet, bench = self._opened()
+        known = self._scores.get(architecture.key)
+        if known is not None and (weights is None or weights.is_file()):
+            return dict(known)
+        try:
+            model = extract(supernet, architecture, self.data.names)
+        except NASError as error:
+            raise TrialError("build", str(error)) from error
+        bench.calibrate(model)
+        metrics = known or bench.score(model)
+        if known is None:
+            self._keep(architecture.key, metrics)
+        if weights is not None:
+            bench.save(model, weights, metrics)
+        return dict(metrics)
+
+    def supernet(self) -> Supernet:
+        """Return the trained supernet, with the averaged weights."""
+        return self._opened()[0]
+
+    def distribution(self) -> dict[str, list[float]]:
+        """Return the newest learned probabilities of every choice's options."""
+        return self.history()[-1]["probabilities"]
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return what was recorded after each epoch in which the distribution was learned."""
+        self._opened()
+        return json.loads((self.folder / LEARNED).read_text(encoding="utf-8"))
+
+    def close(self) -> None:
+        """Let go of the memory; the next network opens the supernet again."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What a supernet must have been trained with to be this one."""
+        text = json.dumps([self._definition_of_all(), sorted(map(str, self.overrides.items()))])
+        return {
+            "epochs": self.epochs, "imgsz": self.imgsz, "batch": self.batch, "seed": self.seed,
+            "sampling": self.sampling, "distill": self.distill, "images": len(self.split[0]),
+            "darts": self.learn and f"{self.relaxation}, cost_weight {self.cost_weight:g}",
+            "space": f"{self.space.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}",
+        }  # fmt: skip
+
+    def _definition_of_all(self) -> dict[str, Any]:
+        return definition(self.space, self.data.nc, self.data.channels, self.data.keypoints)
+
+    def _opened(self) -> tuple[Supernet, Bench]:
+        if self._open is None:
+            self._open = self._train_and_open()
+        return self._open
+
+    def _train_and_open(self) -> tuple[Supernet, Bench]:
+        folder = self.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        whole, made_with = self._definition_of_all(), self.made_with
+        with FileLock(folder / ".lock"):  # of several processes one trains, the others wait
+            try:
+                self._fit(whole, made_with, folder / FILE)
+            except TrialError as error:
+                raise RunError(
+                    f"the supernet cannot be trained ({error.kind}: {error}); give a lower lr0 or "
+                    "batch, or a smaller space"
+                ) from error
+        supernet = Supernet(whole, ch=self.data.channels, nc=self.data.nc)
+        trained = load(folder / FILE, made_with)
+        supernet.load_state_dict(trained["ema"])
+        if self.learn:
+            text = json.dumps(trained["history"], indent=1)
+            (folder / LEARNED).write_text(text, encoding="utf-8")
+        supernet.eval()
+        small = self.space.architecture(self.space.canonical(_smallest(self.space)))
+        bench = Bench(
+            emit(small, self.data.nc, self.task, self.data.keypoints), self.data, self.split,
+            imgsz=self.imgsz, batch=self.batch, task=self.task, seed=self.seed,
+            device=self.device, overrides=self.overrides, threads=self.threads,
+            judge=self.judge, images=self.images, shared=self.shared,
+        )  # fmt: skip
+        supernet.to(bench.device)
+        self._scores = _read(folder / SCORES)
+        return supernet, bench
+
+    def _fit(self, whole: Mapping[str, Any], made_with: Mapping[str, Any], file: Path) -> None:
+        fit(
+            whole, self.data, self.split, steps=self._steps, checkpoint=file, made_with=made_with,
+            epochs=self.epochs, imgsz=self.imgsz, batch=self.batch, seed=self.seed,
+            device=self.device, distill=self.distill,
+            overrides={**self.warmup(self.epochs), **self.overrides}, threads=self.threads,
+            on_epoch=_Progress(self.epochs, self._say), short=self.short, images=self.images,
+            shared=self.shared, pause=self._pause, task=self.task, trainer=self._trainer,
+        )  # fmt: skip
+
+    def _trainer(self, *args: Any, **more: Any) -> SupernetTrainer:
+        if not self.learn:
+            return of_task(SupernetTrainer, self.task)(*args, **more)
+
+        def flops(network: Architecture) -> float:
+            return costs(
+                network, self.data.nc, self.imgsz, channels=self.data.channels, task=self.task,
+                keypoints=self.data.keypoints,
+            ).flops  # fmt: skip
+
+        kind = ContinuousTrainer if self.relaxation == "continuous" else DartsTrainer
+        return of_task(kind, self.task)(
+            *args, space=self.space, cost=flops, cost_weight=self.cost_weight,
+            relaxation=self.relaxation, **more,
+        )  # fmt: skip
+
+    def _steps(self, epoch: int, step: int) -> list[Architecture]:
+        return [self.space.architecture(point) for point in self._paths(epoch, step)]
+
+    def _keep(self, key: str, metrics: Mapping[str, float]) -> None:
+        self._scores[key] = dict(metrics)
+        with (self.folder / SCORES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, **metrics}) + "\n")
+
+
+def check_relaxation(name: str, learn: bool, space: DetectorSpace) -> None:
+    """Refuse a relaxation that is none, that nothing learns by, or that the space is too large for.
+
+    Raises:
+        NASError: See above.
+    """
+    if name not in RELAXATIONS:
+        raise NASError(
+            f"relaxation={name}: no such relaxation.{did_you_mean(name, RELAXATIONS)} Allowed: "
+            f"{', '.join(RELAXATIONS)}"
+        )
+    if name != RELAXATIONS[0] and not learn:
+        raise NASError(f"relaxation={name}: of strategy=darts; leave it out")
+    if name == "continuous":
+        sizes = {n: len(options) for n, options in space.choices.items() if n != "levels"}
+        largest = max(sizes, key=sizes.__getitem__)
+        if sizes[largest] > MOST_MIXED:
+            raise NASError(
+                f"relaxation={name}: {largest} has {sizes[largest]} options, and as many networks "
+                f"are computed at a time; at most {MOST_MIXED} are. Narrow it in the space file, "
+                "or give relaxation=single"
+            )
+
+
+class _Progress:
+    """Says from time to time how far the training of a supernet is."""
+
+    def __init__(self, epochs: int, say: Callable[[str], None]) -> None:
+        self.epochs, self.say = epochs, say
+        self.begin, self.first = time.perf_counter(), 0
+        self.last = 0.0
+
+    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        now = time.perf_counter()
+        self.first = self.first or epoch - 1
+        if now - self.last < QUIET and epoch < self.epochs:
+            return
+        self.last = now
+        left = (now - self.begin) / (epoch - self.first) * (self.epochs - epoch)
+        losses = " ".join(f"{name.removeprefix('loss_')} {v:.3f}" for name, v in metrics.items())
+        self.say(f"supernet: epoch {epoch}/{self.epochs}  {losses}  {left:.0f} s left")
+
+
+def _smallest(space: DetectorSpace) -> dict[str, Any]:
+    return {name: options[0] for name, options in space.choices.items()}
+
+
+def _read(file: Path) -> dict[str, dict[str, float]]:
+    """Return the scores that a file holds; a line cut short by a kill is passed over."""
+    found: dict[str, dict[str, float]] = {}
+    if file.is_file():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            found[row.pop("key")] = row
+    return found

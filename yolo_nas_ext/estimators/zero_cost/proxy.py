@@ -1,0 +1,153 @@
+"""Zero-cost proxies as estimators: the network is built by the host, and sees one batch."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.data.splits import hold_out_patients
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.zero_cost.proxies import PROXIES, Probe, az_nas, measure
+from yolo_nas_ext.host import one_batch as host
+from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.network.rows import rows
+from yolo_nas_ext.space.detector import DetectorSpace
+
+REFERENCES = 16  # networks of the space among which AZ-NAS ranks one
+
+
+class Untrained:
+    """Fitness is a proxy of the untrained network on a batch of the training images.
+
+    No picture of a patient that trainings hold out is among them.
+
+    Args:
+        proxy: A key of `proxies.PROXIES`.
+        data: The data set; its val part is not used.
+        task: The host's task.
+        imgsz: Image size in pixels.
+        batch: Number of images, drawn by the seed from the part that trainings train on.
+        seed: Of weights, images and what the proxy draws.
+        val_fraction: Part of the training images that is held out.
+
+    Raises:
+        NASError: For a task that networks are not judged at without training.
+    """
+
+    seeded = True
+
+    def __init__(
+        self, proxy: str, data: DataSet, *, task: str = "detect", imgsz: int = 128,
+        batch: int = 16, seed: int = 0, val_fraction: float = 0.25,
+    ) -> None:  # fmt: skip
+        if task not in host.TASKS:
+            raise NASError(
+                f"estimator={proxy}: is of task={', '.join(host.TASKS)}, not {task}; give "
+                "estimator=short"
+            )
+        self.proxy, self.data, self.task = proxy, data, task
+        self.imgsz, self.seed = imgsz, seed
+        self.images: Path | None = None
+        self.shared = False
+        train_on, _ = hold_out_patients(data.images, data.classes, fraction=val_fraction, seed=seed)
+        self.chosen = random.Random(seed).sample(train_on, min(batch, len(train_on)))
+        self._batches: dict[int, dict[str, Any]] = {}
+
+    @property
+    def fidelity(self) -> dict[str, float]:
+        """Image size in pixels and number of images."""
+        return {"imgsz": self.imgsz, "images": len(self.chosen)}
+
+    def estimate(
+        self, architecture: Architecture, fidelity: Mapping[str, float] | None = None,
+        report: Any = None, weights: Path | None = None, inherit: Path | None = None,
+    ) -> dict[str, float]:  # fmt: skip
+        """Return the proxy's value as ``fitness``; higher is better.
+
+        Raises:
+            TrialError: For a network that cannot be built or judged.
+        """
+        value = measure(PROXIES[self.proxy], self._probe(architecture, fidelity or {}))
+        if not math.isfinite(value):
+            raise TrialError("nan", f"{self.proxy} is {value}")
+        return {"fitness": value}
+
+    def _probe(self, architecture: Architecture, fidelity: Mapping[str, float]) -> Probe:
+        imgsz = int(fidelity.get("imgsz", self.imgsz))
+        seed = int(fidelity.get("seed", self.seed))
+        if imgsz not in self._batches:
+            self._batches[imgsz] = host.batch(self.data, self.chosen, imgsz=imgsz)
+        batch = self._batches[imgsz]
+        definition = emit(architecture, self.data.nc, self.task)
+        model = host.build(definition, self.data, task=self.task, seed=seed)
+        count = len(rows(architecture, self.data.nc)[0])
+        return Probe(
+            model, batch["img"], lambda m, images: host.loss(m, batch, images), host.outputs,
+            partial(_features, count), seed,
+        )  # fmt: skip
+
+
+def _features(count: int, model: Any, images: Any) -> Any:
+    return host.features(model, images, count)
+
+
+class AzNas(Untrained):
+    """AZ-NAS: expressivity, progressivity, trainability and complexity, ranked together.
+
+    Fitness is the sum of the logarithms of the four ranks, as parts of their number, among a fixed
+    sample of the space and the network itself; 0 is the best of all in all four.
+
+    Args:
+        space: Where the networks to rank among are drawn from.
+        data: The data set.
+        **more: As of `Untrained`.
+    """
+
+    def __init__(self, space: DetectorSpace, data: DataSet, **more: Any) -> None:
+        super().__init__("az_nas", data, **more)
+        self._space = space
+        self._references: list[dict[str, float]] = []
+
+    def estimate(
+        self, architecture: Architecture, fidelity: Mapping[str, float] | None = None,
+        report: Any = None, weights: Path | None = None, inherit: Path | None = None,
+    ) -> dict[str, float]:  # fmt: skip
+        """Return the ranks' sum as ``fitness`` and the four scores.
+
+        Raises:
+            TrialError: For a network that cannot be built or judged.
+        """
+        if not self._references:
+            rng = random.Random(self.seed)
+            drawn = [self._space.sample(rng) for _ in range(REFERENCES)]
+            self._references = [self.scores(self._space.architecture(p), {}) for p in drawn]
+        mine = self.scores(architecture, fidelity or {})
+        fitness = log_ranks([mine, *self._references])[0]
+        return {"fitness": fitness, **{f"az_{name}": value for name, value in mine.items()}}
+
+    def scores(self, architecture: Architecture, fidelity: Mapping[str, float]) -> dict[str, float]:
+        """Return the four scores of a network."""
+        found = measure(az_nas, self._probe(architecture, fidelity))
+        flops = costs(architecture, self.data.nc, self.imgsz, channels=self.data.channels).flops
+        if not all(map(math.isfinite, found.values())):
+            raise TrialError("nan", f"az_nas is {found}")
+        return {**found, "complexity": float(flops)}
+
+
+def log_ranks(scores: Sequence[Mapping[str, float]]) -> list[float]:
+    """Return for each of some networks the sum over scores of ln(rank / number), the best n / n."""
+    n = len(scores)
+    return [
+        sum(
+            math.log(sum(other[name] <= value for other in scores) / n)
+            for name, value in mine.items()
+        )
+        for mine in scores
+    ]

@@ -1,0 +1,136 @@
+"""What is added to Ultralytics as it loads: the `yolo nas-*` commands and the plugin blocks.
+
+The finder that `hook/` installs beside the packages calls `find_spec`, in every process that loads
+the host. This runs in the middle of the host's import: it imports neither the host nor anything
+heavy, and an error here is shown where ``YOLO_NAS_DEBUG=1`` is set and else passed over.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from threading import get_ident
+from types import ModuleType
+from typing import Any
+
+# The single source of the commands: the help text below and `cli` read it.
+COMMANDS = {
+    "nas-search": "search a backbone for your data",
+    "nas-score": "cost and analytic scores of models, without training",
+    "nas-profile": "measure a device, so that latency can be predicted",
+    "nas-scale": "a family of larger networks out of one",
+    "nas-extract": "networks of a trained supernet as stock models",
+    "nas-data": "turn scans or a COCO JSON into a YOLO data set",
+    "nas-compare": "measure trained models: COCO's numbers, FROC, Dice, accuracy",
+}
+# Runs a command: its name and its arguments in, the exit code out. It is handed in, because nothing
+# in this folder may import the command line.
+Run = Callable[[list[str]], int]
+
+_OURS = "__yolo_nas_ext__"
+_asking: set[tuple[str, int]] = set()
+
+
+def find_spec(
+    asker: object, run: Run, name: str, path: Any = None, target: ModuleType | None = None
+) -> ModuleSpec | None:
+    """Return the spec that the other finders have for a module, with the patch as a further step.
+
+    Args:
+        asker: The finder that this is called for; it is not asked itself.
+        run: What one of our commands calls.
+        name: Full name of the module.
+        path: Where a submodule is looked for, as the import system gives it.
+        target: The module that is reloaded, if it is.
+
+    Returns:
+        None where no other finder knows the module.
+    """
+    # Another package's finder may ask all finders in turn too, and so this one while it is asking.
+    question = (name, get_ident())
+    if question in _asking:
+        return None
+    _asking.add(question)
+    try:
+        for finder in list(sys.meta_path):
+            ask = None if finder is asker else getattr(finder, "find_spec", None)
+            spec = None if ask is None else ask(name, path, target)
+            if spec is not None:
+                _patch_after_loading(spec, run)
+                return spec
+        return None
+    finally:
+        _asking.discard(question)
+
+
+def _patch_after_loading(spec: ModuleSpec, run: Run) -> None:
+    loader: Any = spec.loader
+    load = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        loader.__dict__.pop("exec_module", None)
+        load(module)
+        try:
+            patch(module, run)
+        except (Exception, SystemExit):
+            if os.environ.get("YOLO_NAS_DEBUG") == "1":
+                traceback.print_exc()
+
+    # On the instance and only until it is called: the loader keeps its type, which inspect and
+    # importlib.resources ask for, and nobody sees a stranger between it and its module.
+    loader.exec_module = exec_module
+
+
+def patch(module: ModuleType, run: Run) -> None:
+    """Patch a module of the host that has just been loaded; a second time does nothing.
+
+    Args:
+        module: ``ultralytics.cfg`` or ``ultralytics.nn.tasks``; any other is left alone.
+        run: What one of our commands calls.
+
+    Raises:
+        Exception: Whatever goes wrong in a host that has changed.
+    """
+    if module.__name__ == "ultralytics.cfg":
+        _add_commands(module, run)
+    elif module.__name__ == "ultralytics.nn.tasks":
+        from yolo_nas_ext.host.plugin import register
+
+        register.register(module)
+
+
+def _add_commands(cfg: Any, run: Run) -> None:
+    if hasattr(cfg.entrypoint, _OURS):
+        return
+    cfg.entrypoint = _with_commands(cfg, cfg.entrypoint, run)
+    # Above the links at the end of the host's text, or below everything where there are none.
+    head, links, tail = cfg.CLI_HELP_MSG.partition("\n    Docs:")
+    cfg.CLI_HELP_MSG = f"{head}{_help()}{links}{tail}"
+
+
+def _with_commands(cfg: Any, entrypoint: Callable[..., Any], run: Run) -> Callable[..., Any]:
+    """Return the host's entry point with our commands in front of its own."""
+
+    @functools.wraps(entrypoint)
+    def with_commands(debug: str = "") -> Any:
+        arguments = debug.split() if debug else list(cfg.ARGV)
+        command = arguments[1].lstrip("-").lower() if len(arguments) > 1 else ""
+        if command not in COMMANDS:
+            return entrypoint(debug)
+        code = run([command, *arguments[2:]])
+        if code:
+            raise SystemExit(code)
+        return None
+
+    setattr(with_commands, _OURS, True)
+    return with_commands
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"        yolo {name:<{width}}  {does}\n" for name, does in COMMANDS.items()]
+    return "\n    Backbone search (yolo-nas-ext):\n" + "".join(lines)

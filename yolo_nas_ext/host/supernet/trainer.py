@@ -1,0 +1,220 @@
+"""Training a supernet by the host's trainer: which networks are active in a step, and resuming."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ultralytics.utils.torch_utils import unwrap_model
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.supernet.model import Supernet
+from yolo_nas_ext.host.training.checkpoint import write
+from yolo_nas_ext.host.training.initialisation import SIDE
+from yolo_nas_ext.host.training.lean import TRAINERS, OnEpoch
+from yolo_nas_ext.host.training.session import session, settings
+from yolo_nas_ext.network.architecture import Architecture
+
+# Networks of a step, from its epoch and its number within the epoch.
+Steps = Callable[[int, int], Sequence[Architecture]]
+PAUSE = 60.0  # seconds between checkpoints: those of large spaces take seconds to write
+
+
+# The host's trainer of a task stands behind it, see `of_task`.
+_Trainer: Any = object
+
+
+class SupernetTrainer(_Trainer):
+    """Trains a supernet as the host trains a network of its task.
+
+    Args:
+        model: See `space.supernet.definition`.
+        data: The data set.
+        split: Indices of its training images to (train on, measure on).
+        overrides: The host's arguments.
+        steps: Networks of each step.
+        distill: Weight of the distance to the first network of a step; 0 for none.
+        checkpoint: File to resume from and to write to.
+        settings: What a checkpoint must have been made with.
+        pause: Seconds between two checkpoints; the last is always written.
+        **more: See `LeanMixin`.
+    """
+
+    def __init__(
+        self, model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]],
+        overrides: dict[str, Any], *, steps: Steps, distill: float = 0.0,
+        checkpoint: Path | None = None, settings: Mapping[str, Any] | None = None,
+        pause: float = PAUSE, **more: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(model, data, split, overrides, **more)
+        self._steps, self._distill = steps, distill
+        self._file, self._made_with, self._pause = checkpoint, dict(settings or {}), pause
+        self._saved = time.perf_counter()
+        self._step = 0
+        self.add_callback("on_train_epoch_start", lambda trainer: trainer._seed_epoch())
+        self.add_callback("on_train_batch_start", lambda trainer: trainer._choose())
+        self.add_callback("on_fit_epoch_end", lambda trainer: trainer._keep())
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+        """Return the supernet; its head starts as those of short trainings do."""
+        model = Supernet(cfg, ch=self.data["channels"], nc=self.data["nc"])
+        model.head.start_biases(self.args.imgsz, SIDE if self._short else None)
+        model.distill = self._distill
+        model.names = self.data["names"]
+        return model
+
+    def _setup_train(self) -> None:
+        """Set up, and go on from the checkpoint if there is one."""
+        super()._setup_train()
+        model: Any = unwrap_model(self.model)
+        model.backward = lambda loss: self.scaler.scale(loss).backward()
+        if self._file is not None and self._file.is_file():
+            saved = load(self._file, self._made_with)
+            model.load_state_dict(saved["model"])
+            self.ema.ema.load_state_dict(saved["ema"])
+            self.ema.updates = saved["updates"]
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.scaler.load_state_dict(saved["scaler"])
+            model.criterion = model.init_criterion()
+            if hasattr(model.criterion, "update"):  # of an end-to-end head, by the epochs
+                model.criterion.updates = saved["epoch"] - 1
+                model.criterion.update()
+            self.go_on(saved)
+            self.start_epoch = saved["epoch"]
+            self.scheduler.last_epoch = self.start_epoch - 1
+
+    def _seed_epoch(self) -> None:
+        """Begin an epoch as if none had been before: its order and augmentation are its own."""
+        self._step = 0
+        seed = random.Random(f"{self.args.seed}/{self.epoch}").getrandbits(31)
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        self.train_loader.generator.manual_seed(seed)
+        self.train_loader.reset()
+
+    def _choose(self) -> None:
+        model: Any = unwrap_model(self.model)
+        model.paths = self._steps(self.epoch, self._step)
+        self._step += 1
+
+    def _measures(self) -> bool:
+        return False  # a supernet has no score of its own
+
+    def _keep(self) -> None:
+        done = self.epoch + 1
+        now = time.perf_counter()
+        if self._file is None or (done < self.epochs and now - self._saved < self._pause):
+            return
+        self._saved = now
+        content = {
+            "epoch": done,
+            "settings": self._made_with,
+            "model": unwrap_model(self.model).state_dict(),
+            "ema": self.ema.ema.state_dict(),
+            "updates": self.ema.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        if done == self.epochs:  # nothing goes on from here but scoring
+            content = {name: content[name] for name in ("epoch", "settings", "ema")}
+        write({**content, **self.more_to_keep()}, self._file)
+
+    def more_to_keep(self) -> dict[str, Any]:
+        """Return what else a checkpoint holds."""
+        return {}
+
+    def go_on(self, saved: Mapping[str, Any]) -> None:
+        """Take what else a checkpoint holds."""
+
+
+def of_task(kind: Any, task: str) -> Any:
+    """Return a kind of `SupernetTrainer` as the trainer of a task of the host."""
+    lean: Any = TRAINERS[task]
+    return type(kind.__name__, (kind, lean), {"__doc__": kind.__doc__})
+
+
+def load(file: Path, made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint of a supernet.
+
+    Raises:
+        NASError: For a file that is damaged, or made with other settings, which are named.
+    """
+    try:
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+        before = saved["settings"]
+    except Exception as error:  # whatever reading a damaged file runs into
+        raise NASError(
+            f"{file}: not a supernet that can be read ({type(error).__name__}); delete it to train "
+            "another"
+        ) from error
+    for name, value in made_with.items():
+        if before.get(name) != value:
+            raise NASError(
+                f"{file}: trained with {name}={before.get(name)}, not {value}; give {name}="
+                f"{before.get(name)}, or start a new run"
+            )
+    return saved
+
+
+def fit(
+    definition: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]], *,
+    steps: Steps, checkpoint: Path, made_with: Mapping[str, Any], epochs: int, imgsz: int,
+    batch: int, seed: int = 0, device: str | None = None, distill: float = 0.0,
+    overrides: Mapping[str, Any] | None = None, threads: int = 1,
+    on_epoch: OnEpoch | None = None, short: bool = True, images: Path | None = None,
+    shared: bool = False, pause: float = PAUSE, task: str = "detect",
+    trainer: Callable[..., Any] | None = None,
+) -> None:  # fmt: skip
+    """Train a supernet into a file, or go on with the training that the file is of.
+
+    The same arguments give the same weights, whether or not the training was interrupted.
+
+    Args:
+        definition: See `space.supernet.definition`.
+        data: The data set; only its training images are used.
+        split: Indices of them to (train on, measure on).
+        steps: Networks of each step.
+        checkpoint: The file.
+        made_with: What the file must have been made with; kept in it.
+        epochs: Epochs; the learning-rate schedule is complete within them.
+        imgsz: Image size in pixels, a multiple of 32.
+        batch: Images a step.
+        seed: Of weights, order of images and augmentation.
+        device: The host's device; it chooses one unless given.
+        distill: Weight of the distance to the first network of a step.
+        overrides: Further arguments of the host's trainer.
+        threads: CPU threads.
+        on_epoch: Called with an epoch's number, from 1, and its mean losses.
+        short: As of `host.trainer.train`.
+        images: As of `host.trainer.train`.
+        shared: As of `host.trainer.train`.
+        pause: Seconds between two checkpoints.
+        task: The host's task.
+        trainer: Makes the trainer; `SupernetTrainer` of the task unless given.
+
+    Raises:
+        NASError: For a file of other settings.
+        TrialError: For a loss that is not finite or too little memory.
+    """
+    if checkpoint.is_file() and load(checkpoint, made_with)["epoch"] >= epochs:
+        return
+    given = settings(
+        overrides, task=task, epochs=epochs, imgsz=imgsz, batch=batch, seed=seed, device=device,
+        amp=False,
+    )  # fmt: skip
+
+    def make(arguments: dict[str, Any]) -> Any:
+        return (trainer or of_task(SupernetTrainer, task))(
+            definition, data, split, arguments, steps=steps, distill=distill,
+            checkpoint=checkpoint, settings=made_with, pause=pause, on_epoch=on_epoch,
+            short=short, images=images, shared=shared,
+        )  # fmt: skip
+
+    session(make, given, lambda made: made.train(), threads=threads)

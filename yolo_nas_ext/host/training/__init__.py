@@ -1,0 +1,4 @@
+"""Trainings by Ultralytics without what a short one does not need.
+
+It may import what `host` may.
+"""

@@ -1,0 +1,347 @@
+"""The host's trainers without their overhead: one mixin for every task.
+
+What is left out: plots, checkpoints, CSV files, callbacks of integrations, validation before the
+last epoch and after it, garbage collection, label scans and image decoding for every candidate.
+What stays is the host's: model, loss, optimiser, schedule, augmentation, moving average, validator.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ultralytics.data import build_dataloader
+from ultralytics.models.yolo.classify import ClassificationTrainer
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.obb import OBBTrainer
+from ultralytics.models.yolo.pose import PoseTrainer
+from ultralytics.models.yolo.segment import SegmentationTrainer
+from ultralytics.models.yolo.semantic import SemanticSegmentationTrainer
+from ultralytics.utils.torch_utils import init_seeds, unwrap_model
+
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.metrics import Judge, Seen, masks, named, results, rows
+from yolo_nas_ext.host.training import bfloat16
+from yolo_nas_ext.host.training.batch_cache import replayed
+from yolo_nas_ext.host.training.image_cache import held, held_pictures
+from yolo_nas_ext.host.training.initialisation import MOMENTUM, head_start, norms
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+# Writes weights into a new model, given its class names by number.
+Initial = Callable[[torch.nn.Module, Mapping[int, str]], None]
+
+# The mixin stands in front of a trainer of the host, of whichever task.
+_Trainer: Any = object
+
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+
+
+class LeanMixin(_Trainer):
+    """Turns a trainer of the host into one that only trains and measures once.
+
+    Args:
+        model: The host's model definition.
+        data: The data set.
+        split: Indices of its training images to (train on, measure on).
+        overrides: The host's arguments.
+        deadline: `time.perf_counter` at which the training is given up.
+        on_epoch: Called after each epoch with its mean losses.
+        short: Whether averages keep up with few steps; else they are the host's.
+        every: Epochs from one measurement to the next; only the last is measured without.
+        images: Folder for decoded images that do not fit into memory.
+        shared: Whether other processes use that folder too.
+        initial: Writes weights into the model once it is built.
+        judge: Judges the detections on the held-out images, beside the host.
+        replay: Whether batches are kept for the next training that would draw the same ones.
+    """
+
+    def __init__(
+        self, model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]],
+        overrides: dict[str, Any], *, deadline: float = math.inf, on_epoch: OnEpoch | None = None,
+        short: bool = True, every: int | None = None, images: Path | None = None,
+        shared: bool = False, initial: Initial | None = None, judge: Judge | None = None,
+        replay: bool = False,
+    ) -> None:  # fmt: skip
+        # The host's is of GPUs, and downloads a model; see `precision` for what is done on CPUs.
+        self._half = overrides.get("amp", True)
+        overrides = {**overrides, "amp": False}
+        self._judge = judge
+        self._judged = Seen(), Seen()
+        self._initial = initial
+        self._definition = model
+        self._data_set = data
+        self._split = split
+        self._deadline = deadline
+        self._on_epoch = on_epoch
+        self._short = short
+        self._every = every
+        self._images = images
+        self._shared = shared
+        self._replay = replay
+        events = {
+            "on_train_start": [LeanMixin._watch_losses],
+            "on_train_epoch_start": [LeanMixin._forget_losses],
+            "on_train_batch_start": [LeanMixin._before_batch],
+            "on_train_batch_end": [LeanMixin._after_batch],
+            "on_fit_epoch_end": [LeanMixin._after_epoch],
+        }
+        self.callers_error: Exception | None = None  # of `on_epoch`: not this candidate's failure
+        super().__init__(overrides=overrides, _callbacks=events)
+
+    # Data
+
+    def get_dataset(self) -> dict[str, Any]:
+        """Return the data dictionary; the splits are indices, as nothing is read from disk."""
+        data = self._data_set
+        names = {0: "item"} if self.args.single_cls else dict(data.names)  # as the host does
+        return {**data.data, "names": names, "nc": len(names), "train": 0, "val": 1}
+
+    def get_dataloader(
+        self, dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: str = "train"
+    ) -> Any:
+        """Return a loader over the decoded images of one side of the split."""
+        args: Any = self.args
+        data = self._data_set
+        labels = [data.labels[index] for index in self._split[0 if mode == "train" else 1]]
+        images = self.held(labels, augment=mode == "train", batch=batch_size)
+        return build_dataloader(
+            images, batch=batch_size, workers=args.workers,
+            shuffle=mode == "train", rank=-1, device=self.device,
+        )  # fmt: skip
+
+    def held(self, labels: Sequence[dict[str, Any]], *, augment: bool, batch: int) -> Any:
+        """Return the data set over some images with known labels."""
+        args: Any = self.args
+        data = self._data_set
+        return held(
+            labels, data.labels, data.source, folder=self._images, shared=self._shared,
+            imgsz=args.imgsz, augment=augment, hyp=args, rect=False, pad=0.0, data=self.data,
+            task=args.task, batch_size=batch, stride=32, single_cls=args.single_cls,
+            classes=args.classes,
+        )  # fmt: skip
+
+    # Model and seeds
+
+    def setup_model(self) -> None:
+        """Build the model from the seed, whatever ran before in this process."""
+        init_seeds(self.args.seed, deterministic=self.args.deterministic)
+        model = self.get_model(cfg=deepcopy(dict(self._definition)), verbose=False)
+        if self._short:
+            for norm in norms(model):
+                norm.momentum = MOMENTUM
+            head_start(model, self.args.imgsz)
+        if self._initial:
+            self._initial(model, self.data["names"])
+        if self.device.type == "cpu":
+            model = model.to(memory_format=torch.channels_last)  # faster convolutions on CPUs
+            # The host's projections of what a student sees are in single precision.
+            half = self._half and not self.args.distill_model
+            if self._short and half and bfloat16.native():
+                bfloat16.halve(model)
+        self.model = model
+
+    def _build_train_pipeline(self) -> None:
+        """Build the loaders, then seed again: building them consumes the global generators."""
+        super()._build_train_pipeline()
+        seed = self.args.seed
+        for loader in (self.train_loader, self.test_loader):
+            loader.generator.manual_seed(seed)
+        init_seeds(seed, deterministic=self.args.deterministic)
+        if self._replay and self.device.type == "cpu":
+            self.train_loader = replayed(
+                self.train_loader, self.model, self._data_set.labels, self._split[0], self.args,
+                self.epochs,
+            )  # fmt: skip
+
+    def _setup_train(self) -> None:
+        """Set up as the host, with a moving average that suits few steps if there are few."""
+        super()._setup_train()
+        if not self._short:
+            return
+        steps = len(self.train_loader) * self.epochs
+        # The host averages over some 10,000 steps; over a tenth of this training here.
+        most = min(0.9999, max(0.0, 1 - 10 / steps))
+        self.ema.decay = lambda x: min(most, (1 + x) / (10 + x))
+
+    def build_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """Build the host's optimiser; one that has a fused step takes it, a tenth of the time."""
+        optimizer = super().build_optimizer(*args, **kwargs)
+        if isinstance(optimizer, FUSED) and self.device.type in ("cpu", "cuda"):
+            for group in optimizer.param_groups:
+                group |= {"fused": True, "foreach": False}
+        return optimizer
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Prepare a batch as the host, in the memory format of the model."""
+        batch = super().preprocess_batch(batch)
+        if self.device.type == "cpu":
+            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def validate(self) -> Any:
+        """Measure as the host; its transforms draw random numbers, which training gets back."""
+        if not self._measures():
+            return self.metrics, self.fitness
+        states = random.getstate(), np.random.get_state()
+        self._many["val_"] = []
+        self._judged = Seen(), Seen()
+        try:
+            return super().validate()
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+    def get_validator(self) -> Any:
+        """Return the host's validator, which also notes boxes where somebody judges them."""
+        validator = super().get_validator()
+        if self._judge:
+            update = validator.update_metrics
+
+            def note(preds: Sequence[Mapping[str, Any]], batch: Mapping[str, Any]) -> None:
+                update(preds, batch)
+                for index, pred in enumerate(preds):
+                    true = validator._prepare_batch(index, batch)
+                    stem = Path(true["im_file"]).stem
+                    for seen, part in zip(self._judged, (pred, true), strict=True):
+                        seen.boxes[stem] = rows(part)
+                        if "masks" in part:
+                            seen.masks[stem] = masks(part, self.data["nc"])
+
+            validator.update_metrics = note
+        return validator
+
+    def judged(self) -> dict[str, float]:
+        """Return what the judge says of the last measurement; nothing without one."""
+        return dict(self._judge(*self._judged)) if self._judge else {}
+
+    def _measures(self) -> bool:
+        epoch = self.epoch + 1
+        return epoch == self.epochs or (self._every is not None and epoch % self._every == 0)
+
+    # What ends a training early
+
+    def _before_batch(self) -> None:
+        self._oom_retries = 3  # the host would go on with half the batch: another experiment
+
+    def _after_batch(self) -> None:
+        if not torch.isfinite(self.loss).all():
+            raise TrialError("nan", f"the loss is {self.loss.item()} in epoch {self.epoch + 1}")
+        if time.perf_counter() > self._deadline:
+            raise TrialError("timeout", f"given up in epoch {self.epoch + 1} of {self.epochs}")
+
+    def _after_epoch(self) -> None:
+        if self._measures() and not np.isfinite(self.fitness):
+            raise TrialError("nan", f"the fitness is {self.fitness} in epoch {self.epoch + 1}")
+        if self._on_epoch:
+            try:
+                self._on_epoch(self.epoch + 1, results(self) if self._measures() else self.losses())
+            except Exception as error:
+                self.callers_error = error
+                raise
+
+    def losses(self) -> dict[str, float]:
+        """Return the current epoch's mean training losses, ``loss_box`` and so on."""
+        return {**named("loss_", self.tloss), **self._means("")}
+
+    def measured(self) -> dict[str, float]:
+        """Return the mean losses on the held-out images, ``val_loss_box`` and so on."""
+        found = {n.removeprefix("val/"): v for n, v in self.metrics.items() if "val/" in n}
+        return {**named("val_loss_", found), **self._means("val_")}
+
+    def _watch_losses(self) -> None:
+        """Keep the losses of the one-to-many branch, of which an end-to-end head says nothing."""
+        self._many: dict[str, list[dict[str, torch.Tensor]]] = {"": [], "val_": []}
+        models: dict[str, Any] = {"": unwrap_model(self.model), "val_": self.ema.ema}
+        for part, model in models.items():
+            if getattr(model, "criterion", None) is None:
+                model.criterion = model.init_criterion()
+            if many := getattr(model.criterion, "one2many", None):
+                many.loss = partial(self._note_loss, part, many.loss)
+
+    def _note_loss(self, part: str, loss: Callable[..., Any], *args: Any) -> Any:
+        result = loss(*args)
+        self._many[part].append(result[1])
+        return result
+
+    def _forget_losses(self) -> None:
+        self._many[""] = []
+
+    def _means(self, part: str) -> dict[str, float]:
+        noted = self._many[part]
+        means = (
+            {n: sum(float(one[n]) for one in noted) / len(noted) for n in noted[0]} if noted else {}
+        )
+        return named(f"{part}loss_many_", means)
+
+    # What is left out
+
+    def save_model(self) -> bool:
+        """Write nothing."""
+        return False
+
+    def save_metrics(self, metrics: Any) -> None:
+        """Write nothing."""
+
+    def final_eval(self) -> None:
+        """Measure nothing again."""
+
+    def _clear_memory(self, threshold: float | None = None) -> None:
+        """Collect no garbage between epochs."""
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        """Recover from nothing: `_after_batch` has ended a training that went wrong."""
+        return False
+
+
+class LeanDetectionTrainer(LeanMixin, DetectionTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Detection."""
+
+
+class LeanSegmentationTrainer(LeanMixin, SegmentationTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Instance segmentation."""
+
+
+class LeanSemanticTrainer(LeanMixin, SemanticSegmentationTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Semantic segmentation."""
+
+    def get_dataset(self) -> dict[str, Any]:
+        """Return the data dictionary.
+
+        Raises:
+            NASError: For classes that are taken for one, which the host cannot do here.
+        """
+        if self.args.single_cls:
+            raise NASError("single_cls=True: not with task=semantic; give a data set of one class")
+        return super().get_dataset()
+
+
+class LeanOBBTrainer(LeanMixin, OBBTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Oriented boxes."""
+
+
+class LeanPoseTrainer(LeanMixin, PoseTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Keypoints."""
+
+
+class LeanClassificationTrainer(LeanMixin, ClassificationTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Classification."""
+
+    def held(self, labels: Sequence[dict[str, Any]], *, augment: bool, batch: int) -> Any:
+        """Return the data set over some pictures with known classes."""
+        return held_pictures(labels, augment=augment, hyp=self.args)
+
+
+TRAINERS: dict[str, Callable[..., Any]] = {
+    "detect": LeanDetectionTrainer, "segment": LeanSegmentationTrainer,
+    "semantic": LeanSemanticTrainer,
+    "classify": LeanClassificationTrainer, "obb": LeanOBBTrainer, "pose": LeanPoseTrainer,
+}  # fmt: skip

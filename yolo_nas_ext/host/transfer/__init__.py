@@ -1,0 +1,4 @@
+"""Weights of one network carried over into another.
+
+It may import what `host` may.
+"""

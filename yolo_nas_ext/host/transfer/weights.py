@@ -1,0 +1,392 @@
+"""Weights of one network into another: by role and shape, not by row number.
+
+`space.roles` says which parts of two networks have the same purpose and how the channels of their
+convolutions are made up. Where modules of such parts have the same types and names, the tensors of
+a convolution and of its batch norm go over together; where widths differ, the leading channels of
+each part do. What has no counterpart keeps its initialisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from ultralytics.nn.tasks import torch_safe_load
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host import models
+from yolo_nas_ext.host.meta_modules import LINEAR, branch_prefix
+from yolo_nas_ext.host.transfer.report import Share, Transfer, part_of
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.roles import (
+    BRANCHES,
+    CLASSIFIER,
+    Convolution,
+    Piece,
+    Role,
+    pieces,
+    shared,
+)
+from yolo_nas_ext.network.rows import KEYPOINTS, Task
+
+# The name of a piece's convolution: its role, and (name, type) of each module on the way to it.
+_Key = tuple[Role, tuple[tuple[str, str], ...]]
+# The host's heads whose parts have roles, and their tasks.
+HEADS = {
+    "Detect": "detect", "Segment": "segment", "OBB": "obb", "Pose": "pose", "Classify": "classify",
+}  # fmt: skip
+# Numbers of channels: (in the target, in the source).
+_Channels = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Weights to take from.
+
+    Attributes:
+        architecture: The network.
+        model: The host's model of it, with the weights.
+        name: What to call it.
+    """
+
+    architecture: Architecture
+    model: nn.Module
+    name: str
+
+
+def load(path: str | Path, key: str = "inherit") -> Source:
+    """Return the weights of a checkpoint of the host.
+
+    Like the host, this runs what a checkpoint holds unless ``ULTRALYTICS_SAFE_LOAD=1``.
+
+    Args:
+        path: A ``.pt`` of the host or of this package.
+        key: The user's key, for messages.
+
+    Raises:
+        NASError: For a file that is missing, damaged, or of a network that the catalogue of blocks
+            does not know.
+    """
+    where = f"{key}={path}"
+    if not Path(path).is_file():
+        raise NASError(f"{where}: no such file; give the path of a .pt that `yolo train` wrote")
+    try:
+        content, _ = torch_safe_load(str(path))
+        model = content.get("ema") or content["model"]
+        definition, state = dict(model.yaml), model.float().state_dict()
+    except Exception as error:  # whatever unpickling runs into
+        raise NASError(
+            f"{where}: not a checkpoint that can be read ({type(error).__name__}); give a .pt that "
+            "`yolo train` wrote"
+        ) from error
+    try:
+        if (head := definition["head"][-1][2]) not in HEADS:
+            raise NASError(f"its head is {head}")
+        architecture = read(definition, definition.get("scale") or "")
+        points: Any = definition.get("kpt_shape") or KEYPOINTS
+        task = Task(len(model.names), HEADS[head], tuple(points))
+    except NASError as error:
+        raise NASError(
+            f"{where}: its network cannot be read into a space ({error}); give a detector of "
+            "YOLOv8's, YOLO11's or YOLO26's kind, or a found one"
+        ) from error
+    return source(architecture, state, dict(model.names), str(path), where, task)
+
+
+def source(
+    architecture: Architecture, state: Mapping[str, torch.Tensor], names: Mapping[int, str],
+    name: str = "the source", where: str = "weights", task: Task | None = None,
+) -> Source:  # fmt: skip
+    """Return weights to take from, of a network that is known.
+
+    Args:
+        architecture: The network.
+        state: Tensors under the host's names.
+        names: Class names by number.
+        name: What to call it.
+        where: What to begin a message with.
+        task: What the network does; a detector unless given.
+
+    Raises:
+        NASError: For tensors that are not those of the network.
+    """
+    stem = next((t for t in state.values() if t.ndim == 4), torch.zeros(1, 3, 1, 1))
+    model = _build(architecture, task or Task(len(names)), stem.shape[1])
+    try:
+        model.load_state_dict(dict(state))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()[:200]
+        raise NASError(
+            f"{where}: its weights are not those of its network ({reason}); give a checkpoint as "
+            "`yolo train` wrote it, not a fused or pruned one"
+        ) from error
+    model.names = dict(names)
+    return Source(architecture, model, name)
+
+
+@torch.no_grad()
+def transfer(
+    model: nn.Module, architecture: Architecture, source: Source, names: Mapping[int, str]
+) -> Transfer:
+    """Write what a source has for a model into it, in place.
+
+    Outputs of the classes go by the classes' names; those of boxes need the same number of bins,
+    those of keypoints the same keypoints. The two may be of different tasks. A one-to-one branch
+    that the source has not takes the weights of its other one, of which the host makes it a copy.
+
+    Args:
+        model: The host's model of `architecture`, of any weights.
+        architecture: Its network.
+        source: Where the weights come from.
+        names: Class names of the model by number.
+
+    Returns:
+        What was transferred and what was not.
+    """
+    theirs = _convolutions(source.model, source.architecture)
+    many = partial(_in_branch, branch=BRANCHES[0])
+    classes = _by_name(names, source.model.names)  # pyright: ignore[reportArgumentType]
+    alike = {
+        "box": architecture.head.reg_max == source.architecture.head.reg_max,
+        "keypoints": task_of(model).keypoints == task_of(source.model).keypoints,
+    }
+    state, given = model.state_dict(), source.model.state_dict()
+    taken: dict[str, int] = {}
+    whole: set[str] = set()
+    for key, mine in _convolutions(model, architecture).items():
+        other = theirs.get(key)
+        if other is None and not source.architecture.head.end2end:
+            other = theirs.get(many(key))
+        if other is None or not mine.fits(other) or not alike.get(mine.output, True):
+            continue
+        outs = (
+            classes
+            if mine.output in ("class", CLASSIFIER)
+            else _numbers(mine.parts.outputs, other.parts.outputs)
+        )
+        ins = None if mine.parts.depthwise else _numbers(mine.parts.inputs, other.parts.inputs)
+        for name, tensor, values in _tensors(state, mine.name, given, other.name):
+            if tensor.ndim < 2:
+                taken[name] = _write(tensor, values, outs, None)
+            elif isinstance(mine.module, nn.ConvTranspose2d):
+                taken[name] = _write(tensor, values, cast(_Channels, ins), outs)
+            else:
+                taken[name] = _write(tensor, values, outs, ins)
+            if taken[name] == tensor.numel() and tensor.equal(values.to(tensor)):
+                whole.add(name)
+    if _same_backbone(architecture, source.architecture):
+        for name, tensor in state.items():
+            if name.startswith("model.0.") and name in given:
+                tensor.copy_(given[name])
+                taken[name] = tensor.numel()
+                whole.add(name)
+    return _report(model, architecture, source.name, taken, whole)
+
+
+def _same_backbone(mine: Architecture, theirs: Architecture) -> bool:
+    """Say whether two networks have the same backbone of timm, be it to other levels."""
+    return bool(mine.whole and theirs.whole and mine.whole.name == theirs.whole.name)
+
+
+def foretell(
+    architecture: Architecture, source: Source, names: Mapping[int, str], channels: int = 3,
+    task: str = "detect", keypoints: tuple[int, int] = KEYPOINTS,
+) -> Transfer:  # fmt: skip
+    """Return what a network would take from a source, without keeping it.
+
+    Args:
+        architecture: The network.
+        source: See `transfer`.
+        names: Class names by number.
+        channels: Channels of the image.
+        task: What the network does.
+        keypoints: Number of keypoints and numbers a point, of the task pose.
+    """
+    model = _build(architecture, Task(len(names), task, keypoints), channels)
+    return transfer(model, architecture, source, names)
+
+
+def task_of(model: nn.Module) -> Task:
+    """Return what a model of the host does, from its head, which is one of `HEADS`."""
+    head = cast(Any, model.model)[-1]
+    nc = head.nc if hasattr(head, "nc") else head.linear.out_features
+    keypoints = tuple(getattr(head, "kpt_shape", KEYPOINTS))
+    return Task(nc, HEADS[type(head).__name__], cast(Any, keypoints))
+
+
+def _build(architecture: Architecture, task: Task, channels: int) -> Any:
+    definition = emit(architecture, task.nc, task.name, task.keypoints)
+    return models.build(definition, task=task.name, ch=channels, nc=task.nc)
+
+
+def _report(
+    model: nn.Module, architecture: Architecture, name: str, taken: Mapping[str, int],
+    whole: set[str],
+) -> Transfer:  # fmt: skip
+    """Return what became of every tensor."""
+    trained = dict(model.named_parameters())
+    sizes = {
+        name: tensor.numel() if name in trained else 0
+        for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point() and ".dfl." not in name
+    }
+    copied = [n for n in sizes if n in whole]
+    sliced = [n for n in sizes if taken.get(n) and n not in whole]
+    left = [n for n in sizes if not taken.get(n)]
+    numbers = [sum(min(sizes[n], taken[n]) for n in part) for part in (copied, sliced)]
+    return Transfer(
+        name, Share(tuple(copied), numbers[0]), Share(tuple(sliced), numbers[1]),
+        Share(tuple(left), sum(sizes.values()) - sum(numbers)),
+        _by_part(model, architecture, sizes, taken),
+    )  # fmt: skip
+
+
+def _by_part(
+    model: nn.Module, architecture: Architecture, sizes: Mapping[str, int],
+    taken: Mapping[str, int],
+) -> dict[str, tuple[int, int]]:  # fmt: skip
+    """Return (numbers taken, numbers) of the parts of a network."""
+    found: dict[str, tuple[int, int]] = {}
+    for (role, _), conv in _convolutions(model, architecture).items():
+        norm = conv.name.rpartition(".")[0] + ".bn"
+        names = [f"{name}.{kind}" for name in (conv.name, norm) for kind in ("weight", "bias")]
+        names = [name for name in names if name in sizes]
+        some, all_ = found.get(part := part_of(role), (0, 0))
+        some += sum(min(sizes[name], taken.get(name, 0)) for name in names)
+        found[part] = some, all_ + sum(sizes[name] for name in names)
+    return found
+
+
+# Convolutions by key
+
+
+@dataclass(frozen=True, slots=True)
+class _Conv:
+    """A convolution of a model; `output` is the purpose of a branch of the head for its last."""
+
+    name: str
+    module: nn.Module
+    parts: Convolution
+    output: str
+
+    def fits(self, other: _Conv) -> bool:
+        """Say whether the two are alike but for their channels."""
+        mine, theirs = self.module, other.module
+        return self.parts.depthwise == other.parts.depthwise and (
+            type(mine) is type(theirs)
+            and all(getattr(mine, n, 0) == getattr(theirs, n, 0) for n in ("kernel_size", "stride"))
+        )
+
+
+def _convolutions(model: nn.Module, architecture: Architecture) -> dict[_Key, _Conv]:
+    """Return the convolutions of a model by what they are for."""
+    modules = dict(model.named_modules())
+    ran = _order(model, 2 ** max(architecture.levels))
+    stem: Any = modules[ran[0]]
+    found: dict[_Key, _Conv] = {}
+    for piece in pieces(architecture, task_of(model), stem.in_channels):
+        prefix = _prefix(piece, architecture)
+        own = [name for name in ran if name.startswith(prefix + ".")]
+        for name, parts in zip(own, piece.convolutions, strict=True):
+            is_output = piece.role[0] == "head" and name == own[-1]
+            found[piece.role, _path(modules, prefix, name, piece)] = _Conv(
+                name, modules[name], parts, piece.role[2] if is_output else ""
+            )
+    return found
+
+
+def _order(model: nn.Module, side: int) -> list[str]:
+    """Return the names of all convolutions in the order in which the host runs them.
+
+    Nothing is computed: a copy without numbers takes an image without numbers.
+    """
+    model = deepcopy(model).to("meta").eval()
+    cast(Any, model.model)[-1].training = True  # or it would decode its outputs
+    seen: list[str] = []
+    convolutions: list[Any] = [(n, m) for n, m in model.named_modules() if isinstance(m, LINEAR)]
+    for name, module in convolutions:
+        module.register_forward_hook(lambda *_, name=name: seen.append(name))
+    model(torch.zeros(1, convolutions[0][1].in_channels, side, side, device="meta"))
+    return seen
+
+
+def _prefix(piece: Piece, architecture: Architecture) -> str:
+    """Return the name of the module that holds a piece."""
+    if piece.role[0] != "head":
+        return f"model.{piece.row}"
+    _, level, purpose, branch = piece.role
+    within = branch_prefix(purpose, branch, architecture.head.levels.index(level))
+    return f"model.{piece.row}.{within}".removesuffix(".")
+
+
+def _path(
+    modules: Mapping[str, nn.Module], prefix: str, name: str, piece: Piece
+) -> tuple[tuple[str, str], ...]:
+    """Return (name, type) of the modules from a piece to a convolution.
+
+    The host wraps the repeats of a row that does not repeat itself; a single one stands there bare.
+    """
+    steps = name.removeprefix(prefix + ".").split(".")
+    path = []
+    for index, step in enumerate(steps):
+        at = ".".join([prefix, *steps[: index + 1]])
+        path.append((step, type(modules[at]).__name__))
+    if piece.role[0] != "head" and type(modules[prefix]).__name__ == piece.module:
+        path.insert(0, ("0", piece.module))
+    return tuple(path)
+
+
+def _in_branch(key: _Key, branch: str) -> _Key:
+    role, path = key
+    return ((*role[:3], branch) if role[0] == "head" else role), path
+
+
+# Tensors
+
+
+def _tensors(
+    state: Mapping[str, torch.Tensor], name: str, given: Mapping[str, torch.Tensor], other: str
+) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Yield (name, tensor, the source's tensor) of a convolution and its batch norm."""
+    norm, their_norm = (n.rpartition(".")[0] + ".bn" for n in (name, other))
+    for mine, theirs in ((name, other), (norm, their_norm)):
+        for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            if f"{mine}.{kind}" in state:
+                yield f"{mine}.{kind}", state[f"{mine}.{kind}"], given[f"{theirs}.{kind}"]
+
+
+def _numbers(mine: Any, theirs: Any) -> _Channels:
+    pairs = torch.tensor(shared(mine, theirs), dtype=torch.long)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _by_name(mine: Mapping[int, str], theirs: Mapping[int, str]) -> _Channels:
+    numbers = {name: number for number, name in theirs.items()}
+    pairs = [(number, numbers[name]) for number, name in mine.items() if name in numbers]
+    both = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def _write(
+    tensor: torch.Tensor, values: torch.Tensor, outs: _Channels, ins: _Channels | None
+) -> int:
+    """Write the channels that both have into a tensor and return how many numbers that were."""
+    values = values.to(tensor)
+    if tensor.ndim == 0:  # the count of batches that a norm has seen
+        tensor.copy_(values)
+        return 1
+    rows, their_rows = outs
+    if ins is None:
+        tensor[rows] = values[their_rows]
+        return len(rows) * tensor[0].numel()
+    columns, their_columns = ins
+    tensor[rows[:, None], columns] = values[their_rows[:, None], their_columns]
+    return len(rows) * len(columns) * tensor[0, 0].numel()

@@ -1,0 +1,4 @@
+"""Metrics that Ultralytics lacks: FROC, Dice, COCO's twelve numbers, and intervals by bootstrap.
+
+It may import `data`.
+"""

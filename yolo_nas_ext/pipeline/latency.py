@@ -1,0 +1,259 @@
+"""The latency of a search's networks: predicted from a device profile, measured for the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from yolo_nas_ext.config.search import Config, inner
+from yolo_nas_ext.cost.latency import runtimes
+from yolo_nas_ext.cost.latency.probe import device_name
+from yolo_nas_ext.cost.latency.profile import CHECKSUM, MEASURE, Profile, asked
+from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
+
+MEASURED = "latency_measured_ms"  # of the best, beside `latency_ms` as it was predicted
+GROUP = 12  # networks that are measured in turns at once
+AGAIN = 2  # times that is measured again whose times are far apart
+MOST = 4  # times as many networks are measured, at most, as are to be confirmed
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How latency is known in a search.
+
+    Attributes:
+        protocol: How networks are measured.
+        profile: What predicts it; None where each candidate is measured.
+        limit: Most milliseconds, if there is one.
+        here: Whether the device is this machine.
+        notes: What the user should know.
+        nc: Classes of the data.
+        task: What the networks do.
+    """
+
+    protocol: Protocol
+    profile: Profile | None
+    limit: float | None
+    here: bool
+    notes: Sequence[str]
+    nc: int
+    task: str
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Bounds on what is measured, which count for those that are."""
+        return {MEASURED: self.limit} if self.profile and self.limit else {}
+
+    @property
+    def measured_on(self) -> str:
+        """What is measured here is the latency of."""
+        version = runtimes.runtime_version(self.protocol.runtime) if self.here else "not measured"
+        return f"{device_name()}, {version}, {self.protocol.setting}"
+
+    @property
+    def latency_of(self) -> str:
+        """What a candidate's latency is of: a profile, or this machine."""
+        if self.profile is None:
+            return self.measured_on
+        return f"{self.profile.device_name} by profile {self.profile.to_dict()[CHECKSUM][:8]}"
+
+    @property
+    def text(self) -> str:
+        """How latency is known, for the report."""
+        if self.profile is None:
+            return f"measured: {self.protocol}"
+        by = f"predicted from {len(self.profile.layers)} timed layers of {self.profile.device_name}"
+        errors = "; ".join(
+            f"{imgsz} px: median error {at.error(0.5):.1%} and 90 % within {at.error(0.9):.1%}"
+            for imgsz, at in self.profile.sizes.items()
+        )
+        return (
+            f"{by} ({self.protocol.setting}, {self.profile.runtime_version}; on its own networks, "
+            f"{errors})"
+        )
+
+    def measure(self, networks: Mapping[str, Architecture]) -> dict[str, Measurement]:
+        """Return the measured latency of networks, which take turns, each at its image size.
+
+        What other work on the machine disturbs is measured again, and the least of it is returned,
+        as such work only adds to it; it can still be an unsteady one.
+
+        Raises:
+            NASError: For a network that cannot be exported or run.
+        """
+        from yolo_nas_ext.host.latency import measure_models
+
+        found: dict[str, Measurement] = {}
+        for _ in range(1 + AGAIN):
+            todo = {n: a for n, a in networks.items() if n not in found or not found[n].steady}
+            if not todo:
+                break
+            sizes = {name: network.imgsz for name, network in todo.items() if network.imgsz}
+            measured = measure_models(
+                todo, self.protocol, nc=self.nc, task=self.task, sizes=sizes
+            )  # fmt: skip
+            for name, new in measured.items():
+                old = found.get(name, new)
+                found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
+        return found
+
+    def judge(self, architecture: Architecture) -> dict[str, float]:
+        """Return the measured latency of a candidate, before it is trained.
+
+        Of one whose times other work on the machine disturbs, again and again, the first quartile
+        counts.
+
+        Raises:
+            TrialError: For one above the limit, or that the runtime cannot run.
+        """
+        try:
+            found = self.measure({"candidate": architecture})["candidate"]
+            ms = found.median_ms if found.steady else found.low_ms
+        except NASError as error:
+            raise TrialError("latency", str(error)) from error
+        if self.limit and ms > self.limit:
+            raise TrialError("latency", f"{ms:.2f} ms measured > max_latency={self.limit:g}")
+        return {"latency_ms": ms}
+
+
+def settle(config: Config, nc: int, space: DetectorSpace) -> Timing | None:
+    """Return how latency is known in a search; None where nothing asks for it.
+
+    Raises:
+        NASError: For a profile that is of something else than the search, or what cannot be
+            measured here.
+    """
+    if config.latency is None:
+        for key in ("max_latency", *(k for k in ("runtime", "precision") if k in config.given)):
+            if config.values[key] is not None:
+                raise NASError(
+                    f"{key}={config.values[key]}: give latency= a device profile "
+                    "(yolo nas-profile), or latency=measure"
+                )
+        return None
+    sizes = space.sizes(config.imgsz)
+    if config.latency == MEASURE:
+        return _measured(config, nc, sizes)
+    profile = asked(config.latency)
+    assert profile is not None
+    protocol = _fitting(config, profile, sizes)
+    mine = device_name()
+    here = profile.protocol.device != "cpu" or profile.device_name == mine
+    notes = []
+    if here:
+        runtimes.check(protocol)
+        version = runtimes.runtime_version(protocol.runtime)
+        if version != profile.runtime_version:
+            notes.append(f"latency: the profile is of {profile.runtime_version}, here is {version}")
+    else:
+        notes.append(
+            f"WARNING: {config.latency} is a profile of another device: latencies are those of "
+            f"{profile.device_name}, this machine is {mine}. The best are not measured here; "
+            "measure them on the device"
+        )
+    return Timing(protocol, profile, config.max_latency, here, notes, nc, config.task)
+
+
+def _fitting(config: Config, profile: Profile, sizes: Sequence[int]) -> Protocol:
+    """Return how a profile's device is measured, where the profile is of what is searched."""
+    other = [size for size in sizes if size not in profile.sizes]
+    has = profile.protocol
+    known = ", ".join(map(str, profile.sizes))
+    wrong = {
+        f"imgsz={other[0] if other else ''}": (bool(other), f"{known} px"),
+        f"precision={config.precision}": (has.precision != config.precision, has.precision),
+        "batch 1, which a search is for": (has.batch != 1, f"batch {has.batch}"),
+        f"runtime={config.runtime}": (
+            "runtime" in config.given and has.runtime != config.runtime, has.runtime,
+        ),
+    }  # fmt: skip
+    for asked_for, (differs, found) in wrong.items():
+        if differs:
+            raise NASError(
+                f"latency={config.latency}: the profile is for {found}, not for {asked_for}; make "
+                "one by yolo nas-profile, or search as it says"
+            )
+    return Protocol.from_dict({**has.to_dict(), "imgsz": sizes[0]})
+
+
+def _measured(config: Config, nc: int, sizes: Sequence[int]) -> Timing:
+    """Return the timing of a search that measures each candidate on this machine."""
+    if inner(config.values):
+        raise NASError(
+            f"latency=measure: estimator={config.estimator} looks at more networks than can be "
+            "measured; give a device profile (yolo nas-profile)"
+        )
+    if config.jobs > 1 or config.executor != "local":
+        raise NASError(
+            "latency=measure: candidates that train beside it would slow it down; leave out jobs "
+            "and executor, or give a device profile (yolo nas-profile)"
+        )
+    if len(sizes) > 1:
+        raise NASError(
+            "latency=measure: the image size is a choice of the space; give a device profile "
+            f"(yolo nas-profile imgsz={','.join(map(str, sizes))}), or fix=imgsz:{sizes[0]}"
+        )
+    protocol = Protocol(config.runtime, precision=config.precision, imgsz=sizes[0])
+    runtimes.check(protocol)
+    busy = runtimes.busy_note()
+    notes = [busy] if busy else []
+    return Timing(protocol, None, config.max_latency, True, notes, nc, config.task)
+
+
+def measure_best(
+    study: Study, timing: Timing, n: int, say: Callable[[Trial], Any] = lambda trial: None
+) -> str:
+    """Measure the best candidates, and those that take the place of one above the limit.
+
+    Of one whose times other work on the machine disturbs, again and again, the prediction stands.
+
+    Args:
+        study: The record, to which the measurements are added.
+        timing: How.
+        n: Number of the best that are to be measured and within the limit; with several objectives
+            the front too.
+        say: Called with each trial that was measured.
+
+    Returns:
+        What went wrong, or nothing.
+    """
+    unsteady: set[int] = set()
+    for _ in range(MOST):
+        todo = [
+            t for t in _best(study, n) if MEASURED not in t.metrics and t.number not in unsteady
+        ][:GROUP]
+        if not todo:
+            break
+        try:
+            found = timing.measure({str(t.number): t.network for t in todo})
+        except NASError as error:
+            return f"the best could not be measured: {error}"
+        for trial in todo:
+            ms = found[str(trial.number)]
+            if not ms.steady:
+                unsteady.add(trial.number)
+                continue
+            study.measure(
+                trial.number, {MEASURED: ms.median_ms, "latency_iqr_ms": ms.iqr_ms}
+            )  # fmt: skip
+            say(next(t for t in study.results if t.number == trial.number))
+    if unsteady:
+        return (
+            f"the latency of {len(unsteady)} of the best could not be measured, as other work on "
+            "this machine disturbs it: what was predicted of them stands"
+        )
+    return ""
+
+
+def _best(study: Study, n: int) -> list[Trial]:
+    """Return the best candidates of a study as far as is known now."""
+    found = sorted(study.candidates, key=lambda t: (-t.trained.fitness, t.number))[:n]
+    if len(study.goal.objectives) > 1:
+        found += study.front
+    return list({t.number: t for t in found}.values())

@@ -1,0 +1,327 @@
+"""What a search is going to do: settled and checked before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext import executors
+from yolo_nas_ext.config.search import RESOLVED, UNTRAINED, Config, inner
+from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.estimators.base import Estimator
+from yolo_nas_ext.estimators.factory import TRAININGS, space_file, space_of
+from yolo_nas_ext.estimators.factory import make as make_estimator
+from yolo_nas_ext.estimators.zero_cost.closed_form import Analytic, Free
+from yolo_nas_ext.estimators.zero_cost.resolved import Resolved
+from yolo_nas_ext.host import dataset, models
+from yolo_nas_ext.host.plugin import timm_trace
+from yolo_nas_ext.host.training import distillation
+from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.timm_backbones import blocks_alone, parts
+from yolo_nas_ext.pipeline import confirm, latency, warm_start
+from yolo_nas_ext.pipeline.screening import parse as parse_screen
+from yolo_nas_ext.pipeline.screening import ranker, weighted_ranks
+from yolo_nas_ext.plugins import load_blocks, named
+from yolo_nas_ext.space.choices import Point
+from yolo_nas_ext.space.decode import split_levels
+from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.strategies import Strategy
+from yolo_nas_ext.strategies import make as make_strategy
+from yolo_nas_ext.strategies.screening import Screened
+from yolo_nas_ext.study.objectives import Goal
+from yolo_nas_ext.study.pruning import Pruning
+from yolo_nas_ext.study.trial import Trial
+
+PRIOR = "madnas"  # an analytic score that `bayes` starts from and learns from
+FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
+MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
+    "map50", "map50_95", "precision", "recall", "mask_map50", "mask_map50_95", "mask_precision",
+    "mask_recall", "pose_map50", "pose_map50_95", "pose_precision", "pose_recall", "accuracy_top1",
+    "accuracy_top5", "host_fitness", "froc_cpm", "dice",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search that can begin.
+
+    Attributes:
+        config: Its settings.
+        data: The data set.
+        budget: What a candidate may cost.
+        space: Where it looks, within the budget.
+        goal: Objectives and limits.
+        strategy: Where it looks next.
+        control: Makes the strategy that the other is compared with; None without one.
+        estimator: How good a candidate is.
+        baselines: Hand-made networks to try first.
+        notes: What the user should know: skipped images, baselines left out.
+        clock: How latency is known, if it is.
+    """
+
+    config: Config
+    data: dataset.DataSet
+    budget: Budget
+    space: DetectorSpace
+    goal: Goal
+    strategy: Strategy
+    control: Callable[[], Strategy] | None
+    estimator: Estimator
+    baselines: Sequence[Trial]
+    notes: Sequence[str]
+    clock: latency.Timing | None = None
+
+
+def make(config: Config) -> Plan:
+    """Return the plan of a search.
+
+    Raises:
+        NASError: For settings that cannot be followed, or that cannot go together.
+    """
+    load_blocks(config.blocks)
+    data = dataset.read(config.data, config.task)
+    config = _sized(config)
+    space, budget = space_of(config, data)
+    whole = _whole_backbones(config, space, budget)
+    clock = latency.settle(config, data.nc, space)
+    goal = Goal(config.objectives, config.limits, clock.bounds if clock else {})
+    _check_measured(config)
+    confirm.check(config)
+    estimator = make_estimator(config, data)
+
+    def strategy(name: str, space: DetectorSpace) -> Strategy:
+        return _strategy(name, config, space, budget, goal, estimator, data)
+
+    chosen = strategy(config.strategy, _preferring(space, config, data))
+    if config.screen:
+        chosen = Screened(chosen, space)
+    _check_teacher(config, space)
+    rival = config.control
+    control = (lambda: strategy(rival, space)) if rival else None
+    if control:
+        control()  # says what is allowed
+    _check_parallel(config)
+    Pruning(config.pruner)
+    baselines, notes = _baselines(config, space, budget)
+    space.sample(random.Random(config.seed))  # says which limit binds if none fits
+    return Plan(
+        config, data, budget, space, goal, chosen, control, estimator, baselines,
+        [*data.skipped, *whole, *notes, *(clock.notes if clock else ())], clock,
+    )  # fmt: skip
+
+
+def _sized(config: Config) -> Config:
+    """Return the settings with the one image size of a space that has it.
+
+    Raises:
+        NASError: Where image sizes are compared by what cannot compare them.
+    """
+    sizes = space_file(config).choices.get("imgsz", ())
+    if len(sizes) == 1:
+        return config.replaced(imgsz=sizes[0])
+    if sizes and config.estimator not in (*TRAININGS, RESOLVED):
+        raise NASError(
+            f"space={config.space}: imgsz has the options {', '.join(map(str, sizes))}, and "
+            f"estimator={config.estimator} cannot compare image sizes; fix it with "
+            f"fix=imgsz:{sizes[0]}, or give estimator={' or '.join((*TRAININGS, RESOLVED))}"
+        )
+    if sizes and config.fidelity and "imgsz" in config.fidelity:
+        raise NASError(
+            f"fidelity={config.fidelity}: the image size is a choice of space={config.space}, so "
+            "it cannot grow; leave imgsz out of fidelity"
+        )
+    return config
+
+
+def _whole_backbones(config: Config, space: DetectorSpace, budget: Budget) -> list[str]:
+    """Return what to say of the backbones of timm in a space.
+
+    Raises:
+        NASError: Where networks are scored by a table of blocks, or for a backbone that cannot be
+            run at an image size of the search, or whose latency its profile cannot predict.
+    """
+    timm, instead = blocks_alone(space.choices)
+    if timm and inner(config.values):
+        raise NASError(
+            f"space={config.space}: backbone has {timm}, and estimator={config.estimator} searches "
+            f"tables of blocks; {instead}, or give strategy=random"
+        )
+    for architecture in space.wholes():
+        budget.record(architecture)
+    wanted = [option for option in space.choices.get("backbone", ()) if parts(option)[1]]
+    return [
+        f"backbone {option}: random weights, as there is no network to take timm's from"
+        for option in timm_trace.random_weights(wanted)
+    ]
+
+
+def _preferring(space: DetectorSpace, config: Config, data: dataset.DataSet) -> DetectorSpace:
+    """Return the space that the strategy draws from: with a screen, one of several draws."""
+    if not config.screen:
+        return space
+    if inner(config.values):
+        raise NASError(
+            f"screen={config.screen}: estimator={config.estimator} is searched as a whole; leave "
+            "screen out, or give another estimator or strategy"
+        )
+    screen = parse_screen(config.screen)
+    rank = ranker(screen, config, data)
+    return space.preferring(
+        lambda points: rank([space.architecture(p) for p in points]), screen.draws
+    )
+
+
+def _strategy(
+    name: str, config: Config, space: DetectorSpace, budget: Budget, goal: Goal,
+    estimator: Estimator, data: dataset.DataSet,
+) -> Strategy:  # fmt: skip
+    """Return the strategy of that name; a model learns from what is free to know of a network.
+
+    That is its costs and scores. By the ranks of MAE-NAS' score and of `resolved`, or of the FLOPs
+    where the data has no boxes, it takes a part of its first points within the budget.
+    """
+
+    @cache
+    def judges() -> dict[str, Free]:  # for which only some strategies ask
+        found: dict[str, Free] = {
+            PRIOR: Analytic(PRIOR, imgsz=budget.imgsz, channels=budget.channels)
+        }
+        with contextlib.suppress(NASError):  # no boxes
+            found[RESOLVED] = Resolved(data, imgsz=budget.imgsz)
+        return found
+
+    @lru_cache(maxsize=50_000)
+    def free(point: Point) -> dict[str, float]:
+        architecture = space.architecture(point)
+        imgsz = architecture.imgsz or budget.imgsz
+        scores = {name: judge.value(architecture, imgsz) for name, judge in judges().items()}
+        costs = {n: math.log(max(c, 1e-6)) for n, c in budget.record(architecture).items()}
+        return {**costs, **{n: s if math.isfinite(s) else 0.0 for n, s in scores.items()}}
+
+    def prior(points: Sequence[Point]) -> list[float]:
+        names = (PRIOR, RESOLVED if RESOLVED in judges() else "flops")
+        columns = {name: [free(point)[name] for point in points] for name in names}
+        return weighted_ranks(columns, dict.fromkeys(columns, 1.0))
+
+    options: dict[str, Any] = {"population": config.population} if name == "evolution" else {}
+    if name == "darts":
+        options["learned"] = estimator.distribution  # pyright: ignore[reportAttributeAccessIssue]
+    return make_strategy(
+        name, space, goal=goal, trials=config.trials,
+        features=lambda point: list(free(point).values()),
+        prior=None if config.screen else prior, **options,
+    )  # fmt: skip
+
+
+def _check_measured(config: Config) -> None:
+    """Refuse objectives and limits that no trial would ever have."""
+    if named(config.estimator):  # which measures what it likes
+        return
+    trains = config.estimator not in UNTRAINED
+    allowed = [*FREE, *(["latency_ms"] * bool(config.latency)), *(MEASURED if trains else ())]
+    for key, names in (("objectives", config.objectives), ("limits", config.limits)):
+        for name in names:
+            loss = trains and re.fullmatch(r"(val_)?loss_\w+", name)
+            if name not in allowed and not loss:
+                text = ",".join(f"{n}:{b:g}" for n, b in config.limits.items())
+                said = ",".join(names) if key == "objectives" else text
+                if name == "latency_ms":
+                    raise NASError(
+                        f"{key}={said}: nothing measures latency_ms; give latency= a device "
+                        "profile (yolo nas-profile), or latency=measure"
+                    )
+                raise NASError(
+                    f"{key}={said}: nothing measures {name}.{did_you_mean(name, allowed)} Allowed: "
+                    f"{', '.join(allowed)}"
+                )
+
+
+def _check_teacher(config: Config, space: DetectorSpace) -> None:
+    """Refuse a teacher that none learns from, or that some network could not learn from."""
+    if not config.teacher:
+        return
+    if not config.finalists and confirm.way(config) == confirm.AGAIN:
+        raise NASError(
+            f"teacher={config.teacher}: only finalists learn from one; give finalists=3 or "
+            "confirm_by=full with it"
+        )
+    found = distillation.load(config.teacher, config.task)
+    for levels in space.choices["levels"]:
+        found.check(len(split_levels(levels)[1]), f"levels {levels} of space {config.space}")
+    for name in config.baseline:
+        head = read(*models.definition(name, config.task)).head
+        found.check(len(head.levels), f"baseline {name}")
+
+
+def _check_parallel(config: Config) -> None:
+    """Refuse what cannot go together, before anything is written."""
+    executors.check(config.executor)
+    apart = config.executor != "local" or config.jobs > 1
+    if config.inherit == warm_start.PARENT and (apart or config.storage):
+        raise NASError(
+            f"inherit={config.inherit}: parents are looked up in this process; leave out jobs, "
+            "executor and storage, or inherit"
+        )
+    if config.fidelity and config.pruner != "none":
+        raise NASError(
+            f"pruner={config.pruner}: fidelity={config.fidelity} decides who goes on; leave out one"
+        )
+    if config.executor == "ray" and config.fidelity:
+        raise NASError(
+            f"fidelity={config.fidelity}: not with executor=ray, whose tasks report at their end; "
+            "use jobs=2 on one machine, or leave it out"
+        )
+    if config.executor == "ray" and config.pruner != "none":
+        raise NASError(
+            f"pruner={config.pruner}: not with executor=ray, whose tasks report at their end; use "
+            "jobs=2 on one machine, or pruner=none"
+        )
+    if config.control and config.storage:
+        raise NASError("control: not with storage, as one budget is compared with another")
+
+
+def _baselines(
+    config: Config, space: DetectorSpace, budget: Budget
+) -> tuple[list[Trial], list[str]]:
+    """Return the hand-made networks to try first, and what to say of those that are left out.
+
+    A limit is often the latency of one of them, so that their predictions count as they are.
+    """
+    seeds, notes = [], []
+    for name in dict.fromkeys(config.baseline):
+        definition, scale = models.definition(name, config.task)
+        try:
+            architecture = read(definition, scale)
+        except NASError as error:
+            raise NASError(
+                f"baseline={name}: cannot be read ({str(error).removeprefix('model definition: ')}"
+                "); leave it out, or give one of the kind of yolov8n, yolo11n or yolo26n"
+            ) from error
+        over = [
+            f"{budget.say(limit, value)} > {limit}={budget.say(limit, bound)}"
+            for limit, (value, bound) in budget.values(architecture, careful=False).items()
+            if value > bound
+        ]
+        stem = Path(name).stem
+        if over:
+            notes.append(f"baseline {stem} is over the budget and not trained: {', '.join(over)}")
+            continue
+        if config.imgsz in space.choices.get("imgsz", ()):
+            architecture = replace(architecture, imgsz=config.imgsz)
+        try:
+            point = space.point_of(architecture)
+        except NASError:
+            point = None  # measured as a reference, but no parent of candidates
+            if config.estimator == "supernet":
+                notes.append(f"baseline {stem} has no weights: it is not in the space")
+                continue
+        seeds.append(Trial(len(seeds), point, architecture, name=stem))
+    return seeds, notes

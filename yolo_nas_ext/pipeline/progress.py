@@ -1,0 +1,100 @@
+"""What a search says while it runs: a line a trial, plain where nobody watches."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TextIO
+
+from yolo_nas_ext.console import duration, short
+from yolo_nas_ext.report.summary import label, pixels, sized
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
+
+
+class Progress:
+    """Prints a line when a trial has ended; on a terminal also what runs now.
+
+    Args:
+        study: The record.
+        trials: Number of trials in all.
+        hours: Limit of the search's time.
+        stream: Where to print.
+    """
+
+    def __init__(
+        self, study: Study, trials: int, hours: float, stream: TextIO | None = None
+    ) -> None:
+        self.study = study
+        self.trials = trials
+        self.hours = hours
+        self.stream = stream or sys.stdout
+        self.watched = self.stream.isatty()
+        self._digits = len(str(trials))
+
+    def __call__(self, trial: Trial) -> None:
+        """Say that a trial has started or ended."""
+        head = f"trial {trial.number + 1:>{self._digits}}/{self.trials}  {label(trial):<14}"
+        if trial.state == "running":
+            if self.watched:
+                print(f"\r{head}  running ...", end="", file=self.stream, flush=True)
+            return
+        params, flops = (short(trial.cost.get(name, 0)) for name in ("params", "flops"))
+        size = f"{params:>6} params {flops:>6}FLOPs"
+        if sized(self.study):
+            size += f" {pixels(trial):>4} px"
+        found = self.study.candidates
+        best = f"best {max(t.fitness for t in found):.4f}" if found else "no best yet"
+        result = (
+            f"fitness {trial.fitness:.4f}"
+            if trial.state == "complete"
+            else f"failed ({trial.error})"
+            if trial.state == "failed"
+            else trial.error
+        )
+        left = self.left()
+        line = f"{head}  {size}  {result}  {best}  {trial.seconds:.1f} s  {left}"
+        print(("\r\x1b[K" if self.watched else "") + line, file=self.stream, flush=True)
+
+    def again(self, before: Trial, after: Trial) -> None:
+        """Say what a repeat of a good trial measured."""
+        again = after.metrics.get("fitness_again")
+        text = "failed" if again is None else f"fitness {again:.4f}"
+        text = f"{text} ({before.fitness:.4f} in the search)"
+        self._afterwards(f"again {len(self.study.repeats)}", before, text)
+
+    def confirmed(self, trial: Trial) -> None:
+        """Say what the own training of a trial measured."""
+        own = trial.trained
+        text = "training failed" if own is trial else f"fitness {own.fitness:.4f} trained"
+        text = f"{text} ({trial.fitness:.4f} in the search)"
+        self._afterwards(f"confirmed {len(self.study.confirmed)}", trial, text)
+
+    def measured(self, trial: Trial, name: str, limit: float | None) -> None:
+        """Say what the latency of a trial was measured to be, beside its prediction.
+
+        Args:
+            trial: With both among its metrics.
+            name: Of the metric that was measured.
+            limit: Most milliseconds, if there is a limit.
+        """
+        ms, predicted = trial.metrics[name], trial.metrics.get("latency_ms", math.nan)
+        over = f"; above max_latency={limit:g}, left out" if limit and ms > limit else ""
+        text = f"{ms:.2f} ms measured ({predicted:.2f} predicted, {ms / predicted - 1:+.1%}){over}"
+        self._afterwards("latency", trial, text)
+
+    def _afterwards(self, what: str, trial: Trial, text: str) -> None:
+        """Print a line about a trial that has been judged, in the columns of the others."""
+        line = f"{what:<{6 + 2 * self._digits}}  {label(trial):<14}  {text}"
+        print(line, file=self.stream, flush=True)
+
+    def left(self) -> str:
+        """Return an estimate of the time left, from the trials so far."""
+        ended = [t.seconds for t in self.study.trials if t.state != "running"]
+        remaining = self.trials - len(ended)
+        if not ended or remaining <= 0:
+            return ""
+        recent = ended[-10:]
+        seconds = remaining * sum(recent) / len(recent)
+        seconds = min(seconds, max(0.0, 3600 * self.hours - sum(ended)))
+        return f"{duration(seconds)} left"

@@ -1,0 +1,207 @@
+"""The folder of a run: its settings, made for one process at a time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from yolo_nas_ext import __version__
+from yolo_nas_ext.config.fields import usual_threads
+from yolo_nas_ext.config.search import MAY_CHANGE, Config, configure, defaults
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import write_text
+from yolo_nas_ext.host import arguments
+from yolo_nas_ext.host.data_fingerprint import changes, traits
+from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.network.emit import TASKS
+
+SITTINGS = "seconds.json"
+TRAITS = "trained_on"  # in the settings: what the data set was
+
+
+def settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
+    """Return the settings, and the folder of a run to resume."""
+    config = configure(given, arguments.TRAINING, arguments.REFUSED)
+    if config.task not in TASKS:
+        raise NASError(f"task={config.task}: not supported yet; allowed: {', '.join(TASKS)}")
+    arguments.check(config.host)
+    if config.resume is None:
+        shared = config.threads or usual_threads(config.jobs)
+        return replace(config, values={**config.values, "threads": shared}), None
+    folder = Path(config.resume)
+    kept = saved(folder)
+    before = configure(kept, arguments.TRAINING, arguments.REFUSED)
+    for name in config.given - {*MAY_CHANGE, "name", "project"}:
+        now, then = ({**c.values, **c.host}.get(name) for c in (config, before))
+        if now != then:
+            raise NASError(
+                f"{name}={now}: the run in {folder} has {name}={then}; leave it out to resume, or "
+                f"start a new run. Only {', '.join(MAY_CHANGE[:-1])} may change"
+            )
+    changed = {name: given[name] for name in given if name in MAY_CHANGE}
+    config = configure({**kept, **changed}, arguments.TRAINING, arguments.REFUSED)
+    return replace(config, given=_given(folder, config) | frozenset(changed)), folder
+
+
+def _given(folder: Path, config: Config) -> frozenset[str]:
+    """Return the keys that were given when a run was started; its settings hold all of them."""
+    content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    if isinstance(names := content.get("given"), list):
+        return frozenset(map(str, names))
+    usual = defaults()  # of a run of an earlier version
+    return frozenset(n for n in config.given if config.values.get(n) != usual.get(n))
+
+
+def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
+    """Return the keys and values that a run was started with.
+
+    Args:
+        folder: The run folder.
+        key: The user's key that names it, for messages.
+
+    Raises:
+        NASError: For a folder of no run, or a damaged file.
+    """
+    file = folder / "args.yaml"
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise NASError(
+            f"{key}={folder}: {file} is damaged ({' '.join(str(error).split())}); put back "
+            "the settings that the run was started with"
+        ) from error
+    if not isinstance(found, dict):
+        raise NASError(
+            f"{key}={folder}: not the folder of a run (no args.yaml in it); give the "
+            "folder that `yolo nas-search` named, for example runs/nas/search"
+        )
+    for name in ("version", "given", TRAITS):
+        found.pop(name, None)
+    return found
+
+
+def claim(config: Config, data: DataSet | None = None) -> Path:
+    """Return a new run folder, made for this run alone, with its settings in it.
+
+    Args:
+        config: The settings.
+        data: The data set, if a resumed run is to notice that it has changed.
+    """
+    project = Path(config.project)
+    given = {**config.values, **config.host, "version": __version__}
+    given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items() if n != "resume"}
+    given["given"] = sorted(config.given)  # some keys mean more where they were given
+    given |= {TRAITS: traits(data)} if data else {}
+    folder = None
+    try:
+        project.mkdir(parents=True, exist_ok=True)
+        folder = _new_folder(config, project)
+        write_text(folder / "args.yaml", yaml.safe_dump(given, sort_keys=False))
+    except OSError as error:
+        if folder is not None:  # made on a disk that has no room for a file
+            shutil.rmtree(folder, ignore_errors=True)
+        raise NASError(
+            f"project={config.project}: cannot write there ({error.strerror}); give a folder "
+            "that can be written with project="
+        ) from error
+    return folder
+
+
+def _new_folder(config: Config, project: Path) -> Path:
+    """Make and return the folder of the run's name, or of that with the first free number."""
+    number = 1
+    while True:
+        folder = project / (config.name + (str(number) if number > 1 else ""))
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            if "name" in config.given:
+                raise NASError(
+                    f"name={config.name}: {folder} exists; resume={folder} goes on with it, or "
+                    "give another name"
+                ) from None
+        number += 1
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder for this process alone; the lock goes with it, however it ends."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise NASError(
+            f"{folder}: another search writes here; wait for it or give another name"
+        ) from None
+    except OSError as error:
+        raise NASError(
+            f"{folder}: cannot be written ({error.strerror}); copy the run elsewhere"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def sitting(folder: Path) -> Iterator[None]:
+    """Add the wall time of what is done inside to that of the run's earlier sittings."""
+    begin = time.perf_counter()
+    try:
+        yield
+    finally:
+        total = spent(folder) + time.perf_counter() - begin
+        write_text(folder / SITTINGS, json.dumps({"seconds": total}) + "\n")
+
+
+def spent(folder: Path) -> float:
+    """Return the seconds of a run's sittings; one that was killed is not among them."""
+    try:
+        return float(json.loads((folder / SITTINGS).read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
+        return 0.0
+
+
+def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
+    """Return what to say of a data set that has changed since the run began; nothing if not.
+
+    Args:
+        folder: The run folder.
+        data: The data set as it is now.
+        accepted: Whether the user wants to go on with it; it is what is compared with from then on.
+
+    Raises:
+        NASError: For one that has changed where that is not so.
+    """
+    content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    before = content.get(TRAITS)  # of a run of an earlier version there is none
+    found = "; ".join(changes(before, data)) if isinstance(before, dict) else ""
+    if found and not accepted:
+        raise NASError(
+            f"resume={folder}: data={data.source} has changed since the run began ({found}), and "
+            "fitness on it is not that of the trials so far; start a new run, or give "
+            f"data={data.source} beside resume= to go on all the same"
+        )
+    if found:
+        keep(folder, (TRAITS,), {TRAITS: traits(data)})
+        return f"data={data.source} has changed since the run began ({found})"
+    return ""
+
+
+def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:
+    """Write some settings that have changed on resuming into those of the run."""
+    file = folder / "args.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    changed = {name: values[name] for name in names if content.get(name) != values[name]}
+    if changed:
+        write_text(file, yaml.safe_dump({**content, **changed}, sort_keys=False))
