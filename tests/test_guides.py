@@ -63,8 +63,7 @@ def small(command, cells):
         for key in SEARCH:
             command += "" if f" {key.partition('=')[0]}=" in command else f" {key}"
     command = re.sub(r"\bmax_latency=\d+", "max_latency=1000", command)  # of a busy machine
-    command = re.sub(r"\$\(.*\)", str(cells), command)
-    return command.replace("data=cells", f"data={cells / 'data.yaml'}")
+    return re.sub(r"\bdata=cells(/data\.yaml)?(?!\S)", f"data={cells / 'data.yaml'}", command)
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
@@ -75,9 +74,7 @@ def test_a_guide_with_small_budgets(guide, tmp_path, tmp_path_factory, monkeypat
     files(guide, tmp_path)
     for command in commands(guide):
         name, *arguments = shlex.split(small(command, cells))
-        if name == "python":
-            exec(arguments[1], {})
-        elif name == "cat":
+        if name == "cat":
             assert Path(arguments[0]).stat().st_size > 100, command
         elif arguments[0].startswith("nas-"):
             assert main(arguments) == 0, command
