@@ -18,7 +18,7 @@ from yolo_nas_ext.space.blocks import BLOCKS
 GUIDES = sorted((Path(__file__).parent.parent / "docs" / "guides").glob("*.md"))
 # What makes a guide take seconds; its commands are the same ones.
 SMALL = {
-    "trials": 2, "epochs": 1, "final_epochs": 1, "imgsz": 64, "patients": 3, "seeds": 1, "batch": 8,
+    "trials": 2, "epochs": 1, "final_epochs": 1, "imgsz": 64, "seeds": 1, "batch": 8,
 }  # fmt: skip
 SEARCH = ("epochs=1", "baseline=none")  # where a search names none
 LONGEST = 30  # lines of a file that is added

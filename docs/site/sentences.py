@@ -120,7 +120,7 @@ def main() -> int:
     usual = percentile(lengths)
     print(f"{'all':30} {len(lengths):4} sentences, {usual:3} words (90 %), longest {max(lengths)}")
     if usual > USUAL:
-        long = f"over {USUAL} words, of which a tenth may be:"
+        long = f"over {USUAL} words, as a tenth may have:"
         wrong.append(f"90 % of the sentences have up to {usual} words, at most {USUAL} wanted")
         for path in pages():
             if path.name not in DIARY:
