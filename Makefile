@@ -39,7 +39,8 @@ lint: install
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
 
-# The documentation as a site in build/docs; a broken link fails.
+# The documentation as a site in build/docs; a broken link or an overlong sentence fails.
 docs: install
+	$(VENV)/bin/python docs/site/sentences.py
 	$(PIP) -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict -f docs/site/mkdocs.yml

@@ -6,9 +6,9 @@
 
 Each model is built by the host, which counts its parameters and the FLOPs at 640 px for 80 classes;
 trained by it for an epoch on a few of the embedded cells at 64 px; exported to ONNX, which is held
-against the host's own outputs; and timed beside YOLO11n, all in turns, see docs/latency.md. The
-last line is a JSON object; `pass` is every model trained and exported, outputs equal to 0.01 (boxes
-in pixels), and every header with the host's numbers.
+against the host's own outputs; and timed beside YOLO11n, all in turns, see
+docs/latency.md#the-protocol. The last line is a JSON object; `pass` is every model trained and
+exported, outputs equal to 0.01 (boxes in pixels), and every header with the host's numbers.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ class Mute:
         pass
 """
 BLOCK = """
-from yolo_nas_ext.space.architecture import Block
-from yolo_nas_ext.space.blocks import BlockType
+from yolo_nas_ext.network.architecture import Block
+from yolo_nas_ext.network.blocks import BlockType
 BLOCKS = {{{name!r}: BlockType(rows=lambda b: {rows}, read=lambda rows: {read}, about="")}}
 """
 

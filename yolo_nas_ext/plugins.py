@@ -63,7 +63,9 @@ def load_blocks(file: str | None) -> None:
     where = f"blocks={file}"
     found = getattr(_module(file, where), "BLOCKS", None)
     if not isinstance(found, dict) or not found:
-        raise NASError(f"{where}: needs BLOCKS = {{'name': BlockType(...)}}, see docs/guides")
+        raise NASError(
+            f"{where}: needs BLOCKS = {{'name': BlockType(...)}}, see docs/guides/extend.md#a-block"
+        )
     for kind, block in found.items():
         if BLOCKS.get(kind) is not block:
             _check(str(kind), block, where)

@@ -28,28 +28,27 @@ def pages() -> dict[str, str]:
     return {
         "index.md": _outside("README.md"),
         "changes.md": _outside("CHANGELOG.md"),
-        "reference/keys.md": keys(),
-        "reference/files.md": run_files(),
-        "reference/grammar.md": space(),
+        "reference.md": "\n".join(["# Reference\n", keys(), run_files(), space()]),
     }
 
 
 def _outside(name: str) -> str:
     """Return a page from above the folder, with its links as they are from inside."""
     text = (ROOT / name).read_text(encoding="utf-8")
+    text = re.sub(r"\[([^]]+)\]\(CITATION\.cff\)", r"`\1`", text)  # no page of the site
     return text.replace("](docs/", "](").replace("](CHANGELOG.md)", "](changes.md)")
 
 
 def keys() -> str:
     """Return the keys of ``yolo nas-search`` as tables, from cfg/nas.yaml."""
     lines = [
-        "# Keys of `yolo nas-search`", "",
-        "From `cfg/nas.yaml`, which `yolo nas-search help` prints. Keys of the host's training "
+        "## Keys of `yolo nas-search`", "",
+        "From `cfg/nas.yaml`, which `yolo nas-search help` prints. Training keys of Ultralytics "
         "pass through to every candidate.",
     ]  # fmt: skip
     for line in (ROOT / "cfg" / "nas.yaml").read_text(encoding="utf-8").splitlines():
         if section := re.match(r"# (.*?) -{5,}$", line):
-            lines += ["", f"## {section[1]}", "", "| key | default | type | what it is |",
+            lines += ["", f"### {section[1]}", "", "| key | default | type | meaning |",
                       "|---|---|---|---|"]  # fmt: skip
         elif found := KEY.match(line):
             usual = f"`{found['usual'].strip()}`" if (found["usual"] or "").strip() else ""
@@ -64,9 +63,9 @@ def run_files() -> str:
     section = re.search(r"^## What a run leaves.*?\n(.*?)(?=^## )", text, re.S | re.M)
     assert section
     columns = ", ".join(f"`{name}`" for name in FIXED)
-    body = section[1].replace("](docs/", "](../")
+    body = section[1].replace("](docs/", "](")
     return (
-        f"# Files of a run\n\n`runs/nas/<name>/` holds:\n{body}\n## Columns of `trials.csv`\n\n"
+        f"## Files of a run\n\n`runs/nas/<name>/` holds:\n{body}\n### Columns of `trials.csv`\n\n"
         f"{columns}; every further metric and cost under its name, the fidelity, and\n"
         "`choice.<name>` for each choice of the space.\n"
     )
@@ -74,18 +73,18 @@ def run_files() -> str:
 
 def space() -> str:
     """Return the grammar of a space's YAML, from the tables that it is read by."""
-    lines = ["# Grammar of a space", "", "What each key of a space's YAML may hold; "
-             "[spaces](../spaces.md) explains it.", "",
+    lines = ["## Grammar of a space", "", "A key of a space's YAML may hold the following; "
+             "[spaces](spaces.md) explains it.", "",
              f"Top level: {', '.join(f'`{name}`' for name in schema.TOP)}.", "",
              f"Contexts: {', '.join(f'`{name}`' for name in schema.CONTEXTS)}."]  # fmt: skip
     parts = {"stem": schema.STEM, "stages.<name>": schema.STAGE, "neck": schema.NECK,
              "head": schema.HEAD}  # fmt: skip
     for name, part in parts.items():
-        lines += ["", f"## `{name}`", "", "| key | an option is | default |", "|---|---|---|"]
+        lines += ["", f"### `{name}`", "", "| key | an option is | default |", "|---|---|---|"]
         for key, (_, allowed, usual) in part.items():
             shown = "required" if usual is None else f"`{str(usual).lower()}`"
             lines.append(f"| `{key}` | {_cell(allowed)} | {shown} |")
-    lines += ["", "## Blocks", "", "| block | what it is | kernels | needs this package |",
+    lines += ["", "### Blocks", "", "| block | description | kernels | needs this package |",
               "|---|---|---|---|"]  # fmt: skip
     for kind, block in BLOCKS.items():
         kernels = ", ".join(map(str, block.kernels)) or "-"

@@ -76,13 +76,13 @@ def figures(capsys, *keys):
 
 
 def test_a_perfect_segmentation(scans, monkeypatch, capsys):
-    monkeypatch.setattr(trained, "Trained", perfect(scans, "segment"))
+    monkeypatch.setattr(compare, "Trained", perfect(scans, "segment"))
     found = figures(capsys, f"data={scans}")
     for name in ("AP", "AR100", "mask_AP", "froc_cpm", "dice"):
         assert found[name] == pytest.approx(1), name
     assert found["dice_95"] == [1, 1] and found["patients"] == 2
     # Without the largest object of every slice: one of the two classes is never found.
-    monkeypatch.setattr(trained, "Trained", perfect(scans, "segment", spoil=without_a_class))
+    monkeypatch.setattr(compare, "Trained", perfect(scans, "segment", spoil=without_a_class))
     found = figures(capsys, f"data={scans}")
     for name in ("AP", "mask_AP", "froc_cpm", "dice"):
         assert found[name] == pytest.approx(0.5), name
@@ -102,11 +102,11 @@ def test_classes_that_are_right(tmp_path, monkeypatch, capsys):
                 import cv2
 
                 cv2.imwrite(str(folder / part / name / f"{index}.png"), np.zeros((32, 32), "u1"))
-    monkeypatch.setattr(trained, "Trained", perfect(folder, "classify"))
+    monkeypatch.setattr(compare, "Trained", perfect(folder, "classify"))
     assert figures(capsys, f"data={folder}")["accuracy"] == 1
     wrong = perfect(folder, "classify", spoil=lambda v: View(v.file, v.shape, v.boxes, None,
                     np.eye(2)[0]))  # fmt: skip
-    monkeypatch.setattr(trained, "Trained", wrong)
+    monkeypatch.setattr(compare, "Trained", wrong)
     assert figures(capsys, f"data={folder}")["accuracy"] == 0.5
 
 

@@ -58,9 +58,29 @@ def test_the_readmes_first_example_runs(root, tmp_path, monkeypatch, capsys):
     assert names["model_definition"]["nc"] == 3
 
 
-def test_every_link_of_the_readme_exists(root):
-    for name in ("README.md", "docs/spaces.md", "docs/decisions.md", "docs/experiments.md",
-                 "docs/comparing.md", "docs/backbones.md"):  # fmt: skip
-        path = root / name
-        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
-            assert (path.parent / target).exists(), f"{name}: {target}"
+def anchors(text):
+    """The anchors that a page's headings have, on the site as on GitHub."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    for heading in re.findall(r"^#+ (.+)$", text, re.M):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+def test_every_link_exists_and_so_does_its_heading(root):
+    for path in (root / "README.md", *(root / "docs").rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        for target, _, anchor in re.findall(r"\]\(([^)#:\s]*)(#([^)\s]+))?\)", text):
+            page = path.parent / target if target else path
+            if target == "reference.md":  # made with the site
+                continue
+            assert page.exists(), f"{path.name}: {target}"
+            if anchor:
+                found = set(anchors(page.read_text(encoding="utf-8")))
+                assert anchor in found, f"{path.name}: {target}#{anchor}"
+
+
+def test_the_readme_says_where_things_are(root):
+    text = (root / "README.md").read_text(encoding="utf-8")
+    for path in ("network/blocks.py", "strategies/", "estimators/training.py", "host/training/",
+                 "pipeline/outputs.py", "config/search.py"):  # fmt: skip
+        assert f"`yolo_nas_ext/{path}`" in text, path
+    assert "`cfg/nas.yaml`" in text and "make search" in text and "make test" in text

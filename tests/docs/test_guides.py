@@ -18,7 +18,7 @@ from yolo_nas_ext.space import schema
 GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guides").glob("*.md"))
 # What makes a guide take seconds; its commands are the same ones.
 SMALL = {
-    "trials": 2, "epochs": 1, "final_epochs": 1, "imgsz": 64, "patients": 3, "seeds": 1, "batch": 8,
+    "trials": 2, "epochs": 1, "final_epochs": 1, "imgsz": 64, "seeds": 1, "batch": 8,
 }  # fmt: skip
 SEARCH = ("epochs=1", "baseline=none")  # where a search names none
 LONGEST = 30  # lines of a file that is added
@@ -63,8 +63,7 @@ def small(command, cells):
         for key in SEARCH:
             command += "" if f" {key.partition('=')[0]}=" in command else f" {key}"
     command = re.sub(r"\bmax_latency=\d+", "max_latency=1000", command)  # of a busy machine
-    command = re.sub(r"\$\(.*\)", str(cells), command)
-    return command.replace("data=cells", f"data={cells / 'data.yaml'}")
+    return re.sub(r"\bdata=cells(/data\.yaml)?(?!\S)", f"data={cells / 'data.yaml'}", command)
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
@@ -75,9 +74,7 @@ def test_a_guide_with_small_budgets(guide, tmp_path, tmp_path_factory, monkeypat
     files(guide, tmp_path)
     for command in commands(guide):
         name, *arguments = shlex.split(small(command, cells))
-        if name == "python":
-            exec(arguments[1], {})
-        elif name == "cat":
+        if name == "cat":
             assert Path(arguments[0]).stat().st_size > 100, command
         elif arguments[0].startswith("nas-"):
             assert main(arguments) == 0, command

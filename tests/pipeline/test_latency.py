@@ -152,7 +152,7 @@ def test_the_best_that_measure_above_the_limit_are_left_out(tmp_path: Path) -> N
     study = recorded(tmp_path / "s.db")
     bench: Any = Bench(study, {0: 1.1, 2: 1.05, 5: 1.04})
     said: list[int] = []
-    assert latency.confirm(study, bench, 3, lambda trial: said.append(trial.number)) == ""
+    assert latency.measure_best(study, bench, 3, lambda trial: said.append(trial.number)) == ""
     # Three at first; for the two above the limit two more.
     assert bench.order == said == [0, 1, 2, 3, 4]
     assert study.best.number == 1
@@ -161,7 +161,7 @@ def test_the_best_that_measure_above_the_limit_are_left_out(tmp_path: Path) -> N
     assert {t.number for t in study.candidates} == {1, *range(3, 12)}
     again = recorded(tmp_path / "s.db")  # as resuming does
     assert again.best.number == 1 and latency.MEASURED in again.results[0].metrics
-    assert latency.confirm(again, bench, 3) == "" and len(bench.order) == 5
+    assert latency.measure_best(again, bench, 3) == "" and len(bench.order) == 5
 
 
 def test_of_what_other_work_disturbs_the_prediction_stands() -> None:
@@ -177,7 +177,7 @@ def test_of_what_other_work_disturbs_the_prediction_stands() -> None:
 
     bench.measure = disturbed
     said: list[int] = []
-    text = latency.confirm(study, bench, 3, lambda trial: said.append(trial.number))
+    text = latency.measure_best(study, bench, 3, lambda trial: said.append(trial.number))
     assert text.startswith("the latency of 1 of the best could not be measured")
     assert said == [0, 2] and bench.order == [0, 1, 2]
     assert 1 in {t.number for t in study.candidates}
@@ -244,7 +244,7 @@ def test_what_cannot_be_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         raise NASError("0: onnxruntime cannot run it")
 
     bench: Any = SimpleNamespace(measure=fail)
-    text = latency.confirm(recorded(), bench, 3)
+    text = latency.measure_best(recorded(), bench, 3)
     assert text == "the best could not be measured: 0: onnxruntime cannot run it"
 
 

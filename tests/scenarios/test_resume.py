@@ -18,7 +18,7 @@ TRIALS = 60
 # The fitness is a hash of the architecture, so that it is the same in every process.
 PROGRAM = """
 import sys, time
-from yolo_nas_ext.loop import search
+from yolo_nas_ext.api import search
 from yolo_nas_ext.space.detector import DetectorSpace
 space = DetectorSpace.load("tiny")
 def fitness(point):

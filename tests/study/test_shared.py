@@ -30,7 +30,7 @@ SPACE = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(4)})
 WORKER = """
 import os, signal, sys, time
 from yolo_nas_ext.loop import run
-from yolo_nas_ext.shared import SharedStudy
+from yolo_nas_ext.study.shared import SharedStudy
 from yolo_nas_ext.strategies import make
 from tests.study.test_shared import SPACE
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.compare import definitions
-from yolo_nas_ext.compare.trained import TASKS, _of_coco, _of_data, table
+from yolo_nas_ext.compare.trained import TASKS, of_coco, of_data, table
 from yolo_nas_ext.config.fields import checked, flag, optional, size, text, texts, whole
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.predict import Trained
@@ -35,14 +35,10 @@ What trained models see in the val part of a data set, or in the pictures of a C
   accuracy: of classifiers
 froc_cpm and dice come with a 95 % interval by drawing patients; seed=0 is of these draws.
 A JSON's categories are told by their names. device= is the host's. json=True prints all figures."""
-
-
 KEYS: dict[str, Callable[[Any], Any]] = {
     "models": texts, "data": optional(text), "coco": optional(text), "images": optional(text),
     "imgsz": size, "device": optional(text), "seed": whole(0), "json": flag,
 }  # fmt: skip
-
-
 USUAL: dict[str, Any] = {
     "models": (), "data": None, "coco": None, "images": None, "imgsz": 640, "device": None,
     "seed": 0, "json": False,
@@ -62,7 +58,7 @@ def main(given: Mapping[str, Any]) -> int:
         return definitions.main(given)
     settings = _settings(given)
     models = [Trained(Path(name), settings["device"]) for name in settings["models"]]
-    of = _of_coco if settings["coco"] else _of_data
+    of = of_coco if settings["coco"] else of_data
     rows, skipped = [], {}
     for name, model in zip(settings["models"], models, strict=True):
         if model.task not in TASKS:

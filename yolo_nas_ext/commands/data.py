@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from yolo_nas_ext.commands import data
-from yolo_nas_ext.config.fields import optional, real, size, text, whole
+from yolo_nas_ext.config.fields import checked, optional, real, size, text, whole
+from yolo_nas_ext.data.builtin import demo
 from yolo_nas_ext.data.coco.convert import import_coco
 from yolo_nas_ext.data.scans import convert, pairing
 from yolo_nas_ext.data.scans.fingerprint import Fingerprint, fingerprint
@@ -111,6 +111,8 @@ def main(settings: Mapping[str, Any]) -> int:
     Raises:
         NASError: For bad input, or where nothing can be converted.
     """
+    if "demo" in settings:
+        return _demo(settings)
     if "images" in settings:
         return coco_main(dict(settings))
     values = _values(settings)
@@ -147,10 +149,26 @@ def main(settings: Mapping[str, Any]) -> int:
     return 3 if summary.skipped else 0
 
 
+def _demo(settings: Mapping[str, Any]) -> int:
+    """Draw the demo data of the guides."""
+    given = checked(settings, {"demo": text, "out": text}, {"out": None})
+    if not given["out"]:
+        raise NASError(f"out: is required; as in yolo nas-data demo={given['demo']} out=demo")
+    out = Path(given["out"])
+    demo.draw(given["demo"], out)
+    following = f"nas-data source={out}" if given["demo"] != "cells" else "nas-search data="
+    following += "" if given["demo"] != "cells" else str(out / "data.yaml")
+    print(f"drawn: {out}\nnext:\n  yolo {following}")
+    return 0
+
+
 def help_text() -> str:
     """Return what `yolo nas-data help` prints: the keys with their defaults."""
     keys = resource("cfg", "data.yaml").read_text(encoding="utf-8")
-    return f"{keys}\n# Of a COCO JSON: source, images, out, {', '.join(data.COCO_OPTIONS)}\n"
+    return (
+        f"{keys}\n# Of a COCO JSON: source, images, out, {', '.join(COCO_OPTIONS)}\n"
+        "# Drawn data of the guides: demo=cells, lesions or nuclei, with out=\n"
+    )
 
 
 def _values(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,8 +243,6 @@ def _searchable(summary: convert.Summary, options: convert.Options) -> bool:
 
 
 NAMED = 20  # skipped images named on the screen; the rest are in conversion.json
-
-
 _COCO_KEYS: dict[str, tuple[type, ...]] = {
     "source": (str, Path),
     "images": (str, Path),
@@ -239,14 +255,8 @@ _COCO_KEYS: dict[str, tuple[type, ...]] = {
     "classes": (int,),
     "all_classes": (bool,),
 }
-
-
 _COCO_ARGUMENTS = {"val": "val_fraction", "subset": "max_images"}
-
-
 COCO_OPTIONS = tuple(key for key in _COCO_KEYS if key not in ("source", "images", "out"))
-
-
 _COCO_EXAMPLE = "yolo nas-data source=instances.json images=train2017 out=my_data"
 
 

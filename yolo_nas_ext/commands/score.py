@@ -42,8 +42,6 @@ predicts each network's latency from a device profile of yolo nas-profile, in mi
 how measure=True measures. measure=True times each network on this machine, in turns, as the host
 exports it: median and interquartile range of a run in milliseconds. With json=True nothing but JSON
 is printed."""
-
-
 KEYS: dict[str, Callable[[Any], Any]] = {
     "imgsz": size, "nc": whole(1), "project": text, "json": flag, "model": lambda value: value,
     "measure": flag, "latency": text, "runtime": text, "precision": text, "threads": whole(1),

@@ -19,7 +19,7 @@ from yolo_nas_ext.config.search import Config
 from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError, TrialError
-from yolo_nas_ext.estimators.factory import options
+from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import arguments, dataset, models
@@ -223,7 +223,7 @@ def _contest(config: Config) -> Contest:
     train = dataset.read(config.data, config.task)
     measured = dataset.read(config.data, config.task, part=config.part)
     definitions, baselines, found = _models(config)
-    training = UntouchedTraining(train, measured, **options(config))
+    training = UntouchedTraining(train, measured, **training_options(config))
     entered = contestants(definitions, train, config.imgsz, baselines, found)
     hand = all(_of_host(name) for name in (config.baseline or baselines))
     return Contest(

@@ -31,12 +31,10 @@ BAR = "{percentage:3.0f}% of {total} pictures, {elapsed} so far, {remaining} lef
 TASKS = ("detect", "segment", "classify")
 DRAWS = 500
 SHOWN = ("AP", "AP50", "mask_AP", "mask_AP50", "froc_cpm", "dice", "accuracy")
-
-
 Figures = dict[str, Any]
 
 
-def _of_coco(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Figures, list[str]]:
+def of_coco(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Figures, list[str]]:
     """Return COCO's numbers of a model on a COCO JSON, and what was left out."""
     if model.task == "classify":
         raise NASError(f"models={name}: is of task=classify, which a COCO JSON is not of")
@@ -101,7 +99,7 @@ def _numbers(
     return figures
 
 
-def _of_data(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Figures, list[str]]:
+def of_data(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Figures, list[str]]:
     """Return the figures of a model on the val part of a data set, and what was left out."""
     data = dataset.read(settings["data"], model.task, part="val")
     if model.names != data.names:

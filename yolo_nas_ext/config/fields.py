@@ -45,8 +45,6 @@ def flag(value: Any) -> bool:
 
 
 Parse = Callable[[Any], Any]
-
-
 SUFFIXES = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 

@@ -32,7 +32,7 @@ ANALYTIC = ("madnas", "deepmad")  # closed forms over the layers of the backbone
 # Of a supernet, after whose training a candidate takes a validation pass.
 SHARED = {"epochs": 60, "trials": 200}
 # Of a supernet for detection that no distribution is learned in: several networks a step order much
-# better than one, which is what cfg/nas.yaml has (docs/experiments.md).
+# better than one, which is what cfg/nas.yaml has (docs/evidence.md).
 SEVERAL = {"sampling": "sandwich", "distill": 1.0}
 # Of a proxy with a network; few images hardly tell networks apart.
 ONE_BATCH = {"batch": 16}

@@ -13,7 +13,7 @@ from dataclasses import replace
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.network.architecture import Architecture
 
-# Fitted to one reference set and checked on the other, see docs/estimators.md.
+# Fitted to one reference set and checked on the other, see docs/evidence.md#estimators.
 POWER = 0.5
 LEAST = 0.03  # about what a network has learned after a few epochs: below it operations decide
 LARGEST = 1.5  # times YOLOv8n's FLOPs: no network of the reference sets is larger

@@ -18,16 +18,16 @@ from yolo_nas_ext.space.detector import DetectorSpace
 def _short(config: Any, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.training import ShortTraining
 
-    return ShortTraining(data, **options(config))
+    return ShortTraining(data, **training_options(config))
 
 
 def _full(config: Any, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.training import FullTraining
 
-    return FullTraining(data, **options(config))
+    return FullTraining(data, **training_options(config))
 
 
-def options(config: Any) -> dict[str, Any]:
+def training_options(config: Any) -> dict[str, Any]:
     """Return the arguments of a training that the settings of a search give."""
     overrides = dict(config.host)
     if config.augment:
@@ -49,7 +49,7 @@ def _supernet(config: Any, data: Any) -> Estimator:
     return SharedWeights(
         data, space_of(config, data)[0], sampling=config.sampling, distill=config.distill,
         learn=config.strategy == "darts", cost_weight=config.cost_weight,
-        relaxation=config.relaxation, **options(config),
+        relaxation=config.relaxation, **training_options(config),
     )  # fmt: skip
 
 
@@ -78,8 +78,6 @@ def fitness_of(config: Any) -> str:
 
 
 TRAININGS = ("short", "full")  # which start from weights
-
-
 HELD_OUT = (*TRAININGS, "supernet")  # which measure on held-out images
 
 

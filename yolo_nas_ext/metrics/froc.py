@@ -18,8 +18,6 @@ from yolo_nas_ext.errors import TrialError
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 OVERLAP = 0.3  # IoU from which boxes of neighbouring slices are of one finding, or a hit
 GAP = 1  # slices that a finding may miss
-
-
 # Of a scan: scores of its true findings, of its false ones, and its number of lesions.
 Scores = tuple[Sequence[float], Sequence[float], int]
 

@@ -68,8 +68,6 @@ READABLE = (
     "Detect", "Segment", "Segment26", "OBB", "OBB26", "Pose", "Pose26", "Classify",
     "SemanticSegment",
 )  # fmt: skip
-
-
 # Modules whose first argument the host scales by width.
 _SCALED = {
     "Conv",

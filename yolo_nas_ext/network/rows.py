@@ -11,8 +11,6 @@ from yolo_nas_ext.network.neck import BACKBONE, places
 
 # A row of a host model definition: (from, repeats, module, arguments).
 Row = tuple[Any, int, str, tuple[Any, ...]]
-
-
 TASKS = ("detect", "segment", "semantic", "classify", "obb", "pose")
 PLAIN = ("semantic", "classify")  # of them, those whose heads have no boxes and so no choices
 FINEST = 3  # level that the host's heads for masks read first

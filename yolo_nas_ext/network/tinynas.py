@@ -91,7 +91,10 @@ def _entries(source: Any, where: str) -> list[Any]:
         best = source.get("best_structures")
         source = best[0] if isinstance(best, list) and best else None
     if not isinstance(source, list):
-        raise NASError(f"{where}: holds no list of dictionaries; see docs/zero_cost.md")
+        raise NASError(
+            f"{where}: holds no list of dictionaries; see "
+            "docs/estimators.md#costs-and-scores-of-a-model"
+        )
     return source
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from yolo_nas_ext.config.search import FULL, defaults
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
-from yolo_nas_ext.estimators.factory import options
+from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import PROJECTED, FullTraining, ShortTraining, Training
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.study.study import Study
@@ -102,13 +102,9 @@ def _best(study: Study) -> list[Trial]:
 
 
 AGAIN, TUNED, ALONE = "again", "tuned", "full"
-
-
 WAYS: dict[str, type[Training] | None] = {
     AGAIN: None, TUNED: ShortTraining, "short": ShortTraining, ALONE: FullTraining
 }  # fmt: skip
-
-
 SHARE = 0.2  # of the supernet's epochs, for a network that starts from its weights
 
 
@@ -128,7 +124,7 @@ class ConfirmTraining:
         kind = WAYS[way(config)]
         if kind is None:
             raise ValueError("judging again is the estimator's own")
-        given = {**options(config), "epochs": epochs_of(config), "teacher": config.teacher}
+        given = {**training_options(config), "epochs": epochs_of(config), "teacher": config.teacher}
         self.tuned = way(config) == TUNED
         if not self.tuned and config.estimator != "supernet":
             if kind is FullTraining and "batch" not in config.given:

@@ -19,7 +19,7 @@ from yolo_nas_ext.compare import outputs
 from yolo_nas_ext.compare.runner import Contest
 from yolo_nas_ext.config.search import Config
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators.factory import options
+from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
@@ -134,7 +134,8 @@ def prepare(config: Config, train: dataset.DataSet) -> Entry | None:
         name: comparison.read(path, config.task, "baseline")
         for path, name in zip(config.baseline, names, strict=True)
     }
-    training = UntouchedTraining(train, measured, **options(settings), teacher=config.teacher)
+    options = training_options(settings)
+    training = UntouchedTraining(train, measured, **options, teacher=config.teacher)
     return Entry(settings, train, training, definitions, config.finalists)
 
 

@@ -30,7 +30,7 @@ BESIDE = "yolo11n"
 ALL_ZERO = "every fitness is 0: these trainings are too short to tell networks apart; raise epochs"
 PROJECTED = (
     "mAP50-95 after the short training (host_fitness), times a power of the FLOPs that says what a "
-    "network of that size still gains in a full one; see docs/estimators.md"
+    "network of that size still gains in a full one; see docs/estimators.md#projected-fitness"
 )
 
 

@@ -168,8 +168,6 @@ STATES = {
     "running": TrialState.RUNNING, "complete": TrialState.COMPLETE, "failed": TrialState.FAIL,
     "pruned": TrialState.PRUNED,
 }  # fmt: skip
-
-
 SIMPLE = (bool, int, float, str, type(None))
 
 

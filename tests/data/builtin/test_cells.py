@@ -129,7 +129,8 @@ def test_a_harmed_folder_is_drawn_again(tmp_path, harm):
 def test_a_kill_in_the_middle_leaves_nothing_that_is_taken_for_the_set(tmp_path):
     """A process that dies while drawing leaves a hidden folder, swept when it is old."""
     code = (
-        "import os, sys; from pathlib import Path; from yolo_nas_ext.data import synthetic as s;"
+        "import os, sys; from pathlib import Path;"
+        "from yolo_nas_ext.data.builtin import cells as s;"
         "draw = s.draw; n = [];"
         "s.draw = lambda **k: (n.append(0), len(n) > 3 and os._exit(9), draw(**k))[2];"
         "s.ensure_cells(Path(sys.argv[1]), train=6, val=3, size=64)"

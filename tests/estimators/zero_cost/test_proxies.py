@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from tests.helpers.shapes import draw, name_as_slices
-from yolo_nas_ext import estimators
 from yolo_nas_ext.config.search import PROXIES as NAMES
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError
@@ -226,7 +225,7 @@ def test_a_task_that_has_no_proxy(data):
 def test_az_nas_draws_from_the_space_of_the_task(data, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        estimators.DetectorSpace, "load", lambda *names: asked.append(names) or "space"
+        factory.DetectorSpace, "load", lambda *names: asked.append(names) or "space"
     )
     factory.make(configure({"estimator": "az_nas", "space": "tiny"}, {}, {}), data)
     assert [names[:2] for names in asked] == [("tiny", "detect")]

@@ -27,8 +27,9 @@ def test_metrics_have_the_names_of_the_field(data):
 
 PROGRAM = """
 import json, sys
-from yolo_nas_ext.host import trainer
-from yolo_nas_ext.host import images, models
+from yolo_nas_ext.host.training import trainer
+from yolo_nas_ext.host import models
+from yolo_nas_ext.host.training import image_cache
 from yolo_nas_ext.host.dataset import read
 sys.path.insert(0, sys.argv[2])
 from tests.helpers.trained import run

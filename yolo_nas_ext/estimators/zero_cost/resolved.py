@@ -4,7 +4,7 @@ Of the operations of a detector, those on coarse grids say little of its accurac
 small: an object that covers a fraction of a cell is not resolved there. So each convolution's
 operations are weighted by the cells that the median object covers on its output's grid, and count
 in full from four cells on. Over the reference sets that orders networks better than all operations
-together, see docs/estimators.md.
+together, see docs/evidence.md#estimators.
 """
 
 from __future__ import annotations

@@ -24,8 +24,6 @@ from yolo_nas_ext.network.architecture import Architecture
 # Networks of a step, from its epoch and its number within the epoch.
 Steps = Callable[[int, int], Sequence[Architecture]]
 PAUSE = 60.0  # seconds between checkpoints: those of large spaces take seconds to write
-
-
 # The host's trainer of a task stands behind it, see `of_task`.
 _Trainer: Any = object
 
