@@ -140,8 +140,10 @@ def test_importing_the_package_is_light() -> None:
 def test_top_level() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=PACKAGE.parent, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+    )
     if listed.returncode:
         pytest.skip("not a git checkout")
     found = {line.partition("/")[0] for line in listed.stdout.splitlines()}

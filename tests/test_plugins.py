@@ -43,9 +43,11 @@ def file(tmp_path):
 def test_a_strategy_from_a_file_searches(file):
     path = file(GREEDY)
     study = search(
-        ChoiceSpace({"a": tuple(range(5))}), lambda point: {"fitness": point["a"]},
-        strategy=f"{path}:First", trials=4,
-    )  # fmt: skip
+        ChoiceSpace({"a": tuple(range(5))}),
+        lambda point: {"fitness": point["a"]},
+        strategy=f"{path}:First",
+        trials=4,
+    )
     assert [trial.point["a"] for trial in study.trials] == [0, 1, 2, 3]
 
 

@@ -78,10 +78,19 @@ def search(
         from yolo_nas_ext.pipeline import job
 
         given = {
-            "space": space, "estimator": estimator, "strategy": strategy, "trials": trials,
-            "seed": seed, "project": project, "objectives": objectives, "limits": limits,
-            "jobs": jobs, "executor": executor, "storage": storage, **settings,
-        }  # fmt: skip
+            "space": space,
+            "estimator": estimator,
+            "strategy": strategy,
+            "trials": trials,
+            "seed": seed,
+            "project": project,
+            "objectives": objectives,
+            "limits": limits,
+            "jobs": jobs,
+            "executor": executor,
+            "storage": storage,
+            **settings,
+        }
         return job.search({n: v for n, v in given.items() if v is not None}).study
     if not isinstance(space, ChoiceSpace):
         raise NASError(f"space={space!r}: with a callable estimator, give a ChoiceSpace")
@@ -110,7 +119,12 @@ def search(
 
     options = {RAY_KEYS[name]: value for name, value in settings.items()}
     run(
-        study, look, estimate, trials=n, seed=base, cost_of=Budget().record,
+        study,
+        look,
+        estimate,
+        trials=n,
+        seed=base,
+        cost_of=Budget().record,
         executor=make_executor(executor or "local", estimate, jobs, **options),
-    )  # fmt: skip
+    )
     return study

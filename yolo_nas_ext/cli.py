@@ -89,7 +89,11 @@ def _asks_help(arguments: Sequence[str]) -> bool:
 
 
 _RUN: dict[str, Callable[[Sequence[str]], int]] = {
-    "nas-search": _search, "nas-score": _of("score"), "nas-data": _data,
-    "nas-profile": _of("profile"), "nas-compare": _of("compare"), "nas-scale": _of("scale"),
+    "nas-search": _search,
+    "nas-score": _of("score"),
+    "nas-data": _data,
+    "nas-profile": _of("profile"),
+    "nas-compare": _of("compare"),
+    "nas-scale": _of("scale"),
     "nas-extract": _of("extract"),
-}  # fmt: skip
+}

@@ -42,14 +42,20 @@ def _outside(name: str) -> str:
 def keys() -> str:
     """Return the keys of ``yolo nas-search`` as tables, from cfg/nas.yaml."""
     lines = [
-        "## Keys of `yolo nas-search`", "",
+        "## Keys of `yolo nas-search`",
+        "",
         "From `cfg/nas.yaml`, which `yolo nas-search help` prints. Training keys of Ultralytics "
         "pass through to every candidate.",
-    ]  # fmt: skip
+    ]
     for line in (ROOT / "cfg" / "nas.yaml").read_text(encoding="utf-8").splitlines():
         if section := re.match(r"# (.*?) -{5,}$", line):
-            lines += ["", f"### {section[1]}", "", "| key | default | type | meaning |",
-                      "|---|---|---|---|"]  # fmt: skip
+            lines += [
+                "",
+                f"### {section[1]}",
+                "",
+                "| key | default | type | meaning |",
+                "|---|---|---|---|",
+            ]
         elif found := KEY.match(line):
             usual = f"`{found['usual'].strip()}`" if (found["usual"] or "").strip() else ""
             about = _cell(found["about"])
@@ -73,19 +79,33 @@ def run_files() -> str:
 
 def space() -> str:
     """Return the grammar of a space's YAML, from the tables that it is read by."""
-    lines = ["## Grammar of a space", "", "A key of a space's YAML may hold the following; "
-             "[spaces](spaces.md) explains it.", "",
-             f"Top level: {', '.join(f'`{name}`' for name in schema.TOP)}.", "",
-             f"Contexts: {', '.join(f'`{name}`' for name in schema.CONTEXTS)}."]  # fmt: skip
-    parts = {"stem": schema.STEM, "stages.<name>": schema.STAGE, "neck": schema.NECK,
-             "head": schema.HEAD}  # fmt: skip
+    lines = [
+        "## Grammar of a space",
+        "",
+        "A key of a space's YAML may hold the following; [spaces](spaces.md) explains it.",
+        "",
+        f"Top level: {', '.join(f'`{name}`' for name in schema.TOP)}.",
+        "",
+        f"Contexts: {', '.join(f'`{name}`' for name in schema.CONTEXTS)}.",
+    ]
+    parts = {
+        "stem": schema.STEM,
+        "stages.<name>": schema.STAGE,
+        "neck": schema.NECK,
+        "head": schema.HEAD,
+    }
     for name, part in parts.items():
         lines += ["", f"### `{name}`", "", "| key | an option is | default |", "|---|---|---|"]
         for key, (_, allowed, usual) in part.items():
             shown = "required" if usual is None else f"`{str(usual).lower()}`"
             lines.append(f"| `{key}` | {_cell(allowed)} | {shown} |")
-    lines += ["", "### Blocks", "", "| block | description | kernels | needs this package |",
-              "|---|---|---|---|"]  # fmt: skip
+    lines += [
+        "",
+        "### Blocks",
+        "",
+        "| block | description | kernels | needs this package |",
+        "|---|---|---|---|",
+    ]
     for kind, block in BLOCKS.items():
         kernels = ", ".join(map(str, block.kernels)) or "-"
         plugin = "yes" if block.plugin else "no"

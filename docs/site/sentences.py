@@ -113,8 +113,10 @@ def main() -> int:
         name = path.relative_to(ROOT).as_posix()
         found, bad = check(name, path.read_text(encoding="utf-8"))
         if found:
-            print(f"{name:30} {len(found):4} sentences, {percentile(found):3} words (90 %), "
-                  f"longest {max(found)}")  # fmt: skip
+            print(
+                f"{name:30} {len(found):4} sentences, {percentile(found):3} words (90 %), "
+                f"longest {max(found)}"
+            )
         lengths += found
         wrong += bad
     usual = percentile(lengths)

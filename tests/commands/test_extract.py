@@ -7,10 +7,19 @@ from tests.helpers.shapes import draw, draw_for
 from yolo_nas_ext.cli import main
 
 SMALL = [
-    "estimator=supernet", "strategy=random", "epochs=1", "imgsz=64", "batch=4", "trials=4",
-    "baseline=none", "workers=0", "threads=1", "name=small", "confirm=1",
+    "estimator=supernet",
+    "strategy=random",
+    "epochs=1",
+    "imgsz=64",
+    "batch=4",
+    "trials=4",
+    "baseline=none",
+    "workers=0",
+    "threads=1",
+    "name=small",
+    "confirm=1",
     "fix=p5.block:c2f,head.end2end:false",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +104,20 @@ def test_a_run_without_shared_weights_is_refused(run, tmp_path, capsys):
 def test_a_segmentation_is_searched_by_gradients_extracted_and_trained_on(tmp_path):
     data = draw_for("segment", tmp_path / "shapes")
     given = [
-        "task=segment", "strategy=darts", "epochs=2", "imgsz=64", "batch=4", "trials=4", "name=seg",
-        "baseline=none", "workers=0", "threads=1", "confirm=1", f"project={tmp_path}",
+        "task=segment",
+        "strategy=darts",
+        "epochs=2",
+        "imgsz=64",
+        "batch=4",
+        "trials=4",
+        "name=seg",
+        "baseline=none",
+        "workers=0",
+        "threads=1",
+        "confirm=1",
+        f"project={tmp_path}",
         "fix=levels:3-4,p4.width:64,p4.block:c2f,neck.block:c2f,p3.block:c2f,neck.width:32",
-    ]  # fmt: skip
+    ]
     assert main(["search", f"data={data}", *given]) == 0
     run = tmp_path / "seg"
     rows = list(csv.DictReader((run / "trials.csv").read_text().splitlines()))
@@ -111,7 +130,9 @@ def test_a_segmentation_is_searched_by_gradients_extracted_and_trained_on(tmp_pa
     assert files
     for file in files:
         assert YOLO(file).task == "segment"
-        shapes = [{n: v.shape for n, v in YOLO(f).model.state_dict().items()}
-                  for f in (file, file.with_suffix(".yaml"))]  # fmt: skip
+        shapes = [
+            {n: v.shape for n, v in YOLO(f).model.state_dict().items()}
+            for f in (file, file.with_suffix(".yaml"))
+        ]
         assert shapes[0] == shapes[1]
     assert YOLO(run / "best.pt").task == "segment"

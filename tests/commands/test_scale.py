@@ -100,15 +100,32 @@ def test_the_command_writes_a_family_of_stock_models(tmp_path, capsys):
 
 def test_short_trainings_choose_where_there_are_data(tmp_path, capsys):
     data = draw(tmp_path / "data")
-    small = {"nc": 2, "imgsz": 64, "backbone": [
-        [-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [8, 3, 2]], [-1, 1, "C2f", [8, True]],
-        [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "C2f", [16, True]]],
-        "head": [[[4], 1, "Detect", ["nc"]]]}  # fmt: skip
+    small = {
+        "nc": 2,
+        "imgsz": 64,
+        "backbone": [
+            [-1, 1, "Conv", [8, 3, 2]],
+            [-1, 1, "Conv", [8, 3, 2]],
+            [-1, 1, "C2f", [8, True]],
+            [-1, 1, "Conv", [16, 3, 2]],
+            [-1, 1, "C2f", [16, True]],
+        ],
+        "head": [[[4], 1, "Detect", ["nc"]]],
+    }
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(small))
     out = tmp_path / "family"
-    code, printed = run(capsys, f"model={path}", "flops=3x", f"out={out}", f"data={data}",
-                        "tries=2", "epochs=1", "batch=4", "device=cpu")  # fmt: skip
+    code, printed = run(
+        capsys,
+        f"model={path}",
+        "flops=3x",
+        f"out={out}",
+        f"data={data}",
+        "tries=2",
+        "epochs=1",
+        "batch=4",
+        "device=cpu",
+    )
     assert code == 0, printed.err
     assert printed.out.count(": fitness ") == 2 and "by a training of 1 epochs" in printed.out
     assert len(list(out.iterdir())) == 2

@@ -31,9 +31,17 @@ def test_agrees_with_the_hosts_own_counts(name, capsys):
     assert found["madnas"] == madnas(architecture)
     assert found["deepmad"] == deepmad(architecture, 640)
     assert list(found) == [
-        "model", "px", "key", "params", "flops", "memory", "layers", "madnas", "deepmad",
+        "model",
+        "px",
+        "key",
+        "params",
+        "flops",
+        "memory",
+        "layers",
+        "madnas",
+        "deepmad",
         "effectiveness",
-    ]  # fmt: skip
+    ]
 
 
 def test_several_models_of_every_kind(capsys, tmp_path):
@@ -65,8 +73,10 @@ def test_a_table(capsys):
 def test_standard_output_is_json_alone():
     run = subprocess.run(
         [sys.executable, "-m", "yolo_nas_ext", "score", "model=yolo11n", "json=True"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert json.loads(run.stdout)["model"] == "yolo11n"
 
 

@@ -72,9 +72,13 @@ def make(shapes, tmp_path):
             for name, value in fitness.items()
         ]
         found = Contest(
-            training, entered, seeds, tmp_path, schedule={"epochs": 3, **schedule},
+            training,
+            entered,
+            seeds,
+            tmp_path,
+            schedule={"epochs": 3, **schedule},
             say=said.append,
-        )  # fmt: skip
+        )
         return found, training, said
 
     return made
@@ -213,8 +217,9 @@ def test_the_cost_of_a_search_is_read_from_its_record(tmp_path):
     record = Study(space, tmp_path / "study.db")
     for number, seconds in enumerate((10.0, 20.0, 30.0)):
         point = space.point({"a": number + 1})
-        record.add([Trial(number, point, state="complete", metrics={"fitness": 0.1},
-                          seconds=seconds)])  # fmt: skip
+        record.add(
+            [Trial(number, point, state="complete", metrics={"fitness": 0.1}, seconds=seconds)]
+        )
     record.repeat(2, [0.2])
     assert storage.recorded_seconds(tmp_path / "study.db") == 90.0
     assert definitions.searched(tmp_path / "best.yaml") is None  # no run of ours
@@ -233,8 +238,18 @@ def test_the_cost_of_a_search_is_read_from_its_record(tmp_path):
 def run(shapes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     with redirect_stdout(io.StringIO()) as printed:
-        code = main(["nas-compare", "models=yolov8n.yaml,yolo11n", f"data={shapes}", "seeds=2",
-                     "baseline=yolov8n.yaml", f"project={folder}", "name=c", *KEYS])  # fmt: skip
+        code = main(
+            [
+                "nas-compare",
+                "models=yolov8n.yaml,yolo11n",
+                f"data={shapes}",
+                "seeds=2",
+                "baseline=yolov8n.yaml",
+                f"project={folder}",
+                "name=c",
+                *KEYS,
+            ]
+        )
     text = printed.getvalue()
     assert code == 0, text
     return folder / "c", text
@@ -244,8 +259,11 @@ def test_a_comparison_leaves_everything(run):
     folder, text = run
     rows = list(csv.DictReader(io.StringIO((folder / "comparison.csv").read_text())))
     assert [(r["model"], r["seed"]) for r in rows] == [
-        ("yolov8n", "0"), ("yolo11n", "0"), ("yolov8n", "1"), ("yolo11n", "1"),
-    ]  # fmt: skip
+        ("yolov8n", "0"),
+        ("yolo11n", "0"),
+        ("yolov8n", "1"),
+        ("yolo11n", "1"),
+    ]
     assert rows[0]["baseline"] == "True" and float(rows[1]["params"]) > 2e6
     for name in ("comparison.png", "comparison.html", "args.yaml", "models/yolo11n.yaml"):
         assert (folder / name).stat().st_size > 100, name
@@ -260,9 +278,10 @@ def test_a_comparison_leaves_everything(run):
 def test_a_training_of_it_is_the_full_one(run, shapes):
     """The recorded number is that of the estimator, whatever was trained before."""
     record = next(
-        found for file in (run[0] / "trainings").iterdir()
+        found
+        for file in (run[0] / "trainings").iterdir()
         if (found := json.loads(file.read_text()))["name"] == "yolo11n" and found["seed"] == 1
-    )  # fmt: skip
+    )
     training = UntouchedTraining(
         read(shapes), read(shapes, part="val"), epochs=1, imgsz=64, batch=8, threads=1
     )
@@ -349,8 +368,17 @@ def test_another_seed_is_added_on_resuming(run, shapes, capsys):
 @pytest.mark.slow
 def test_killed_and_resumed(shapes, tmp_path):
     """kill -9 in the second training: the first is there, and is not trained again."""
-    keys = ["models=yolov8n.yaml,yolo11n.yaml", f"data={shapes}", "seeds=1", "imgsz=64", "batch=8",
-            "threads=1", "epochs=2", f"project={tmp_path}", "name=c"]  # fmt: skip
+    keys = [
+        "models=yolov8n.yaml,yolo11n.yaml",
+        f"data={shapes}",
+        "seeds=1",
+        "imgsz=64",
+        "batch=8",
+        "threads=1",
+        "epochs=2",
+        f"project={tmp_path}",
+        "name=c",
+    ]
     killed_and_resumed("compare", keys, tmp_path / "c", tmp_path / "c" / "trainings", 0.02)
 
 
@@ -394,8 +422,9 @@ def test_results_are_written_once_a_training(make, monkeypatch):
         ("resume=nowhere", "not the folder of a run"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_is_written(shapes, tmp_path, monkeypatch, capsys,
-                                                          keys, message):  # fmt: skip
+def test_what_cannot_be_is_refused_and_nothing_is_written(
+    shapes, tmp_path, monkeypatch, capsys, keys, message
+):
     monkeypatch.chdir(tmp_path)
     assert main(["nas-compare", *keys.format(data=shapes).split()]) == 2
     assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
@@ -415,8 +444,20 @@ def test_a_model_that_is_meant_for_a_size_is_trained_and_measured_at_it(shapes, 
         more = {"imgsz": imgsz} if imgsz else {}
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({**definition, **more}))
     files = f"{tmp_path / 'big.yaml'},{tmp_path / 'plain.yaml'}"
-    assert main(["nas-compare", f"models={files}", f"data={shapes}", "seeds=1", *KEYS,
-                 f"project={tmp_path}", "name=c"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "nas-compare",
+                f"models={files}",
+                f"data={shapes}",
+                "seeds=1",
+                *KEYS,
+                f"project={tmp_path}",
+                "name=c",
+            ]
+        )
+        == 0
+    )
     rows = list(csv.DictReader(io.StringIO((tmp_path / "c" / "comparison.csv").read_text())))
     flops = [float(row["flops"]) for row in rows]
     assert flops[0] / flops[1] == pytest.approx((96 / 64) ** 2, rel=1e-3)
@@ -434,8 +475,11 @@ def test_a_model_that_is_meant_for_a_size_is_trained_and_measured_at_it(shapes, 
 
 def test_a_hostile_name_is_text(run):
     entrants = [Entrant(HOSTILE), Entrant("yolo", True)]
-    results = [Result(HOSTILE, 0, 0.3), Result("yolo", 0, 0.2), Result("yolo", 1, float("nan"), 1,
-               f"error: {HOSTILE}")]  # fmt: skip
+    results = [
+        Result(HOSTILE, 0, 0.3),
+        Result("yolo", 0, 0.2),
+        Result("yolo", 1, float("nan"), 1, f"error: {HOSTILE}"),
+    ]
     found = Standings(entrants, results, metric=HOSTILE)
     html = page.page(found, title=HOSTILE, protocol={HOSTILE: HOSTILE}, command=HOSTILE)
     assert html.count("<script>") == 1 and "alert(1)" in html  # our own, and shown as text

@@ -40,8 +40,9 @@ def scans(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scans")
     boxes = ((5, 8, 1, 12, 15, 4, 1), (20, 20, 0, 30, 38, 5, 4))
     pairs(folder / "in", n=5, boxes=boxes)
-    data.main({"source": str(folder / "in"), "out": str(folder / "out"), "task": "segment",
-                  "val": 0.5})  # fmt: skip
+    data.main(
+        {"source": str(folder / "in"), "out": str(folder / "out"), "task": "segment", "val": 0.5}
+    )
     return folder / "out"
 
 
@@ -104,8 +105,9 @@ def test_classes_that_are_right(tmp_path, monkeypatch, capsys):
                 cv2.imwrite(str(folder / part / name / f"{index}.png"), np.zeros((32, 32), "u1"))
     monkeypatch.setattr(compare, "Trained", perfect(folder, "classify"))
     assert figures(capsys, f"data={folder}")["accuracy"] == 1
-    wrong = perfect(folder, "classify", spoil=lambda v: View(v.file, v.shape, v.boxes, None,
-                    np.eye(2)[0]))  # fmt: skip
+    wrong = perfect(
+        folder, "classify", spoil=lambda v: View(v.file, v.shape, v.boxes, None, np.eye(2)[0])
+    )
     monkeypatch.setattr(compare, "Trained", wrong)
     assert figures(capsys, f"data={folder}")["accuracy"] == 0.5
 
@@ -132,8 +134,19 @@ def test_numbers_on_a_coco_json_are_the_hosts(shapes, model, tmp_path, capsys):
     """Three ways to the same detections: our command twice, and the host's validator."""
     data = read(shapes, part="val")
     file, images = coco_of(data, tmp_path), shapes.parent / "images" / "val"
-    assert main(["nas-compare", f"models={model}", f"coco={file}", f"images={images}",
-                 "imgsz=64", "json=True"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "nas-compare",
+                f"models={model}",
+                f"coco={file}",
+                f"images={images}",
+                "imgsz=64",
+                "json=True",
+            ]
+        )
+        == 0
+    )
     (found,) = json.loads(capsys.readouterr().out)
     assert main(["nas-compare", f"models={model}", f"data={shapes}", "imgsz=64", "json=True"]) == 0
     (of_data,) = json.loads(capsys.readouterr().out)
@@ -141,15 +154,25 @@ def test_numbers_on_a_coco_json_are_the_hosts(shapes, model, tmp_path, capsys):
         n: pytest.approx(of_data[n], abs=1e-6) for n in coco.NAMES
     }
     host = YOLO(model).val(
-        data=str(shapes), imgsz=64, plots=False, verbose=False, workers=0, rect=False,
-        project=str(tmp_path), name="val", exist_ok=True, save_json=True,
-    )  # fmt: skip
+        data=str(shapes),
+        imgsz=64,
+        plots=False,
+        verbose=False,
+        workers=0,
+        rect=False,
+        project=str(tmp_path),
+        name="val",
+        exist_ok=True,
+        save_json=True,
+    )
     theirs = json.loads((tmp_path / "val" / "predictions.json").read_text())
     files = [label["im_file"] for label in data.labels]
     ours = np.concatenate([view.boxes for view in Trained(model).see(files, imgsz=64)])
     assert len(theirs) == len(ours)  # a box has several labels in both
-    for column, of in ((5, [row["score"] for row in theirs]),
-                       (0, [row["bbox"][0] for row in theirs])):  # fmt: skip
+    for column, of in (
+        (5, [row["score"] for row in theirs]),
+        (0, [row["bbox"][0] for row in theirs]),
+    ):
         assert np.sort(ours[:, column]) == pytest.approx(np.sort(of), abs=2e-3)
     assert found["AP50"] > 0.2  # else there would be nothing to compare
     assert found["AP50"] == pytest.approx(host.box.map50, abs=0.02)
@@ -161,9 +184,10 @@ def test_the_hosts_evaluator_of_coco_says_the_same(shapes, model, tmp_path):
     file = coco_of(data, tmp_path)
     ids = {label["im_file"]: index for index, label in enumerate(data.labels, 1)}
     rows = [
-        row for view in Trained(model).see(list(ids), imgsz=64)
+        row
+        for view in Trained(model).see(list(ids), imgsz=64)
         for row in trained._detections(view, ids[view.file], {0: 70, 1: 5})
-    ]  # fmt: skip
+    ]
     ours = coco.numbers(file, rows)
     validator = DetectionValidator(args={"save_json": True, "mode": "val"}, save_dir=tmp_path)
     validator.training = False
@@ -216,5 +240,10 @@ def test_models_that_do_not_fit(shapes, model, scans, tmp_path):
     file = coco_of(read(shapes, part="val"), tmp_path)
     file.write_text(file.read_text().replace("shape", "form"))
     with pytest.raises(NASError, match="knows no category of"):
-        compare.main({"models": str(model), "coco": str(file),
-                      "images": str(shapes.parent / "images" / "val")})  # fmt: skip
+        compare.main(
+            {
+                "models": str(model),
+                "coco": str(file),
+                "images": str(shapes.parent / "images" / "val"),
+            }
+        )

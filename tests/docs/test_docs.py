@@ -80,7 +80,13 @@ def test_every_link_exists_and_so_does_its_heading(root):
 
 def test_the_readme_says_where_things_are(root):
     text = (root / "README.md").read_text(encoding="utf-8")
-    for path in ("network/blocks.py", "strategies/", "estimators/training.py", "host/training/",
-                 "pipeline/outputs.py", "config/search.py"):  # fmt: skip
+    for path in (
+        "network/blocks.py",
+        "strategies/",
+        "estimators/training.py",
+        "host/training/",
+        "pipeline/outputs.py",
+        "config/search.py",
+    ):
         assert f"`yolo_nas_ext/{path}`" in text, path
     assert "`cfg/nas.yaml`" in text and "make search" in text and "make test" in text

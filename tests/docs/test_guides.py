@@ -18,8 +18,13 @@ from yolo_nas_ext.space import schema
 GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guides").glob("*.md"))
 # What makes a guide take seconds; its commands are the same ones.
 SMALL = {
-    "trials": 2, "epochs": 1, "final_epochs": 1, "imgsz": 64, "seeds": 1, "batch": 8,
-}  # fmt: skip
+    "trials": 2,
+    "epochs": 1,
+    "final_epochs": 1,
+    "imgsz": 64,
+    "seeds": 1,
+    "batch": 8,
+}
 SEARCH = ("epochs=1", "baseline=none")  # where a search names none
 LONGEST = 30  # lines of a file that is added
 
@@ -91,8 +96,13 @@ def test_a_guide_as_it_is(guide, tmp_path):
     files(guide, tmp_path)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     script = "set -euo pipefail\n" + "\n".join(commands(guide))
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": path},
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 

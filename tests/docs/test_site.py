@@ -78,9 +78,20 @@ def test_every_link_and_page_is_there(root, pages):
 @pytest.mark.skipif(not find_spec("mkdocs"), reason="mkdocs is not installed: `make docs` does it")
 def test_the_site_is_built_without_a_warning(root, tmp_path):
     subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "-q", "--strict", "-f",
-         root / "docs" / "site" / "mkdocs.yml", "-d", tmp_path / "site"], check=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "-q",
+            "--strict",
+            "-f",
+            root / "docs" / "site" / "mkdocs.yml",
+            "-d",
+            tmp_path / "site",
+        ],
+        check=True,
+    )
     assert (tmp_path / "site" / "reference" / "index.html").is_file()
 
 

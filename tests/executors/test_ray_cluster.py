@@ -135,9 +135,14 @@ def test_ctrl_c_and_resume(tmp_path, root):
     running = [t for t in left if t.state == "running"]
     assert 5 <= len(left) < 27 and 1 <= len(running) <= 2
     study = search(
-        SPACE, lambda p: {"fitness": float(sum(p.values()))}, strategy="random", trials=27,
-        executor="ray", jobs=2, project=tmp_path,
-    )  # fmt: skip
+        SPACE,
+        lambda p: {"fitness": float(sum(p.values()))},
+        strategy="random",
+        trials=27,
+        executor="ray",
+        jobs=2,
+        project=tmp_path,
+    )
     assert [t.number for t in study.trials] == list(range(27))
     assert len(study.complete) == len({t.point for t in study.trials}) == 27
     assert [study.trials[t.number].point for t in left] == [t.point for t in left]
@@ -158,9 +163,13 @@ def test_four_trials_run_at_a_time(tmp_path):  # what that saves: benchmarks/exe
 
     try:
         study = search(
-            ChoiceSpace({"a": (0, 1, 2, 3)}), estimate, strategy="random", trials=4,
-            executor="ray", jobs=4,
-        )  # fmt: skip
+            ChoiceSpace({"a": (0, 1, 2, 3)}),
+            estimate,
+            strategy="random",
+            trials=4,
+            executor="ray",
+            jobs=4,
+        )
     finally:
         ray.shutdown()
     assert len(study.complete) == 4

@@ -38,6 +38,10 @@ def made_up(imgsz: int = SIZE, layers: int = 500, name: str = NAME) -> Profile:
         for a, nc in profile_sample.networks(spaces, 20, seed=1)
     ]
     return fit(
-        name, "onnxruntime 1.0", Protocol(imgsz=imgsz), {op: layer_ms(op) for op in ops},
-        {imgsz: models}, about={"spaces": ["tiny"]},
-    )  # fmt: skip
+        name,
+        "onnxruntime 1.0",
+        Protocol(imgsz=imgsz),
+        {op: layer_ms(op) for op in ops},
+        {imgsz: models},
+        about={"spaces": ["tiny"]},
+    )

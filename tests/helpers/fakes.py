@@ -20,9 +20,11 @@ HOSTILE = "<script>alert(1)</script>\"'&"
 def cost_of(architecture: Architecture) -> dict[str, float]:
     found = costs(architecture, 3, 320)
     return {
-        "params": found.params, "flops": found.flops, "memory_bytes": found.memory,
+        "params": found.params,
+        "flops": found.flops,
+        "memory_bytes": found.memory,
         "layers": found.layers,
-    }  # fmt: skip
+    }
 
 
 def record(study: Study, trial: Trial) -> None:
@@ -80,16 +82,25 @@ def judged(
     cost = cost_of(architecture)
     fitness = 0.045 * math.log(cost["flops"] / 1e7) + 0.2 + gain + rng.gauss(0, 0.012)
     metrics = {
-        "fitness": fitness, "map50_95": fitness, "map50": 1.5 * fitness,
-        "precision": 0.7 + rng.gauss(0, 0.02), "recall": 0.6 + rng.gauss(0, 0.02),
-        "loss_box": 1.3 - fitness, "params_m": cost["params"] / 1e6,
+        "fitness": fitness,
+        "map50_95": fitness,
+        "map50": 1.5 * fitness,
+        "precision": 0.7 + rng.gauss(0, 0.02),
+        "recall": 0.6 + rng.gauss(0, 0.02),
+        "loss_box": 1.3 - fitness,
+        "params_m": cost["params"] / 1e6,
         "flops_g": cost["flops"] / 1e9,
-    }  # fmt: skip
+    }
     add(
-        study, fitness, architecture=architecture, cost=cost, metrics=metrics,
-        seconds=60 + cost["flops"] / 1e7 + rng.random() * 20, fidelity={"epochs": 10, "imgsz": 320},
+        study,
+        fitness,
+        architecture=architecture,
+        cost=cost,
+        metrics=metrics,
+        seconds=60 + cost["flops"] / 1e7 + rng.random() * 20,
+        fidelity={"epochs": 10, "imgsz": 320},
         **more,
-    )  # fmt: skip
+    )
 
 
 def table(trials: int = 20) -> Study:

@@ -37,17 +37,33 @@ def pairs(folder: Path, n=4, **options) -> Path:
 
 
 SECRETS = {
-    "PatientName": "Quillfeather^Ottoline", "PatientID": "MRN-7741902", "StudyDate": "19991231",
-    "PatientBirthDate": "19450917", "InstitutionName": "Saint Zebedee Hospital",
-    "AccessionNumber": "ACC55512", "ReferringPhysicianName": "Grumblethorpe^Hal",
-    "StudyDescription": "THORAX WITHOUT", "OperatorsName": "Nightingale^Flo",
-}  # fmt: skip
+    "PatientName": "Quillfeather^Ottoline",
+    "PatientID": "MRN-7741902",
+    "StudyDate": "19991231",
+    "PatientBirthDate": "19450917",
+    "InstitutionName": "Saint Zebedee Hospital",
+    "AccessionNumber": "ACC55512",
+    "ReferringPhysicianName": "Grumblethorpe^Hal",
+    "StudyDescription": "THORAX WITHOUT",
+    "OperatorsName": "Nightingale^Flo",
+}
 
 
 def series(
-    folder: Path, array: np.ndarray, *, cosines=(1, 0, 0, 0, 1, 0), spacing=(0.7, 0.9), thick=2.0,
-    slope=2.0, intercept=-1000.0, uid=None, drop=(), change=None, start=0, **tags,
-) -> list[Path]:  # fmt: skip
+    folder: Path,
+    array: np.ndarray,
+    *,
+    cosines=(1, 0, 0, 0, 1, 0),
+    spacing=(0.7, 0.9),
+    thick=2.0,
+    slope=2.0,
+    intercept=-1000.0,
+    uid=None,
+    drop=(),
+    change=None,
+    start=0,
+    **tags,
+) -> list[Path]:
     """Write an array (slices, rows, columns) as a DICOM series; `change` edits each header."""
     folder.mkdir(parents=True, exist_ok=True)
     uid, study = uid or generate_uid(), generate_uid()

@@ -21,9 +21,12 @@ def median_ranks(strategy, *, trials, seeds):
     ranks = []
     for seed in range(seeds):
         study = search(
-            SPACE, lambda p: {"fitness": TABLE[tuple(p.values())]}, strategy=strategy,
-            trials=trials, seed=seed,
-        )  # fmt: skip
+            SPACE,
+            lambda p: {"fitness": TABLE[tuple(p.values())]},
+            strategy=strategy,
+            trials=trials,
+            seed=seed,
+        )
         best = study.best.metrics["fitness"]
         ranks.append(sum(value > best for value in TABLE.values()) + 1)
     return median(ranks)

@@ -105,8 +105,15 @@ def test_two_objects_that_change_places_between_images_are_noticed(cells):
 def test_resuming_on_changed_data(cells, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(plan, "make_estimator", lambda config, data: Judged())
     data, folder = cells / "data.yaml", tmp_path / "runs" / "s"
-    keys = [f"data={data}", f"project={folder.parent}", "name=s", "imgsz=64", "baseline=none",
-            "space=tiny", "strategy=random"]  # fmt: skip
+    keys = [
+        f"data={data}",
+        f"project={folder.parent}",
+        "name=s",
+        "imgsz=64",
+        "baseline=none",
+        "space=tiny",
+        "strategy=random",
+    ]
     assert main(["search", *keys, "trials=2"]) == 0
     assert main(["search", f"resume={folder}", "trials=3"]) == 0  # as nothing has changed
     one_image_less(cells)

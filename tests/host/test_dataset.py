@@ -150,7 +150,7 @@ def names(text, train="train: images/train"):
         (lambda f: [p.unlink() for p in (f / "images/train").iterdir()], "train: no images"),
         (lambda f: [p.write_bytes(b"x") for p in (f / "images/train").iterdir()], "none of 12"),
     ],
-)  # fmt: skip
+)
 def test_bad_data_is_one_clear_line(folder, damage, message):
     damage(folder)
     with pytest.raises(NASError, match=message) as caught:

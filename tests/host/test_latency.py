@@ -26,9 +26,10 @@ def test_measures_architectures_definitions_and_modules(runtime: str) -> None:
     if find_spec(runtimes.PACKAGES[runtime]) is None:
         pytest.skip(f"{runtime} is not installed")
     models = {
-        "architecture": ARCHITECTURE, "definition": emit(ARCHITECTURE, 3),
+        "architecture": ARCHITECTURE,
+        "definition": emit(ARCHITECTURE, 3),
         "module": built(ARCHITECTURE, nc=3),
-    }  # fmt: skip
+    }
     threads = torch.get_num_threads()
     found = measure_models(models, Protocol(runtime=runtime, **SHORT), nc=3)
     assert list(found) == list(models)

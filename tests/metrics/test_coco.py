@@ -15,8 +15,16 @@ def annotations(tmp_path):
         for place in range(3):
             x, y = 160.0 * place, float(rng.uniform(0, 300))
             side = float(rng.choice([20, 60, 100]))
-            rows.append({"id": len(rows) + 1, "image_id": image, "category_id": 7, "iscrowd": 0,
-                         "bbox": [x, y, side, side], "area": side * side})  # fmt: skip
+            rows.append(
+                {
+                    "id": len(rows) + 1,
+                    "image_id": image,
+                    "category_id": 7,
+                    "iscrowd": 0,
+                    "bbox": [x, y, side, side],
+                    "area": side * side,
+                }
+            )
     file = tmp_path / "instances.json"
     images = [{"id": i, "file_name": f"{i}.jpg", "width": 500, "height": 500} for i in range(1, 7)]
     file.write_text(
@@ -28,10 +36,14 @@ def annotations(tmp_path):
 def detections(annotations, shift=0.0):
     rows = json.loads(annotations.read_text())["annotations"]
     return [
-        {"image_id": r["image_id"], "category_id": 7, "score": 0.9 - 0.01 * i,
-         "bbox": [r["bbox"][0] + shift * r["bbox"][2], *r["bbox"][1:]]}
+        {
+            "image_id": r["image_id"],
+            "category_id": 7,
+            "score": 0.9 - 0.01 * i,
+            "bbox": [r["bbox"][0] + shift * r["bbox"][2], *r["bbox"][1:]],
+        }
         for i, r in enumerate(rows)
-    ]  # fmt: skip
+    ]
 
 
 def test_perfect_shifted_and_no_detections(annotations, tmp_path):

@@ -18,8 +18,9 @@ def network(block, width=32):
     """A network of levels P3 and P4 around one block."""
     backbone = (
         *(Block("conv", w, 1, 2, 0, 3) for w in (16, 16, width)),
-        block, Block("conv", 48, 1, 2, 0, 3),
-    )  # fmt: skip
+        block,
+        Block("conv", 48, 1, 2, 0, 3),
+    )
     neck = Neck(
         (3, 4),
         (Block("c2f", 32, 1, 1, 16),),
@@ -44,8 +45,9 @@ def test_every_block_builds_counts_and_reads_back(kind, depth):
             if stride == 2:  # one level more
                 architecture = Architecture(
                     (*architecture.backbone[:2], block, *architecture.backbone[4:]),
-                    architecture.neck, architecture.head,
-                )  # fmt: skip
+                    architecture.neck,
+                    architecture.head,
+                )
             model = DetectionModel(emit(architecture, 2), nc=2, verbose=False)
             table = lower(architecture, 2, 64)
             assert table.params == sum(p.numel() for p in model.parameters())

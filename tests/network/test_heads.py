@@ -40,11 +40,17 @@ def test_costs_are_the_hosts(name, task):
 @pytest.mark.parametrize(
     ("name", "task"),
     [
-        ("yolov8n-seg", "segment"), ("yolo11s-seg", "segment"), ("yolo11n-obb", "obb"),
-        ("yolov8s-pose", "pose"), ("yolo11n-cls", "classify"), ("yolo26n-cls", "classify"),
-        ("yolov8n-cls", "classify"), ("yolo26n-sem", "semantic"), ("yolo26s-sem", "semantic"),
+        ("yolov8n-seg", "segment"),
+        ("yolo11s-seg", "segment"),
+        ("yolo11n-obb", "obb"),
+        ("yolov8s-pose", "pose"),
+        ("yolo11n-cls", "classify"),
+        ("yolo26n-cls", "classify"),
+        ("yolov8n-cls", "classify"),
+        ("yolo26n-sem", "semantic"),
+        ("yolo26s-sem", "semantic"),
     ],
-)  # fmt: skip
+)
 def test_hand_made_models_of_a_task_keep_their_parameters(name, task):
     definition = yaml_model_load(f"{name}.yaml")
     host = BUILT[task](dict(definition), nc=4, verbose=False)

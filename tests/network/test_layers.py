@@ -20,9 +20,15 @@ def ran(model, imgsz):
     def hook(module, inputs, output):
         x = inputs[0]
         seen.append(
-            (x.shape[1], output.shape[1], module.kernel_size[0], module.stride[0], module.groups,
-             *output.shape[2:])
-        )  # fmt: skip
+            (
+                x.shape[1],
+                output.shape[1],
+                module.kernel_size[0],
+                module.stride[0],
+                module.groups,
+                *output.shape[2:],
+            )
+        )
 
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -43,8 +43,13 @@ def space_of(kinds, task="detect", **changes):
         "growth": [1, 1.5, 2],
         "expansion": [0.25, 0.5, 1],
     }
-    content = {"stem": {"width": [8, 16]}, "stages": stages, "levels": LEVELS, "neck": neck,
-               "head": {"reg_max": [1, 16], "end2end": [False, True]}}  # fmt: skip
+    content = {
+        "stem": {"width": [8, 16]},
+        "stages": stages,
+        "levels": LEVELS,
+        "neck": neck,
+        "head": {"reg_max": [1, 16], "end2end": [False, True]},
+    }
     return DetectorSpace(parse({**content, **changes}, "necks", "necks"), task)
 
 
@@ -66,45 +71,67 @@ def test_each_set_of_levels_builds_counts_and_reads_back(levels):
     model = DetectionModel(emit(architecture, 3), nc=3, verbose=False)
     mine = [
         (y.c_in, y.c_out, y.kernel, y.stride, y.groups, y.h, y.w)
-        for y in table.layers if y.op == "conv"
-    ]  # fmt: skip
+        for y in table.layers
+        if y.op == "conv"
+    ]
     assert sorted(mine) == sorted(ran(model, 64))
 
 
 def test_queen_fusion_is_that_of_damo_yolo():
     """Which tensors each place reads, as in Figure 3 of the paper's neck over P3 to P5."""
-    point = SPACE.canonical({**SPACE.sample(random.Random(0)), "levels": "3-5", "context": "none",
-                             "neck.kind": "gfpn"})  # fmt: skip
+    point = SPACE.canonical(
+        {**SPACE.sample(random.Random(0)), "levels": "3-5", "context": "none", "neck.kind": "gfpn"}
+    )
     backbone, head = rows(SPACE.architecture(point), 3)
     first = len(backbone)
     p4, p5 = 6, 8  # rows of the backbone that end these levels; P3's is 4
     wiring = [(row[0], row[2]) for row in head]
     block = wiring[2][1]
     assert wiring == [
-        (p4, "Conv"), ((p5, -1), "Concat"), (-1, block),  # x3
-        (-1, "nn.Upsample"), (4, "Conv"), ((first + 3, p4, -1), "Concat"), (-1, block),  # x4
-        (-1, "nn.Upsample"), ((-1, 4), "Concat"), (-1, block),  # x5
-        (-1, "Conv"), ((-1, first + 6), "Concat"), (-1, block),  # x7
-        (-1, "Conv"), (first + 6, "Conv"), ((first + 13, first + 2, -1), "Concat"),
-        (-1, wiring[16][1]), ((first + 9, first + 12, first + 16), "Detect"),  # x6
-    ]  # fmt: skip
+        (p4, "Conv"),
+        ((p5, -1), "Concat"),
+        (-1, block),  # x3
+        (-1, "nn.Upsample"),
+        (4, "Conv"),
+        ((first + 3, p4, -1), "Concat"),
+        (-1, block),  # x4
+        (-1, "nn.Upsample"),
+        ((-1, 4), "Concat"),
+        (-1, block),  # x5
+        (-1, "Conv"),
+        ((-1, first + 6), "Concat"),
+        (-1, block),  # x7
+        (-1, "Conv"),
+        (first + 6, "Conv"),
+        ((first + 13, first + 2, -1), "Concat"),
+        (-1, wiring[16][1]),
+        ((first + 9, first + 12, first + 16), "Detect"),  # x6
+    ]
 
 
 def test_a_re_parameterised_neck_is_plain_convolutions_when_fused():
-    point = {**SPACE.sample(random.Random(3)), "neck.kind": "gfpn", "neck.block": "elan",
-             "levels": "2-5", "head.end2end": False, "head.reg_max": 16}  # fmt: skip
+    point = {
+        **SPACE.sample(random.Random(3)),
+        "neck.kind": "gfpn",
+        "neck.block": "elan",
+        "levels": "2-5",
+        "head.end2end": False,
+        "head.reg_max": 16,
+    }
     architecture = SPACE.architecture(SPACE.canonical(point))
     model = DetectionModel(emit(architecture, 3), nc=3, verbose=False).eval()
     assert any(isinstance(m, RepConv) for m in model.modules())
     model.fuse(verbose=False)
     theirs = Counter(
         (m.out_channels, m.in_channels // m.groups, m.kernel_size[0])
-        for name, m in model.named_modules() if isinstance(m, nn.Conv2d) and "dfl" not in name
-    )  # fmt: skip
+        for name, m in model.named_modules()
+        if isinstance(m, nn.Conv2d) and "dfl" not in name
+    )
     mine = Counter(
         (op.c_out, op.c_in // op.groups, op.kernel)
-        for op in deployed(architecture, 3, 64) if op.kind == "conv"
-    )  # fmt: skip
+        for op in deployed(architecture, 3, 64)
+        if op.kind == "conv"
+    )
     assert mine == theirs
 
 
@@ -130,18 +157,25 @@ def test_both_kinds_share_roles():
         for point in ({**values, "neck.kind": kind} for kind in ("pan", "gfpn"))
     )
     extra = {role[:3] for role in gfpn.keys() - pan.keys()}
-    assert extra == {
-        ("top-down", 5, "cross"), ("top-down", 5, "block"), ("top-down", 4, "cross"),
-        ("bottom-up", 5, "cross"),
-    } and not pan.keys() - gfpn.keys()  # fmt: skip
+    assert (
+        extra
+        == {
+            ("top-down", 5, "cross"),
+            ("top-down", 5, "block"),
+            ("top-down", 4, "cross"),
+            ("bottom-up", 5, "cross"),
+        }
+        and not pan.keys() - gfpn.keys()
+    )
     role = ("top-down", 4, "block", 0)
     first, more = (p[role].convolutions[0].inputs for p in (pan, gfpn))
     assert total(more[1]) == total(first[1])  # the backbone's level is the second of both
 
 
 def test_reading_refuses_another_wiring():
-    point = SPACE.canonical({**SPACE.sample(random.Random(0)), "levels": "3-5",
-                             "neck.kind": "gfpn"})  # fmt: skip
+    point = SPACE.canonical(
+        {**SPACE.sample(random.Random(0)), "levels": "3-5", "neck.kind": "gfpn"}
+    )
     text = yaml.safe_load(to_yaml(SPACE.architecture(point), 3))
     assert read(text).neck.kind == "gfpn"
     for row, value in ((0, [2, 1, "Conv", [64, 3, 2]]), (5, [[-1, 4], 1, "Concat", [1]])):
@@ -155,8 +189,9 @@ def test_reading_refuses_another_wiring():
 
 
 def test_a_space_without_the_choice_says_so():
-    gfpn = SPACE.architecture(SPACE.canonical({**SPACE.sample(random.Random(0)), "levels": "3-5",
-                                               "neck.kind": "gfpn"}))  # fmt: skip
+    gfpn = SPACE.architecture(
+        SPACE.canonical({**SPACE.sample(random.Random(0)), "levels": "3-5", "neck.kind": "gfpn"})
+    )
     with pytest.raises(NASError, match=r"neck\.kind would be 'gfpn'; options: \['pan'\]"):
         space_of("pan").point_of(gfpn)
     assert "neck.kind" not in space_of("pan").choices

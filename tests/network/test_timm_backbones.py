@@ -268,8 +268,14 @@ def test_a_backbone_that_cannot_be_judged_is_refused_before_the_search(tmp_path,
     ):
         names = [{"timm": "mobilenetv3_small_050"}, {"timm": backbone}]
         space_of(tmp_path, names, levels="3-5")
-        keys = [f"data={cells}", f"space={tmp_path / 'mine.yaml'}", "imgsz=64", "baseline=none",
-                f"project={tmp_path / 'runs'}", *more]  # fmt: skip
+        keys = [
+            f"data={cells}",
+            f"space={tmp_path / 'mine.yaml'}",
+            "imgsz=64",
+            "baseline=none",
+            f"project={tmp_path / 'runs'}",
+            *more,
+        ]
         assert main(["search", *keys]) == 2
         error = capsys.readouterr().err.strip().splitlines()
         assert said in error[-1] and f"timm/{backbone}" in error[-1]

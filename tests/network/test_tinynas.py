@@ -19,9 +19,16 @@ def entries(name):
     found = [{"class": "ConvKXBNRELU", "in": 12, "out": stem, "k": 3, "s": 1}]
     for (width, hidden, repeats), stride in zip(blocks, (2, 2, 2, 1, 2), strict=True):
         found.append(
-            {"class": f"SuperResConv{kind.upper()}", "in": found[-1]["out"], "out": width,
-             "btn": hidden, "k": 3, "s": stride, "L": repeats}
-        )  # fmt: skip
+            {
+                "class": f"SuperResConv{kind.upper()}",
+                "in": found[-1]["out"],
+                "out": width,
+                "btn": hidden,
+                "k": 3,
+                "s": stride,
+                "L": repeats,
+            }
+        )
     return found
 
 

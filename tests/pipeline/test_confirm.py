@@ -46,8 +46,10 @@ def test_a_lucky_winner_is_found_out_and_who_overtakes_is_judged_again():
     assert asked == [(2, 8), (4, 8), (3, 8)]
     assert study.best.number == 3 and study.best.fitness == 0.6
     assert study.results[2].metrics == {
-        "fitness": 0.5, "fitness_first": 0.9, "fitness_again": 0.1,
-    }  # fmt: skip
+        "fitness": 0.5,
+        "fitness_first": 0.9,
+        "fitness_again": 0.1,
+    }
     assert study.trials[2].metrics == {"fitness": 0.9}  # what strategies see stays as it was
     sentence = Findings(study).verdict()[-1]
     assert "best 3" in sentence and "+0.3333" in sentence
@@ -112,8 +114,9 @@ def test_the_best_by_shared_weights_are_named_by_their_own_training(tmp_path):
 
 def test_hand_made_networks_are_trained_too_and_compared_alike():
     study = filled([0.1 * n for n in range(8)])
-    study.add([Trial(8, SPACE.point({"a": 8}), state="complete", name="hand",
-                     metrics={"fitness": 0.05})])  # fmt: skip
+    study.add(
+        [Trial(8, SPACE.point({"a": 8}), state="complete", name="hand", metrics={"fitness": 0.05})]
+    )
     estimate, asked = table([0, 0, 0, 0, 0, 0, 0.4, 0.5, 0.6])
     confirm(study, lambda trial: estimate(trial, 0), n=2)
     assert [number for number, _ in asked] == [7, 6, 8] and study.best.name == "hand"

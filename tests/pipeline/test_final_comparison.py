@@ -38,10 +38,19 @@ def record(*trials):
     study = Study(space)
     for number, (fitness, flops, name) in enumerate(trials):
         point = space.sample(rng)
-        study.add([
-            Trial(number, point, space.architecture(point), name=name, state="complete",
-                  metrics={"fitness": fitness}, cost={"flops": flops, "params": 1.0})
-        ])  # fmt: skip
+        study.add(
+            [
+                Trial(
+                    number,
+                    point,
+                    space.architecture(point),
+                    name=name,
+                    state="complete",
+                    metrics={"fitness": fitness},
+                    cost={"flops": flops, "params": 1.0},
+                )
+            ]
+        )
     return study
 
 
@@ -87,8 +96,11 @@ class Trainings:
         monkeypatch.setattr(UntouchedTraining, "estimate", self.estimate)
         monkeypatch.setattr(latency, "measure", lambda contest, protocol: "")
         monkeypatch.setattr(plan, "make_estimator", lambda config, data: Short())
-        for module, name in ((comparison_outputs, "comparison_png"), (report, "pareto_png"),
-                             (report, "progress_png")):  # fmt: skip
+        for module, name in (
+            (comparison_outputs, "comparison_png"),
+            (report, "pareto_png"),
+            (report, "progress_png"),
+        ):
             monkeypatch.setattr(module, name, lambda what, path, *_: path.write_bytes(b""))
 
     def estimate(self, definition, fidelity, report=None, weights=None):
@@ -118,8 +130,15 @@ class Short:
 def held(monkeypatch, cells, tmp_path, capsys):
     def run(outcomes, *more):
         trainings = Trainings(monkeypatch, outcomes)
-        keys = [f"data={cells}", f"project={tmp_path}", "name=s", "baseline=yolov8n", "trials=4",
-                "imgsz=64", *FINALS]  # fmt: skip
+        keys = [
+            f"data={cells}",
+            f"project={tmp_path}",
+            "name=s",
+            "baseline=yolov8n",
+            "trials=4",
+            "imgsz=64",
+            *FINALS,
+        ]
         code = main(["search", *(more or keys)])
         said = capsys.readouterr()
         assert code in (0, 3), said.err
@@ -255,9 +274,20 @@ def test_the_cost_of_a_search_is_that_of_its_sittings(tmp_path):
 
 
 def small(cells, tmp_path):
-    return [f"data={cells}", f"project={tmp_path}", "name=s", "baseline=yolov8n", "trials=2",
-            "epochs=1", "imgsz=64", "confirm=0", "finalists=1", "final_epochs=1", "final_batch=8",
-            "seeds=1"]  # fmt: skip
+    return [
+        f"data={cells}",
+        f"project={tmp_path}",
+        "name=s",
+        "baseline=yolov8n",
+        "trials=2",
+        "epochs=1",
+        "imgsz=64",
+        "confirm=0",
+        "finalists=1",
+        "final_epochs=1",
+        "final_batch=8",
+        "seeds=1",
+    ]
 
 
 def test_through_the_hosts_trainer(cells, tmp_path):

@@ -54,8 +54,16 @@ def run(cells, tmp_path_factory):
 
 def test_a_run_leaves_everything(run):
     folder, text = run
-    for name in ("args.yaml", "study.db", "trials.csv", "best.yaml", "best.pt", "report.html",
-                 "pareto.png", "progress.png"):  # fmt: skip
+    for name in (
+        "args.yaml",
+        "study.db",
+        "trials.csv",
+        "best.yaml",
+        "best.pt",
+        "report.html",
+        "pareto.png",
+        "progress.png",
+    ):
         assert (folder / name).stat().st_size > 0, name
     front = list((folder / "pareto").glob("nas-*.yaml"))
     assert front and all(f"nas-{read(f).key}" == f.stem for f in front)
@@ -99,8 +107,11 @@ def test_stock_ultralytics_loads_what_was_found(run, safe):
     environment = {**os.environ, "ULTRALYTICS_SAFE_LOAD": safe}
     subprocess.run(
         [sys.executable, "-c", NATIVE, str(folder / "best.yaml"), str(folder / "best.pt")],
-        check=True, env=environment, cwd=folder, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+    )
 
 
 def test_resume_with_other_settings_is_refused(run):
@@ -116,9 +127,18 @@ def test_resume_adds_trials_as_the_uninterrupted_search_would(run, cells, tmp_pa
     keys = {}
     for name, given in {
         "more": {"resume": str(folder), "trials": 6},
-        "whole": {"data": str(cells), "project": str(tmp_path), "trials": 6, "epochs": 1,
-                  "imgsz": 64, "batch": 8, "baseline": "yolov8n", "population": 2, "seed": 3},
-    }.items():  # fmt: skip
+        "whole": {
+            "data": str(cells),
+            "project": str(tmp_path),
+            "trials": 6,
+            "epochs": 1,
+            "imgsz": 64,
+            "batch": 8,
+            "baseline": "yolov8n",
+            "population": 2,
+            "seed": 3,
+        },
+    }.items():
         done = search(given)
         keys[name] = [(t.architecture.key, t.fitness) for t in done.study.trials]
     assert keys["more"] == keys["whole"]
@@ -274,8 +294,18 @@ def test_the_settings_of_a_run_are_saved_as_given(run):
 
 
 def test_a_full_training_of_the_best_names_the_winner(cells, tmp_path, capsys):
-    keys = ("estimator=naswot", "confirm=2", "confirm_by=full", "confirm_epochs=1", "trials=9",
-            "baseline=yolov8n", "imgsz=64", "batch=8", "threads=1", "workers=0")  # fmt: skip
+    keys = (
+        "estimator=naswot",
+        "confirm=2",
+        "confirm_by=full",
+        "confirm_epochs=1",
+        "trials=9",
+        "baseline=yolov8n",
+        "imgsz=64",
+        "batch=8",
+        "threads=1",
+        "workers=0",
+    )
     assert main(["search", f"data={cells}", f"project={tmp_path}", "name=named", *keys]) == 0
     text = capsys.readouterr().out
     rows = table(tmp_path / "named")

@@ -194,9 +194,11 @@ def test_of_what_other_work_disturbs_the_prediction_stands() -> None:
     ],
 )
 def test_what_was_disturbed_is_measured_again(
-    monkeypatch: pytest.MonkeyPatch, later: list[tuple[float, float, float]], asked: int,
+    monkeypatch: pytest.MonkeyPatch,
+    later: list[tuple[float, float, float]],
+    asked: int,
     kept: float,
-) -> None:  # fmt: skip
+) -> None:
     from yolo_nas_ext.host import latency
 
     rounds: list[list[str]] = []
@@ -277,11 +279,19 @@ def test_a_search_keeps_the_limit_and_shows_both(
     limit = 2.0 * made_up().sizes[SIZE].models[0][1]
     code = cli.main(
         [
-            "nas-search", "estimator=madnas", "trials=2000", "population=16", f"imgsz={SIZE}",
-            f"latency={device}", f"max_latency={limit}", f"project={tmp_path}", "confirm=2",
-            "baseline=none", "data=cells",
+            "nas-search",
+            "estimator=madnas",
+            "trials=2000",
+            "population=16",
+            f"imgsz={SIZE}",
+            f"latency={device}",
+            f"max_latency={limit}",
+            f"project={tmp_path}",
+            "confirm=2",
+            "baseline=none",
+            "data=cells",
         ]
-    )  # fmt: skip
+    )
     out = capfd.readouterr().out
     assert code == 0, out
     assert "over_max_latency" not in out and " over max_latency" in out
@@ -346,10 +356,17 @@ def test_the_limit_may_be_the_latency_of_a_hand_made_network(
     yolo26n = read(*models.definition("yolo26n"))
     limit = load(device).predict(yolo26n, 2, SIZE)
     given = {
-        "data": str(draw(tmp_path / "data")), "space": "yolo", "latency": device, "imgsz": SIZE,
-        "max_latency": limit, "estimator": "resolved", "trials": 8, "confirm": 0,
-        "strategy": strategy, "project": str(tmp_path),
-    }  # fmt: skip
+        "data": str(draw(tmp_path / "data")),
+        "space": "yolo",
+        "latency": device,
+        "imgsz": SIZE,
+        "max_latency": limit,
+        "estimator": "resolved",
+        "trials": 8,
+        "confirm": 0,
+        "strategy": strategy,
+        "project": str(tmp_path),
+    }
     made = plan.make(configure(given, {}, {}))
     assert [trial.name for trial in made.baselines] == ["yolo26n"]  # the others are slower
     done = job.search(given)

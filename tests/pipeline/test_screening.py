@@ -66,6 +66,8 @@ def test_a_space_that_is_nearly_exhausted_still_gives_all_its_points():
     strategy = Screened(make("random", preferring), space)
     history = []
     while points := strategy.propose(history, 4, random.Random(len(history))):
-        history += [Trial(len(history) + i, p, state="complete", metrics={"fitness": 0.0})
-                    for i, p in enumerate(points)]  # fmt: skip
+        history += [
+            Trial(len(history) + i, p, state="complete", metrics={"fitness": 0.0})
+            for i, p in enumerate(points)
+        ]
     assert len({t.point for t in history}) == 6

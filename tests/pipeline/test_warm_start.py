@@ -19,8 +19,16 @@ from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
-SMALL = {"epochs": 1, "imgsz": 64, "batch": 8, "baseline": "none", "population": 2, "seed": 3,
-         "threads": 1, "inherit": "parent"}  # fmt: skip
+SMALL = {
+    "epochs": 1,
+    "imgsz": 64,
+    "batch": 8,
+    "baseline": "none",
+    "population": 2,
+    "seed": 3,
+    "threads": 1,
+    "inherit": "parent",
+}
 
 
 @pytest.fixture(scope="module")

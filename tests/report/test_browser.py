@@ -15,19 +15,37 @@ from yolo_nas_ext.study.leaderboard import Entrant, Result, Standings
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), "")
 OWN = "not an origin"
-QUIET = ["--disable-background-networking", "--disable-component-update", "--no-first-run",
-         "--disable-sync", "--disable-default-apps", "--disable-extensions"]  # fmt: skip
+QUIET = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-extensions",
+]
 
 
 def visit(page, folder):
     """Return the page's DOM after its script, what the console said, and what was asked for."""
     log = folder / "net.json"
     done = subprocess.run(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", *QUIET, "--enable-logging=stderr",
-         "--virtual-time-budget=2000", f"--log-net-log={log}", f"--user-data-dir={folder / 'user'}",
-         "--dump-dom", f"file://{page}"],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            *QUIET,
+            "--enable-logging=stderr",
+            "--virtual-time-budget=2000",
+            f"--log-net-log={log}",
+            f"--user-data-dir={folder / 'user'}",
+            "--dump-dom",
+            f"file://{page}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     text = log.read_text().rstrip().rstrip(",")
     events = json.loads(text if text.endswith("}") else text + "]}")["events"]
@@ -44,16 +62,27 @@ def test_the_page_in_a_browser(tmp_path):
     entrants = [Entrant(best, False, 1e6, 1e9, 2.0), Entrant(bad, True, 2e6, 2e9, 4.0)]
     results = [Result(e.name, seed, 0.4 - 0.1 * e.baseline) for e in entrants for seed in (0, 1)]
     report.write(
-        study, tmp_path / "run", title=bad, settings={bad: bad}, notes=[f"skipped {bad}.png"],
-        command=bad, finals=Standings(entrants, results), beside=fakes.baselines(),
-    )  # fmt: skip
+        study,
+        tmp_path / "run",
+        title=bad,
+        settings={bad: bad},
+        notes=[f"skipped {bad}.png"],
+        command=bad,
+        finals=Standings(entrants, results),
+        beside=fakes.baselines(),
+    )
     dom, console, asked = visit(tmp_path / "run" / "report.html", tmp_path)
     assert not console and not asked
     scripts = re.findall(r"<script.*?</script>", dom, re.S)
     assert len(scripts) == 1 and "alert" not in scripts[0] and "alert(1)" in dom
     assert dom.index(f"{best} is 0.1000 above") < dom.index("The Pareto front")
-    for text in ("The finals", "Which choices mattered", "yolo11n, hand-made", "Failures",
-                 "Run this search again"):  # fmt: skip
+    for text in (
+        "The finals",
+        "Which choices mattered",
+        "yolo11n, hand-made",
+        "Failures",
+        "Run this search again",
+    ):
         assert text in dom, text
     assert '<th scope="col" class="n"><button>Trial</button>' in dom  # the script has run
     shown = re.findall(r'<figure id="net-(\d+)" class="on">', dom)

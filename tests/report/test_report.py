@@ -74,8 +74,9 @@ def several(values, limits=None):
 
 def test_hypervolume_after_each_trial_in_closed_form():
     """Scaled: (0, 1), (1, 0), (0.5, 0.5) above (-0.1, -0.1); (0.5, 0.25) adds none."""
-    study = several([(0.2, 10.0), (0.6, 30.0), (0.4, 20.0), (0.4, 25.0), (0.9, 99.0)],
-                    {"latency_ms": 40.0})  # fmt: skip
+    study = several(
+        [(0.2, 10.0), (0.6, 30.0), (0.4, 20.0), (0.4, 25.0), (0.9, 99.0)], {"latency_ms": 40.0}
+    )
     found = Findings(study).volumes
     assert [number for number, _ in found] == [0, 1, 2]
     expected = [0.1 * 1.1, 0.11 + 0.1 * 1.0, 0.11 + 0.1 + 0.5 * 0.5]
@@ -278,9 +279,16 @@ def test_nothing_hostile_gets_through(tmp_path):
     fakes.add(study, 0.2, name="モデル\udcff\0", cost={"flops": 4.0}, point=None)
     fakes.add(study, None, error=f"{bad}: {bad}\x00\udcff")
     report.write(
-        study, tmp_path, title=f"{bad} $\\frac{{ \udcff", settings={bad: bad, "list": (bad,)},
-        notes=[bad], command=bad, next_command=bad, data_name=bad, protocol={bad: [bad]},
-    )  # fmt: skip
+        study,
+        tmp_path,
+        title=f"{bad} $\\frac{{ \udcff",
+        settings={bad: bad, "list": (bad,)},
+        notes=[bad],
+        command=bad,
+        next_command=bad,
+        data_name=bad,
+        protocol={bad: [bad]},
+    )
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in html and "alert(1)" in html and "\0" not in html
     assert [tag for tag, _ in Reader(html).seen].count("script") == 1
@@ -334,9 +342,16 @@ def large_values(study):
 
 
 CASES = [
-    no_trials, one_trial, all_failed, still_running, nan_metrics, equal_fitness, references_only,
-    some_costs, large_values,
-]  # fmt: skip
+    no_trials,
+    one_trial,
+    all_failed,
+    still_running,
+    nan_metrics,
+    equal_fitness,
+    references_only,
+    some_costs,
+    large_values,
+]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -20,8 +20,11 @@ NAMES = [path.stem for path in FILES]
 PUBLISHED = {"t": (8.5, 18.1), "s": (16.3, 37.8), "m": (28.2, 61.8), "l": (42.1, 97.3)}
 
 # What our own searches ended in: the winner of a search of benchmarks/proof.
-FOUND = {"found-brain-small": "brain/small-0", "found-brain": "brain/found-0",
-         "found-cells": "cells/found-2"}  # fmt: skip
+FOUND = {
+    "found-brain-small": "brain/small-0",
+    "found-brain": "brain/found-0",
+    "found-cells": "cells/found-2",
+}
 
 
 def text_of(name):

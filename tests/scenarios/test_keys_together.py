@@ -30,8 +30,16 @@ def rows(folder):
 
 
 def test_workers_objectives_limits_and_a_control(data, tmp_path, capsys):
-    keys = ("estimator=naswot", "batch=2", "trials=6", "jobs=2", "objectives=fitness,flops_g",
-            "limits=params_m:1.5", "control=random", "strategy=nsga2")  # fmt: skip
+    keys = (
+        "estimator=naswot",
+        "batch=2",
+        "trials=6",
+        "jobs=2",
+        "objectives=fitness,flops_g",
+        "limits=params_m:1.5",
+        "control=random",
+        "strategy=nsga2",
+    )
     assert command(data, tmp_path, *keys) == 0
     out = capsys.readouterr().out
     folder = tmp_path / "runs" / "search"
@@ -61,8 +69,15 @@ def test_a_shared_record_with_a_screen_and_two_runs(data, tmp_path, capsys):
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 def test_ray_with_a_limit(data, tmp_path, capsys):
     pytest.importorskip("ray", reason="Ray is an extra: pip install 'yolo-nas-ext[ray]'")
-    keys = ("estimator=deepmad", "strategy=evolution", "executor=ray", "jobs=2", "trials=4",
-            "limits=flops_g:0.05", "confirm=0")  # fmt: skip
+    keys = (
+        "estimator=deepmad",
+        "strategy=evolution",
+        "executor=ray",
+        "jobs=2",
+        "trials=4",
+        "limits=flops_g:0.05",
+        "confirm=0",
+    )
     assert command(data, tmp_path, *keys) == 0
     assert len(rows(tmp_path / "runs" / "search")) == 4
 
@@ -85,9 +100,17 @@ class Sized:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_rungs_promote_few_and_keep_the_best(data, tmp_path, monkeypatch, jobs):
     monkeypatch.setattr(plan, "make_estimator", lambda config, data: Rungs(Sized()))
-    given = {"data": str(data), "project": str(tmp_path), "imgsz": 64, "baseline": "yolov8n",
-             "fidelity": "asha", "trials": 14, "jobs": jobs, "strategy": "random",
-             "confirm": 1}  # fmt: skip
+    given = {
+        "data": str(data),
+        "project": str(tmp_path),
+        "imgsz": 64,
+        "baseline": "yolov8n",
+        "fidelity": "asha",
+        "trials": 14,
+        "jobs": jobs,
+        "strategy": "random",
+        "confirm": 1,
+    }
     study = job.search(given).study
     states = [t.state for t in study.trials]
     assert states.count("pruned") >= 5 and study.trials[0].state == "complete"
@@ -104,8 +127,14 @@ def test_rungs_promote_few_and_keep_the_best(data, tmp_path, monkeypatch, jobs):
 
 def test_a_resumed_search_over_rungs_is_the_same(data, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "make_estimator", lambda config, data: Rungs(Sized()))
-    given = {"data": str(data), "imgsz": 64, "baseline": "none", "fidelity": "asha",
-             "strategy": "evolution", "confirm": 0}  # fmt: skip
+    given = {
+        "data": str(data),
+        "imgsz": 64,
+        "baseline": "none",
+        "fidelity": "asha",
+        "strategy": "evolution",
+        "confirm": 0,
+    }
     whole = job.search({**given, "project": str(tmp_path / "a"), "trials": 12}).study
     job.search({**given, "project": str(tmp_path / "b"), "trials": 5})
     resumed = job.search({"resume": str(tmp_path / "b" / "search"), "trials": 12}).study
@@ -136,7 +165,7 @@ def test_a_resumed_search_over_rungs_is_the_same(data, tmp_path, monkeypatch):
         ("screen=madnos:9", "no such score 'madnos'"),
         ("storage=nonsense", "study storage: cannot be read"),
     ],
-)  # fmt: skip
+)
 def test_bad_combinations_are_refused_in_one_line(data, tmp_path, capsys, monkeypatch, keys, said):
     monkeypatch.chdir(tmp_path)
     assert command(data, tmp_path, *keys.split()) == 2

@@ -38,8 +38,11 @@ print(table)
 def through_the_host(definition, data, out):
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(definition), str(data), str(out)],
-        capture_output=True, text=True, cwd=out, env={**os.environ, "YOLO_OFFLINE": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=out,
+        env={**os.environ, "YOLO_OFFLINE": "1"},
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     rows = [line for line in run.stdout.splitlines() if "ONNX" in line and "✅" in line]
     assert rows, run.stdout[-3000:]  # the benchmark's row, with its tick
@@ -88,8 +91,10 @@ def test_cells_are_a_data_set_of_the_host(tmp_path, monkeypatch):
     monkeypatch.setenv("YOLO_NAS_CACHE", str(cache))
     run = subprocess.run(
         [sys.executable, "-c", program, str(resource("datasets", "cells.yaml"))],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     train, val = run.stdout.splitlines()[-2:]
     assert train.startswith(str(cache)) and len(os.listdir(train)) == 240
     assert val.startswith(str(cache)) and len(os.listdir(val)) == 60

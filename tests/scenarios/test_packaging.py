@@ -306,9 +306,14 @@ def test_the_hook_is_in_the_processes_of_a_distributed_run(installed: Environmen
         "print('yolo nas-search' in cfg.CLI_HELP_MSG, flush=True)\n"
     )
     out = call(
-        installed.python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-        program, cwd=installed.folder,
-    )  # fmt: skip
+        installed.python,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        program,
+        cwd=installed.folder,
+    )
     assert out.split() == ["True", "True"]
 
 

@@ -38,15 +38,18 @@ def keys(study):
 def test_killed_ten_times_it_ends_like_an_uninterrupted_search(tmp_path):
     space = DetectorSpace.load("tiny")
     whole = search(
-        space, lambda p: {"fitness": int(space.architecture(p).key, 16) % 1000 / 1000},
-        trials=TRIALS, seed=9,
-    )  # fmt: skip
+        space,
+        lambda p: {"fitness": int(space.architecture(p).key, 16) % 1000 / 1000},
+        trials=TRIALS,
+        seed=9,
+    )
     rng, kills, counts = random.Random(0), 0, []
     for _ in range(40):
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(tmp_path), str(TRIALS)],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         if kills < 10:
             time.sleep(rng.uniform(0.1, 0.7))

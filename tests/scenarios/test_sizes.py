@@ -73,8 +73,14 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sizes")
     stages = {f"p{n}": {"block": "c2f", "width": 8 * n} for n in (2, 3, 4)}
     neck = {"block": "c2f", "width": 16, "growth": 1}
-    space = {"imgsz": [32, 64], "stem": {"width": 8}, "stages": stages, "levels": "3-4",
-             "neck": neck, "head": HEAD}  # fmt: skip
+    space = {
+        "imgsz": [32, 64],
+        "stem": {"width": 8},
+        "stages": stages,
+        "levels": "3-4",
+        "neck": neck,
+        "head": HEAD,
+    }
     (folder / "sizes.yaml").write_text(yaml.safe_dump(space))
     return draw(folder / "data"), folder / "sizes.yaml"
 

@@ -71,9 +71,17 @@ def test_every_other_first_point_is_the_priors_favourite():
     assert min(sums[0], sums[2]) > max(sums[1], sums[3]) and min(sums[0], sums[2]) > 20
 
 
-@pytest.mark.parametrize(("choices", "trials", "expected"), [
-    (6, 100, START), (26, 12, START), (26, 48, 12), (26, None, 12), (26, 500, 13), (60, 48, 12),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("choices", "trials", "expected"),
+    [
+        (6, 100, START),
+        (26, 12, START),
+        (26, 48, 12),
+        (26, None, 12),
+        (26, 500, 13),
+        (60, 48, 12),
+    ],
+)
 def test_how_many_first_points(choices, trials, expected):
     space = ChoiceSpace({f"l{i}": (1, 2, 3) for i in range(choices)} | {"fixed": ("one",)})
     assert first_points(space, trials) == expected
@@ -114,8 +122,10 @@ def test_a_choice_that_others_must_make_room_for_is_tried():
     space, rng = space.within(Sum()), random.Random(0)
     known = [space.canonical({"level": 0, **{f"l{i}": 4 for i in range(6)}})]
     known += [p for p in space.neighbours(known[0]) if sum(p.values()) >= 22]
-    trials = [Trial(i, p, state="complete", metrics={"fitness": float(sum(p.values()))})
-              for i, p in enumerate(known)]  # fmt: skip
+    trials = [
+        Trial(i, p, state="complete", metrics={"fitness": float(sum(p.values()))})
+        for i, p in enumerate(known)
+    ]
     assert all(p["level"] == 0 for p in known)
     strategy = Bayes(space, features=lambda p: [float(sum(p.values()))], start=4)
     model = strategy._model(strategy._past.read(trials), [], rng)
@@ -144,8 +154,9 @@ def test_pruned_trials_are_learnt_from():
     ]
     behind = [
         Trial(100 + i, t.point, state="pruned", error="pruned: fell behind", curve={1: -1.0})
-        for i, t in enumerate(history(SPACE, 40, lambda p: {}, seed=5)) if t.point["l7"] == "k5"
-    ]  # fmt: skip
+        for i, t in enumerate(history(SPACE, 40, lambda p: {}, seed=5))
+        if t.point["l7"] == "k5"
+    ]
     points = Bayes(SPACE).propose([*good, *behind], 8, random.Random(0))
     assert sum(p["l7"] == "k5" for p in points) <= 2
 
@@ -157,7 +168,8 @@ def test_failed_trials_are_avoided():
     good = [t for t in history(SPACE, 40, metrics) if t.point["l7"] != "k5"]
     bad = [
         Trial(100 + i, t.point, state="failed", error="memory: out of memory")
-        for i, t in enumerate(history(SPACE, 40, metrics, seed=5)) if t.point["l7"] == "k5"
-    ]  # fmt: skip
+        for i, t in enumerate(history(SPACE, 40, metrics, seed=5))
+        if t.point["l7"] == "k5"
+    ]
     points = Bayes(SPACE).propose([*good, *bad], 8, random.Random(0))
     assert sum(p["l7"] == "k5" for p in points) <= 2

@@ -12,9 +12,12 @@ from yolo_nas_ext.strategies import STRATEGIES, make
 from yolo_nas_ext.study.trial import Trial
 
 NAMES = [
-    *STRATEGIES, "optuna:tpe", "optuna:nsgaii", "optuna:cmaes",
+    *STRATEGIES,
+    "optuna:tpe",
+    "optuna:nsgaii",
+    "optuna:cmaes",
     pytest.param("optuna:gp", marks=pytest.mark.slow),
-]  # fmt: skip
+]
 pytestmark = pytest.mark.parametrize("name", NAMES)
 TABLE = ChoiceSpace(
     {"l0": ("id", "k3", "k5"), "l1": ("id", "k3", "k5"), "width": (8, 16, 24)},
@@ -81,8 +84,12 @@ def test_what_it_keeps_of_a_history_changes_nothing(name):
     for n in range(0, 13, 3):
         for i in range(len(history), n):
             history.append(trial(i, points[i], rng.random() if i % 5 else None))
-        shown.append([replace(t, state="running") if running.get(i, 0) >= n else t
-                      for i, t in enumerate(history)])  # fmt: skip
+        shown.append(
+            [
+                replace(t, state="running") if running.get(i, 0) >= n else t
+                for i, t in enumerate(history)
+            ]
+        )
     shown += [shown[1], shown[3], [trial(0, points[-1], 1.0)], shown[-1]]  # other histories
     for seed, seen in enumerate(shown):
         fresh = make(name, TABLE).propose(seen, 2, random.Random(seed))

@@ -9,8 +9,12 @@ from scipy.stats import spearmanr
 from yolo_nas_ext.strategies.gaussian_process import Code, Process, normalised
 
 CHOICES = {
-    "a": ("x", "y", "z"), "b": ("x", "y", "z"), "n": (8, 16, 32, 64), "m": (1,), "f": (False, True),
-}  # fmt: skip
+    "a": ("x", "y", "z"),
+    "b": ("x", "y", "z"),
+    "n": (8, 16, 32, 64),
+    "m": (1,),
+    "f": (False, True),
+}
 POINTS = [dict(zip(CHOICES, v, strict=True)) for v in itertools.product(*CHOICES.values())]
 CODE = Code(CHOICES)
 

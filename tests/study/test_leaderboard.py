@@ -14,15 +14,27 @@ def standings(values, *, costs=None, searched=None, **more):
     """Standings of fitness by seed; names that start with `yolo` are baselines."""
     costs = costs or {}
     entrants = [
-        Entrant(name, name.startswith("yolo"), 1e6, costs.get(name, 1e9), None,
-                (searched or {}).get(name))
+        Entrant(
+            name,
+            name.startswith("yolo"),
+            1e6,
+            costs.get(name, 1e9),
+            None,
+            (searched or {}).get(name),
+        )
         for name in values
-    ]  # fmt: skip
+    ]
     results = [
-        Result(name, seed, math.nan if fitness is None else fitness, 60.0,
-               "nan: the loss is nan" if fitness is None else "")
-        for name, by_seed in values.items() for seed, fitness in enumerate(by_seed)
-    ]  # fmt: skip
+        Result(
+            name,
+            seed,
+            math.nan if fitness is None else fitness,
+            60.0,
+            "nan: the loss is nan" if fitness is None else "",
+        )
+        for name, by_seed in values.items()
+        for seed, fitness in enumerate(by_seed)
+    ]
     return Standings(entrants, results, metric="mAP50-95", **more)
 
 
@@ -62,8 +74,9 @@ def test_pairs_are_of_the_same_seed():
 def test_a_found_model_that_is_better():
     found = standings(
         {"a": [0.40, 0.42, 0.41], "yolo11n": [0.35, 0.36, 0.36], "yolov8n": [0.30, 0.30, 0.31]},
-        costs={"a": 0.5e9, "yolo11n": 1e9, "yolov8n": 1e9}, searched={"a": 900.0},
-    )  # fmt: skip
+        costs={"a": 0.5e9, "yolo11n": 1e9, "yolov8n": 1e9},
+        searched={"a": 900.0},
+    )
     text = sentences(found)
     assert text[0].startswith("a is 0.0533 above yolo11n, the best hand-made model, in mAP50-95")
     assert "0.50 times its FLOPs" in text[0] and "chance" not in text[0]
@@ -92,8 +105,12 @@ def test_what_may_be_chance_is_called_so():
 
 
 def test_the_best_at_no_more_cost_and_the_cheapest_that_is_as_good():
-    values = {"big": [0.5, 0.52], "mid": [0.4, 0.41], "small": [0.299, 0.296],
-              "yolo11n": [0.30, 0.301]}  # fmt: skip
+    values = {
+        "big": [0.5, 0.52],
+        "mid": [0.4, 0.41],
+        "small": [0.299, 0.296],
+        "yolo11n": [0.30, 0.301],
+    }
     costs = {"big": 3e9, "mid": 1e9, "small": 0.4e9, "yolo11n": 1e9}
     found = standings(values, costs=costs)
     text = " ".join(sentences(found))

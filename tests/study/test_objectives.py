@@ -54,12 +54,13 @@ def test_fronts_peel_everything_off(dimensions, monkeypatch):
     for found in fronts(points):
         # What is left and dominated by nothing that is left; of equal points the first.
         best = [
-            i for i in left
+            i
+            for i in left
             if not any(
                 (points[j] >= points[i]).all() and ((points[j] != points[i]).any() or j < i)
                 for j in left
             )
-        ]  # fmt: skip
+        ]
         assert sorted(found) == best
         assert [tuple(points[i]) for i in found] == sorted(map(tuple, points[best]), reverse=True)
         left = [i for i in left if i not in found]

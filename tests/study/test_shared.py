@@ -67,9 +67,13 @@ def postgres():
 
     def call(program, *arguments):
         subprocess.run(
-            [programs / program, *arguments], check=True, cwd=folder, timeout=120,
-            stdout=subprocess.DEVNULL, **user,
-        )  # fmt: skip
+            [programs / program, *arguments],
+            check=True,
+            cwd=folder,
+            timeout=120,
+            stdout=subprocess.DEVNULL,
+            **user,
+        )
 
     call("initdb", "-D", data, "-U", "nas", "-A", "trust", "--no-sync")
     call("pg_ctl", "-D", data, "-w", "-o", options, "-l", folder / "log", "start")
@@ -192,9 +196,11 @@ def test_latencies_of_another_device_are_kept_apart(url):
         study.refresh()
         mine, other = study.results
         assert mine.metrics == {
-            "fitness": 0.6, "latency_ms": 90.0, "latency_measured_ms": 91.0,
+            "fitness": 0.6,
+            "latency_ms": 90.0,
+            "latency_measured_ms": 91.0,
             f"latency_on_{theirs}_measured_ms": 4.0,
-        }  # fmt: skip
+        }
         assert other.metrics == {"fitness": 0.5, f"latency_on_{theirs}_ms": 3.0}
         assert other.cost == {f"latency_on_{theirs}_ms": 3.0}
         # As if it were 3 ms on the board too, the other one would be on its front.
@@ -225,9 +231,17 @@ def test_two_machines_that_measure_say_that_they_are_two(tmp_path, monkeypatch, 
 
     cells = ensure_cells(tmp_path / "cells", train=6, val=3, size=64) / "data.yaml"
     monkeypatch.setattr(plan, "make_estimator", lambda config, data: Judged())
-    keys = [f"data={cells}", "name=s", "imgsz=64", "baseline=none", "confirm=0", "strategy=random",
-            "latency=measure", f"storage=sqlite:///{tmp_path / 'study.db'}",
-            "objectives=fitness,latency_ms"]  # fmt: skip
+    keys = [
+        f"data={cells}",
+        "name=s",
+        "imgsz=64",
+        "baseline=none",
+        "confirm=0",
+        "strategy=random",
+        "latency=measure",
+        f"storage=sqlite:///{tmp_path / 'study.db'}",
+        "objectives=fitness,latency_ms",
+    ]
     said = []
     for device, ms, trials in (("server", 3.0, 2), ("board", 90.0, 4)):
         monkeypatch.setattr(latency, "device_name", lambda name=device: name)

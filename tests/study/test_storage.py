@@ -20,11 +20,18 @@ OPTIONS = {"a": CategoricalDistribution(("x", 2, None)), "b": FloatDistribution(
 def text(trials, trial_id):
     """What is compared, as text, in which NaN equals NaN; the order of parameters counts."""
     return [
-        repr((
-            getattr(t, trial_id), t.number, t.state, list(t.params.items()),
-            sorted(t.user_attrs.items()), sorted(t.intermediate_values.items()),
-        )) for t in trials
-    ]  # fmt: skip
+        repr(
+            (
+                getattr(t, trial_id),
+                t.number,
+                t.state,
+                list(t.params.items()),
+                sorted(t.user_attrs.items()),
+                sorted(t.intermediate_values.items()),
+            )
+        )
+        for t in trials
+    ]
 
 
 def as_optuna_says(storage, study_id):
@@ -51,9 +58,14 @@ def test_reads_what_optuna_reads(tmp_path, monkeypatch):
             distributions={n: OPTIONS[n] for n in params} if state != TrialState.WAITING else {},
             user_attrs={"text": "ä", "nested": {"n": [i, None, 0.1]}} if i % 4 else {},
             intermediate_values={
-                3: float("nan"), 1: float("inf"), 2: -float("inf"), 7: rng.random()
-            } if i % 3 else {},
-        )  # fmt: skip
+                3: float("nan"),
+                1: float("inf"),
+                2: -float("inf"),
+                7: rng.random(),
+            }
+            if i % 3
+            else {},
+        )
         storage.create_new_trial(rng.choice((mine, other)), given)
     for study_id in (mine, other):
         rows = list(read(storage, study_id))
@@ -72,9 +84,16 @@ def test_a_study_is_what_optuna_says_of_it(tmp_path):
     for number in range(12):
         point = space.sample(rng)
         done = Trial(
-            number, point, space.architecture(point), {"epochs": 3.0}, "complete",
-            {"fitness": rng.random()}, {"flops": 1e9}, 2.5, curve={1: 0.1, 2: 0.2},
-        )  # fmt: skip
+            number,
+            point,
+            space.architecture(point),
+            {"epochs": 3.0},
+            "complete",
+            {"fitness": rng.random()},
+            {"flops": 1e9},
+            2.5,
+            curve={1: 0.1, 2: 0.2},
+        )
         study.start(done)
         study.finish(done)
     theirs = [

@@ -72,5 +72,8 @@ def test_a_table_too_large_for_an_array_works_the_same(monkeypatch):
     for part in (dense, sparse):
         for _ in range(2):
             assert part.ints[part.find(columns)][:, [0, 2]].tolist() == [
-                [3, 4], [1, 0], [3, 4], [2, 1],
-            ]  # fmt: skip
+                [3, 4],
+                [1, 0],
+                [3, 4],
+                [2, 1],
+            ]

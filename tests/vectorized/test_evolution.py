@@ -100,9 +100,11 @@ def test_nothing_fits():
 
 
 def test_a_space_of_one_point_ends():
-    content = {**SMALL, "stem": {"width": 8}, "stages": {
-        f"p{level}": {"block": "k1kx", "width": 16} for level in (2, 3, 4)
-    }}  # fmt: skip
+    content = {
+        **SMALL,
+        "stem": {"width": 8},
+        "stages": {f"p{level}": {"block": "k1kx", "width": 16} for level in (2, 3, 4)},
+    }
     space = DetectorSpace(parse(content, "one", "one"))
     found = evolve(space, Budget({}, 3, 128), trials=1000)
     assert len(found.population) == 1 and found.counts["evaluated"] < 1000
@@ -130,11 +132,14 @@ def test_the_same_seed_the_same_population_in_another_process():
     )
     runs = [
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
             env={**__import__("os").environ, "PYTHONHASHSEED": seed},
         ).stdout
         for seed in ("1", "2")
-    ]  # fmt: skip
+    ]
     assert runs[0] == runs[1] and len(json.loads(runs[0])) == 100
 
 

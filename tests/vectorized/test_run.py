@@ -16,10 +16,18 @@ from yolo_nas_ext.pipeline import job
 
 def settings(tmp_path, **more):
     return {
-        "data": str(draw(tmp_path / "data", train=4, val=2)), "project": str(tmp_path / "runs"),
-        "estimator": "madnas", "space": "tiny", "imgsz": 64, "trials": 2000, "population": 20,
-        "max_flops": 4e7, "max_memory": 2e5, "baseline": "yolov8n", **more,
-    }  # fmt: skip
+        "data": str(draw(tmp_path / "data", train=4, val=2)),
+        "project": str(tmp_path / "runs"),
+        "estimator": "madnas",
+        "space": "tiny",
+        "imgsz": 64,
+        "trials": 2000,
+        "population": 20,
+        "max_flops": 4e7,
+        "max_memory": 2e5,
+        "baseline": "yolov8n",
+        **more,
+    }
 
 
 def test_a_run_leaves_its_population_and_can_be_run_again(tmp_path, capsys):

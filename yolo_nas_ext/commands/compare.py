@@ -36,13 +36,25 @@ What trained models see in the val part of a data set, or in the pictures of a C
 froc_cpm and dice come with a 95 % interval by drawing patients; seed=0 is of these draws.
 A JSON's categories are told by their names. device= is the host's. json=True prints all figures."""
 KEYS: dict[str, Callable[[Any], Any]] = {
-    "models": texts, "data": optional(text), "coco": optional(text), "images": optional(text),
-    "imgsz": size, "device": optional(text), "seed": whole(0), "json": flag,
-}  # fmt: skip
+    "models": texts,
+    "data": optional(text),
+    "coco": optional(text),
+    "images": optional(text),
+    "imgsz": size,
+    "device": optional(text),
+    "seed": whole(0),
+    "json": flag,
+}
 USUAL: dict[str, Any] = {
-    "models": (), "data": None, "coco": None, "images": None, "imgsz": 640, "device": None,
-    "seed": 0, "json": False,
-}  # fmt: skip
+    "models": (),
+    "data": None,
+    "coco": None,
+    "images": None,
+    "imgsz": 640,
+    "device": None,
+    "seed": 0,
+    "json": False,
+}
 
 
 def main(given: Mapping[str, Any]) -> int:

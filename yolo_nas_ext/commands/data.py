@@ -127,9 +127,12 @@ def main(settings: Mapping[str, Any]) -> int:
             f"linkage={linkage}: is inside out={out}, which others may see; put it elsewhere"
         )
     found = pairing.find(
-        values["source"], values["masks"], group=values["group"], volume=values["volume"],
+        values["source"],
+        values["masks"],
+        group=values["group"],
+        volume=values["volume"],
         fold=values["fold"],
-    )  # fmt: skip
+    )
     for name in found.orphans:
         print(f"note: the mask {name} has no scan")
     if not found.labelled:
@@ -142,9 +145,12 @@ def main(settings: Mapping[str, Any]) -> int:
         _link(linkage, summary.linkage)
     windowed = values["window"] != "percentile"
     seen = fingerprint(
-        summary.records, summary.names, imgsz=values["imgsz"], windowed=windowed,
+        summary.records,
+        summary.names,
+        imgsz=values["imgsz"],
+        windowed=windowed,
         task=values["task"],
-    )  # fmt: skip
+    )
     _say(summary, seen, options)
     return 3 if summary.skipped else 0
 
@@ -194,15 +200,25 @@ def _options(values: Mapping[str, Any]) -> convert.Options:
     if empty is None:
         empty = 1.0 if task == "classify" else 0.1
     how = Cut(
-        axis=AXES.index(values["axis"]), channels=values["channels"], spacing=values["spacing"],
-        window=window(values["window"]), connectivity=values["connectivity"],
-        min_mm2=values["min_mm2"], empty=empty,
-    )  # fmt: skip
+        axis=AXES.index(values["axis"]),
+        channels=values["channels"],
+        spacing=values["spacing"],
+        window=window(values["window"]),
+        connectivity=values["connectivity"],
+        min_mm2=values["min_mm2"],
+        empty=empty,
+    )
     return convert.Options(
-        task=task, cut=how, names=values["names"] or {}, values=values["values"],
-        empty_masks=values["empty_masks"], class_from=values["class_from"], volume=values["volume"],
-        val=values["val"], seed=values["seed"],
-    )  # fmt: skip
+        task=task,
+        cut=how,
+        names=values["names"] or {},
+        values=values["values"],
+        empty_masks=values["empty_masks"],
+        class_from=values["class_from"],
+        volume=values["volume"],
+        val=values["val"],
+        seed=values["seed"],
+    )
 
 
 def _link(path: Path, linkage: Mapping[str, str]) -> None:

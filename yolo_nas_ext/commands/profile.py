@@ -52,15 +52,33 @@ def sizes(value: Any) -> tuple[int, ...]:
 
 
 KEYS: dict[str, Parse] = {
-    "runtime": text, "device": lambda value: str(value), "imgsz": sizes, "threads": whole(1),
-    "precision": text, "batch": whole(1), "spaces": texts, "minutes": real(0), "out": text,
-    "seed": whole(0), "bundle": text, "import": text,
-}  # fmt: skip
+    "runtime": text,
+    "device": lambda value: str(value),
+    "imgsz": sizes,
+    "threads": whole(1),
+    "precision": text,
+    "batch": whole(1),
+    "spaces": texts,
+    "minutes": real(0),
+    "out": text,
+    "seed": whole(0),
+    "bundle": text,
+    "import": text,
+}
 USUAL: dict[str, Any] = {
-    "runtime": "onnx", "device": "cpu", "imgsz": (320, 640), "threads": 1, "precision": "fp32",
-    "batch": 1, "spaces": ("tiny", "yolo", "damo"), "minutes": 8.0, "out": None, "seed": 0,
-    "bundle": None, "import": None,
-}  # fmt: skip
+    "runtime": "onnx",
+    "device": "cpu",
+    "imgsz": (320, 640),
+    "threads": 1,
+    "precision": "fp32",
+    "batch": 1,
+    "spaces": ("tiny", "yolo", "damo"),
+    "minutes": 8.0,
+    "out": None,
+    "seed": 0,
+    "bundle": None,
+    "import": None,
+}
 LAYERED = ("onnx", "torch", "openvino")  # runtimes that layers are timed in
 LAYERS = 0.25  # of the minutes, for layers at the least, however long whole networks take
 FEWEST = 50  # layers that a profile can be made of
@@ -170,9 +188,14 @@ def _profile(values: Mapping[str, Any]) -> Profile:
         print(f"note: {busy}")
     about = _about(values)
     identity = {
-        "device": device, "version": version, "protocol": protocol.to_dict(), **about,
-        "imgsz": values["imgsz"], "seed": values["seed"], "networks": [n.name for n in networks],
-    }  # fmt: skip
+        "device": device,
+        "version": version,
+        "protocol": protocol.to_dict(),
+        **about,
+        "imgsz": values["imgsz"],
+        "seed": values["seed"],
+        "networks": [n.name for n in networks],
+    }
     del identity["date"]
     record = Record(out.with_name(f".{out.name}.timed"), identity)
     with closing(record), runtimes.torch_threads(protocol.threads):
@@ -195,9 +218,7 @@ def _profile(values: Mapping[str, Any]) -> Profile:
         for imgsz, group in times.items()
     }
     about["seconds"] = round(record.seconds)
-    profile = fit(
-        device, version, protocol, layers, models, about=about, seed=values["seed"]
-    )  # fmt: skip
+    profile = fit(device, version, protocol, layers, models, about=about, seed=values["seed"])
     save(profile, out)
     record.delete()
     return profile
@@ -225,9 +246,10 @@ def _measured(networks: Sequence[Network], protocol: Protocol, clock: Clock) -> 
     total = len(networks) + -(-protocol.repeats // BURST)
     begin = {"load": 0, "measure": len(networks)}
     measured = measure_models(
-        {n.name: emit(n.architecture, n.nc) for n in networks}, protocol,
+        {n.name: emit(n.architecture, n.nc) for n in networks},
+        protocol,
         progress=lambda what, done, _: clock(begin[what] + done, total),
-    )  # fmt: skip
+    )
     return [measured[n.name].median_ms for n in networks]
 
 

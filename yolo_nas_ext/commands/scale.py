@@ -52,17 +52,38 @@ def factors(value: Any) -> tuple[tuple[float, bool], ...]:
 
 
 KEYS: dict[str, Callable[[Any], Any]] = {
-    "model": text, "flops": factors, "imgsz": size, "nc": whole(1), "out": text, "data": text,
-    "tries": whole(1), "epochs": whole(1), "batch": whole(1), "device": text, "seed": whole(0),
-}  # fmt: skip
+    "model": text,
+    "flops": factors,
+    "imgsz": size,
+    "nc": whole(1),
+    "out": text,
+    "data": text,
+    "tries": whole(1),
+    "epochs": whole(1),
+    "batch": whole(1),
+    "device": text,
+    "seed": whole(0),
+}
 USUAL = {
-    "flops": factors("2x,4x,8x"), "imgsz": None, "nc": None, "out": None, "data": None, "tries": 4,
-    "epochs": 6, "batch": 8, "device": None, "seed": 0,
-}  # fmt: skip
+    "flops": factors("2x,4x,8x"),
+    "imgsz": None,
+    "nc": None,
+    "out": None,
+    "data": None,
+    "tries": 4,
+    "epochs": 6,
+    "batch": 8,
+    "device": None,
+    "seed": 0,
+}
 TASKS = {
-    "Detect": "detect", "Segment": "segment", "OBB": "obb", "Pose": "pose",
-    "Classify": "classify", "SemanticSegment": "semantic",
-}  # fmt: skip
+    "Detect": "detect",
+    "Segment": "segment",
+    "OBB": "obb",
+    "Pose": "pose",
+    "Classify": "classify",
+    "SemanticSegment": "semantic",
+}
 
 
 def main(given: Mapping[str, Any]) -> int:
@@ -103,9 +124,16 @@ def main(given: Mapping[str, Any]) -> int:
         path.write_text(to_yaml(network, nc, task, note), encoding="utf-8")
         depth, width = _depth(network) / _depth(base), _width(network) / _width(base)
         rows.append(
-            [path.name, f"{depth:.2f}", f"{width:.2f}", str(network.imgsz), short(cost.params),
-             short(cost.flops), f"{cost.flops / flops(base):.2f}"]
-        )  # fmt: skip
+            [
+                path.name,
+                f"{depth:.2f}",
+                f"{width:.2f}",
+                str(network.imgsz),
+                short(cost.params),
+                short(cost.flops),
+                f"{cost.flops / flops(base):.2f}",
+            ]
+        )
     for line in notes:
         print(line)
     print(aligned(rows))
@@ -174,9 +202,11 @@ def _score(network: Architecture) -> float:
 
 
 def _trained(
-    networks: Sequence[Architecture], found: Mapping[Architecture, Coefficients],
-    settings: Mapping[str, Any], task: str,
-) -> tuple[Coefficients, str, list[str]]:  # fmt: skip
+    networks: Sequence[Architecture],
+    found: Mapping[Architecture, Coefficients],
+    settings: Mapping[str, Any],
+    task: str,
+) -> tuple[Coefficients, str, list[str]]:
     """Choose between some networks by short trainings, each at its own image size."""
     from yolo_nas_ext.estimators.training import ShortTraining
     from yolo_nas_ext.host import dataset

@@ -43,9 +43,17 @@ how measure=True measures. measure=True times each network on this machine, in t
 exports it: median and interquartile range of a run in milliseconds. With json=True nothing but JSON
 is printed."""
 KEYS: dict[str, Callable[[Any], Any]] = {
-    "imgsz": size, "nc": whole(1), "project": text, "json": flag, "model": lambda value: value,
-    "measure": flag, "latency": text, "runtime": text, "precision": text, "threads": whole(1),
-}  # fmt: skip
+    "imgsz": size,
+    "nc": whole(1),
+    "project": text,
+    "json": flag,
+    "model": lambda value: value,
+    "measure": flag,
+    "latency": text,
+    "runtime": text,
+    "precision": text,
+    "threads": whole(1),
+}
 COLUMNS = ("params", "flops", "memory", "layers")
 
 
@@ -113,8 +121,9 @@ def _protocol(
     if profile.protocol.device == "cpu" and profile.device_name != (mine := device_name()):
         print(
             f"WARNING: the profile is of another device, {profile.device_name}; this machine is "
-            f"{mine}", file=sys.stderr,
-        )  # fmt: skip
+            f"{mine}",
+            file=sys.stderr,
+        )
     return replace(profile.protocol, imgsz=settings["imgsz"])
 
 
@@ -126,9 +135,11 @@ def _predicted(
 
 
 def _measured(
-    models: Sequence[tuple[str, Architecture, int]], protocol: Protocol, nc: int | None,
+    models: Sequence[tuple[str, Architecture, int]],
+    protocol: Protocol,
+    nc: int | None,
     sizes: Sequence[int],
-) -> list[Measurement]:  # fmt: skip
+) -> list[Measurement]:
     """Return the latency of each model; two of one network are measured apart."""
     from yolo_nas_ext.host.latency import measure_models  # loads torch and the host
 
@@ -157,10 +168,11 @@ def score(architecture: Architecture, nc: int = 80, imgsz: int = 640) -> dict[st
     cost = costs(architecture, nc, imgsz)
     values = {name: of(architecture, imgsz, 3) for name, of in SCORES.items()}
     return {
-        "key": architecture.key, **cost._asdict(),
+        "key": architecture.key,
+        **cost._asdict(),
         **{name: value if math.isfinite(value) else None for name, value in values.items()},
         "effectiveness": effectiveness(architecture),
-    }  # fmt: skip
+    }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -188,9 +200,16 @@ def _json(rows: list[dict[str, Any]]) -> str:
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     usual = {
-        "imgsz": 640, "nc": None, "project": "runs/nas", "json": False, "measure": False,
-        "runtime": "onnx", "precision": "fp32", "threads": 1, "latency": None,
-    }  # fmt: skip
+        "imgsz": 640,
+        "nc": None,
+        "project": "runs/nas",
+        "json": False,
+        "measure": False,
+        "runtime": "onnx",
+        "precision": "fp32",
+        "threads": 1,
+        "latency": None,
+    }
     values = checked(given, KEYS, usual)
     if not values.get("model"):
         raise NASError("model is missing; give a YAML, a name such as yolo11n, or a structure")

@@ -41,25 +41,70 @@ def part(value: Any) -> str:
 KEYS: dict[str, Callable[[Any], Any]] = {
     **{
         name: keys_of_a_search.KEYS[name]
-        for name in ("data", "task", "baseline", "epochs", "imgsz", "batch", "seed", "device",
-                     "threads", "augment", "fitness", "inherit", "timeout", "project", "name",
-                     "resume")
+        for name in (
+            "data",
+            "task",
+            "baseline",
+            "epochs",
+            "imgsz",
+            "batch",
+            "seed",
+            "device",
+            "threads",
+            "augment",
+            "fitness",
+            "inherit",
+            "timeout",
+            "project",
+            "name",
+            "resume",
+        )
     },
-    "models": texts, "seeds": whole(1), "part": part, "runtime": optional(text), "precision": text,
+    "models": texts,
+    "seeds": whole(1),
+    "part": part,
+    "runtime": optional(text),
+    "precision": text,
     "latency_threads": whole(1),
-}  # fmt: skip
+}
 USUAL: dict[str, Any] = {
-    "models": (), "data": None, "task": "detect", "part": "val", "baseline": (), "seeds": 3,
-    "seed": 0, "epochs": 100, "imgsz": 640, "batch": 16, "device": None, "threads": None,
-    "augment": None, "fitness": "host", "inherit": None, "timeout": None, "project": "runs/nas",
-    "name": "compare", "resume": None, "val_fraction": 0.5, "estimator": "full",
-    "runtime": "onnx", "precision": "fp32", "latency_threads": 1,
-}  # fmt: skip
+    "models": (),
+    "data": None,
+    "task": "detect",
+    "part": "val",
+    "baseline": (),
+    "seeds": 3,
+    "seed": 0,
+    "epochs": 100,
+    "imgsz": 640,
+    "batch": 16,
+    "device": None,
+    "threads": None,
+    "augment": None,
+    "fitness": "host",
+    "inherit": None,
+    "timeout": None,
+    "project": "runs/nas",
+    "name": "compare",
+    "resume": None,
+    "val_fraction": 0.5,
+    "estimator": "full",
+    "runtime": "onnx",
+    "precision": "fp32",
+    "latency_threads": 1,
+}
 HIDDEN = ("val_fraction", "estimator")  # which `estimators.options` asks for
 MAY_CHANGE = (
-    "models", "baseline", "seeds", "device", "threads", "runtime", "precision", "latency_threads",
+    "models",
+    "baseline",
+    "seeds",
+    "device",
+    "threads",
+    "runtime",
+    "precision",
+    "latency_threads",
     "resume",
-)  # fmt: skip
+)
 
 
 def main(given: Mapping[str, Any]) -> int:
@@ -120,17 +165,23 @@ def clock(config: Config) -> Protocol | None:
         return None
     on_gpu = config.runtime in ("torch", "tensorrt") and config.device
     protocol = Protocol(
-        config.runtime, device=str(config.device) if on_gpu else "cpu",
-        precision=config.precision, imgsz=config.imgsz, threads=config.latency_threads,
-    )  # fmt: skip
+        config.runtime,
+        device=str(config.device) if on_gpu else "cpu",
+        precision=config.precision,
+        imgsz=config.imgsz,
+        threads=config.latency_threads,
+    )
     runtimes.check(protocol)
     return protocol
 
 
 def contestants(
-    definitions: Mapping[str, Mapping[str, Any]], data: dataset.DataSet, imgsz: int,
-    baselines: Sequence[str], found: Mapping[str, float],
-) -> list[Contestant]:  # fmt: skip
+    definitions: Mapping[str, Mapping[str, Any]],
+    data: dataset.DataSet,
+    imgsz: int,
+    baselines: Sequence[str],
+    found: Mapping[str, float],
+) -> list[Contestant]:
     """Return the models of a contest with their costs.
 
     Args:
@@ -148,9 +199,13 @@ def contestants(
         size = int(definition.get("imgsz") or imgsz)
         try:
             params, flops = models.costs(
-                definition, nc=data.nc, channels=data.channels, imgsz=size, task=data.task,
+                definition,
+                nc=data.nc,
+                channels=data.channels,
+                imgsz=size,
+                task=data.task,
                 keypoints=data.keypoints,
-            )  # fmt: skip
+            )
         except TrialError as error:
             raise NASError(
                 f"models={name}: cannot be built ({error}); check its rows, and that its plugin "
@@ -227,9 +282,14 @@ def _contest(config: Config) -> Contest:
     entered = contestants(definitions, train, config.imgsz, baselines, found)
     hand = all(_of_host(name) for name in (config.baseline or baselines))
     return Contest(
-        training, entered, range(config.seed, config.seed + config.seeds), Path(),
-        schedule=schedule(config), part=config.part, noun="hand-made model" if hand else "baseline",
-    )  # fmt: skip
+        training,
+        entered,
+        range(config.seed, config.seed + config.seeds),
+        Path(),
+        schedule=schedule(config),
+        part=config.part,
+        noun="hand-made model" if hand else "baseline",
+    )
 
 
 def _models(

@@ -56,12 +56,16 @@ def measure(contest: Contest, protocol: Protocol, say: Callable[[str], None] = p
         write_text(contest.folder / FILE, text + "\n")
     found = {name: record[key] for name, key in keys.items()}
     contest.contestants = tuple(
-        replace(c, entrant=replace(
-            c.entrant, latency_ms=found[c.entrant.name]["median_ms"],
-            latency_iqr_ms=found[c.entrant.name]["iqr_ms"],
-        ))
+        replace(
+            c,
+            entrant=replace(
+                c.entrant,
+                latency_ms=found[c.entrant.name]["median_ms"],
+                latency_iqr_ms=found[c.entrant.name]["iqr_ms"],
+            ),
+        )
         for c in contest.contestants
-    )  # fmt: skip
+    )
     runs = next(iter(found.values()))["runs"]
     sizes = sorted({c.imgsz or protocol.imgsz for c in contest.contestants})
     own = ", each model at its own size" if len(sizes) > 1 else ""

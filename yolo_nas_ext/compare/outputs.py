@@ -26,9 +26,14 @@ def write(contest: Contest, config: Config, again: str) -> None:
     title = f"{len(standings.entrants)} models on {Path(str(config.data)).name}"
     write_text(
         folder / "comparison.html",
-        page.page(standings, title=title, protocol=protocol(contest, config), command=again,
-                  next_command=following(contest)),
-    )  # fmt: skip
+        page.page(
+            standings,
+            title=title,
+            protocol=protocol(contest, config),
+            command=again,
+            next_command=following(contest),
+        ),
+    )
     write_text(folder / "comparison.csv", _csv(standings))
     write_text(folder / "verdict.md", _markdown(standings, title, protocol(contest, config)))
     temporary = folder / ".comparison.tmp"
@@ -54,7 +59,8 @@ def protocol(contest: Contest, config: Config) -> dict[str, Any]:
         + (config.inherit or "random weights"),
         "measured on": f"{len(measured)} images of {contest.part}, which no search looks at",
         "schedule": "the host's complete one, averaged weights of the last epoch",
-        "epochs": config.epochs, "batch": config.batch,
+        "epochs": config.epochs,
+        "batch": config.batch,
         "imgsz": "; ".join([str(config.imgsz), *own]),
         "seeds": ", ".join(map(str, contest.seeds)),
         "order": "every model with one seed before any with the next",
@@ -63,7 +69,7 @@ def protocol(contest: Contest, config: Config) -> dict[str, Any]:
         **{name: value for name, value in config.host.items()},
         **({"augment": config.augment} if config.augment else {}),
         **{name: version(name) for name in ("ultralytics", "torch")},
-    }  # fmt: skip
+    }
 
 
 def table(standings: Standings) -> str:
@@ -77,16 +83,40 @@ def _csv(standings: Standings) -> str:
     names = sorted({name for r in standings.results for name in r.metrics} - {"fitness"})
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow(["model", "baseline", "seed", "fitness", "seconds", "error", "params", "flops",
-                     "latency_ms", "latency_iqr_ms", "search_seconds", *names])  # fmt: skip
+    writer.writerow(
+        [
+            "model",
+            "baseline",
+            "seed",
+            "fitness",
+            "seconds",
+            "error",
+            "params",
+            "flops",
+            "latency_ms",
+            "latency_iqr_ms",
+            "search_seconds",
+            *names,
+        ]
+    )
     for result in standings.results:
         entrant = standings.entrant(result.name)
-        writer.writerow([
-            entrant.name, entrant.baseline, result.seed, result.fitness, result.seconds,
-            result.error, entrant.params, entrant.flops, entrant.latency_ms,
-            entrant.latency_iqr_ms, entrant.search_seconds,
-            *(result.metrics.get(name) for name in names),
-        ])  # fmt: skip
+        writer.writerow(
+            [
+                entrant.name,
+                entrant.baseline,
+                result.seed,
+                result.fitness,
+                result.seconds,
+                result.error,
+                entrant.params,
+                entrant.flops,
+                entrant.latency_ms,
+                entrant.latency_iqr_ms,
+                entrant.search_seconds,
+                *(result.metrics.get(name) for name in names),
+            ]
+        )
     return file.getvalue()
 
 

@@ -65,10 +65,17 @@ class Contest:
     """
 
     def __init__(
-        self, training: UntouchedTraining, contestants: Sequence[Contestant], seeds: Sequence[int],
-        folder: Path, *, schedule: Mapping[str, Any], part: str = "val",
-        noun: str = "hand-made model", say: Callable[[str], None] = print,
-    ) -> None:  # fmt: skip
+        self,
+        training: UntouchedTraining,
+        contestants: Sequence[Contestant],
+        seeds: Sequence[int],
+        folder: Path,
+        *,
+        schedule: Mapping[str, Any],
+        part: str = "val",
+        noun: str = "hand-made model",
+        say: Callable[[str], None] = print,
+    ) -> None:
         self.training = training
         self.contestants = tuple(contestants)
         self.seeds = tuple(seeds)

@@ -65,9 +65,13 @@ def of_coco(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Fig
 def _watched(model: Trained, files: Sequence[str], imgsz: int) -> Iterator[View]:
     delay = 0.0 if sys.stderr.isatty() else 10.0
     yield from tqdm(
-        model.see(files, imgsz=imgsz), total=len(files), bar_format=BAR, delay=delay, leave=False,
+        model.see(files, imgsz=imgsz),
+        total=len(files),
+        bar_format=BAR,
+        delay=delay,
+        leave=False,
         mininterval=0.5 if sys.stderr.isatty() else 10,
-    )  # fmt: skip
+    )
 
 
 def _detections(view: View, image: int, categories: Mapping[int, int]) -> list[dict[str, Any]]:
@@ -77,9 +81,11 @@ def _detections(view: View, image: int, categories: Mapping[int, int]) -> list[d
         if int(label) not in categories:
             continue
         row: dict[str, Any] = {
-            "image_id": image, "category_id": categories[int(label)], "score": score,
+            "image_id": image,
+            "category_id": categories[int(label)],
+            "score": score,
             "bbox": [x0, y0, x1 - x0, y1 - y0],
-        }  # fmt: skip
+        }
         if view.masks is not None:
             row["segmentation"] = coco.encoded(view.masks[index])
         rows.append(row)

@@ -59,8 +59,10 @@ def folder_name(value: Any) -> str:
     """Accept the name of one folder."""
     name = text(value)
     if name in (".", "..") or re.search(r"[/\\\x00-\x1f]", name) or not 0 < len(name) <= 100:
-        raise ValueError("the name of a folder, up to 100 characters without / and \\; where it "
-                         "is made is for project=")  # fmt: skip
+        raise ValueError(
+            "the name of a folder, up to 100 characters without / and \\; where it "
+            "is made is for project="
+        )
     return name
 
 

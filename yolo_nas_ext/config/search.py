@@ -37,15 +37,34 @@ SEVERAL = {"sampling": "sandwich", "distill": 1.0}
 # Of a proxy with a network; few images hardly tell networks apart.
 ONE_BATCH = {"batch": 16}
 PROXIES = (
-    "naswot", "synflow", "snip", "grad_norm", "jacov", "zen", "zico", "swap", "az_nas",
-)  # fmt: skip
+    "naswot",
+    "synflow",
+    "snip",
+    "grad_norm",
+    "jacov",
+    "zen",
+    "zico",
+    "swap",
+    "az_nas",
+)
 RESOLVED = "resolved"  # operations, by the grid and the sizes of the objects
 UNTRAINED = (*ANALYTIC, RESOLVED, *PROXIES)  # estimators without a training
 MAY_CHANGE = (  # on resuming a run
-    "trials", "budget_hours", "timeout", "device", "jobs", "executor", "ray_address",
-    "cpus_per_trial", "gpus_per_trial", "finalists", "final_epochs", "final_batch", "seeds",
+    "trials",
+    "budget_hours",
+    "timeout",
+    "device",
+    "jobs",
+    "executor",
+    "ray_address",
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "finalists",
+    "final_epochs",
+    "final_batch",
+    "seeds",
     "resume",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -142,10 +161,15 @@ def inner(values: Mapping[str, Any]) -> bool:
     The compiled form of a space knows the detection head only, and one number to search for.
     """
     usual = {
-        "strategy": ("auto", "evolution"), "task": ("detect",), "objectives": (("fitness",),),
-        "limits": ({},), "control": (None,), "storage": (None,), "executor": ("local",),
+        "strategy": ("auto", "evolution"),
+        "task": ("detect",),
+        "objectives": (("fitness",),),
+        "limits": ({},),
+        "control": (None,),
+        "storage": (None,),
+        "executor": ("local",),
         "jobs": (1,),
-    }  # fmt: skip
+    }
     return values["estimator"] in ANALYTIC and all(values[n] in u for n, u in usual.items())
 
 

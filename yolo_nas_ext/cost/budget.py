@@ -64,9 +64,14 @@ class Budget:
         """Return the predicted latency of an architecture in milliseconds; memoised."""
         assert self.profile is not None
         return _latency(
-            self.profile, architecture, self.nc, self.imgsz, self.channels, self.task,
+            self.profile,
+            architecture,
+            self.nc,
+            self.imgsz,
+            self.channels,
+            self.task,
             self.keypoints,
-        )  # fmt: skip
+        )
 
     def costs(self, architecture: Architecture) -> Costs:
         """Return what an architecture costs for this budget's data; memoised."""
@@ -78,9 +83,12 @@ class Budget:
         found = self.costs(architecture)
         latency = {"latency_ms": self.latency_ms(architecture)} if self.profile else {}
         return {
-            "params": found.params, "flops": found.flops, "memory_bytes": found.memory,
-            "layers": found.layers, **latency,
-        }  # fmt: skip
+            "params": found.params,
+            "flops": found.flops,
+            "memory_bytes": found.memory,
+            "layers": found.layers,
+            **latency,
+        }
 
     def values(
         self, subject: Architecture, *, careful: bool = True
@@ -107,17 +115,26 @@ class Budget:
 
 @lru_cache(maxsize=100_000)
 def _costs(
-    architecture: Architecture, nc: int, imgsz: int, channels: int, task: str,
+    architecture: Architecture,
+    nc: int,
+    imgsz: int,
+    channels: int,
+    task: str,
     keypoints: tuple[int, int],
-) -> Costs:  # fmt: skip
+) -> Costs:
     return costs(architecture, nc, imgsz, channels=channels, task=task, keypoints=keypoints)
 
 
 @lru_cache(maxsize=100_000)
 def _latency(
-    profile: Profile, architecture: Architecture, nc: int, imgsz: int, channels: int, task: str,
+    profile: Profile,
+    architecture: Architecture,
+    nc: int,
+    imgsz: int,
+    channels: int,
+    task: str,
     keypoints: tuple[int, int],
-) -> float:  # fmt: skip
+) -> float:
     return profile.predict(
         architecture, nc, imgsz, channels=channels, task=task, keypoints=keypoints
     )

@@ -30,9 +30,14 @@ class Costs(NamedTuple):
 
 
 def costs(
-    architecture: Architecture, nc: int = 80, imgsz: int = 640, *, channels: int = 3,
-    task: str = "detect", keypoints: tuple[int, int] = KEYPOINTS,
-) -> Costs:  # fmt: skip
+    architecture: Architecture,
+    nc: int = 80,
+    imgsz: int = 640,
+    *,
+    channels: int = 3,
+    task: str = "detect",
+    keypoints: tuple[int, int] = KEYPOINTS,
+) -> Costs:
     """Return what an architecture costs; some 100 microseconds, as every row is memoised.
 
     Args:

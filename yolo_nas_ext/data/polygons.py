@@ -34,9 +34,13 @@ class Found:
 
 
 def objects(
-    plane: np.ndarray, *, connectivity: int = 8, min_area: float = 0.0, instances: bool = False,
+    plane: np.ndarray,
+    *,
+    connectivity: int = 8,
+    min_area: float = 0.0,
+    instances: bool = False,
     polygons: bool = True,
-) -> list[Found]:  # fmt: skip
+) -> list[Found]:
     """Return the objects of a label map, in the order of their labels and then of their place.
 
     Args:

@@ -34,23 +34,35 @@ def training_options(config: Any) -> dict[str, Any]:
         chosen = augment.preset(config.augment)
         overrides = {**chosen.keys, **overrides, "augmentations": chosen.transforms()}
     return {
-        "task": config.task, "epochs": config.epochs, "imgsz": config.imgsz,
-        "batch": config.batch, "seed": config.seed,
-        "val_fraction": config.val_fraction, "device": config.device, "overrides": overrides,
-        "timeout": config.timeout, "fitness": fitness_of(config), "threads": config.threads,
+        "task": config.task,
+        "epochs": config.epochs,
+        "imgsz": config.imgsz,
+        "batch": config.batch,
+        "seed": config.seed,
+        "val_fraction": config.val_fraction,
+        "device": config.device,
+        "overrides": overrides,
+        "timeout": config.timeout,
+        "fitness": fitness_of(config),
+        "threads": config.threads,
         "inherit": config.values.get("pretrained")
         or (None if config.inherit == "parent" else config.inherit),
-    }  # fmt: skip
+    }
 
 
 def _supernet(config: Any, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 
     return SharedWeights(
-        data, space_of(config, data)[0], sampling=config.sampling, distill=config.distill,
-        learn=config.strategy == "darts", cost_weight=config.cost_weight,
-        relaxation=config.relaxation, **training_options(config),
-    )  # fmt: skip
+        data,
+        space_of(config, data)[0],
+        sampling=config.sampling,
+        distill=config.distill,
+        learn=config.strategy == "darts",
+        cost_weight=config.cost_weight,
+        relaxation=config.relaxation,
+        **training_options(config),
+    )
 
 
 def space_of(config: Any, data: Any) -> tuple[DetectorSpace, Budget]:
@@ -97,9 +109,12 @@ def _untrained(config: Any, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.zero_cost.proxy import AzNas, Untrained
 
     options = {
-        "task": config.task, "imgsz": config.imgsz, "batch": config.batch, "seed": config.seed,
+        "task": config.task,
+        "imgsz": config.imgsz,
+        "batch": config.batch,
+        "seed": config.seed,
         "val_fraction": config.val_fraction,
-    }  # fmt: skip
+    }
     if config.estimator == "az_nas":
         return AzNas(space_file(config), data, **options)
     return Untrained(config.estimator, data, **options)
@@ -183,8 +198,9 @@ def _own(name: str, config: Any, data: Any) -> Estimator:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise NASError(f"estimator={name}: cannot be made with (config, data) ({reason})"
-                       ) from error  # fmt: skip
+        raise NASError(
+            f"estimator={name}: cannot be made with (config, data) ({reason})"
+        ) from error
     if not callable(getattr(estimator, "estimate", None)):
         raise NASError(
             f"estimator={name}: has no estimate(architecture, fidelity, report, weights)"

@@ -81,9 +81,13 @@ class Rungs:
         return self.training.fidelity
 
     def estimate(
-        self, architecture: Architecture, fidelity: Mapping[str, float] | None = None,
-        report: Any = None, weights: Path | None = None, inherit: Path | None = None,
-    ) -> Mapping[str, float]:  # fmt: skip
+        self,
+        architecture: Architecture,
+        fidelity: Mapping[str, float] | None = None,
+        report: Any = None,
+        weights: Path | None = None,
+        inherit: Path | None = None,
+    ) -> Mapping[str, float]:
         """Return the metrics of the last rung, and what the others measured is reported.
 
         Args:
@@ -118,9 +122,14 @@ class Rungs:
         return metrics
 
     def _train(
-        self, number: int, architecture: Architecture, seed: int, notes: _Notes,
-        inherit: Path | None, weights: Path | None = None,
-    ) -> dict[str, float]:  # fmt: skip
+        self,
+        number: int,
+        architecture: Architecture,
+        seed: int,
+        notes: _Notes,
+        inherit: Path | None,
+        weights: Path | None = None,
+    ) -> dict[str, float]:
         """Train the epochs of a rung, from the weights of the one before, and measure."""
         last = number == len(self.rungs) - 1
         spent = self.rungs[number - 1]["epochs"] if number else 0
@@ -128,10 +137,11 @@ class Rungs:
         if own := getattr(architecture, "imgsz", 0):
             rung["imgsz"] = own
         return self.training.estimate(
-            architecture, {**rung, "epochs": rung["epochs"] - spent, "seed": seed},
+            architecture,
+            {**rung, "epochs": rung["epochs"] - spent, "seed": seed},
             weights=weights if last else notes.weights(number),
             inherit=notes.weights(number - 1) if number else inherit,
-        )  # fmt: skip
+        )
 
 
 def rung_fitness(metrics: Mapping[str, float]) -> float:

@@ -84,12 +84,23 @@ class Training:
     short = False  # whether the trainer's averages are made to keep up with few steps
 
     def __init__(
-        self, data: DataSet, *, task: str = "detect", epochs: int = 10, imgsz: int = 128,
-        batch: int = 16, seed: int = 0, val_fraction: float = 0.25, device: str | None = None,
-        overrides: Mapping[str, Any] | None = None, timeout: float | None = None,
-        threads: int | None = None, inherit: str | Path | None = None, fitness: str = "host",
+        self,
+        data: DataSet,
+        *,
+        task: str = "detect",
+        epochs: int = 10,
+        imgsz: int = 128,
+        batch: int = 16,
+        seed: int = 0,
+        val_fraction: float = 0.25,
+        device: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        threads: int | None = None,
+        inherit: str | Path | None = None,
+        fitness: str = "host",
         teacher: str | Path | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.judge = _judge(fitness, task, self.short)
         self.projects = fitness == PROJECTED
         self.data = data
@@ -130,10 +141,13 @@ class Training:
         return {"epochs": self.epochs, "imgsz": self.imgsz, "images": len(self.split[0])}
 
     def estimate(
-        self, architecture: Architecture | Mapping[str, Any] | str | Path,
-        fidelity: Mapping[str, float] | None = None, report: OnEpoch | None = None,
-        weights: Path | None = None, inherit: Path | None = None,
-    ) -> dict[str, float]:  # fmt: skip
+        self,
+        architecture: Architecture | Mapping[str, Any] | str | Path,
+        fidelity: Mapping[str, float] | None = None,
+        report: OnEpoch | None = None,
+        weights: Path | None = None,
+        inherit: Path | None = None,
+    ) -> dict[str, float]:
         """Return the metrics of a network after a short training; see `host.trainer.Result`.
 
         Args:
@@ -165,13 +179,26 @@ class Training:
             count = len(levels) if isinstance(levels, (list, tuple)) else 1
             self.teacher.check(count, "the network", TrialError)
         metrics = train(
-            definition, self.data, self._part(int(fidelity["images"]), seed),
-            task=self.task, epochs=epochs, imgsz=imgsz, batch=self.batch, seed=seed,
-            device=self.device, overrides={**self.warmup(epochs), **self.overrides},
-            weights=weights, timeout=self.timeout, threads=self.threads, on_epoch=report,
-            short=self.short, images=self.images, shared=self.shared,
-            initial=start, judge=self.judge,
-        ).metrics  # fmt: skip
+            definition,
+            self.data,
+            self._part(int(fidelity["images"]), seed),
+            task=self.task,
+            epochs=epochs,
+            imgsz=imgsz,
+            batch=self.batch,
+            seed=seed,
+            device=self.device,
+            overrides={**self.warmup(epochs), **self.overrides},
+            weights=weights,
+            timeout=self.timeout,
+            threads=self.threads,
+            on_epoch=report,
+            short=self.short,
+            images=self.images,
+            shared=self.shared,
+            initial=start,
+            judge=self.judge,
+        ).metrics
         if self.projects:
             size = int(self.fidelity["imgsz"])
             found = projected(metrics["fitness"], network(), self.data.nc, size)

@@ -61,11 +61,19 @@ class SharedWeights(ShortTraining):
     seeded = False
 
     def __init__(
-        self, data: DataSet, space: DetectorSpace, *, sampling: str = "spos",
-        distill: float = 0.0, learn: bool = False, cost_weight: float = 0.0,
+        self,
+        data: DataSet,
+        space: DetectorSpace,
+        *,
+        sampling: str = "spos",
+        distill: float = 0.0,
+        learn: bool = False,
+        cost_weight: float = 0.0,
         relaxation: str = RELAXATIONS[0],
-        pause: float = PAUSE, say: Callable[[str], None] = print, **more: Any,
-    ) -> None:  # fmt: skip
+        pause: float = PAUSE,
+        say: Callable[[str], None] = print,
+        **more: Any,
+    ) -> None:
         check(space)
         super().__init__(data, **{**more, "task": space.task})
         self.space, self.sampling, self.distill = space, sampling, distill
@@ -98,9 +106,13 @@ class SharedWeights(ShortTraining):
         return self._temporary
 
     def estimate(
-        self, architecture: Any, fidelity: Mapping[str, float] | None = None, report: Any = None,
-        weights: Path | None = None, inherit: Path | None = None,
-    ) -> dict[str, float]:  # fmt: skip
+        self,
+        architecture: Any,
+        fidelity: Mapping[str, float] | None = None,
+        report: Any = None,
+        weights: Path | None = None,
+        inherit: Path | None = None,
+    ) -> dict[str, float]:
         """Return the metrics of a network of the space with the supernet's weights.
 
         Args:
@@ -154,11 +166,16 @@ class SharedWeights(ShortTraining):
         """What a supernet must have been trained with to be this one."""
         text = json.dumps([self._definition_of_all(), sorted(map(str, self.overrides.items()))])
         return {
-            "epochs": self.epochs, "imgsz": self.imgsz, "batch": self.batch, "seed": self.seed,
-            "sampling": self.sampling, "distill": self.distill, "images": len(self.split[0]),
+            "epochs": self.epochs,
+            "imgsz": self.imgsz,
+            "batch": self.batch,
+            "seed": self.seed,
+            "sampling": self.sampling,
+            "distill": self.distill,
+            "images": len(self.split[0]),
             "darts": self.learn and f"{self.relaxation}, cost_weight {self.cost_weight:g}",
             "space": f"{self.space.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}",
-        }  # fmt: skip
+        }
 
     def _definition_of_all(self) -> dict[str, Any]:
         return definition(self.space, self.data.nc, self.data.channels, self.data.keypoints)
@@ -189,24 +206,48 @@ class SharedWeights(ShortTraining):
         supernet.eval()
         small = self.space.architecture(self.space.canonical(_smallest(self.space)))
         bench = Bench(
-            emit(small, self.data.nc, self.task, self.data.keypoints), self.data, self.split,
-            imgsz=self.imgsz, batch=self.batch, task=self.task, seed=self.seed,
-            device=self.device, overrides=self.overrides, threads=self.threads,
-            judge=self.judge, images=self.images, shared=self.shared,
-        )  # fmt: skip
+            emit(small, self.data.nc, self.task, self.data.keypoints),
+            self.data,
+            self.split,
+            imgsz=self.imgsz,
+            batch=self.batch,
+            task=self.task,
+            seed=self.seed,
+            device=self.device,
+            overrides=self.overrides,
+            threads=self.threads,
+            judge=self.judge,
+            images=self.images,
+            shared=self.shared,
+        )
         supernet.to(bench.device)
         self._scores = _read(folder / SCORES)
         return supernet, bench
 
     def _fit(self, whole: Mapping[str, Any], made_with: Mapping[str, Any], file: Path) -> None:
         fit(
-            whole, self.data, self.split, steps=self._steps, checkpoint=file, made_with=made_with,
-            epochs=self.epochs, imgsz=self.imgsz, batch=self.batch, seed=self.seed,
-            device=self.device, distill=self.distill,
-            overrides={**self.warmup(self.epochs), **self.overrides}, threads=self.threads,
-            on_epoch=_Progress(self.epochs, self._say), short=self.short, images=self.images,
-            shared=self.shared, pause=self._pause, task=self.task, trainer=self._trainer,
-        )  # fmt: skip
+            whole,
+            self.data,
+            self.split,
+            steps=self._steps,
+            checkpoint=file,
+            made_with=made_with,
+            epochs=self.epochs,
+            imgsz=self.imgsz,
+            batch=self.batch,
+            seed=self.seed,
+            device=self.device,
+            distill=self.distill,
+            overrides={**self.warmup(self.epochs), **self.overrides},
+            threads=self.threads,
+            on_epoch=_Progress(self.epochs, self._say),
+            short=self.short,
+            images=self.images,
+            shared=self.shared,
+            pause=self._pause,
+            task=self.task,
+            trainer=self._trainer,
+        )
 
     def _trainer(self, *args: Any, **more: Any) -> SupernetTrainer:
         if not self.learn:
@@ -214,15 +255,23 @@ class SharedWeights(ShortTraining):
 
         def flops(network: Architecture) -> float:
             return costs(
-                network, self.data.nc, self.imgsz, channels=self.data.channels, task=self.task,
+                network,
+                self.data.nc,
+                self.imgsz,
+                channels=self.data.channels,
+                task=self.task,
                 keypoints=self.data.keypoints,
-            ).flops  # fmt: skip
+            ).flops
 
         kind = ContinuousTrainer if self.relaxation == "continuous" else DartsTrainer
         return of_task(kind, self.task)(
-            *args, space=self.space, cost=flops, cost_weight=self.cost_weight,
-            relaxation=self.relaxation, **more,
-        )  # fmt: skip
+            *args,
+            space=self.space,
+            cost=flops,
+            cost_weight=self.cost_weight,
+            relaxation=self.relaxation,
+            **more,
+        )
 
     def _steps(self, epoch: int, step: int) -> list[Architecture]:
         return [self.space.architecture(point) for point in self._paths(epoch, step)]

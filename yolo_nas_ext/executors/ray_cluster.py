@@ -33,9 +33,14 @@ class Cluster:
     """
 
     def __init__(
-        self, estimate: Estimate, jobs: int = 0, *, address: str | None = None,
-        cpus: float = 1, gpus: float = 0,
-    ) -> None:  # fmt: skip
+        self,
+        estimate: Estimate,
+        jobs: int = 0,
+        *,
+        address: str | None = None,
+        cpus: float = 1,
+        gpus: float = 0,
+    ) -> None:
         try:
             import ray
             import ray.exceptions

@@ -19,15 +19,32 @@ _LATER = "this belongs to the training of the found model; give it to `yolo dete
 # Keys of the host that would change what a search measures, or that have no part in it.
 REFUSED: dict[str, str] = {
     **dict.fromkeys(
-        ("mode", "model", "val", "split", "save", "save_period", "plots", "exist_ok", "rect",
-         "time",
-         "patience", "profile", "verbose", "deterministic", "cache", "fraction", "compile", "cfg"),
+        (
+            "mode",
+            "model",
+            "val",
+            "split",
+            "save",
+            "save_period",
+            "plots",
+            "exist_ok",
+            "rect",
+            "time",
+            "patience",
+            "profile",
+            "verbose",
+            "deterministic",
+            "cache",
+            "fraction",
+            "compile",
+            "cfg",
+        ),
         _OWN,
     ),
     **dict.fromkeys(
         ("pretrained", "distill_model", "dis", "freeze", "quantize", "channels_last"), _LATER
     ),
-}  # fmt: skip
+}
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 NAMED = {"optimizer": OPTIMIZERS, "copy_paste_mode": ("flip", "mixup")}
 _TRAINING = (

@@ -26,10 +26,12 @@ def traits(data: DataSet) -> dict[str, Any]:
     """
     objects = sum(len(label["cls"]) for label in data.labels)
     return {
-        "images": len(data.images), "objects": objects, "classes": list(data.names.values()),
+        "images": len(data.images),
+        "objects": objects,
+        "classes": list(data.names.values()),
         "labels": _digest(part for label in data.labels for part in _written(label)),
         "files": _digest(_seen(image) for image in data.images),
-    }  # fmt: skip
+    }
 
 
 def changes(before: Mapping[str, Any], data: DataSet) -> list[str]:

@@ -103,17 +103,28 @@ def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet
             "with a line 'class x y width height' an object, relative to the image's size"
         )
     return DataSet(
-        str(data), None if path.is_dir() else path, task, names, len(names), content["channels"],
-        tuple(kept), tuple(labels), tuple(skipped), content, keypoints or KEYPOINTS,
-    )  # fmt: skip
+        str(data),
+        None if path.is_dir() else path,
+        task,
+        names,
+        len(names),
+        content["channels"],
+        tuple(kept),
+        tuple(labels),
+        tuple(skipped),
+        content,
+        keypoints or KEYPOINTS,
+    )
 
 
 def joined(first: DataSet, second: DataSet) -> DataSet:
     """Return a data set of the images of two parts, in this order."""
     return replace(
-        first, images=first.images + second.images, labels=first.labels + second.labels,
+        first,
+        images=first.images + second.images,
+        labels=first.labels + second.labels,
         skipped=first.skipped + second.skipped,
-    )  # fmt: skip
+    )
 
 
 def _classes(source: str, folder: Path, part: str) -> DataSet:
@@ -144,22 +155,37 @@ def _classes(source: str, folder: Path, part: str) -> DataSet:
     if not kept:
         raise NASError(f"data={source}: {part}: none of {len(images)} images can be read")
     content = {
-        "path": folder, "train": str(train), "val": str(held[0]), "names": names, "nc": len(names),
+        "path": folder,
+        "train": str(train),
+        "val": str(held[0]),
+        "names": names,
+        "nc": len(names),
         "channels": 3,
-    }  # fmt: skip
+    }
     return DataSet(
-        source, None, "classify", names, len(names), 3, tuple(kept), tuple(labels), tuple(skipped),
+        source,
+        None,
+        "classify",
+        names,
+        len(names),
+        3,
+        tuple(kept),
+        tuple(labels),
+        tuple(skipped),
         content,
-    )  # fmt: skip
+    )
 
 
 def _keypoints(path: Path, content: dict[str, Any]) -> tuple[int, int]:
     """Return the number of keypoints and of numbers a point that a data YAML says."""
     shape = content.get("kpt_shape")
     if (
-        not isinstance(shape, (list, tuple)) or len(shape) != 2 or shape[1] not in (2, 3)
-        or not isinstance(shape[0], int) or shape[0] < 1
-    ):  # fmt: skip
+        not isinstance(shape, (list, tuple))
+        or len(shape) != 2
+        or shape[1] not in (2, 3)
+        or not isinstance(shape[0], int)
+        or shape[0] < 1
+    ):
         raise NASError(
             f"data={path}: key 'kpt_shape' is {shape!r}; task=pose needs the number of keypoints "
             "and 2 or 3 numbers a point, as in kpt_shape: [17, 3]"

@@ -31,8 +31,9 @@ def text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise NASError(f"{path}: not a text file that can be read ({reason}); save it as UTF-8 "
-                       "or remove it") from error  # fmt: skip
+        raise NASError(
+            f"{path}: not a text file that can be read ({reason}); save it as UTF-8 or remove it"
+        ) from error
 
 
 def scan(

@@ -30,10 +30,14 @@ Model = Architecture | Mapping[str, Any] | nn.Module | str | Path
 
 
 def measure_models(
-    models: Mapping[str, Model], protocol: Protocol, *, nc: int = 80, task: str = "detect",
+    models: Mapping[str, Model],
+    protocol: Protocol,
+    *,
+    nc: int = 80,
+    task: str = "detect",
     sizes: Mapping[str, int] = MappingProxyType({}),
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> dict[str, Measurement]:  # fmt: skip
+) -> dict[str, Measurement]:
     """Return the latency of each model, measured in turns that alternate between them.
 
     Every model is exported by the host with its own defaults (batch norms folded, boxes decoded,
@@ -60,9 +64,12 @@ def measure_models(
             runs[name] = load(model, own[name], nc=nc, task=task, where=name)
         waits: dict[str, list[float]] = {}
         times = interleaved(
-            runs, repeats=protocol.repeats, warmup=protocol.warmup, waits=waits,
+            runs,
+            repeats=protocol.repeats,
+            warmup=protocol.warmup,
+            waits=waits,
             progress=lambda done, total: progress("measure", done, total),
-        )  # fmt: skip
+        )
     known = runtimes.runtime_version(protocol.runtime), device_name_of(protocol)
     return {name: summary(v, own[name], *known, waits[name]) for name, v in times.items()}
 
@@ -130,9 +137,13 @@ def _export(
     module.pt_path = str(Path(folder) / "model.pt")  # the exporter writes beside it
     module.task = tasks.guess_model_task(module)
     arguments = {
-        "format": form, "imgsz": protocol.imgsz, "batch": protocol.batch, "device": protocol.device,
-        "verbose": False, "data": None,
-    }  # fmt: skip
+        "format": form,
+        "imgsz": protocol.imgsz,
+        "batch": protocol.batch,
+        "device": protocol.device,
+        "verbose": False,
+        "data": None,
+    }
     if form == "engine" and protocol.precision == "fp16":
         arguments["quantize"] = 16
     try:

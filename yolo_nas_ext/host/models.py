@@ -33,12 +33,20 @@ from yolo_nas_ext.network.rows import KEYPOINTS, for_task
 register.register(tasks)  # for where Python was started without the hook
 
 SUFFIX = {
-    "segment": "-seg", "semantic": "-sem", "classify": "-cls", "obb": "-obb", "pose": "-pose",
-}  # fmt: skip
+    "segment": "-seg",
+    "semantic": "-sem",
+    "classify": "-cls",
+    "obb": "-obb",
+    "pose": "-pose",
+}
 BUILT: dict[str, Any] = {
-    "detect": DetectionModel, "segment": SegmentationModel, "classify": ClassificationModel,
-    "obb": OBBModel, "pose": PoseModel, "semantic": SemanticSegmentationModel,
-}  # fmt: skip
+    "detect": DetectionModel,
+    "segment": SegmentationModel,
+    "classify": ClassificationModel,
+    "obb": OBBModel,
+    "pose": PoseModel,
+    "semantic": SemanticSegmentationModel,
+}
 
 
 def definition(
@@ -89,9 +97,14 @@ def scaled(definition: Mapping[str, Any], scale: str) -> dict[str, Any]:
 
 
 def costs(
-    definition: Mapping[str, Any], *, nc: int, channels: int, imgsz: int, task: str = "detect",
+    definition: Mapping[str, Any],
+    *,
+    nc: int,
+    channels: int,
+    imgsz: int,
+    task: str = "detect",
     keypoints: tuple[int, int] = KEYPOINTS,
-) -> tuple[int, float]:  # fmt: skip
+) -> tuple[int, float]:
     """Return the parameters of a model and the FLOPs of one image, as the host counts them.
 
     Args:

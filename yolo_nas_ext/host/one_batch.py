@@ -29,10 +29,18 @@ def batch(data: DataSet, indices: Sequence[int], *, imgsz: int) -> dict[str, Any
     """
     args = get_cfg(overrides={"task": data.task, "imgsz": imgsz})
     images = HeldImages(
-        [data.labels[index] for index in indices], None, imgsz=imgsz, augment=False, hyp=args,
-        rect=False, pad=0.0, data={**data.data, "names": dict(data.names), "nc": data.nc},
-        task=data.task, batch_size=len(indices), stride=32,
-    )  # fmt: skip
+        [data.labels[index] for index in indices],
+        None,
+        imgsz=imgsz,
+        augment=False,
+        hyp=args,
+        rect=False,
+        pad=0.0,
+        data={**data.data, "names": dict(data.names), "nc": data.nc},
+        task=data.task,
+        batch_size=len(indices),
+        stride=32,
+    )
     found: dict[str, Any] = HeldImages.collate_fn([images[i] for i in range(len(indices))])
     return {**found, "img": found["img"].float() / 255}
 

@@ -84,9 +84,18 @@ class Trained:
             listed = Path(folder) / "pictures.txt"
             listed.write_text("\n".join(given), "utf-8")
             for seen in self._model.predict(
-                str(listed), stream=True, imgsz=imgsz, conf=LEAST, iou=OVERLAP, max_det=MOST,
-                batch=BATCH, device=self._device, retina_masks=True, verbose=False, save=False,
-            ):  # fmt: skip
+                str(listed),
+                stream=True,
+                imgsz=imgsz,
+                conf=LEAST,
+                iou=OVERLAP,
+                max_det=MOST,
+                batch=BATCH,
+                device=self._device,
+                retina_masks=True,
+                verbose=False,
+                save=False,
+            ):
                 yield _view(given[seen.path], seen, masks=self.task == "segment")
 
 

@@ -11,9 +11,13 @@ T = TypeVar("T")
 
 
 def interval(
-    parts: Mapping[Any, Sequence[T]], statistic: Callable[[Sequence[T]], float], *,
-    rng: np.random.Generator, draws: int = 1000, level: float = 0.95,
-) -> tuple[float, float]:  # fmt: skip
+    parts: Mapping[Any, Sequence[T]],
+    statistic: Callable[[Sequence[T]], float],
+    *,
+    rng: np.random.Generator,
+    draws: int = 1000,
+    level: float = 0.95,
+) -> tuple[float, float]:
     """Return the percentile interval of a statistic of what belongs to patients.
 
     Args:

@@ -18,16 +18,29 @@ from yolo_nas_ext.data.coco.annotations import load
 from yolo_nas_ext.errors import NASError
 
 NAMES = (
-    "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
-    "AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large",
-)  # fmt: skip
+    "AP",
+    "AP50",
+    "AP75",
+    "AP_small",
+    "AP_medium",
+    "AP_large",
+    "AR1",
+    "AR10",
+    "AR100",
+    "AR_small",
+    "AR_medium",
+    "AR_large",
+)
 """In the order in which pycocotools prints them."""
 
 
 def numbers(
-    annotations: Path, detections: Path | Sequence[Mapping[str, Any]], *, kind: str = "bbox",
+    annotations: Path,
+    detections: Path | Sequence[Mapping[str, Any]],
+    *,
+    kind: str = "bbox",
     images: Sequence[int] | None = None,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Return COCO's twelve numbers, between 0 and 1; -1 where there is nothing to measure.
 
     Args:
@@ -108,9 +121,13 @@ class Truth:
         )
         for index, (x0, y0, x1, y1, label, *_) in enumerate(boxes.tolist()):
             row: dict[str, Any] = {
-                "id": len(self._rows) + 1, "image_id": image, "category_id": int(label) + 1,
-                "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0,
-            }  # fmt: skip
+                "id": len(self._rows) + 1,
+                "image_id": image,
+                "category_id": int(label) + 1,
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": (x1 - x0) * (y1 - y0),
+                "iscrowd": 0,
+            }
             if masks:
                 row |= {"segmentation": encoded(masks[index]), "area": int(masks[index].sum())}
             self._rows.append(row)
@@ -119,8 +136,10 @@ class Truth:
     def write(self, folder: Path) -> Path:
         """Write the JSON into a folder and return it."""
         content = {
-            "images": self._images, "annotations": self._rows, "categories": self._categories
-        }  # fmt: skip
+            "images": self._images,
+            "annotations": self._rows,
+            "categories": self._categories,
+        }
         file = folder / "instances.json"
         file.write_text(json.dumps(content), "utf-8")
         return file

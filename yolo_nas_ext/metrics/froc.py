@@ -132,10 +132,14 @@ def hits(
 def _shared(finding: Sequence[Box], lesion: Sequence[Box]) -> float:
     """Return the largest IoU of a finding and a lesion in one slice."""
     return max(
-        (iou(a.xyxy, b.xyxy) for a in finding for b in lesion
-         if a.index == b.index and a.label == b.label),
+        (
+            iou(a.xyxy, b.xyxy)
+            for a in finding
+            for b in lesion
+            if a.index == b.index and a.label == b.label
+        ),
         default=0.0,
-    )  # fmt: skip
+    )
 
 
 def froc(scans: Sequence[Scores]) -> Froc:
@@ -160,9 +164,13 @@ def froc(scans: Sequence[Scores]) -> Froc:
     rates, curve = compute_froc_curve_data(false, true, lesions, len(scans))
     at = tuple(float(compute_froc_score(rates, curve, (rate,))) for rate in RATES)
     return Froc(
-        float(np.mean(at)), at, tuple(map(float, rates)), tuple(map(float, curve)), lesions,
+        float(np.mean(at)),
+        at,
+        tuple(map(float, rates)),
+        tuple(map(float, curve)),
+        lesions,
         len(scans),
-    )  # fmt: skip
+    )
 
 
 SUREST = 10  # detections of a picture that are looked at; further ones are far below any threshold

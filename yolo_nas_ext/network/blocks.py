@@ -122,9 +122,15 @@ def _super_read(kind: str, same: bool) -> Callable[[Sequence[ChainRow]], tuple[B
 
 
 def _csp(
-    kind: str, module: str, defaults: tuple[Any, ...], *, at: int, flag: int | None = None,
-    fixed: dict[int, Any] | None = None, kernel: dict[int, int] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    kind: str,
+    module: str,
+    defaults: tuple[Any, ...],
+    *,
+    at: int,
+    flag: int | None = None,
+    fixed: dict[int, Any] | None = None,
+    kernel: dict[int, int] | None = None,
+) -> dict[str, Any]:
     """Return `rows` and `read` of a one-row block of the host with a hidden width.
 
     Args:
@@ -183,9 +189,12 @@ def same_rows(
 
 
 def _plain(
-    kind: str, module: str, defaults: tuple[Any, ...], args: Callable[[Block], tuple[Any, ...]],
+    kind: str,
+    module: str,
+    defaults: tuple[Any, ...],
+    args: Callable[[Block], tuple[Any, ...]],
     block: Callable[[int, list[Any]], Block],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return `rows` and `read` of a one-row block from its arguments and back."""
 
     def rows(b: Block) -> list[ChainRow]:
@@ -217,72 +226,100 @@ _C3K2 = (None, False, 0.5, False, 1, True)
 BLOCKS: dict[str, BlockType] = {
     "conv": BlockType(
         **_plain(
-            "conv", "Conv", (None, 1, 1),
+            "conv",
+            "Conv",
+            (None, 1, 1),
             lambda b: (b.width, b.kernel, b.stride),
             lambda n, a: Block("conv", a[0], 1, a[2], 0, a[1]),
         ),
-        about="convolution", kernels=(3, 5, 7, 1), bottleneck=False, stride=True, deep=False,
+        about="convolution",
+        kernels=(3, 5, 7, 1),
+        bottleneck=False,
+        stride=True,
+        deep=False,
     ),
     "focus": BlockType(
         **_plain(
-            "focus", "Conv", (None, 1, 1, None),
+            "focus",
+            "Conv",
+            (None, 1, 1, None),
             # Space to depth and a k x k convolution are one 2k x 2k convolution of stride 2 with
             # its weights in another order. The host counts no FLOPs for a model that begins with
             # Focus.
             lambda b: (b.width, 2 * b.kernel, 2, 2 * (b.kernel // 2)),
             lambda n, a: Block("focus", a[0], 1, 2, 0, a[1] // 2),
         ),
-        about="space to depth and convolution, as one strided convolution", kernels=(3, 1, 5),
-        bottleneck=False, stride=True, deep=False,
+        about="space to depth and convolution, as one strided convolution",
+        kernels=(3, 1, 5),
+        bottleneck=False,
+        stride=True,
+        deep=False,
     ),
     "scdown": BlockType(
         **_plain(
-            "scdown", "SCDown", (None, None, None),
+            "scdown",
+            "SCDown",
+            (None, None, None),
             lambda b: (b.width, b.kernel, b.stride),
             lambda n, a: Block("scdown", a[0], 1, a[2], 0, a[1]),
         ),
-        about="1x1, then depthwise down-sampling (YOLOv10)", kernels=(3, 5, 7), bottleneck=False,
-        stride=True, deep=False,
+        about="1x1, then depthwise down-sampling (YOLOv10)",
+        kernels=(3, 5, 7),
+        bottleneck=False,
+        stride=True,
+        deep=False,
     ),
     "adown": BlockType(
         **_plain(
             "adown", "ADown", (None,), lambda b: (b.width,), lambda n, a: Block("adown", a[0], 1, 2)
         ),
-        about="average, then half convolved and half max-pooled (YOLOv9)", bottleneck=False,
-        stride=True, deep=False,
+        about="average, then half convolved and half max-pooled (YOLOv9)",
+        bottleneck=False,
+        stride=True,
+        deep=False,
     ),
     "aconv": BlockType(
         **_plain(
             "aconv", "AConv", (None,), lambda b: (b.width,), lambda n, a: Block("aconv", a[0], 1, 2)
         ),
-        about="average, then convolution (YOLOv9)", bottleneck=False, stride=True, deep=False,
+        about="average, then convolution (YOLOv9)",
+        bottleneck=False,
+        stride=True,
+        deep=False,
     ),
     "k1kx": BlockType(
-        rows=_super_rows(lambda k: 1), read=_super_read("k1kx", False),
-        about="DAMO super-block: 1x1 then kxk, repeats residual", kernels=(3, 5, 7), stride=True,
+        rows=_super_rows(lambda k: 1),
+        read=_super_read("k1kx", False),
+        about="DAMO super-block: 1x1 then kxk, repeats residual",
+        kernels=(3, 5, 7),
+        stride=True,
     ),
     "kxkx": BlockType(
-        rows=_super_rows(lambda k: k), read=_super_read("kxkx", True),
-        about="DAMO super-block: kxk then kxk, repeats residual", kernels=(3, 5, 7), stride=True,
+        rows=_super_rows(lambda k: k),
+        read=_super_read("kxkx", True),
+        about="DAMO super-block: kxk then kxk, repeats residual",
+        kernels=(3, 5, 7),
+        stride=True,
     ),
     "c2f": BlockType(
         **_csp("c2f", "C2f", (None, False, 1, 0.5), at=3, flag=1),
-        about="YOLOv8's cross-stage block", shortcut=True,
+        about="YOLOv8's cross-stage block",
+        shortcut=True,
     ),
-    "c3k2": BlockType(
-        **_csp("c3k2", "C3k2", _C3K2, at=2), about="YOLO11's block with bottlenecks"
-    ),
+    "c3k2": BlockType(**_csp("c3k2", "C3k2", _C3K2, at=2), about="YOLO11's block with bottlenecks"),
     "c3k2_c3k": BlockType(
         **_csp("c3k2_c3k", "C3k2", _C3K2, at=2, fixed={1: True}),
         about="YOLO11's block with C3k inside",
     ),
     "c3k2_attn": BlockType(
         **_csp("c3k2_attn", "C3k2", _C3K2, at=2, fixed={1: True, 3: True}),
-        about="YOLO26's block with attention inside", fit=_attention_width,
+        about="YOLO26's block with attention inside",
+        fit=_attention_width,
     ),
     "c3": BlockType(
         **_csp("c3", "C3", (None, True, 1, 0.5), at=3, flag=1),
-        about="YOLOv5's cross-stage block", shortcut=True,
+        about="YOLOv5's cross-stage block",
+        shortcut=True,
     ),
     "repc3": BlockType(
         **_csp("repc3", "RepC3", (None, 1.0), at=1),
@@ -290,7 +327,9 @@ BLOCKS: dict[str, BlockType] = {
     ),
     "elan": BlockType(
         **_plain(
-            "elan", "RepNCSPELAN4", (None, None, None, 1),
+            "elan",
+            "RepNCSPELAN4",
+            (None, None, None, 1),
             lambda b: (b.width, 2 * b.hidden, b.hidden, b.depth),
             lambda n, a: Block("elan", a[0], a[3], 1, a[2]),
         ),
@@ -298,16 +337,20 @@ BLOCKS: dict[str, BlockType] = {
     ),
     "c2fcib": BlockType(
         **_csp("c2fcib", "C2fCIB", (None, False, False, 1, 0.5), at=4, flag=1, kernel={2: 7}),
-        about="YOLOv10's compact inverted block; kernel 7 is its large-kernel form", kernels=(3, 7),
+        about="YOLOv10's compact inverted block; kernel 7 is its large-kernel form",
+        kernels=(3, 7),
         shortcut=True,
     ),
     "hgblock": BlockType(
         **_plain(
-            "hgblock", "HGBlock", (None, None, 3, False, False),
+            "hgblock",
+            "HGBlock",
+            (None, None, 3, False, False),
             lambda b: (b.hidden, b.width, b.kernel, False, b.shortcut),
             lambda n, a: Block("hgblock", a[1], n, 1, a[0], a[2], a[4]),
         ),
-        about="RT-DETR's HG block: every convolution's output joined", kernels=(3, 5, 7),
+        about="RT-DETR's HG block: every convolution's output joined",
+        kernels=(3, 5, 7),
         shortcut=True,
     ),
     "ghost": BlockType(
@@ -315,27 +358,38 @@ BLOCKS: dict[str, BlockType] = {
     ),
     "mbconv": BlockType(
         **_plain(
-            "mbconv", "MBConv", (None, None, None, None),
+            "mbconv",
+            "MBConv",
+            (None, None, None, None),
             lambda b: (b.width, b.kernel, b.stride, b.hidden),
             lambda n, a: Block("mbconv", a[0], n, a[2], a[3], a[1]),
         ),
-        about="EfficientNet's inverted bottleneck with squeeze and excitation", kernels=(3, 5, 7),
-        stride=True, plugin=True, widest=8,
+        about="EfficientNet's inverted bottleneck with squeeze and excitation",
+        kernels=(3, 5, 7),
+        stride=True,
+        plugin=True,
+        widest=8,
     ),
     "sppf": BlockType(
         **_plain(
-            "sppf", "SPPF", (None, 5, 3, False),
+            "sppf",
+            "SPPF",
+            (None, 5, 3, False),
             lambda b: (b.width, b.kernel, 3, True) if b.shortcut else (b.width, b.kernel),
             lambda n, a: Block("sppf", a[0], 1, 1, 0, a[1], a[3]),
         ),
-        about="spatial pyramid pooling", kernels=(5, 3, 7), bottleneck=False, deep=False,
+        about="spatial pyramid pooling",
+        kernels=(5, 3, 7),
+        bottleneck=False,
+        deep=False,
         shortcut=True,
     ),
     "c2psa": BlockType(
-        **_csp("c2psa", "C2PSA", (None, 0.5), at=1), about="YOLO11's position-sensitive attention",
+        **_csp("c2psa", "C2PSA", (None, 0.5), at=1),
+        about="YOLO11's position-sensitive attention",
         fit=_attention_width,
     ),
-}  # fmt: skip
+}
 
 
 def read_chain(rows: Sequence[ChainRow]) -> tuple[list[tuple[Block, int]], int]:

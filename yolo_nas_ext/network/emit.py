@@ -13,9 +13,11 @@ from yolo_nas_ext.network.rows import KEYPOINTS, PLAIN, TASKS, rows
 
 
 def emit(
-    architecture: Architecture, nc: int = 80, task: str = "detect",
+    architecture: Architecture,
+    nc: int = 80,
+    task: str = "detect",
     keypoints: tuple[int, int] = KEYPOINTS,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return the host's model definition of an architecture.
 
     Args:
@@ -62,9 +64,12 @@ def _plain(value: Any) -> Any:
 
 
 def to_yaml(
-    architecture: Architecture, nc: int, task: str = "detect", notes: Sequence[str] = (),
+    architecture: Architecture,
+    nc: int,
+    task: str = "detect",
+    notes: Sequence[str] = (),
     keypoints: tuple[int, int] = KEYPOINTS,
-) -> str:  # fmt: skip
+) -> str:
     """Return the text of the host's YAML, a row a line, with a commented header.
 
     Args:

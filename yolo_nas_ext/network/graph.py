@@ -109,23 +109,47 @@ class Graph:
         c_in = sum(t.c for t in xs) if op == "concat" else x.c
         self.layers.append(
             Layer(
-                op, c_in, y.c, x.h, x.w, y.h, y.w, **values,
-                reads=tuple(t.id for t in xs), writes=y.id, size=y.size,
+                op,
+                c_in,
+                y.c,
+                x.h,
+                x.w,
+                y.h,
+                y.w,
+                **values,
+                reads=tuple(t.id for t in xs),
+                writes=y.id,
+                size=y.size,
             )
-        )  # fmt: skip
+        )
         return y
 
     def conv(
-        self, x: Tensor, c: int, k: int = 1, s: int = 1, g: int = 1, *, norm: bool = True,
-        act: bool = True, bias: bool = False, pad: int | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        x: Tensor,
+        c: int,
+        k: int = 1,
+        s: int = 1,
+        g: int = 1,
+        *,
+        norm: bool = True,
+        act: bool = True,
+        bias: bool = False,
+        pad: int | None = None,
+    ) -> Tensor:
         """Convolution, with the norm and activation of the host's `Conv` unless told otherwise."""
         y = self.slid(x, c, k, s, pad)
         weights = c * (x.c // g) * k * k
         self._add(
-            "conv", [x], y, kernel=k, stride=s, groups=g,
-            params=weights + (c if bias else 0), ops=weights * y.h * y.w,
-        )  # fmt: skip
+            "conv",
+            [x],
+            y,
+            kernel=k,
+            stride=s,
+            groups=g,
+            params=weights + (c if bias else 0),
+            ops=weights * y.h * y.w,
+        )
         if norm:
             self._add("norm", [y], y, params=2 * c, ops=4 * y.size)
         if act:
@@ -190,9 +214,18 @@ class Graph:
         return self._add("matmul", [a, b], y, ops=y.size * inner)
 
     def traced(
-        self, op: str, xs: Sequence[Tensor], y: Tensor, *, kernel: int, stride: int, groups: int,
-        pad: int, params: int, ops: int,
-    ) -> Tensor:  # fmt: skip
+        self,
+        op: str,
+        xs: Sequence[Tensor],
+        y: Tensor,
+        *,
+        kernel: int,
+        stride: int,
+        groups: int,
+        pad: int,
+        params: int,
+        ops: int,
+    ) -> Tensor:
         """A step of `space.whole`; `y` has the storage -1 where it is a new activation."""
         made = self.tensor(y.c, y.h, y.w) if y.id < 0 else y
         return self._add(

@@ -81,7 +81,11 @@ def _classify(g: Graph, xs: Sequence[Tensor], kind: Kind, nc: int) -> None:
 
 # Module of the host -> its layers; arguments are those of its row.
 HEADS: dict[str, Callable[..., Any]] = {
-    "Detect": detect, "Segment": _segment, "OBB": detect, "Pose": _pose, "Classify": _classify,
+    "Detect": detect,
+    "Segment": _segment,
+    "OBB": detect,
+    "Pose": _pose,
+    "Classify": _classify,
     "SemanticSegment": _semantic,
-}  # fmt: skip
+}
 BOXLESS = ("Classify", "SemanticSegment")  # of them, those that find no boxes

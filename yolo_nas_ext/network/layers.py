@@ -55,9 +55,16 @@ def _c2f(
 
 
 def _c3k2(
-    g: Graph, x: Tensor, n: int, c: int, c3k=False, e: float = 0.5, attn=False, groups=1,
-    shortcut=True
-) -> Tensor:  # fmt: skip
+    g: Graph,
+    x: Tensor,
+    n: int,
+    c: int,
+    c3k=False,
+    e: float = 0.5,
+    attn=False,
+    groups=1,
+    shortcut=True,
+) -> Tensor:
     hidden = int(c * e)
 
     def inner(t: Tensor) -> Tensor:
@@ -91,9 +98,16 @@ def _c2fcib(
 
 
 def _c3(
-    g: Graph, x: Tensor, n: int, c: int, shortcut=True, groups=1, e: float = 0.5, k=(1, 3),
-    inner=None
-) -> Tensor:  # fmt: skip
+    g: Graph,
+    x: Tensor,
+    n: int,
+    c: int,
+    shortcut=True,
+    groups=1,
+    e: float = 0.5,
+    k=(1, 3),
+    inner=None,
+) -> Tensor:
     hidden = int(c * e)
     inner = inner or (lambda t: _bottleneck(g, t, 1, hidden, shortcut, groups, k, 1.0))
     y = g.conv(x, hidden)
@@ -218,11 +232,26 @@ Lowering = Callable[..., Tensor]
 # Modules that take the row's repeat count themselves; the others are repeated as a whole.
 REPEATED = {"C2f", "C3k2", "C2fCIB", "C3", "C3Ghost", "RepC3", "C2PSA", "HGBlock", "MBConv"}
 MODULES: dict[str, Lowering] = {
-    "Conv": _conv, "Focus": _focus, "Bottleneck": _bottleneck, "C2f": _c2f, "C3k2": _c3k2,
-    "C2fCIB": _c2fcib, "C3": _c3, "C3Ghost": _c3ghost, "RepC3": _repc3, "RepNCSPELAN4": _elan4,
-    "HGBlock": _hgblock, "SCDown": _scdown, "AConv": _aconv, "ADown": _adown, "SPPF": _sppf,
-    "C2PSA": _c2psa, "MBConv": _mbconv, "Timm": timm_backbones.run, "Index": timm_backbones.pick,
-}  # fmt: skip
+    "Conv": _conv,
+    "Focus": _focus,
+    "Bottleneck": _bottleneck,
+    "C2f": _c2f,
+    "C3k2": _c3k2,
+    "C2fCIB": _c2fcib,
+    "C3": _c3,
+    "C3Ghost": _c3ghost,
+    "RepC3": _repc3,
+    "RepNCSPELAN4": _elan4,
+    "HGBlock": _hgblock,
+    "SCDown": _scdown,
+    "AConv": _aconv,
+    "ADown": _adown,
+    "SPPF": _sppf,
+    "C2PSA": _c2psa,
+    "MBConv": _mbconv,
+    "Timm": timm_backbones.run,
+    "Index": timm_backbones.pick,
+}
 LIGHT_HEAD = {
     "C3k2",
     "A2C2f",
@@ -288,9 +317,14 @@ def peak_elements(
 
 
 def lower(
-    architecture: Architecture, nc: int = 80, imgsz: int = 640, channels: int = 3, *,
-    task: str = "detect", keypoints: tuple[int, int] = KEYPOINTS,
-) -> Table:  # fmt: skip
+    architecture: Architecture,
+    nc: int = 80,
+    imgsz: int = 640,
+    channels: int = 3,
+    *,
+    task: str = "detect",
+    keypoints: tuple[int, int] = KEYPOINTS,
+) -> Table:
     """Return the layer table of an architecture.
 
     Args:
@@ -307,15 +341,24 @@ def lower(
     head = architecture.head
     backbone, rest = rows(architecture, nc, task, keypoints)
     return lower_rows(
-        (*backbone, *rest), len(backbone), reg_max=head.reg_max, end2end=head.end2end, imgsz=imgsz,
+        (*backbone, *rest),
+        len(backbone),
+        reg_max=head.reg_max,
+        end2end=head.end2end,
+        imgsz=imgsz,
         channels=channels,
-    )  # fmt: skip
+    )
 
 
 def lower_rows(
-    rows: Sequence[Row], backbone_rows: int, *, reg_max: int, end2end: bool, imgsz: int, channels:
-    int = 3
-) -> Table:  # fmt: skip
+    rows: Sequence[Row],
+    backbone_rows: int,
+    *,
+    reg_max: int,
+    end2end: bool,
+    imgsz: int,
+    channels: int = 3,
+) -> Table:
     """Return the layer table of host rows; see `lower`.
 
     Raises:
@@ -343,9 +386,15 @@ def is_legacy(rows: Sequence[Row]) -> bool:
 
 
 def lower_row(
-    module: str, n: int, args: tuple[Any, ...], xs: tuple[Tensor, ...], next_id: int, reg_max: int,
-    end2end: bool, legacy: bool,
-) -> tuple[list[Layer], Tensor, int]:  # fmt: skip
+    module: str,
+    n: int,
+    args: tuple[Any, ...],
+    xs: tuple[Tensor, ...],
+    next_id: int,
+    reg_max: int,
+    end2end: bool,
+    legacy: bool,
+) -> tuple[list[Layer], Tensor, int]:
     """Return the layers of one row, its output and the next free storage id."""
     graph = Graph(next_id)
     if module in HEADS:

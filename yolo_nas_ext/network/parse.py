@@ -65,9 +65,16 @@ def _load(path: Path) -> dict[str, Any]:
 
 # Heads that are read; of the later kinds of the host's 26 series the task's plain head is emitted.
 READABLE = (
-    "Detect", "Segment", "Segment26", "OBB", "OBB26", "Pose", "Pose26", "Classify",
+    "Detect",
+    "Segment",
+    "Segment26",
+    "OBB",
+    "OBB26",
+    "Pose",
+    "Pose26",
+    "Classify",
     "SemanticSegment",
-)  # fmt: skip
+)
 # Modules whose first argument the host scales by width.
 _SCALED = {
     "Conv",
@@ -127,8 +134,9 @@ def _read_whole(chain: Sequence[Row], where: str) -> Whole:
     widths = tuple(known.widths[i] for i in indices)
     for index, (source, _, module, args) in enumerate(chain[1:]):
         picks = (0, "Index") == (source, module) and tuple(args) in (
-            (index,), (widths[index] if index < len(widths) else 0, index),
-        )  # fmt: skip
+            (index,),
+            (widths[index] if index < len(widths) else 0, index),
+        )
         if not picks or index >= len(indices):
             raise NASError(
                 f"{where}: row {index + 1} ({module}): behind a row Timm this reader knows one row "

@@ -30,8 +30,12 @@ CONTEXT = ("sppf", "c2psa")
 BRANCHES = ("one-to-many", "one-to-one")
 # Tasks whose parts have roles, and what their heads give an anchor beside its box and class.
 MORE: dict[str, tuple[str, ...]] = {
-    "detect": (), "segment": ("mask",), "obb": ("angle",), "pose": ("keypoints",), "classify": (),
-}  # fmt: skip
+    "detect": (),
+    "segment": ("mask",),
+    "obb": ("angle",),
+    "pose": ("keypoints",),
+    "classify": (),
+}
 PROTOTYPES = "prototypes"  # purpose of what masks are put together from
 CLASSIFIER = "classifier"  # purpose of all of a classifier's head
 SIDE = 64  # pixels of an activation whose size has no say, but must be divisible
@@ -100,9 +104,12 @@ def pieces(architecture: Architecture, task: Task, channels: int = 3) -> list[Pi
 
 
 def _head(
-    architecture: Architecture, every: Sequence[Row], outputs: Sequence[Tensor], graph: _Channels,
+    architecture: Architecture,
+    every: Sequence[Row],
+    outputs: Sequence[Tensor],
+    graph: _Channels,
     task: Task,
-) -> Iterator[Piece]:  # fmt: skip
+) -> Iterator[Piece]:
     """Yield the branches of the head, level by level."""
     sources, _, module, _ = every[-1]
     xs = [outputs[i] for i in ([sources] if isinstance(sources, int) else sources)]

@@ -37,9 +37,15 @@ def _tensor(index: int, shape: Shape) -> Tensor:
 
 @lru_cache(maxsize=200_000)
 def row_cost(
-    module: str, n: int, args: tuple[Any, ...], shapes: tuple[Shape, ...],
-    last: tuple[bool, ...], reg_max: int, end2end: bool, legacy: bool,
-) -> RowCost:  # fmt: skip
+    module: str,
+    n: int,
+    args: tuple[Any, ...],
+    shapes: tuple[Shape, ...],
+    last: tuple[bool, ...],
+    reg_max: int,
+    end2end: bool,
+    legacy: bool,
+) -> RowCost:
     """Return the cost of one row, memoised.
 
     Args:
@@ -58,6 +64,9 @@ def row_cost(
     held = [x for x, over in zip(xs, last, strict=True) if not over]
     inside = peak_elements(layers, free, frozenset(x.id for x in held))
     return RowCost(
-        sum(layer.params for layer in layers), sum(layer.ops for layer in layers),
-        sum(x.size for x in held) + inside, _shape(y), y.size,
-    )  # fmt: skip
+        sum(layer.params for layer in layers),
+        sum(layer.ops for layer in layers),
+        sum(x.size for x in held) + inside,
+        _shape(y),
+        y.size,
+    )

@@ -46,9 +46,11 @@ def for_task(architecture: Architecture, task: str) -> Architecture:
 
 
 def rows(
-    architecture: Architecture, nc: int, task: str = "detect",
+    architecture: Architecture,
+    nc: int,
+    task: str = "detect",
     keypoints: tuple[int, int] = KEYPOINTS,
-) -> tuple[list[Row], list[Row]]:  # fmt: skip
+) -> tuple[list[Row], list[Row]]:
     """Return the rows of backbone and head, (from, repeats, module, arguments) each.
 
     Args:

@@ -52,9 +52,11 @@ def scaled(architecture: Architecture, by: Coefficients) -> Architecture:
     """
     neck = architecture.neck
     joined = Neck(
-        neck.levels, tuple(_block(block, by) for block in neck.down),
-        tuple((_block(a, by), _block(b, by)) for a, b in neck.up), neck.kind,
-    )  # fmt: skip
+        neck.levels,
+        tuple(_block(block, by) for block in neck.down),
+        tuple((_block(a, by), _block(b, by)) for a, b in neck.up),
+        neck.kind,
+    )
     side = STEP * max(1, int(architecture.imgsz * by.resolution / STEP + 0.5))
     backbone = tuple(_block(block, by) for block in architecture.backbone)
     return replace(architecture, backbone=backbone, neck=joined, imgsz=side)

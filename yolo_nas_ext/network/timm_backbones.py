@@ -178,9 +178,16 @@ def run(
         number = step.writes.id
         wanted = step.writes._replace(id=ids[number] if number in ids else -1)
         y = graph.traced(
-            step.op, reads, wanted, kernel=step.kernel, stride=step.stride, groups=step.groups,
-            pad=step.pad, params=step.params, ops=step.ops,
-        )  # fmt: skip
+            step.op,
+            reads,
+            wanted,
+            kernel=step.kernel,
+            stride=step.stride,
+            groups=step.groups,
+            pad=step.pad,
+            params=step.params,
+            ops=step.ops,
+        )
         ids[number] = y.id
     return Bundle.of([t._replace(id=ids[t.id]) for t in found.features])
 

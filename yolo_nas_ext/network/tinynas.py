@@ -21,9 +21,11 @@ STEM = "ConvKXBNRELU"
 # Class of a super-block -> its kind in the catalogue; the tool's configs and results name them
 # differently.
 CLASSES = {
-    "SuperResConvK1KX": "k1kx", "SuperResK1KX": "k1kx",
-    "SuperResConvKXKX": "kxkx", "SuperResKXKX": "kxkx",
-}  # fmt: skip
+    "SuperResConvK1KX": "k1kx",
+    "SuperResK1KX": "k1kx",
+    "SuperResConvKXKX": "kxkx",
+    "SuperResKXKX": "kxkx",
+}
 IMAGE, FOCUS = 3, 12  # channels of an image, and of one after space to depth
 LEVELS = (3, 4, 5)
 

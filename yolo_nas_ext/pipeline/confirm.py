@@ -103,8 +103,11 @@ def _best(study: Study) -> list[Trial]:
 
 AGAIN, TUNED, ALONE = "again", "tuned", "full"
 WAYS: dict[str, type[Training] | None] = {
-    AGAIN: None, TUNED: ShortTraining, "short": ShortTraining, ALONE: FullTraining
-}  # fmt: skip
+    AGAIN: None,
+    TUNED: ShortTraining,
+    "short": ShortTraining,
+    ALONE: FullTraining,
+}
 SHARE = 0.2  # of the supernet's epochs, for a network that starts from its weights
 
 

@@ -30,8 +30,19 @@ from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
 FOLDER = "finals"
-SAME = ("data", "task", "imgsz", "seed", "seeds", "baseline", "device", "threads", "augment",
-        "runtime", "precision")  # fmt: skip
+SAME = (
+    "data",
+    "task",
+    "imgsz",
+    "seed",
+    "seeds",
+    "baseline",
+    "device",
+    "threads",
+    "augment",
+    "runtime",
+    "precision",
+)
 
 
 @dataclass(frozen=True)
@@ -158,9 +169,13 @@ def enter(entry: Entry, study: Study, folder: Path, seconds: float) -> Finals:
         definitions, data, config.imgsz, list(entry.definitions), dict.fromkeys(trials, seconds)
     )
     contest = Contest(
-        entry.training, entered, range(config.seed, config.seed + config.seeds), folder / FOLDER,
-        schedule=comparison.schedule(config), part=config.part,
-    )  # fmt: skip
+        entry.training,
+        entered,
+        range(config.seed, config.seed + config.seeds),
+        folder / FOLDER,
+        schedule=comparison.schedule(config),
+        part=config.part,
+    )
     return Finals(contest, config, trials, _again(config, contest, trials))
 
 

@@ -56,10 +56,13 @@ def search(given: Mapping[str, Any]) -> Job:
     if config.storage:  # before anything is written, as it may not be reached
         clock = plan.clock
         shared = SharedStudy(
-            plan.space, config.storage, plan.goal, name=config.name,
+            plan.space,
+            config.storage,
+            plan.goal,
+            name=config.name,
             latency_of=clock.latency_of if clock else "",
             measured_on=clock.measured_on if clock else "",
-        )  # fmt: skip
+        )
     folder = folder or run_dir.claim(config, plan.data)
     with run_dir.locked(folder):
         changed = run_dir.check_data(folder, plan.data, "data" in given)
@@ -156,10 +159,18 @@ def _search(job: Job, plan: Plan) -> None:
 
     def spend(study: Study, strategy: Strategy, seed: int, **options: Any) -> None:
         loop.run(
-            study, strategy, estimate, trials=config.trials, seed=seed, hours=hours,
-            fidelity=plan.estimator.fidelity, pruner=pruner, cost_of=plan.budget.record,
-            executor=_executor(config, estimate), **options,
-        )  # fmt: skip
+            study,
+            strategy,
+            estimate,
+            trials=config.trials,
+            seed=seed,
+            hours=hours,
+            fidelity=plan.estimator.fidelity,
+            pruner=pruner,
+            cost_of=plan.budget.record,
+            executor=_executor(config, estimate),
+            **options,
+        )
 
     with run_dir.sitting(folder):
         if is_inner(config.values):
@@ -201,9 +212,7 @@ def _say_taken(job: Job, plan: Plan) -> None:
         return
     network = job.study.best.network
     data = job.data
-    taken = foretell(
-        network, source, data.names, data.channels, job.config.task, data.keypoints
-    )  # fmt: skip
+    taken = foretell(network, source, data.names, data.channels, job.config.task, data.keypoints)
     lines = taken.lines
     job.notes.append(f"nas-{network.key} began with {'; '.join(lines)}")
     print("\n" + "\n  ".join([f"nas-{network.key} began with {lines[0]}", *lines[1:]]))
@@ -223,13 +232,17 @@ def _confirm(job: Job, plan: Plan, estimate: Judge, progress: Progress) -> None:
             confirm.confirm(
                 study,
                 lambda t: judged.train(t.network, warm_start.weights_of(job.folder, t)),
-                n=config.confirm, on_confirmed=progress.confirmed,
-            )  # fmt: skip
+                n=config.confirm,
+                on_confirmed=progress.confirmed,
+            )
     elif plan.estimator.seeded and config.inherit != warm_start.PARENT:
         confirm.repeat(
-            study, lambda trial, seed: estimate(trial, seed=seed), n=config.confirm,
-            seed=config.seed, on_repeat=progress.again,
-        )  # fmt: skip
+            study,
+            lambda trial, seed: estimate(trial, seed=seed),
+            n=config.confirm,
+            seed=config.seed,
+            on_repeat=progress.again,
+        )
     if wrong := _measure(job, plan, progress):
         job.notes.append(wrong)
         print(f"note: {wrong}")
@@ -241,9 +254,11 @@ def _measure(job: Job, plan: Plan, progress: Progress) -> str:
     if clock is None or clock.profile is None or not clock.here or job.interrupted:
         return ""
     return latency.measure_best(
-        job.study, clock, max(job.config.confirm, 1),
+        job.study,
+        clock,
+        max(job.config.confirm, 1),
         say=lambda trial: progress.measured(trial, latency.MEASURED, clock.limit),
-    )  # fmt: skip
+    )
 
 
 def _ignore(epoch: int, value: float) -> None:
@@ -293,7 +308,11 @@ def _executor(config: Config, estimate: Judge) -> executors.Executor:
     """Return what judges the trials; workers of this machine share its cores."""
     if config.executor == "ray":
         return executors.make(
-            "ray", estimate, config.jobs if "jobs" in config.given else 0,
-            address=config.ray_address, cpus=config.cpus_per_trial, gpus=config.gpus_per_trial,
-        )  # fmt: skip
+            "ray",
+            estimate,
+            config.jobs if "jobs" in config.given else 0,
+            address=config.ray_address,
+            cpus=config.cpus_per_trial,
+            gpus=config.gpus_per_trial,
+        )
     return executors.make(config.executor, estimate, config.jobs)

@@ -95,9 +95,7 @@ class Timing:
             if not todo:
                 break
             sizes = {name: network.imgsz for name, network in todo.items() if network.imgsz}
-            measured = measure_models(
-                todo, self.protocol, nc=self.nc, task=self.task, sizes=sizes
-            )  # fmt: skip
+            measured = measure_models(todo, self.protocol, nc=self.nc, task=self.task, sizes=sizes)
             for name, new in measured.items():
                 old = found.get(name, new)
                 found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
@@ -170,9 +168,10 @@ def _fitting(config: Config, profile: Profile, sizes: Sequence[int]) -> Protocol
         f"precision={config.precision}": (has.precision != config.precision, has.precision),
         "batch 1, which a search is for": (has.batch != 1, f"batch {has.batch}"),
         f"runtime={config.runtime}": (
-            "runtime" in config.given and has.runtime != config.runtime, has.runtime,
+            "runtime" in config.given and has.runtime != config.runtime,
+            has.runtime,
         ),
-    }  # fmt: skip
+    }
     for asked_for, (differs, found) in wrong.items():
         if differs:
             raise NASError(
@@ -239,9 +238,7 @@ def measure_best(
             if not ms.steady:
                 unsteady.add(trial.number)
                 continue
-            study.measure(
-                trial.number, {MEASURED: ms.median_ms, "latency_iqr_ms": ms.iqr_ms}
-            )  # fmt: skip
+            study.measure(trial.number, {MEASURED: ms.median_ms, "latency_iqr_ms": ms.iqr_ms})
             say(next(t for t in study.results if t.number == trial.number))
     if unsteady:
         return (

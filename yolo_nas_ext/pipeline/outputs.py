@@ -59,14 +59,22 @@ def write(job: Job) -> None:
         shown = {"finals": job.finals.standings, "finals_protocol": job.finals.protocol}
         shown["finals_command"] = job.finals.command
     report.write(
-        job.study, folder, title=f"{_strategy(config)} on {Path(job.data.source).name}",
-        settings={**config.values, **config.host}, notes=job.notes, command=_command(config),
-        next_command=_next(job), data_name=config.data, protocol=_protocol(job),
+        job.study,
+        folder,
+        title=f"{_strategy(config)} on {Path(job.data.source).name}",
+        settings={**config.values, **config.host},
+        notes=job.notes,
+        command=_command(config),
+        next_command=_next(job),
+        data_name=config.data,
+        protocol=_protocol(job),
         pictures={
             f"Augmentation: {config.augment}": folder / "augment.png",
             "Learned distribution": folder / "learned.png",
-        }, beside=_beside(config), **shown,
-    )  # fmt: skip
+        },
+        beside=_beside(config),
+        **shown,
+    )
 
 
 def _strategy(config: Config) -> str:

@@ -43,10 +43,24 @@ from yolo_nas_ext.study.trial import Trial
 PRIOR = "madnas"  # an analytic score that `bayes` starts from and learns from
 FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
 MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
-    "map50", "map50_95", "precision", "recall", "mask_map50", "mask_map50_95", "mask_precision",
-    "mask_recall", "pose_map50", "pose_map50_95", "pose_precision", "pose_recall", "accuracy_top1",
-    "accuracy_top5", "host_fitness", "froc_cpm", "dice",
-)  # fmt: skip
+    "map50",
+    "map50_95",
+    "precision",
+    "recall",
+    "mask_map50",
+    "mask_map50_95",
+    "mask_precision",
+    "mask_recall",
+    "pose_map50",
+    "pose_map50_95",
+    "pose_precision",
+    "pose_recall",
+    "accuracy_top1",
+    "accuracy_top5",
+    "host_fitness",
+    "froc_cpm",
+    "dice",
+)
 
 
 @dataclass(frozen=True)
@@ -113,9 +127,18 @@ def make(config: Config) -> Plan:
     baselines, notes = _baselines(config, space, budget)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     return Plan(
-        config, data, budget, space, goal, chosen, control, estimator, baselines,
-        [*data.skipped, *whole, *notes, *(clock.notes if clock else ())], clock,
-    )  # fmt: skip
+        config,
+        data,
+        budget,
+        space,
+        goal,
+        chosen,
+        control,
+        estimator,
+        baselines,
+        [*data.skipped, *whole, *notes, *(clock.notes if clock else ())],
+        clock,
+    )
 
 
 def _sized(config: Config) -> Config:
@@ -180,9 +203,14 @@ def _preferring(space: DetectorSpace, config: Config, data: dataset.DataSet) -> 
 
 
 def _strategy(
-    name: str, config: Config, space: DetectorSpace, budget: Budget, goal: Goal,
-    estimator: Estimator, data: dataset.DataSet,
-) -> Strategy:  # fmt: skip
+    name: str,
+    config: Config,
+    space: DetectorSpace,
+    budget: Budget,
+    goal: Goal,
+    estimator: Estimator,
+    data: dataset.DataSet,
+) -> Strategy:
     """Return the strategy of that name; a model learns from what is free to know of a network.
 
     That is its costs and scores. By the ranks of MAE-NAS' score and of `resolved`, or of the FLOPs
@@ -215,10 +243,14 @@ def _strategy(
     if name == "darts":
         options["learned"] = estimator.distribution  # pyright: ignore[reportAttributeAccessIssue]
     return make_strategy(
-        name, space, goal=goal, trials=config.trials,
+        name,
+        space,
+        goal=goal,
+        trials=config.trials,
         features=lambda point: list(free(point).values()),
-        prior=None if config.screen else prior, **options,
-    )  # fmt: skip
+        prior=None if config.screen else prior,
+        **options,
+    )
 
 
 def _check_measured(config: Config) -> None:

@@ -12,8 +12,13 @@ from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.study.trial import Trial
 
 # Mantissas of ticks on a logarithmic axis, from sparse to dense.
-MANTISSAS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.5, 1.8, 2, 2.5, 3, 3.5,
-             4, 4.5, 5, 6, 7, 8, 9))  # fmt: skip
+MANTISSAS = (
+    (1,),
+    (1, 3),
+    (1, 2, 5),
+    (1, 1.5, 2, 3, 4, 5, 7),
+    (1, 1.2, 1.5, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9),
+)
 Box = tuple[float, float, float, float]  # left, low, right, high
 
 

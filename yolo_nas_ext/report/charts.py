@@ -23,9 +23,13 @@ STAR = " ".join(
 )
 # Outlines of the markers of hand-made networks, in turn.
 MARKERS = (
-    "0,-8 8,0 0,8 -8,0", "0,-8 8,6 -8,6", "-6.5,-6.5 6.5,-6.5 6.5,6.5 -6.5,6.5", "0,8 8,-6 -8,-6",
-    "0,-8 7.6,-2.5 4.7,6.5 -4.7,6.5 -7.6,-2.5", "-4,-8 4,-8 8,0 4,8 -4,8 -8,0",
-)  # fmt: skip
+    "0,-8 8,0 0,8 -8,0",
+    "0,-8 8,6 -8,6",
+    "-6.5,-6.5 6.5,-6.5 6.5,6.5 -6.5,6.5",
+    "0,8 8,-6 -8,-6",
+    "0,-8 7.6,-2.5 4.7,6.5 -4.7,6.5 -7.6,-2.5",
+    "-4,-8 4,-8 8,0 4,8 -4,8 -8,0",
+)
 
 
 def pareto_chart(findings: Findings, drawn: Collection[int] = ()) -> Markup:
@@ -142,9 +146,12 @@ def _link(trial: Trial, mark: Markup, drawn: Collection[int] = ()) -> Markup:
     """Return a mark that links to the trial's drawing, or to its row; drawings by the keys too."""
     there = trial.number in drawn
     return element(
-        "a", mark, element("title", tooltip(trial)), tabindex=0 if there else -1,
+        "a",
+        mark,
+        element("title", tooltip(trial)),
+        tabindex=0 if there else -1,
         href=f"#net-{trial.number}" if there else f"#trial-{trial.number}",
-    )  # fmt: skip
+    )
 
 
 def _trials(

@@ -31,9 +31,13 @@ NOTE = (
 
 
 def page(
-    standings: Standings, *, title: str, protocol: Mapping[str, object], command: str = "",
+    standings: Standings,
+    *,
+    title: str,
+    protocol: Mapping[str, object],
+    command: str = "",
     next_command: str = "",
-) -> str:  # fmt: skip
+) -> str:
     """Return a comparison as one HTML page; see `document` for what it may do.
 
     Args:
@@ -70,12 +74,21 @@ def section(standings: Standings, heading: str = "The comparison") -> Markup:
     return join(
         element("h2", heading),
         _standings(standings),
-        element("div",
-                element("figure", element("h3", f"{standings.metric} on {standings.part}"),
-                        _chart(standings), element("figcaption", NOTE)),
-                _against_cost(standings), class_="pair") if standings.ranking else "",
+        element(
+            "div",
+            element(
+                "figure",
+                element("h3", f"{standings.metric} on {standings.part}"),
+                _chart(standings),
+                element("figcaption", NOTE),
+            ),
+            _against_cost(standings),
+            class_="pair",
+        )
+        if standings.ranking
+        else "",
         element("details", element("summary", "Every training"), _trainings(standings)),
-    )  # fmt: skip
+    )
 
 
 def cells(standings: Standings) -> tuple[list[str], list[list[str]]]:
@@ -91,10 +104,12 @@ def cells(standings: Standings) -> tuple[list[str], list[list[str]]]:
     for entrant in _order(standings):
         mean = standings.mean(entrant.name)
         row = [
-            entrant.name, *_cost(entrant),
+            entrant.name,
+            *_cost(entrant),
             number(mean.mean) if mean.n else "failed" if standings.failed(entrant.name) else "-",
-            f"{number(mean.low)} to {number(mean.high)}" if mean.n > 1 else "-", str(mean.n),
-        ]  # fmt: skip
+            f"{number(mean.low)} to {number(mean.high)}" if mean.n > 1 else "-",
+            str(mean.n),
+        ]
         if hand:
             pair = standings.pair(entrant.name, hand.name)
             nothing = entrant is hand or not pair.n
@@ -147,10 +162,11 @@ def _trainings(standings: Standings) -> Markup:
     for result in sorted(standings.results, key=lambda r: (r.seed, r.name)):
         fine = math.isfinite(result.fitness)
         shown: list[Cell] = [
-            (result.name, None), (result.seed, result.seed),
+            (result.name, None),
+            (result.seed, result.seed),
             (number(result.fitness), result.fitness) if fine else ("", ""),
             (f"{result.seconds:.1f}", result.seconds),
-        ]  # fmt: skip
+        ]
         rows.append(("", None, [*shown, (wide(result.error), None)] if failed else shown))
     return table(heads if failed else heads[:-1], rows, "sortable")
 
@@ -183,9 +199,13 @@ def _chart(standings: Standings) -> Markup:
         note = element("title", f"{entrant.name}: mean {number(mean.mean)}")
         parts.append(element("circle", note, cx=at(mean.mean), cy=y + 30, r=6, class_=kind))
     return element(
-        "svg", *parts, viewBox=f"0 0 {WIDTH} {bottom + 34}", role="img", class_="chart",
+        "svg",
+        *parts,
+        viewBox=f"0 0 {WIDTH} {bottom + 34}",
+        role="img",
+        class_="chart",
         aria_label=f"{standings.metric} of all models with intervals",
-    )  # fmt: skip
+    )
 
 
 def _against_cost(standings: Standings) -> Markup:

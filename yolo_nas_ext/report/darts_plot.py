@@ -72,9 +72,7 @@ def _eigenvalue(plot: Any, rows: Sequence[Mapping[str, Any]], stopped: int | Non
         plot.set_title(text, fontsize=8, color=SOFT)
 
 
-def collapse(
-    history: Sequence[Mapping[str, Any]], sampled: Sequence[float]
-) -> str:  # fmt: skip
+def collapse(history: Sequence[Mapping[str, Any]], sampled: Sequence[float]) -> str:
     """Return what became of a learned distribution, in a line.
 
     Args:

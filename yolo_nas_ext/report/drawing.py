@@ -27,9 +27,14 @@ def drawing(architecture: Architecture, name: str) -> Markup:
     """
     picture = _Picture(architecture)
     return element(
-        "svg", *picture.lines, *picture.boxes, viewBox=f"0 0 {WIDTH} {picture.height}",
-        role="img", aria_label=f"Drawing of {name}", class_="network",
-    )  # fmt: skip
+        "svg",
+        *picture.lines,
+        *picture.boxes,
+        viewBox=f"0 0 {WIDTH} {picture.height}",
+        role="img",
+        aria_label=f"Drawing of {name}",
+        class_="network",
+    )
 
 
 class _Picture:
@@ -95,8 +100,10 @@ class _Picture:
                 continue
             start = self.rows[below]
             if column[below] == "backbone":  # from its end
-                self._line(f"M{COLUMNS['backbone'] + BOX_WIDTH} {start + half}"
-                           f"H{down + BOX_WIDTH / 2}V{start}")  # fmt: skip
+                self._line(
+                    f"M{COLUMNS['backbone'] + BOX_WIDTH} {start + half}"
+                    f"H{down + BOX_WIDTH / 2}V{start}"
+                )
             self._arrow(f"M{down + BOX_WIDTH / 2} {start}V{y + BOX_HEIGHT}")
             below = level
         lowest = levels[0]
@@ -206,8 +213,11 @@ def previews(trials: Sequence[Trial], finals: Mapping[str, str]) -> Markup:
     figures = []
     for index, trial in enumerate(trials):
         facts = [f"fitness {number(trial.fitness)}"] if trial.state == "complete" else [trial.state]
-        facts += [f"{short(trial.cost[n])} {unit}" for n, unit in (
-            ("params", "parameters"), ("flops", "FLOPs")) if n in trial.cost]  # fmt: skip
+        facts += [
+            f"{short(trial.cost[n])} {unit}"
+            for n, unit in (("params", "parameters"), ("flops", "FLOPs"))
+            if n in trial.cost
+        ]
         if "latency_ms" in trial.metrics:
             facts.append(f"{trial.metrics['latency_ms']:.3g} ms")
         if label(trial) in finals:

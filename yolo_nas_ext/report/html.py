@@ -146,18 +146,28 @@ def table(
     lines = []
     for name, anchor, cells in rows:
         parts = [
-            shown if isinstance(shown, Wide) else element(
+            shown
+            if isinstance(shown, Wide)
+            else element(
                 "td", shown, class_="n" if n else None, data_v=None if by is None else str(by)
             )
             for (shown, by), n in zip(cells, numeric, strict=True)
-        ]  # fmt: skip
+        ]
         lines.append(element("tr", *parts, class_=name or None, id=anchor))
     built = element(
-        "table", element("thead", element("tr", *head)), element("tbody", *lines),
+        "table",
+        element("thead", element("tr", *head)),
+        element("tbody", *lines),
         class_=kind or None,
-    )  # fmt: skip
-    return element("div", built, class_="scroll tall" if tall else "scroll", tabindex=0,
-                   role="region", aria_label=heads[0])  # fmt: skip
+    )
+    return element(
+        "div",
+        built,
+        class_="scroll tall" if tall else "scroll",
+        tabindex=0,
+        role="region",
+        aria_label=heads[0],
+    )
 
 
 class Wide(Markup):

@@ -97,13 +97,19 @@ def importance_section(findings: Findings) -> Markup:
     rows = []
     for name, share, best, fitness, n in ranked[:SHOWN]:
         bar = element(
-            "svg", element("rect", width=max(share * BAR, 1.0), height=12, class_="bar"),
-            viewBox=f"0 0 {BAR} 12", class_="share", aria_label=f"{share:.0%}",
-        )  # fmt: skip
+            "svg",
+            element("rect", width=max(share * BAR, 1.0), height=12, class_="bar"),
+            viewBox=f"0 0 {BAR} 12",
+            class_="share",
+            aria_label=f"{share:.0%}",
+        )
         cells: list[Cell] = [
-            (name, None), (join(bar, f" {share:.0%}"), share), (best, None),
-            (number(fitness), fitness), (n, n),
-        ]  # fmt: skip
+            (name, None),
+            (join(bar, f" {share:.0%}"), share),
+            (best, None),
+            (number(fitness), fitness),
+            (n, n),
+        ]
         rows.append(("", None, cells))
     count = len([t for t in findings.complete if t.point is not None])
     note = (
@@ -114,6 +120,8 @@ def importance_section(findings: Findings) -> Markup:
     heads = ["Choice", "Share", "Best option", "Mean fitness with it", "Candidates"]
     more = [element("p", f"{len(ranked) - SHOWN} further choices matter less.", class_="soft")]
     return join(
-        element("h2", "Which choices mattered"), element("p", note, class_="soft"),
-        table(heads, rows, "importances"), *(more if len(ranked) > SHOWN else []),
-    )  # fmt: skip
+        element("h2", "Which choices mattered"),
+        element("p", note, class_="soft"),
+        table(heads, rows, "importances"),
+        *(more if len(ranked) > SHOWN else []),
+    )

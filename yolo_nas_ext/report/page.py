@@ -43,9 +43,12 @@ POINT = (
     "Point at a network, or tap it, to see its drawing; other marks lead to their row in the table."
 )
 TITLES = {
-    "map50_95": "mAP50-95", "map50": "mAP50", "latency_ms": "Latency (ms)",
-    "latency_measured_ms": "Latency measured (ms)", "latency_iqr_ms": "Its quartiles apart (ms)",
-}  # fmt: skip
+    "map50_95": "mAP50-95",
+    "map50": "mAP50",
+    "latency_ms": "Latency (ms)",
+    "latency_measured_ms": "Latency measured (ms)",
+    "latency_iqr_ms": "Its quartiles apart (ms)",
+}
 LATENCY = ("latency_ms", "latency_measured_ms")
 
 
@@ -89,8 +92,11 @@ def page(
     body = [
         element("h1", title),
         element("p", " · ".join(_counts(findings, finals, data_name)), class_="soft"),
-        *((verdict(finals), section(finals, "The finals"), element("h2", "The search")) if finals
-          else ()),
+        *(
+            (verdict(finals), section(finals, "The finals"), element("h2", "The search"))
+            if finals
+            else ()
+        ),
         _verdict(findings, "verdict second" if finals else "verdict"),
         element("ul", *(element("li", note) for note in notes)) if notes else "",
         _front(findings, finals),
@@ -107,7 +113,7 @@ def page(
         command_block("Compare the finalists again", finals_command),
         command_block("Next", next_command),
         element("footer", element("p", f"Written by yolo_nas_ext {__version__}")),
-    ]  # fmt: skip
+    ]
     return document(title, join(*body))
 
 
@@ -138,14 +144,20 @@ def _front(findings: Findings, finals: Standings | None) -> Markup:
     if findings.has_flops:
         trials = previewed(findings)
         chart = element(
-            "figure", element("h3", "Fitness against FLOPs"),
-            pareto_chart(findings, {t.number for t in trials}), _legend(findings, "Pareto front"),
+            "figure",
+            element("h3", "Fitness against FLOPs"),
+            pareto_chart(findings, {t.number for t in trials}),
+            _legend(findings, "Pareto front"),
             element("figcaption", POINT) if trials else "",
-        )  # fmt: skip
-        said = {
-            e.name: f"{number(finals.mean(e.name).mean)} {finals.metric} in the finals"
-            for e in finals.ranking
-        } if finals else {}  # fmt: skip
+        )
+        said = (
+            {
+                e.name: f"{number(finals.mean(e.name).mean)} {finals.metric} in the finals"
+                for e in finals.ranking
+            }
+            if finals
+            else {}
+        )
         parts.append(element("div", chart, previews(trials, said), class_="pair look"))
     return join(*parts, _front_table(findings)) if findings.front or len(parts) > 1 else Markup()
 
@@ -239,12 +251,17 @@ def _trials(findings: Findings) -> Markup:
     rows = []
     for trial in trials:
         cells: list[Cell] = [
-            (trial.number + 1, trial.number + 1), (label(trial), None), (trial.state, None),
-            _fitness(trial), *(_value(trial.metrics.get(m)) for m in metrics),
-            *[_pixels(trial)] * sized(findings.study), *_costs(trial),
-            _cost(trial, "memory_bytes", "B"), _cost(trial, "layers"),
+            (trial.number + 1, trial.number + 1),
+            (label(trial), None),
+            (trial.state, None),
+            _fitness(trial),
+            *(_value(trial.metrics.get(m)) for m in metrics),
+            *[_pixels(trial)] * sized(findings.study),
+            *_costs(trial),
+            _cost(trial, "memory_bytes", "B"),
+            _cost(trial, "layers"),
             (f"{trial.seconds:.1f}", trial.seconds),
-        ]  # fmt: skip
+        ]
         if generic:
             choices = ", ".join(f"{n}={v}" for n, v in (trial.point or {}).items())
             cells.append((wide(choices), None))
@@ -328,9 +345,10 @@ def _networks(
         "resolution. P3 is the level of stride 8."
     )
     return join(
-        element("h2", "The networks"), element("p", note, class_="soft"),
+        element("h2", "The networks"),
+        element("p", note, class_="soft"),
         element("div", *figures, class_="pair"),
-    )  # fmt: skip
+    )
 
 
 def _answer(findings: Findings, finals: Standings | None) -> Trial | None:

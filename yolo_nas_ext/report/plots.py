@@ -114,8 +114,14 @@ def progress_png(study: Study, path: Path) -> None:
         second.spines[:].set_visible(False)
     where = {t.number: (t.number + 1.0, t.fitness) for t in findings.complete}
     if found := [where[t.number] for t in findings.found]:
-        plot.scatter(*zip(*found, strict=True), s=30, color="#4a87bf", edgecolors="white",
-                     linewidths=0.6, zorder=3)  # fmt: skip
+        plot.scatter(
+            *zip(*found, strict=True),
+            s=30,
+            color="#4a87bf",
+            edgecolors="white",
+            linewidths=0.6,
+            zorder=3,
+        )
     _markers(plot, findings, where, corners)
     _save(figure, path)
 
@@ -146,11 +152,15 @@ def _order(plot: Axes, findings: Findings, where: Mapping[int, Spot]) -> None:
     front = {t.number for t in findings.front}
     last = max(t.number + 1 for t in found)
     dots = plot.scatter(
-        *zip(*(where[t.number] for t in found), strict=True), s=34, zorder=3,
-        c=[t.number + 1 for t in found], cmap=ORDER, norm=Normalize(1, max(last, 2)),
+        *zip(*(where[t.number] for t in found), strict=True),
+        s=34,
+        zorder=3,
+        c=[t.number + 1 for t in found],
+        cmap=ORDER,
+        norm=Normalize(1, max(last, 2)),
         edgecolors=[LINE if t.number in front else "white" for t in found],
         linewidths=[1.3 if t.number in front else 0.6 for t in found],
-    )  # fmt: skip
+    )
     if last > 1:
         bar = plot.figure.colorbar(dots, ax=plot, pad=0.02, aspect=30)
         bar.set_label("trial", color=SOFT)
@@ -170,9 +180,14 @@ def _markers(
         if trial.number in where:
             again = "_" if names else ""  # one line in the legend for all of them
             plot.scatter(
-                *where[trial.number], s=80, marker=MARKERS[index % len(MARKERS)], color=HAND,
-                zorder=4, label=f"{again}hand-made", **shape,
-            )  # fmt: skip
+                *where[trial.number],
+                s=80,
+                marker=MARKERS[index % len(MARKERS)],
+                color=HAND,
+                zorder=4,
+                label=f"{again}hand-made",
+                **shape,
+            )
             names.append((f"{_cut(trial.name, 24)} {number(trial.fitness)}", where[trial.number]))
     best = findings.best
     if best is not None and best.number in where:
@@ -182,8 +197,15 @@ def _markers(
         if not best.name:
             names.append((f"{_cut(label(best), 24)} {number(best.fitness)}", where[best.number]))
     if not where:
-        plot.text(0.5, 0.5, "no trial is complete", transform=plot.transAxes, ha="center",
-                  color=SOFT, fontsize=13)  # fmt: skip
+        plot.text(
+            0.5,
+            0.5,
+            "no trial is complete",
+            transform=plot.transAxes,
+            ha="center",
+            color=SOFT,
+            fontsize=13,
+        )
     if plot.get_legend_handles_labels()[0]:
         plot.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4, frameon=False)
     _names(plot, names, list(where.values()), line)
@@ -214,11 +236,21 @@ def _names(
         width, height = 0.65 * SIZE * len(text), 1.4 * SIZE
         far = max(abs(offset[0]) - width / 2, abs(offset[1]) - height / 2) > 16
         plot.annotate(
-            text, spot, offset, textcoords="offset points", ha="center", va="center", fontsize=SIZE,
-            fontweight="bold", color=LINE, zorder=7, annotation_clip=False, parse_math=False,
+            text,
+            spot,
+            offset,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=SIZE,
+            fontweight="bold",
+            color=LINE,
+            zorder=7,
+            annotation_clip=False,
+            parse_math=False,
             bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1},
             arrowprops={"arrowstyle": "-", "color": SOFT, "lw": 0.8} if far else None,
-        )  # fmt: skip
+        )
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -39,17 +39,33 @@ def trials_csv(study: Study) -> str:
     writer.writerow(
         _cell(name)
         for name in (
-            "number", "key", "name", "state", "fitness", *metrics.values(), *cost.values(),
-            "seconds", "error", *fidelity.values(), *choices.values(),
+            "number",
+            "key",
+            "name",
+            "state",
+            "fitness",
+            *metrics.values(),
+            *cost.values(),
+            "seconds",
+            "error",
+            *fidelity.values(),
+            *choices.values(),
         )
-    )  # fmt: skip
+    )
     for trial in trials:
         row = [
-            trial.number, trial.architecture.key if trial.architecture else "", trial.name,
-            trial.state, trial.metrics.get("fitness"), *_pick(trial.metrics, metrics),
-            *map(_whole, _pick(trial.cost, cost)), trial.seconds, trial.error,
-            *_pick(trial.fidelity, fidelity), *_pick(trial.point or {}, choices),
-        ]  # fmt: skip
+            trial.number,
+            trial.architecture.key if trial.architecture else "",
+            trial.name,
+            trial.state,
+            trial.metrics.get("fitness"),
+            *_pick(trial.metrics, metrics),
+            *map(_whole, _pick(trial.cost, cost)),
+            trial.seconds,
+            trial.error,
+            *_pick(trial.fidelity, fidelity),
+            *_pick(trial.point or {}, choices),
+        ]
         writer.writerow(_cell(value) for value in row)
     return file.getvalue()
 

@@ -25,8 +25,12 @@ def sentences(standings: Standings) -> list[str]:
     if found is None or hand is None:
         return [_alone(standings), *_caveats(standings)]
     said = [_headline(standings, found, hand), *_tests(standings, found, hand)]
-    return [*said, *_at_its_cost(standings, found, hand), *_search(standings, found, hand),
-            *_caveats(standings)]  # fmt: skip
+    return [
+        *said,
+        *_at_its_cost(standings, found, hand),
+        *_search(standings, found, hand),
+        *_caveats(standings),
+    ]
 
 
 def better(standings: Standings) -> Entrant | None:

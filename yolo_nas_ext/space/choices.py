@@ -348,9 +348,12 @@ class ChoiceSpace:
         return point if self._allowed(point) else None
 
     def _descend(
-        self, point: Point, excess_of: Callable[[Point], float], rng: random.Random,
+        self,
+        point: Point,
+        excess_of: Callable[[Point], float],
+        rng: random.Random,
         keep: str | None = None,
-    ) -> tuple[Point, float]:  # fmt: skip
+    ) -> tuple[Point, float]:
         """Walk downhill until within the limits, or stuck; a kept choice is not changed.
 
         Each step looks at neighbours in random order, a handful at a time, and takes the best of
@@ -360,9 +363,10 @@ class ChoiceSpace:
         excess = excess_of(point)
         while excess > 0.0:
             others = [
-                p for p in self._adjacent(point)
+                p
+                for p in self._adjacent(point)
                 if (keep is None or p[keep] == point[keep]) and self._allowed(p)
-            ]  # fmt: skip
+            ]
             rng.shuffle(others)
             for start in range(0, len(others), STRIDE):
                 handful = [(excess_of(other), other) for other in others[start : start + STRIDE]]

@@ -71,9 +71,12 @@ class DetectorSpace(ChoiceSpace):
 
     @classmethod
     def load(
-        cls, source: str | Path, task: str = "detect", fix: Mapping[str, Any] | None = None,
+        cls,
+        source: str | Path,
+        task: str = "detect",
+        fix: Mapping[str, Any] | None = None,
         sizes: Sequence[int] = (),
-    ) -> DetectorSpace:  # fmt: skip
+    ) -> DetectorSpace:
         """Return the space of a file, or of a name in the shipped `cfg/spaces`.
 
         Args:
@@ -324,8 +327,10 @@ class DetectorSpace(ChoiceSpace):
         """Add the choices of stem, stages and context to `values`."""
         stem, *rest = architecture.backbone
         values |= {
-            "stem.block": stem.kind, "stem.width": stem.width, "stem.kernel": stem.kernel,
-        }  # fmt: skip
+            "stem.block": stem.kind,
+            "stem.width": stem.width,
+            "stem.kernel": stem.kernel,
+        }
         for stage in self.stages:
             if stage.level <= architecture.neck.levels[-1]:
                 rest = self._describe_stage(stage, rest, values)

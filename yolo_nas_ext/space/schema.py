@@ -106,9 +106,18 @@ HEAD = {
     "end2end": (*_flag, False),
 }
 TOP = (
-    "description", "imgsz", "backbone", "stem", "stages", "context", "levels", "neck", "head",
-    "rules", "mutation",
-)  # fmt: skip
+    "description",
+    "imgsz",
+    "backbone",
+    "stem",
+    "stages",
+    "context",
+    "levels",
+    "neck",
+    "head",
+    "rules",
+    "mutation",
+)
 
 
 def admit(kind: str, block: BlockType) -> None:
@@ -214,9 +223,13 @@ def _stages(content: Any, where: str, choices: dict[str, tuple[Any, ...]]) -> tu
 
 
 def _part(
-    content: Any, prefix: str, grammar: Mapping[str, tuple[Check, str, Any]], where: str,
-    choices: dict[str, tuple[Any, ...]], optional: tuple[str, ...] = (),
-) -> None:  # fmt: skip
+    content: Any,
+    prefix: str,
+    grammar: Mapping[str, tuple[Check, str, Any]],
+    where: str,
+    choices: dict[str, tuple[Any, ...]],
+    optional: tuple[str, ...] = (),
+) -> None:
     """Add the choices of one part of the file."""
     _mapping(content, f"{where}: {prefix}", tuple(grammar))
     for key, (check, allowed, default) in grammar.items():

@@ -47,9 +47,15 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
 
 
 def make(
-    name: str, space: ChoiceSpace, *, goal: Goal | None = None, trials: int | None = None,
-    features: Features | None = None, prior: Prior | None = None, **options: Any,
-) -> Strategy:  # fmt: skip
+    name: str,
+    space: ChoiceSpace,
+    *,
+    goal: Goal | None = None,
+    trials: int | None = None,
+    features: Features | None = None,
+    prior: Prior | None = None,
+    **options: Any,
+) -> Strategy:
     """Return the strategy of that name for a space.
 
     Args:
@@ -86,8 +92,9 @@ def _own(name: str, space: ChoiceSpace, goal: Goal | None) -> Strategy:
         strategy = made(space, goal=goal)
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise NASError(f"strategy={name}: cannot be made with (space, goal=goal) ({reason})"
-                       ) from error  # fmt: skip
+        raise NASError(
+            f"strategy={name}: cannot be made with (space, goal=goal) ({reason})"
+        ) from error
     if not callable(getattr(strategy, "propose", None)):
         raise NASError(f"strategy={name}: has no propose(history, n, rng)")
     return strategy

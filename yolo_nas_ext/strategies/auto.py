@@ -28,9 +28,14 @@ class Auto:
     """
 
     def __init__(
-        self, space: ChoiceSpace, *, goal: Goal | None = None, trials: int | None = None,
-        features: Features | None = None, prior: Prior | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        space: ChoiceSpace,
+        *,
+        goal: Goal | None = None,
+        trials: int | None = None,
+        features: Features | None = None,
+        prior: Prior | None = None,
+    ) -> None:
         goal = goal or Goal()
         trials = USUAL if trials is None else trials
         if space.size <= trials:

@@ -83,9 +83,15 @@ class Bayes:
     """
 
     def __init__(
-        self, space: ChoiceSpace, *, goal: Goal | None = None, features: Features | None = None,
-        start: int | None = None, prior: Prior | None = None, trials: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        space: ChoiceSpace,
+        *,
+        goal: Goal | None = None,
+        features: Features | None = None,
+        start: int | None = None,
+        prior: Prior | None = None,
+        trials: int | None = None,
+    ) -> None:
         self.space = space
         self.goal = goal or Goal()
         self._past = Past(space, self.goal)

@@ -137,9 +137,13 @@ class Process:
     """
 
     def __init__(
-        self, places: np.ndarray, features: np.ndarray, targets: np.ndarray, code: Code,
+        self,
+        places: np.ndarray,
+        features: np.ndarray,
+        targets: np.ndarray,
+        code: Code,
         fitted: np.ndarray | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.code = code
         self.targets = targets
         self._columns = code.code(places)
@@ -147,9 +151,14 @@ class Process:
         m, p = len(code), features.shape[1]
         self._m = m
         self._mean = np.log(
-            np.r_[0.5, 0.5 if p else 1e-9, 0.01, np.full(m, 1.5 / max(m, 1)),
-                  np.full(p, 0.5 / max(p, 1))]
-        )  # fmt: skip
+            np.r_[
+                0.5,
+                0.5 if p else 1e-9,
+                0.01,
+                np.full(m, 1.5 / max(m, 1)),
+                np.full(p, 0.5 / max(p, 1)),
+            ]
+        )
         self._spread = np.r_[1.0, 1.0, 1.5, np.ones(m + p)]
         keep = np.arange(len(targets)) if fitted is None else fitted
         self.theta = self._fit(places[keep], features[keep], targets[keep])
@@ -206,10 +215,14 @@ class Process:
         others = (features.T[:, :, None] - features.T[:, None, :]) ** 2
         low, high = self._mean - 4 * self._spread, self._mean + 4 * self._spread
         result = minimize(
-            self._loss, self._mean, args=(choices.reshape(-1, n * n), others.reshape(-1, n * n),
-            targets), jac=True, method="L-BFGS-B", options={"maxiter": STEPS},
+            self._loss,
+            self._mean,
+            args=(choices.reshape(-1, n * n), others.reshape(-1, n * n), targets),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": STEPS},
             bounds=list(zip(low, high, strict=True)),
-        )  # fmt: skip
+        )
         return result.x
 
     def _loss(
@@ -232,9 +245,12 @@ class Process:
         away = (theta - self._mean) / self._spread
         loss = 0.5 * (targets @ alpha) + np.log(np.diag(factor)).sum() + 0.5 * (away**2).sum()
         gradient = np.r_[
-            first.sum(), second.sum(), np.trace(slope) * noise,
-            -weights * (choices @ first), -scales * (others @ second),
-        ]  # fmt: skip
+            first.sum(),
+            second.sum(),
+            np.trace(slope) * noise,
+            -weights * (choices @ first),
+            -scales * (others @ second),
+        ]
         return float(loss), gradient + away / self._spread
 
 

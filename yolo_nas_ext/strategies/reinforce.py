@@ -33,9 +33,15 @@ class Reinforce:
     """
 
     def __init__(
-        self, space: ChoiceSpace, *, goal: Goal | None = None, rate: float = 0.3,
-        entropy: float = 0.02, decay: float = 0.95, batch: int = 4,
-    ) -> None:  # fmt: skip
+        self,
+        space: ChoiceSpace,
+        *,
+        goal: Goal | None = None,
+        rate: float = 0.3,
+        entropy: float = 0.02,
+        decay: float = 0.95,
+        batch: int = 4,
+    ) -> None:
         self.space = space
         self.goal = goal or Goal()
         self._past = Past(space, self.goal)

@@ -124,9 +124,14 @@ class Standings:
     """
 
     def __init__(
-        self, entrants: Sequence[Entrant], results: Iterable[Result], *,
-        metric: str = "fitness", part: str = "val", noun: str = "hand-made model",
-    ) -> None:  # fmt: skip
+        self,
+        entrants: Sequence[Entrant],
+        results: Iterable[Result],
+        *,
+        metric: str = "fitness",
+        part: str = "val",
+        noun: str = "hand-made model",
+    ) -> None:
         self.entrants = tuple(entrants)
         self.results = tuple(results)
         self.metric = metric

@@ -54,9 +54,16 @@ class SharedStudy(Study):
     mine = False
 
     def __init__(
-        self, space: ChoiceSpace, url: str, goal: Goal | None = None, *, name: str = "search",
-        beat: int = BEAT, latency_of: str = "", measured_on: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        space: ChoiceSpace,
+        url: str,
+        goal: Goal | None = None,
+        *,
+        name: str = "search",
+        beat: int = BEAT,
+        latency_of: str = "",
+        measured_on: str = "",
+    ) -> None:
         super().__init__(space, goal=goal)
         self.url = url
         self._of, self._on = tag(latency_of), tag(measured_on)

@@ -28,18 +28,29 @@ CHUNK = 500  # trials a query; SQLite allows some hundred values in a condition
 TRIALS = table("trials", column("trial_id"), column("number"), column("study_id"), column("state"))
 DETAILS = (  # of each table its own id, then what is read
     table(
-        "trial_params", column("param_id"), column("trial_id"), column("param_name"),
-        column("param_value"), column("distribution_json"),
+        "trial_params",
+        column("param_id"),
+        column("trial_id"),
+        column("param_name"),
+        column("param_value"),
+        column("distribution_json"),
     ),
     table(
-        "trial_user_attributes", column("trial_user_attribute_id"), column("trial_id"),
-        column("key"), column("value_json"),
+        "trial_user_attributes",
+        column("trial_user_attribute_id"),
+        column("trial_id"),
+        column("key"),
+        column("value_json"),
     ),
     table(
-        "trial_intermediate_values", column("trial_intermediate_value_id"), column("trial_id"),
-        column("step"), column("intermediate_value"), column("intermediate_value_type"),
+        "trial_intermediate_values",
+        column("trial_intermediate_value_id"),
+        column("trial_id"),
+        column("step"),
+        column("intermediate_value"),
+        column("intermediate_value_type"),
     ),
-)  # fmt: skip
+)
 NOT_FINITE = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
 DAMAGE = (ValueError, LookupError)  # what is raised for rows that Optuna did not write
 
@@ -165,9 +176,11 @@ def recorded_seconds(path: Path) -> float:
 
 
 STATES = {
-    "running": TrialState.RUNNING, "complete": TrialState.COMPLETE, "failed": TrialState.FAIL,
+    "running": TrialState.RUNNING,
+    "complete": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
     "pruned": TrialState.PRUNED,
-}  # fmt: skip
+}
 SIMPLE = (bool, int, float, str, type(None))
 
 

@@ -68,9 +68,10 @@ class Study:
         """
         known = [
             replace(t, metrics={**t.metrics, **self._measured[t.number]})
-            if t.number in self._measured else t
+            if t.number in self._measured
+            else t
             for t in self.trials
-        ]  # fmt: skip
+        ]
         return [
             _merged(t, self._repeats.get(t.number, ()), self._confirmed.get(t.number, {}))
             for t in known

@@ -131,9 +131,14 @@ class CompiledSpace(CodedSpace):
     """
 
     def __init__(
-        self, space: DetectorSpace, *, nc: int = 80, imgsz: int = 640, channels: int = 3,
+        self,
+        space: DetectorSpace,
+        *,
+        nc: int = 80,
+        imgsz: int = 640,
+        channels: int = 3,
         profile: Profile | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if len(sizes := space.choices.get("imgsz", ())) > 1:
             raise NASError(
                 f"space={space.name}: imgsz is a choice, {', '.join(map(str, sizes))}; a compiled "
@@ -179,10 +184,16 @@ class CompiledSpace(CodedSpace):
         mean = total / np.maximum(number, 1)
         spread = np.sqrt(np.maximum(squares / np.maximum(number, 1) - mean**2, 0.0))
         return Measured(
-            tally.params, 2 * tally.ops, 1 + 2 * total, np.cumsum(tally.logs, axis=1),
-            np.cumsum(tally.convs, axis=1), widths, top, spread,
+            tally.params,
+            2 * tally.ops,
+            1 + 2 * total,
+            np.cumsum(tally.logs, axis=1),
+            np.cumsum(tally.convs, axis=1),
+            widths,
+            top,
+            spread,
             tally.ms + (self._clock.constant if self._clock else 0.0),
-        )  # fmt: skip
+        )
 
     def _queen(self, networks: Ints) -> Ints:
         """Return 1 for each network whose neck has queen fusion, else 0."""
@@ -238,9 +249,7 @@ class CompiledSpace(CodedSpace):
         columns += [tally.light[here].astype(np.int64), lowest // 8]
         tally.add(look_up(self._head, columns, lowest, self._log), here)
 
-    def _time_joint(
-        self, level: int, number: int, width: Ints, tally: _Tally, here: Ints
-    ) -> None:  # fmt: skip
+    def _time_joint(self, level: int, number: int, width: Ints, tally: _Tally, here: Ints) -> None:
         """Add the time of a concatenation of a number of tensors at a level to networks `here`."""
         side = self.imgsz // 2**level
         at = [Op("concat", c, c, side, side, side, side, groups=number) for c in PROBES]
@@ -339,9 +348,10 @@ class CompiledSpace(CodedSpace):
                 )
                 self._neck[level, top] = part, names
             down = self._part(
-                sizes, lambda v, lv=level: [Block("conv", neck_width(v, lv - 1), 1, 2, 0, 3)],
+                sizes,
+                lambda v, lv=level: [Block("conv", neck_width(v, lv - 1), 1, 2, 0, 3)],
                 2 * side,
-            )  # fmt: skip
+            )
             self._down[level] = down, sizes
         self._head_names = ("levels", *sizes, "head.reg_max", "head.end2end")
         counts = [len(space.choices[name]) for name in self._head_names]
@@ -375,9 +385,15 @@ class CompiledSpace(CodedSpace):
         widths = [8 * lowest] if single else [neck_width(values, level) for level in head]
         sides = [self.imgsz // 2**level for level in head]
         cost = row_cost(
-            "Detect", 1, (self.nc,), tuple(zip(widths, sides, sides, strict=True)),
-            (True,) * len(head), values["head.reg_max"], values["head.end2end"], not light,
-        )  # fmt: skip
+            "Detect",
+            1,
+            (self.nc,),
+            tuple(zip(widths, sides, sides, strict=True)),
+            (True,) * len(head),
+            values["head.reg_max"],
+            values["head.end2end"],
+            not light,
+        )
         kind = Kind(values["head.reg_max"], False, not light)
         ops = head_layers(self.nc, widths, sides, kind) if self._clock else ()
         return Row((cost.params, 0), (cost.ops, 0), 0.0, 0, ((1, 0), (1, 0)), 0, 0, False, ops)

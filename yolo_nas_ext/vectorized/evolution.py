@@ -108,10 +108,17 @@ class _Population:
 
 
 def evolve(
-    space: DetectorSpace, budget: Budget, *, score: str = "madnas", trials: int = 500_000,
-    population: int = POPULATION, seed: int = 0, seeds: Sequence[Point] = (),
-    checks: Sequence[Check] = (), progress: Progress = lambda evaluated, best: None,
-) -> Outcome:  # fmt: skip
+    space: DetectorSpace,
+    budget: Budget,
+    *,
+    score: str = "madnas",
+    trials: int = 500_000,
+    population: int = POPULATION,
+    seed: int = 0,
+    seeds: Sequence[Point] = (),
+    checks: Sequence[Check] = (),
+    progress: Progress = lambda evaluated, best: None,
+) -> Outcome:
     """Search a space for the networks of highest score within a budget.
 
     Parents are drawn uniformly from the population, each child is made by the space's own moves,
@@ -180,9 +187,12 @@ class _Search:
     ) -> None:
         self.space, self.budget = space, budget
         self.compiled = CompiledSpace(
-            space, nc=budget.nc, imgsz=budget.imgsz, channels=budget.channels,
+            space,
+            nc=budget.nc,
+            imgsz=budget.imgsz,
+            channels=budget.channels,
             profile=budget.profile,
-        )  # fmt: skip
+        )
         self._exact = SCORES[score]
         self._score: Callable[[Measured], Floats] = getattr(self.compiled, score)
         self.checks = list(checks)

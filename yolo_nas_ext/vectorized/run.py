@@ -24,9 +24,15 @@ WATCHED = 0.2
 
 
 def run(
-    config: Config, space: DetectorSpace, budget: Budget, study: Study, folder: Path, *,
-    baselines: Sequence[Trial] = (), stream: TextIO | None = None,
-) -> bool:  # fmt: skip
+    config: Config,
+    space: DetectorSpace,
+    budget: Budget,
+    study: Study,
+    folder: Path,
+    *,
+    baselines: Sequence[Trial] = (),
+    stream: TextIO | None = None,
+) -> bool:
     """Search, and record the baselines and the final population in an empty study.
 
     ``inner.json`` in the folder holds the history of the best score and the counts. A run that was
@@ -45,16 +51,25 @@ def run(
         Whether Ctrl-C ended it.
     """
     outcome = evolve(
-        space, budget, score=config.estimator, trials=config.trials, seed=config.seed,
-        population=config.population, seeds=[t.point for t in baselines if t.point is not None],
+        space,
+        budget,
+        score=config.estimator,
+        trials=config.trials,
+        seed=config.seed,
+        population=config.population,
+        seeds=[t.point for t in baselines if t.point is not None],
         progress=_Progress(config.trials, stream or sys.stdout),
-    )  # fmt: skip
+    )
     study.add(_trials(config, budget, outcome, baselines))
     record = {
-        "score": config.estimator, "seed": config.seed, "trials": config.trials,
-        "counts": outcome.counts, "seconds": round(outcome.seconds, 3),
-        "history": outcome.history, "interrupted": outcome.interrupted,
-    }  # fmt: skip
+        "score": config.estimator,
+        "seed": config.seed,
+        "trials": config.trials,
+        "counts": outcome.counts,
+        "seconds": round(outcome.seconds, 3),
+        "history": outcome.history,
+        "interrupted": outcome.interrupted,
+    }
     (folder / "inner.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     counts = outcome.counts
     over = ", ".join(

@@ -77,8 +77,9 @@ def _monomials(c: int, b: int) -> tuple[int, ...]:
 def _inverse(matrix: Sequence[Sequence[int]]) -> list[list[Fraction]]:
     """Return the inverse of a regular matrix, exactly."""
     n = len(matrix)
-    rows = [[*map(Fraction, row), *(Fraction(i == j) for j in range(n))] for i, row in
-            enumerate(matrix)]  # fmt: skip
+    rows = [
+        [*map(Fraction, row), *(Fraction(i == j) for j in range(n))] for i, row in enumerate(matrix)
+    ]
     for i in range(n):
         pivot = next(j for j in range(i, n) if rows[j][i])
         rows[i], rows[pivot] = rows[pivot], rows[i]
@@ -182,12 +183,16 @@ def row_of(
     variable = [pair for pair in fans if pair[1]]
     assert len(variable) <= VARIABLE, blocks
     return Row(
-        params, ops, math.fsum(math.log(a) for a, b in fans if not b), len(fans),
-        (*variable, *((1, 0) for _ in range(VARIABLE - len(variable)))), blocks[-1].width,
+        params,
+        ops,
+        math.fsum(math.log(a) for a, b in fans if not b),
+        len(fans),
+        (*variable, *((1, 0) for _ in range(VARIABLE - len(variable)))),
+        blocks[-1].width,
         sum(block.depth for block in blocks if BLOCKS[block.kind].deep),
         any(row[1] in LIGHT_HEAD for block in blocks for row in BLOCKS[block.kind].rows(block)),
         *layers,
-    )  # fmt: skip
+    )
 
 
 class Part:
@@ -200,9 +205,11 @@ class Part:
     """
 
     def __init__(
-        self, sizes: Sequence[int], make: Callable[[tuple[int, ...]], Row],
+        self,
+        sizes: Sequence[int],
+        make: Callable[[tuple[int, ...]], Row],
         clock: Clock | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.clock = clock
         self._new: list[tuple[int, tuple[Op, ...]]] = []
         self._sizes = tuple(sizes)
@@ -294,9 +301,15 @@ def look_up(part: Part, columns: Sequence[Ints], c_in: Ints, log: Logarithms) ->
             logs = logs + log(alpha + beta * eighths)
     packed = table[:, 5]
     return Numbers(
-        table[:, 0] + table[:, 1] * eighths, table[:, 2] + table[:, 3] * eighths, logs,
-        packed & 0xFFFF, table[:, 4], packed >> 16 & 0xFFFF, packed >> 32 > 0, ms,
-    )  # fmt: skip
+        table[:, 0] + table[:, 1] * eighths,
+        table[:, 2] + table[:, 3] * eighths,
+        logs,
+        packed & 0xFFFF,
+        table[:, 4],
+        packed >> 16 & 0xFFFF,
+        packed >> 32 > 0,
+        ms,
+    )
 
 
 def values_of(names: Sequence[str], choices: Mapping[str, Sequence[Any]], at: Sequence[int]) -> Any:

@@ -37,9 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An unpacked bundle of a few layers and two whole models."""
     home = tmp_path_factory.mktemp("bundle")
     protocol = Protocol(imgsz=SIZE, warmup=0, repeats=3)
-    models = [
-        bundle.Whole(a, nc, SIZE, exported(a, protocol, nc=nc)) for a, nc in NETWORKS
-    ]  # fmt: skip
+    models = [bundle.Whole(a, nc, SIZE, exported(a, protocol, nc=nc)) for a, nc in NETWORKS]
     ops = profile_sample.layers(SPACES, [SIZE])[:12]
     bundle.write(home / "p.zip", protocol, ops, models, seconds=60, about={"spaces": ["tiny"]})
     with zipfile.ZipFile(home / "p.zip") as file:
@@ -54,10 +52,13 @@ def test_the_script_imports_numpy_and_onnxruntime_alone() -> None:
         name.partition(".")[0]
         for node in ast.walk(tree)
         for name in (
-            [alias.name for alias in node.names] if isinstance(node, ast.Import)
-            else [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [str(node.module)]
+            if isinstance(node, ast.ImportFrom)
+            else []
         )
-    }  # fmt: skip
+    }
     assert names - sys.stdlib_module_names == {"numpy", "onnxruntime"}
 
 
@@ -123,12 +124,17 @@ def test_a_damaged_result_is_one_line(damage: Any, said: str, tmp_path: Path) ->
     ops = profile_sample.layers(SPACES, [SIZE])[:3]
     whole = {
         "manifest": {
-            "bundle": 1, "ops": [list(op) for op in ops], "networks": NAMED, "about": {},
+            "bundle": 1,
+            "ops": [list(op) for op in ops],
+            "networks": NAMED,
+            "about": {},
             "protocol": Protocol(imgsz=SIZE).to_dict(),
         },
-        "device": "a", "runtime_version": "b", "layers": [layer_ms(op) for op in ops],
+        "device": "a",
+        "runtime_version": "b",
+        "layers": [layer_ms(op) for op in ops],
         "models": {"64": {"models/whole0.onnx": [1.0, 2.0, 3.0]}},
-    }  # fmt: skip
+    }
     path = tmp_path / "result.json"
     path.write_text(json.dumps(whole))
     assert bundle.read(path).layers == {op: layer_ms(op) for op in ops}

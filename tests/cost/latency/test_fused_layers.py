@@ -20,29 +20,35 @@ from yolo_nas_ext.network.parse import read
 OPS = [
     Op("conv", 16, 24, 16, 16, 8, 8, 3, 2, 1, True, 1),
     Op("conv", 16, 16, 8, 8, 8, 8, 5, 1, 16, pad=2),
-    Op("pool", 16, 16, 8, 8, 8, 8, 5, 1, pad=2), Op("add", 16, 16, 8, 8, 8, 8),
-    Op("concat", 40, 40, 8, 8, 8, 8, groups=3), Op("split", 40, 40, 8, 8, 8, 8, groups=2),
-    Op("upsample", 16, 16, 8, 8, 16, 16, stride=2), Op("average", 16, 16, 8, 8, 1, 1),
-    Op("transposed", 16, 8, 8, 8, 16, 16, 2, 2), Op("attention", 128, 64, 4, 4, 4, 4, 32),
-    Op("decode", 64, 3, 1, 84, 1, 84, groups=3), Op("decode", 4, 3, 1, 84, 1, 84, groups=3),
-]  # fmt: skip
+    Op("pool", 16, 16, 8, 8, 8, 8, 5, 1, pad=2),
+    Op("add", 16, 16, 8, 8, 8, 8),
+    Op("concat", 40, 40, 8, 8, 8, 8, groups=3),
+    Op("split", 40, 40, 8, 8, 8, 8, groups=2),
+    Op("upsample", 16, 16, 8, 8, 16, 16, stride=2),
+    Op("average", 16, 16, 8, 8, 1, 1),
+    Op("transposed", 16, 8, 8, 8, 16, 16, 2, 2),
+    Op("attention", 128, 64, 4, 4, 4, 4, 32),
+    Op("decode", 64, 3, 1, 84, 1, 84, groups=3),
+    Op("decode", 4, 3, 1, 84, 1, 84, groups=3),
+]
 
 
 @pytest.mark.parametrize(
     ("name", "task"),
     [
-        ("yolov8n", "detect"), ("yolo11n", "detect"), ("yolo26n", "detect"),
-        ("yolo11n", "semantic"), ("yolo26n", "semantic"),
+        ("yolov8n", "detect"),
+        ("yolo11n", "detect"),
+        ("yolo26n", "detect"),
+        ("yolo11n", "semantic"),
+        ("yolo26n", "semantic"),
     ],
-)  # fmt: skip
+)
 def test_convolutions_are_those_of_the_hosts_export(name: str, task: str) -> None:
     architecture = read(*models.definition(name, task))
     protocol = Protocol(imgsz=64)
     graph = onnx.load_from_string(exported(architecture, protocol, task=task)).graph
     shapes = {w.name: tuple(w.dims) for w in graph.initializer}
-    theirs = Counter(
-        shapes[node.input[1]] for node in graph.node if node.op_type == "Conv"
-    )  # fmt: skip
+    theirs = Counter(shapes[node.input[1]] for node in graph.node if node.op_type == "Conv")
     theirs.pop((1, architecture.head.reg_max, 1, 1), None)  # boxes from bins, a part of decoding
     mine = Counter(
         (op.c_out, op.c_in // op.groups, op.kernel, op.kernel)

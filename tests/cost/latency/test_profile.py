@@ -24,7 +24,7 @@ from tests.helpers.devices import (
     layer_ms,
     made_up,
     model_ms,
-)  # fmt: skip
+)
 from yolo_nas_ext.commands import profile as profiling
 from yolo_nas_ext.commands import profile_sample
 from yolo_nas_ext.cost.counts import costs

@@ -57,6 +57,7 @@ def test_a_dictionary_keeps_its_other_keys(tmp_path):
     data = {"path": "x", "train": "y", "names": {0: "a"}}
     cache.point(data, tmp_path)
     assert data == {
-        "path": tmp_path, "names": {0: "a"},
+        "path": tmp_path,
+        "names": {0: "a"},
         **{part: str(tmp_path / "images" / part) for part in ("train", "val")},
-    }  # fmt: skip
+    }

@@ -53,10 +53,16 @@ def photos(folder):
     (folder / "annotations").mkdir(exist_ok=True)
     (folder / "val2017").mkdir(exist_ok=True)
     rows = [
-        {"id": i, "image_id": i // 2, "category_id": 1 + i % 2, "bbox": [4, 4, 20, 20],
-         "area": 400, "iscrowd": 0}
+        {
+            "id": i,
+            "image_id": i // 2,
+            "category_id": 1 + i % 2,
+            "bbox": [4, 4, 20, 20],
+            "area": 400,
+            "iscrowd": 0,
+        }
         for i in range(12)
-    ]  # fmt: skip
+    ]
     images = [{"id": i, "file_name": f"{i}.jpg", "width": 64, "height": 48} for i in range(6)]
     for i in range(6):
         Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(folder / f"val2017/{i}.jpg")

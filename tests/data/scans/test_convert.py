@@ -135,11 +135,16 @@ def damaged(folder):
     (folder / "images" / "text.nii").write_text("no volume")
     nifti(folder / "labels" / "text.nii.gz", mask)
     return {
-        "cut": "cannot be read to its end", "shape": "39 x 44 x 6 voxels, but is 40 x 44 x 6",
-        "affine": "4 mm elsewhere", "nan": "2 voxels that are NaN or infinite",
-        "four": "4-D .*volume=0", "empty": "empty mask", "float": "label 0.5",
-        "alone": "no mask", "text": "cannot be read",
-    }  # fmt: skip
+        "cut": "cannot be read to its end",
+        "shape": "39 x 44 x 6 voxels, but is 40 x 44 x 6",
+        "affine": "4 mm elsewhere",
+        "nan": "2 voxels that are NaN or infinite",
+        "four": "4-D .*volume=0",
+        "empty": "empty mask",
+        "float": "label 0.5",
+        "alone": "no mask",
+        "text": "cannot be read",
+    }
 
 
 def test_bad_scans_are_named_and_the_rest_converted(tmp_path, capsys):
@@ -237,9 +242,11 @@ def test_a_killed_conversion_goes_on(tmp_path):
     folder = pairs(tmp_path / "in", n=8, shape=(160, 160, 24))
     arguments = [f"source={folder}", f"out={tmp_path / 'out'}", "empty=1", "task=segment"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "yolo_nas_ext", "data", *arguments], stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "yolo_nas_ext", "data", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     scans = tmp_path / ".out.partial" / "scans"
     for _ in range(1200):
         if len(list(scans.glob("*/record.json"))) >= 2:
@@ -375,10 +382,14 @@ def test_instance_maps_of_16_bits(tmp_path):
 def test_a_datalist_with_folds(tmp_path):
     pairs(tmp_path / "in", n=6)
     items = [
-        {"image": f"images/case{i}.nii.gz", "label": f"labels/case{i}.nii.gz", "fold": i % 3,
-         "group": f"g{i % 3}"}
+        {
+            "image": f"images/case{i}.nii.gz",
+            "label": f"labels/case{i}.nii.gz",
+            "fold": i % 3,
+            "group": f"g{i % 3}",
+        }
         for i in range(6)
-    ]  # fmt: skip
+    ]
     file = tmp_path / "in" / "list.json"
     file.write_text(json.dumps({"training": items, "labels": {"0": "none", "1": "lesion"}}))
     assert run(file, tmp_path / "out", fold=1) == 0
@@ -484,13 +495,19 @@ def test_only_looking_writes_nothing(tmp_path, capsys):
         ({"window": "lungs"}, "Did you mean 'lung'"),
         ({"window": "40/0"}, "not a window"),
         ({"spacing": "wide"}, "spacing=wide: not allowed; spacing takes native, iso or"),
-        ({"axis": "up"}, "axis=up"), ({"channels": 2}, "channels=2"), ({"val": 1.5}, "val=1.5"),
-        ({"names": "1:a,b"}, "names such as"), ({"names": "../a"}, "folders cannot have"),
-        ({"group": "("}, "not a regular expression"), ({"conectivity": 8}, "Did you mean 'connec"),
-        ({"names": "2:b"}, r"no name for the labels \[1\]"), ({"source": None}, "is required"),
-        ({"empty": 2}, "empty=2"), ({"connectivity": 6}, "one of 4, 8"),
+        ({"axis": "up"}, "axis=up"),
+        ({"channels": 2}, "channels=2"),
+        ({"val": 1.5}, "val=1.5"),
+        ({"names": "1:a,b"}, "names such as"),
+        ({"names": "../a"}, "folders cannot have"),
+        ({"group": "("}, "not a regular expression"),
+        ({"conectivity": 8}, "Did you mean 'connec"),
+        ({"names": "2:b"}, r"no name for the labels \[1\]"),
+        ({"source": None}, "is required"),
+        ({"empty": 2}, "empty=2"),
+        ({"connectivity": 6}, "one of 4, 8"),
     ],
-)  # fmt: skip
+)
 def test_keys_that_cannot_be(keys, message, tmp_path):
     pairs(tmp_path / "in", n=2)
     with pytest.raises(NASError, match=message):

@@ -12,11 +12,17 @@ from yolo_nas_ext.errors import NASError
 
 def scan(patient, sides=(20,), size=(512, 512), spacing=0.8, between=2.0, least=0.0, **more):
     return {
-        "patient": patient, "size": list(size), "spacing_mm": [spacing, spacing],
-        "between_mm": between, "intensity": [least, 0.0, 1.0, 900.0],
+        "patient": patient,
+        "size": list(size),
+        "spacing_mm": [spacing, spacing],
+        "between_mm": between,
+        "intensity": [least, 0.0, 1.0, 900.0],
         "pictures": [{"labels": [1]}, {"labels": []}],
-        "objects": [[s, s + 3, s * s, 1] for s in sides], "colour": False, "text": False, **more,
-    }  # fmt: skip
+        "objects": [[s, s + 3, s * s, 1] for s in sides],
+        "colour": False,
+        "text": False,
+        **more,
+    }
 
 
 def test_figures_and_no_warning_where_all_is_well():
@@ -42,8 +48,14 @@ def test_what_else_matters():
     records = [scan(f"p{i}", spacing=0.5 + 0.1 * i, between=8.0, least=-1000.0) for i in range(8)]
     records[0]["text"] = True
     said = "\n".join(fingerprint(records, {1: "a", 2: "b"}).warnings)
-    for part in ("8 patients", "times as far apart", "mm: spacing=", "no window", "show text",
-                 "class b has 0"):  # fmt: skip
+    for part in (
+        "8 patients",
+        "times as far apart",
+        "mm: spacing=",
+        "no window",
+        "show text",
+        "class b has 0",
+    ):
         assert part in said
     assert "one patient" in "\n".join(fingerprint([scan("p")], {1: "a"}).warnings)
     assert fingerprint(records, {1: "a"}).suggested["augment"] == "ct"

@@ -99,9 +99,10 @@ def test_values_are_scaled_and_wide_types_read_in_slabs(tmp_path):
 def test_nrrd_as_simpleitk_reads_it(space, tmp_path):
     array = np.random.default_rng(1).integers(-500, 500, (11, 12, 10)).astype(np.int16)
     header = {
-        "space": space, "space origin": [1.0, -2.0, 3.0],
+        "space": space,
+        "space origin": [1.0, -2.0, 3.0],
         "space directions": [[0, 1.5, 0], [0.7, 0, 0], [0, 0, -2.0]],
-    }  # fmt: skip
+    }
     nrrd.write(str(tmp_path / "scan.nrrd"), array, header)
     scan = reading.read(tmp_path / "scan.nrrd")
     oracle = sitk.DICOMOrient(sitk.ReadImage(str(tmp_path / "scan.nrrd")), "LPS")
@@ -118,8 +119,12 @@ def test_two_and_a_half_dimensions_show_the_neighbours(tmp_path):
     mask = reading.labels(nifti(tmp_path / "m.nii", np.ones((20, 20, 5), np.uint8)))
     found = pieces(scan, mask, channels=3, window=(0.0, 255.0))
     assert [tuple(p.pixels[3, 4]) for p in found] == [
-        (0, 0, 60), (0, 60, 120), (60, 120, 180), (120, 180, 240), (180, 240, 240),
-    ]  # fmt: skip
+        (0, 0, 60),
+        (0, 60, 120),
+        (60, 120, 180),
+        (120, 180, 240),
+        (180, 240, 240),
+    ]
 
 
 def test_dicom_as_simpleitk_reads_it(tmp_path):

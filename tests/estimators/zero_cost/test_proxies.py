@@ -32,9 +32,12 @@ def toy(model, images, loss=None):
         return found
 
     return Probe(
-        model, images, loss or (lambda m, i: m(images[list(i)]).sum()), lambda m, x: [m(x)],
+        model,
+        images,
+        loss or (lambda m, i: m(images[list(i)]).sum()),
+        lambda m, x: [m(x)],
         features,
-    )  # fmt: skip
+    )
 
 
 def conv(*weights, c_in=1):
@@ -140,10 +143,14 @@ def space():
 
 def states():
     return (
-        random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(),
-        torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch.is_grad_enabled(),
         torch.are_deterministic_algorithms_enabled(),
-    )  # fmt: skip
+    )
 
 
 def estimator(name, data, space):

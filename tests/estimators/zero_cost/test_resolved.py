@@ -108,9 +108,18 @@ def test_what_has_no_boxes_is_refused(data: DataSet) -> None:
 
 @pytest.mark.parametrize("more", [{"strategy": "bayes"}, {"screen": "resolved:8"}, {"jobs": 2}])
 def test_a_search_by_it(more: dict[str, Any], tmp_path: Path, data: DataSet) -> None:
-    given = {"data": data.source, "estimator": "resolved", "space": "tiny", "sizes": "64,96",
-             "imgsz": 64, "trials": 12, "confirm": 0, "max_flops": "100M",
-             "project": str(tmp_path), **more}  # fmt: skip
+    given = {
+        "data": data.source,
+        "estimator": "resolved",
+        "space": "tiny",
+        "sizes": "64,96",
+        "imgsz": 64,
+        "trials": 12,
+        "confirm": 0,
+        "max_flops": "100M",
+        "project": str(tmp_path),
+        **more,
+    }
     done = job.search(given)
     assert len(done.study.trials) >= 12
     assert {trial.network.imgsz for trial in done.study.trials} >= {64, 96}

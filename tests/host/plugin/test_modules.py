@@ -29,20 +29,29 @@ def timm_model(*timm, index=(0, 1)):
         "nc": 2,
         "backbone": [[-1, 1, "Timm", list(timm)], *([0, 1, "Index", [i]] for i in index)],
         "head": [
-            [-1, 1, "nn.Upsample", ["None", 2, "nearest"]], [[-1, 1], 1, "Concat", [1]],
-            [-1, 1, "C2f", [32]], [-1, 1, "Conv", [32, 3, 2]], [[-1, 2], 1, "Concat", [1]],
-            [-1, 1, "C2f", [32]], [[5, 8], 1, "Detect", ["nc"]],
+            [-1, 1, "nn.Upsample", ["None", 2, "nearest"]],
+            [[-1, 1], 1, "Concat", [1]],
+            [-1, 1, "C2f", [32]],
+            [-1, 1, "Conv", [32, 3, 2]],
+            [[-1, 2], 1, "Concat", [1]],
+            [-1, 1, "C2f", [32]],
+            [[5, 8], 1, "Detect", ["nc"]],
         ],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(("c1", "c2", "k", "s", "e"), [(16, 24, 3, 2, 6), (40, 40, 5, 1, 4)])
 def test_the_block_is_timms_inverted_residual(c1, c2, k, s, e):
     mine = plugins.MBConv(c1, c2, 1, k, s, e * c1)
     theirs = InvertedResidual(
-        c1, c2, k, s, exp_ratio=e, act_layer=nn.SiLU,
+        c1,
+        c2,
+        k,
+        s,
+        exp_ratio=e,
+        act_layer=nn.SiLU,
         se_layer=partial(SqueezeExcite, rd_ratio=0.25 / e),
-    )  # fmt: skip
+    )
     for norm in (mine.m[0].expand.bn, mine.m[0].depth.bn, mine.m[0].project.bn):
         norm.running_mean.uniform_(-1, 1)
     state = dict(zip(theirs.state_dict(), mine.state_dict().values(), strict=True))
@@ -57,8 +66,11 @@ def test_the_block_is_timms_inverted_residual(c1, c2, k, s, e):
 
 
 def definition(*rows):
-    return {"nc": 1, "backbone": [[-1, 1, "Conv", [16, 3, 2]], *rows],
-            "head": [[[1], 1, "Detect", ["nc"]]]}  # fmt: skip
+    return {
+        "nc": 1,
+        "backbone": [[-1, 1, "Conv", [16, 3, 2]], *rows],
+        "head": [[[1], 1, "Detect", ["nc"]]],
+    }
 
 
 def test_the_parser_knows_channels_repeats_and_scales():
@@ -114,8 +126,9 @@ def test_without_a_network_weights_are_random_and_it_is_said(monkeypatch):
     monkeypatch.setattr(plugins, "ONLINE", False)
     monkeypatch.setattr(plugins.LOGGER, "warning", said.append)
     assert plugins.Timm(3, TINY, True, [2]).channels
-    assert said == [f"Timm {TINY}: random weights, as timm's could not be had "
-                    "(there is no network)"]  # fmt: skip
+    assert said == [
+        f"Timm {TINY}: random weights, as timm's could not be had (there is no network)"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["timm", "mbconv"])
@@ -129,8 +142,19 @@ def test_trained_reloaded_and_exported(kind, tmp_path):
     path = tmp_path / f"{kind}.yaml"
     path.write_text(yaml.safe_dump(content))
     model = YOLO(path)
-    model.train(data=str(data), epochs=1, imgsz=64, batch=4, plots=False, amp=False, verbose=False,
-                project=str(tmp_path), name="train", workers=0, device="cpu")  # fmt: skip
+    model.train(
+        data=str(data),
+        epochs=1,
+        imgsz=64,
+        batch=4,
+        plots=False,
+        amp=False,
+        verbose=False,
+        project=str(tmp_path),
+        name="train",
+        workers=0,
+        device="cpu",
+    )
     again = YOLO(tmp_path / "train" / "weights" / "best.pt")
     picture = np.zeros((64, 64, 3), np.uint8)
     assert len(again.predict(picture, imgsz=64, verbose=False, device="cpu")) == 1

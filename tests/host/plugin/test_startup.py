@@ -78,8 +78,11 @@ def run(fake_host: Path) -> Run:
         return subprocess.run(
             [sys.executable, "-S", "-c", start + code, *arguments],
             env={**os.environ, "YOLO_NAS_DEBUG": "1" if debug else ""},
-            capture_output=True, text=True, check=check, timeout=120,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=120,
+        )
 
     return run
 

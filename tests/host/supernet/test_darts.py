@@ -202,9 +202,17 @@ def test_a_mixture_is_the_first_network(tiny):
 
 
 SMALL = {
-    "p2.block": "c2f", "p4.block": "c3k2", "p5.block": "k1kx", "p4.down": "conv", "p3.width": 32,
-    "p5.down": "conv", "p4.width": 64, "p5.width": 96, "neck.growth": 1, "neck.block": "c2f",
-}  # fmt: skip
+    "p2.block": "c2f",
+    "p4.block": "c3k2",
+    "p5.block": "k1kx",
+    "p4.down": "conv",
+    "p3.width": 32,
+    "p5.down": "conv",
+    "p4.width": 64,
+    "p5.width": 96,
+    "neck.growth": 1,
+    "neck.block": "c2f",
+}
 
 
 class Killed(Exception):
@@ -217,9 +225,19 @@ def test_a_search_learns_records_and_goes_on_after_a_kill(tmp_path, relaxation):
 
     def estimator(name, say=lambda line: None):
         made = SharedWeights(
-            data, small, learn=True, epochs=3, imgsz=64, batch=4, threads=1, pause=0,
-            overrides={"workers": 0}, cost_weight=0.1, say=say, relaxation=relaxation,
-        )  # fmt: skip
+            data,
+            small,
+            learn=True,
+            epochs=3,
+            imgsz=64,
+            batch=4,
+            threads=1,
+            pause=0,
+            overrides={"workers": 0},
+            cost_weight=0.1,
+            say=say,
+            relaxation=relaxation,
+        )
         made.images = tmp_path / name / "images"
         return made
 

@@ -23,18 +23,40 @@ NAMES = {0: "a", 1: "b"}
 FIXES = {
     "tiny": {},
     "yolo": {
-        "head.reg_max": 1, "head.end2end": True, "p3.depth": 2, "p4.depth": 2, "p4.width": 128,
-        "p4.expansion": 0.5, "p5.expansion": 0.5, "p3.expansion": 0.5, "neck.width": 48,
+        "head.reg_max": 1,
+        "head.end2end": True,
+        "p3.depth": 2,
+        "p4.depth": 2,
+        "p4.width": 128,
+        "p4.expansion": 0.5,
+        "p5.expansion": 0.5,
+        "p3.expansion": 0.5,
+        "neck.width": 48,
     },
     "damo": {
-        "head.reg_max": 16, "p4.width": 160, "p5.width": 256, "p5.hidden": 64, "p4.hidden": 64,
-        "p3.width": 64, "p3.hidden": 32, "p4b.depth": 3, "p2.depth": 2,
+        "head.reg_max": 16,
+        "p4.width": 160,
+        "p5.width": 256,
+        "p5.hidden": 64,
+        "p4.hidden": 64,
+        "p3.width": 64,
+        "p3.hidden": 32,
+        "p4b.depth": 3,
+        "p2.depth": 2,
     },
-}  # fmt: skip
+}
 SMALL = {
-    "p2.block": "c2f", "p4.block": "c3k2", "p5.block": "k1kx", "p4.down": "conv", "p3.width": 32,
-    "p5.down": "conv", "p4.width": 64, "p5.width": 96, "neck.growth": 1, "neck.block": "c2f",
-}  # fmt: skip
+    "p2.block": "c2f",
+    "p4.block": "c3k2",
+    "p5.block": "k1kx",
+    "p4.down": "conv",
+    "p3.width": 32,
+    "p5.down": "conv",
+    "p4.width": 64,
+    "p5.width": 96,
+    "neck.growth": 1,
+    "neck.block": "c2f",
+}
 
 
 @pytest.fixture(scope="module")
@@ -181,11 +203,20 @@ def small():
 def fit(data, space, file, rule="spos", epochs=3, on_epoch=None, **more):
     draw_step = paths(rule, space, 0)
     trainer.fit(
-        definition(space, data.nc), data, SPLIT, checkpoint=file, made_with={"rule": rule},
+        definition(space, data.nc),
+        data,
+        SPLIT,
+        checkpoint=file,
+        made_with={"rule": rule},
         steps=lambda epoch, step: [space.architecture(p) for p in draw_step(epoch, step)],
-        epochs=epochs, imgsz=64, batch=4, on_epoch=on_epoch, pause=0,
-        overrides={"nbs": 4, "optimizer": "AdamW", "workers": 0, "mosaic": 0.0}, **more,
-    )  # fmt: skip
+        epochs=epochs,
+        imgsz=64,
+        batch=4,
+        on_epoch=on_epoch,
+        pause=0,
+        overrides={"nbs": 4, "optimizer": "AdamW", "workers": 0, "mosaic": 0.0},
+        **more,
+    )
     return torch.load(file)
 
 
@@ -205,8 +236,14 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, small, tmp_pat
         fit(data, small, tmp_path / "cut.pt", rule, on_epoch=kill, distill=distill)
     assert torch.load(tmp_path / "cut.pt")["epoch"] == 1
     torch.rand(5)
-    cut = fit(data, small, tmp_path / "cut.pt", rule, distill=distill,
-              on_epoch=lambda epoch, metrics: epochs.append(epoch))  # fmt: skip
+    cut = fit(
+        data,
+        small,
+        tmp_path / "cut.pt",
+        rule,
+        distill=distill,
+        on_epoch=lambda epoch, metrics: epochs.append(epoch),
+    )
     assert epochs == [1, 2, 2, 3]
     assert all(torch.equal(cut["ema"][name], value) for name, value in whole["ema"].items())
 

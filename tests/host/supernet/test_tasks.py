@@ -21,9 +21,16 @@ from yolo_nas_ext.space.supernet.slots import definition
 NAMES = {0: "a", 1: "b"}
 POINTS = (2, 3)
 END2END = {
-    "head.reg_max": 1, "head.end2end": True, "p3.depth": 2, "p4.depth": 2, "p4.width": 128,
-    "p4.expansion": 0.5, "p5.expansion": 0.5, "p3.expansion": 0.5, "neck.width": 48,
-}  # fmt: skip
+    "head.reg_max": 1,
+    "head.end2end": True,
+    "p3.depth": 2,
+    "p4.depth": 2,
+    "p4.width": 128,
+    "p4.expansion": 0.5,
+    "p5.expansion": 0.5,
+    "p3.expansion": 0.5,
+    "neck.width": 48,
+}
 TASKS = ("segment", "obb", "pose", "classify")
 # Which outputs there are, beside those of a detector.
 OWN = {"segment": {"mask_coefficient", "proto"}, "obb": {"angle"}, "pose": {"kpts"}}

@@ -71,8 +71,12 @@ def test_a_training_leaves_the_batches_as_they_were(data):
 
 def test_another_seed_argument_or_number_of_epochs_has_its_own(data, augmented):
     for arguments in (
-        {}, {"seed": 1}, {"epochs": 2}, {"overrides": {"fliplr": 0.0}}, {"batch": 3},
-    ):  # fmt: skip
+        {},
+        {"seed": 1},
+        {"epochs": 2},
+        {"overrides": {"fliplr": 0.0}},
+        {"batch": 3},
+    ):
         before = len(augmented)
         run(data, **{"epochs": 1, **arguments})
         assert len(augmented) > before, arguments

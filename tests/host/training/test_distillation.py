@@ -18,8 +18,12 @@ from yolo_nas_ext.pipeline import plan
 from yolo_nas_ext.space.detector import DetectorSpace
 
 STAGES = {f"p{n}": {"block": "c2f", "width": 8 * n} for n in (2, 3, 4, 5)}
-SPACE = {"stem": {"width": [8, 16]}, "stages": STAGES, "levels": "3-4",
-         "neck": {"block": "c2f", "width": 16, "growth": 1}}  # fmt: skip
+SPACE = {
+    "stem": {"width": [8, 16]},
+    "stages": STAGES,
+    "levels": "3-4",
+    "neck": {"block": "c2f", "width": 16, "growth": 1},
+}
 
 
 @pytest.fixture(scope="module")

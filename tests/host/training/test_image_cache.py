@@ -34,9 +34,16 @@ def opened(monkeypatch):
 def run(data, split=SPLITS[0], **more):
     content, scale = definition("yolov8n")
     return train(
-        {**content, "scale": scale}, data, split, epochs=1, imgsz=64, batch=4, threads=2,
-        overrides={"nbs": 4, "mosaic": 1.0, "close_mosaic": 0}, **more,
-    ).metrics  # fmt: skip
+        {**content, "scale": scale},
+        data,
+        split,
+        epochs=1,
+        imgsz=64,
+        batch=4,
+        threads=2,
+        overrides={"nbs": 4, "mosaic": 1.0, "close_mosaic": 0},
+        **more,
+    ).metrics
 
 
 def test_mapped_images_give_the_same_numbers_and_are_decoded_once(path, tmp_path, opened):

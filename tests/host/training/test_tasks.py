@@ -16,9 +16,17 @@ from yolo_nas_ext.network.parse import read as read_model
 from yolo_nas_ext.space.detector import DetectorSpace
 
 TINY = {
-    "levels": "3-4", "stem.width": 8, "p2.block": "c2f", "p2.width": 16, "p3.block": "c2f",
-    "p3.width": 32, "p4.block": "c2f", "p4.width": 64, "context": "none", "neck.width": 32,
-}  # fmt: skip
+    "levels": "3-4",
+    "stem.width": 8,
+    "p2.block": "c2f",
+    "p2.width": 16,
+    "p3.block": "c2f",
+    "p3.width": 32,
+    "p4.block": "c2f",
+    "p4.width": 64,
+    "context": "none",
+    "neck.width": 32,
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +43,11 @@ def architecture(task):
 
 NAMES = {
     "segment": {"map50_95", "mask_map50_95", "mask_precision"},
-    "semantic": {"miou", "pixel_accuracy"}, "obb": {"map50_95", "recall"},
-    "pose": {"map50_95", "pose_map50_95"}, "classify": {"accuracy_top1", "accuracy_top5"},
-}  # fmt: skip
+    "semantic": {"miou", "pixel_accuracy"},
+    "obb": {"map50_95", "recall"},
+    "pose": {"map50_95", "pose_map50_95"},
+    "classify": {"accuracy_top1", "accuracy_top5"},
+}
 
 
 @pytest.mark.parametrize("task", NAMES)
@@ -160,9 +170,11 @@ def test_labels_are_those_of_the_host(sets):
             assert np.allclose(mine["bboxes"], theirs["bboxes"], atol=1e-6)
             for name in ("segments", "keypoints"):
                 a, b = mine[name], theirs[name]
-                assert (a is None) == (b is None) and np.allclose(a or 0, b or 0) if a is None or (
-                    isinstance(a, list)
-                ) else np.allclose(a, b)  # fmt: skip
+                assert (
+                    (a is None) == (b is None) and np.allclose(a or 0, b or 0)
+                    if a is None or (isinstance(a, list))
+                    else np.allclose(a, b)
+                )
 
 
 @pytest.mark.parametrize(

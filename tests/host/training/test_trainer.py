@@ -46,8 +46,11 @@ def test_the_same_numbers_first_tenth_and_elsewhere(data, path):
     root = Path(__file__).resolve().parents[3]
     child = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path), str(root)],
-        capture_output=True, text=True, check=True, cwd=root,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=root,
+    )
     assert json.loads(child.stdout.splitlines()[-1]) == first
     assert run(data, **{"seed": 0, "epochs": 3}).metrics != first
 
@@ -93,8 +96,10 @@ def test_the_checkpoint_is_a_stock_one(data, path, tmp_path, safe):
     assert b"yolo_nas_ext" not in weights.read_bytes()
     child = subprocess.run(
         [sys.executable, "-c", STOCK, str(weights), str(path), str(tmp_path / "runs")],
-        capture_output=True, text=True, env={**os.environ, "ULTRALYTICS_SAFE_LOAD": safe},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ULTRALYTICS_SAFE_LOAD": safe},
+    )
     assert child.returncode == 0, child.stderr[-2000:]
 
 

@@ -171,9 +171,7 @@ def test_an_unlike_stride_or_kernel_is_another_convolution():
     five = network()
     stem = (replace(five.backbone[0], kernel=5), *five.backbone[1:])
     _, _, _, what = take(replace(five, backbone=stem), five)
-    assert set(what.left.names) == {
-        "model.0.conv.weight", *(f"model.0.bn.{n}" for n in NORM)
-    }  # fmt: skip
+    assert set(what.left.names) == {"model.0.conv.weight", *(f"model.0.bn.{n}" for n in NORM)}
 
 
 NORM = ("weight", "bias", "running_mean", "running_var")

@@ -60,9 +60,14 @@ class Result(NamedTuple):
 
 
 def write(
-    path: Path, protocol: Protocol, layers: Sequence[Op], models: Sequence[Whole], *,
-    seconds: float, about: Mapping[str, Any],
-) -> None:  # fmt: skip
+    path: Path,
+    protocol: Protocol,
+    layers: Sequence[Op],
+    models: Sequence[Whole],
+    *,
+    seconds: float,
+    about: Mapping[str, Any],
+) -> None:
     """Write the zip.
 
     Args:
@@ -77,11 +82,18 @@ def write(
         RunError: Where it cannot be written.
     """
     manifest: dict[str, Any] = {
-        "bundle": BUNDLE, "protocol": protocol.to_dict(), "threads": protocol.threads,
-        "warmup": protocol.warmup, "repeats": protocol.repeats, "seconds": seconds,
-        "layers": [], "models": {}, "ops": [list(op) for op in layers], "networks": {},
+        "bundle": BUNDLE,
+        "protocol": protocol.to_dict(),
+        "threads": protocol.threads,
+        "warmup": protocol.warmup,
+        "repeats": protocol.repeats,
+        "seconds": seconds,
+        "layers": [],
+        "models": {},
+        "ops": [list(op) for op in layers],
+        "networks": {},
         "about": dict(about),
-    }  # fmt: skip
+    }
     int8 = protocol.precision == "int8"
     largest = 0
     temporary = path.with_name(f".{path.name}.tmp")
@@ -165,8 +177,9 @@ def read(path: Path) -> Result:
             )
         layers = {
             Op(*op): float(ms)
-            for op, ms in zip(manifest["ops"], found["layers"], strict=True) if ms is not None
-        }  # fmt: skip
+            for op, ms in zip(manifest["ops"], found["layers"], strict=True)
+            if ms is not None
+        }
         models = {
             int(size): [
                 _model(name, manifest["networks"][name], int(size), float(quartiles[1]))
@@ -177,9 +190,13 @@ def read(path: Path) -> Result:
         if not (layers and all(models.values()) and models):
             raise ValueError("nothing was timed")
         return Result(
-            str(found["device"]), str(found["runtime_version"]),
-            Protocol.from_dict(manifest["protocol"]), layers, models, manifest["about"],
-        )  # fmt: skip
+            str(found["device"]),
+            str(found["runtime_version"]),
+            Protocol.from_dict(manifest["protocol"]),
+            layers,
+            models,
+            manifest["about"],
+        )
     except FileNotFoundError as error:
         raise NASError(f"import={path}: no such file; give the result.json of a bundle") from error
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, IndexError) as error:

@@ -11,9 +11,19 @@ from yolo_nas_ext.cost.latency.fused_layers import Op
 
 Floats = npt.NDArray[np.float64]
 FAMILIES = (  # of layers that a runtime treats alike; each has a weight of its own
-    "conv1", "conv", "depthwise", "pool", "add", "concat", "split", "upsample", "attention",
-    "average", "transposed", "decode",
-)  # fmt: skip
+    "conv1",
+    "conv",
+    "depthwise",
+    "pool",
+    "add",
+    "concat",
+    "split",
+    "upsample",
+    "attention",
+    "average",
+    "transposed",
+    "decode",
+)
 BLOCK = 16  # channels that a vector of the widest registers holds; runtimes pad to it
 
 
@@ -63,11 +73,22 @@ def features(ops: Sequence[Op]) -> Floats:
     """Return the features of layers, layers x features; times grow with most of them."""
     rows = [
         (
-            FAMILIES.index(family(op)), np.log(work(op)), np.log(moved(op)), np.log(op.c_in),
-            np.log(op.c_out), op.h * op.w, op.kernel, op.stride, np.log(op.groups), op.act,
-            -op.c_in % BLOCK, -op.c_out % BLOCK, np.log(work(op) / moved(op)), op.w,
+            FAMILIES.index(family(op)),
+            np.log(work(op)),
+            np.log(moved(op)),
+            np.log(op.c_in),
+            np.log(op.c_out),
+            op.h * op.w,
+            op.kernel,
+            op.stride,
+            np.log(op.groups),
+            op.act,
+            -op.c_in % BLOCK,
+            -op.c_out % BLOCK,
+            np.log(work(op) / moved(op)),
+            op.w,
             np.log(op.c_in / op.groups),
         )
         for op in ops
-    ]  # fmt: skip
+    ]
     return np.array(rows, np.float64).reshape(len(rows), -1)

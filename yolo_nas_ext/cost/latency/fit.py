@@ -145,9 +145,15 @@ def time_layers(
 
 
 def fit(
-    device_name: str, runtime_version: str, protocol: Protocol, layers: Mapping[Op, float],
-    models: Mapping[int, Sequence[Model]], *, about: Mapping[str, Any], seed: int = 0,
-) -> Profile:  # fmt: skip
+    device_name: str,
+    runtime_version: str,
+    protocol: Protocol,
+    layers: Mapping[Op, float],
+    models: Mapping[int, Sequence[Model]],
+    *,
+    about: Mapping[str, Any],
+    seed: int = 0,
+) -> Profile:
     """Return the profile of a device from what was measured on it.
 
     Args:
@@ -199,9 +205,11 @@ def calibrate(profile: Profile, models: Sequence[Model]) -> Calibration:
     constant, weights = _weights(sums, times)
     *by_family, fetch = weights.tolist()
     return Calibration(
-        constant, dict(zip(FAMILIES, by_family, strict=True)),
-        [(m.name, m.ms, guess) for m, guess in zip(models, guesses, strict=True)], fetch,
-    )  # fmt: skip
+        constant,
+        dict(zip(FAMILIES, by_family, strict=True)),
+        [(m.name, m.ms, guess) for m, guess in zip(models, guesses, strict=True)],
+        fetch,
+    )
 
 
 def _weights(sums: Floats, times: Floats) -> tuple[float, Floats]:

@@ -67,9 +67,18 @@ class Deployed(Graph):
         return y
 
     def conv(
-        self, x: Tensor, c: int, k: int = 1, s: int = 1, g: int = 1, *, norm: bool = True,
-        act: bool = True, bias: bool = False, pad: int | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        x: Tensor,
+        c: int,
+        k: int = 1,
+        s: int = 1,
+        g: int = 1,
+        *,
+        norm: bool = True,
+        act: bool = True,
+        bias: bool = False,
+        pad: int | None = None,
+    ) -> Tensor:
         """Convolution with everything behind it that is folded into it."""
         pad = k // 2 if pad is None else pad
         y = self.slid(x, c, k, s, pad)
@@ -161,9 +170,18 @@ class Deployed(Graph):
         return y
 
     def traced(
-        self, op: str, xs: Sequence[Tensor], y: Tensor, *, kernel: int, stride: int, groups: int,
-        pad: int, params: int, ops: int,
-    ) -> Tensor:  # fmt: skip
+        self,
+        op: str,
+        xs: Sequence[Tensor],
+        y: Tensor,
+        *,
+        kernel: int,
+        stride: int,
+        groups: int,
+        pad: int,
+        params: int,
+        ops: int,
+    ) -> Tensor:
         """A step of `space.whole`, folded and fused as layers of blocks are.
 
         A rectifier is a part of what it follows; other activations are taken for the host's own.
@@ -187,26 +205,30 @@ class Deployed(Graph):
         """Replace the fixed convolution over bins, recorded since `first`, by the decoding."""
         added = self.ops[first:]
         self.ops[first:] = [
-            op for op in added
+            op
+            for op in added
             if not (op.kind == "concat" and op.h == 1) and not (op.h == 4 and op.c_out == 1)
-        ]  # fmt: skip
+        ]
         anchors = sum(x.h * x.w for x in xs)
         self.ops.append(Op("decode", 4 * kind.reg_max, nc, 1, anchors, 1, anchors, groups=len(xs)))
 
 
 def deployed(
-    architecture: Architecture, nc: int = 80, imgsz: int = 640, channels: int = 3, *,
-    task: str = "detect", keypoints: tuple[int, int] = KEYPOINTS,
-) -> list[Op]:  # fmt: skip
+    architecture: Architecture,
+    nc: int = 80,
+    imgsz: int = 640,
+    channels: int = 3,
+    *,
+    task: str = "detect",
+    keypoints: tuple[int, int] = KEYPOINTS,
+) -> list[Op]:
     """Return the layers of an architecture as they are executed; arguments as of `lower`."""
     backbone, rest = rows(architecture, nc, task, keypoints)
     head = architecture.head
     return deployed_rows((*backbone, *rest), reg_max=head.reg_max, imgsz=imgsz, channels=channels)
 
 
-def deployed_rows(
-    rows: Sequence[Row], *, reg_max: int, imgsz: int, channels: int = 3
-) -> list[Op]:  # fmt: skip
+def deployed_rows(rows: Sequence[Row], *, reg_max: int, imgsz: int, channels: int = 3) -> list[Op]:
     """Return the layers of host rows as they are executed; see `space.layers.lower_rows`.
 
     Raises:

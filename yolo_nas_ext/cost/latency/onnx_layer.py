@@ -87,9 +87,15 @@ def _conv(model: _Model, op: Op, copies: int, batch: int) -> None:
         )
         bias = model.constant(np.resize(np.roll(TILE, i), op.c_out))
         y = model.add(
-            "Conv", x, kernel, bias, kernel_shape=[op.kernel] * 2, strides=[op.stride] * 2,
-            pads=[op.pad] * 4, group=op.groups,
-        )  # fmt: skip
+            "Conv",
+            x,
+            kernel,
+            bias,
+            kernel_shape=[op.kernel] * 2,
+            strides=[op.stride] * 2,
+            pads=[op.pad] * 4,
+            group=op.groups,
+        )
         y = model.silu(y) if op.act else y
         # Reads one number a channel and, unlike a slice, takes blocked layouts.
         end = model.add("MaxPool", y, kernel_shape=[1, 1], strides=[op.h, op.w])
@@ -100,9 +106,12 @@ def _pool(model: _Model, op: Op, copies: int, batch: int) -> None:
     for _ in range(copies):
         x = model.input((batch, op.c_in, op.h_in, op.w_in))
         y = model.add(
-            "MaxPool", x, kernel_shape=[op.kernel] * 2, strides=[op.stride] * 2,
+            "MaxPool",
+            x,
+            kernel_shape=[op.kernel] * 2,
+            strides=[op.stride] * 2,
             pads=[op.pad] * 4,
-        )  # fmt: skip
+        )
         end = model.add("MaxPool", y, kernel_shape=[1, 1], strides=[op.h, op.w])
         model.output(end, (batch, op.c_out, 1, 1))
 
@@ -136,9 +145,14 @@ def _upsample(model: _Model, op: Op, copies: int, batch: int) -> None:
     for _ in range(copies):
         x = model.input((batch, op.c_in, op.h_in, op.w_in))
         y = model.add(
-            "Resize", x, "", scales, mode="nearest", nearest_mode="floor",
+            "Resize",
+            x,
+            "",
+            scales,
+            mode="nearest",
+            nearest_mode="floor",
             coordinate_transformation_mode="asymmetric",
-        )  # fmt: skip
+        )
         model.corner(y)
 
 
@@ -200,7 +214,14 @@ def _decode(model: _Model, op: Op, copies: int, batch: int) -> None:
 
 
 MAKERS = {
-    "conv": _conv, "pool": _pool, "add": _add, "concat": _concat, "split": _split,
-    "upsample": _upsample, "average": _average, "transposed": _transposed,
-    "attention": _attention, "decode": _decode,
-}  # fmt: skip
+    "conv": _conv,
+    "pool": _pool,
+    "add": _add,
+    "concat": _concat,
+    "split": _split,
+    "upsample": _upsample,
+    "average": _average,
+    "transposed": _transposed,
+    "attention": _attention,
+    "decode": _decode,
+}

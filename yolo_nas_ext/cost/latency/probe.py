@@ -25,10 +25,14 @@ SHORTEST = 1e-5  # milliseconds: what a layer too fast to be timed counts
 
 
 def interleaved(
-    runs: Mapping[str, Run], *, repeats: int, warmup: int = 0, burst: int = BURST,
+    runs: Mapping[str, Run],
+    *,
+    repeats: int,
+    warmup: int = 0,
+    burst: int = BURST,
     progress: Callable[[int, int], object] = lambda done, total: None,
     waits: MutableMapping[str, list[float]] | None = None,
-) -> dict[str, np.ndarray]:  # fmt: skip
+) -> dict[str, np.ndarray]:
     """Return the times in milliseconds of callables that take turns.
 
     A machine whose speed drifts slows all of them alike. Each turn begins with a run that is not
@@ -198,10 +202,12 @@ def main(folder: Path) -> None:
         )
         models[size] = {name: np.percentile(t, (25, 50, 75)).tolist() for name, t in times.items()}
     result = {
-        "manifest": manifest, "device": device_name(),
+        "manifest": manifest,
+        "device": device_name(),
         "runtime_version": f"onnxruntime {onnxruntime.__version__}",
-        "layers": [known.get(many) for _, many, _ in manifest["layers"]], "models": models,
-    }  # fmt: skip
+        "layers": [known.get(many) for _, many, _ in manifest["layers"]],
+        "models": models,
+    }
     (folder / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
     print(f"{folder / RESULT}: bring it back, then yolo nas-profile import={RESULT}")
 

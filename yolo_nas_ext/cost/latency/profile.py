@@ -80,9 +80,15 @@ class Profile:
         object.__setattr__(self, "_known", dict(self.layers))
 
     def predict(
-        self, subject: Architecture | Sequence[Op], nc: int = 80, imgsz: int = 640, *,
-        channels: int = 3, task: str = "detect", keypoints: tuple[int, int] = KEYPOINTS,
-    ) -> float:  # fmt: skip
+        self,
+        subject: Architecture | Sequence[Op],
+        nc: int = 80,
+        imgsz: int = 640,
+        *,
+        channels: int = 3,
+        task: str = "detect",
+        keypoints: tuple[int, int] = KEYPOINTS,
+    ) -> float:
         """Return the latency of a network in milliseconds.
 
         Args:
@@ -143,11 +149,14 @@ class Profile:
         fetches = any(at.fetch for at in self.sizes.values())  # else the file is as it was before
         content: dict[str, Any] = {
             "schema": SCHEMA if fetches else BEFORE,
-            "device": self.device_name, "runtime_version": self.runtime_version,
-            "protocol": self.protocol.to_dict(), "about": dict(self.about),
+            "device": self.device_name,
+            "runtime_version": self.runtime_version,
+            "protocol": self.protocol.to_dict(),
+            "about": dict(self.about),
             "sizes": {
                 str(size): {
-                    "constant": at.constant, "weights": dict(at.weights),
+                    "constant": at.constant,
+                    "weights": dict(at.weights),
                     **({"fetch": at.fetch} if fetches else {}),
                     "models": [list(model) for model in at.models],
                 }
@@ -159,7 +168,7 @@ class Profile:
             },
             "base": {name: list(line) for name, line in self.base.items()},
             "forest": self.forest.to_dict(),
-        }  # fmt: skip
+        }
         return {**content, CHECKSUM: checksum(content)}
 
     @classmethod
@@ -188,19 +197,26 @@ class Profile:
             )
         try:
             return cls(
-                data["device"], data["runtime_version"], Protocol.from_dict(data["protocol"]),
+                data["device"],
+                data["runtime_version"],
+                Protocol.from_dict(data["protocol"]),
                 {
                     int(size): Calibration(
-                        at["constant"], at["weights"], [(n, a, b) for n, a, b in at["models"]],
+                        at["constant"],
+                        at["weights"],
+                        [(n, a, b) for n, a, b in at["models"]],
                         at.get("fetch", 0.0),
                     )
                     for size, at in data["sizes"].items()
                 },
-                {Op(*row[:-1])._replace(act=bool(row[Op._fields.index("act")])): row[-1]
-                 for row in data["layers"]["rows"]},
+                {
+                    Op(*row[:-1])._replace(act=bool(row[Op._fields.index("act")])): row[-1]
+                    for row in data["layers"]["rows"]
+                },
                 {name: (a, b, c) for name, (a, b, c) in data["base"].items()},
-                Forest.from_dict(data["forest"]), data["about"],
-            )  # fmt: skip
+                Forest.from_dict(data["forest"]),
+                data["about"],
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise NASError(f"{where}: not a whole device profile ({error!r})") from error
 

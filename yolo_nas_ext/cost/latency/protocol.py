@@ -46,8 +46,9 @@ class Protocol:
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("runtime", self.runtime, RUNTIMES), ("precision", self.precision, PRECISIONS),
-        ):  # fmt: skip
+            ("runtime", self.runtime, RUNTIMES),
+            ("precision", self.precision, PRECISIONS),
+        ):
             if value not in known:
                 raise NASError(
                     f"{name}={value}: not known.{did_you_mean(value, known)} Allowed: "
@@ -119,16 +120,24 @@ class Measurement:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file."""
         return {
-            "median_ms": self.median_ms, "low_ms": self.low_ms, "high_ms": self.high_ms,
-            "iqr_ms": self.iqr_ms, "runs": self.runs, "protocol": self.protocol.to_dict(),
-            "runtime_version": self.runtime_version, "device_name": self.device_name,
-        }  # fmt: skip
+            "median_ms": self.median_ms,
+            "low_ms": self.low_ms,
+            "high_ms": self.high_ms,
+            "iqr_ms": self.iqr_ms,
+            "runs": self.runs,
+            "protocol": self.protocol.to_dict(),
+            "runtime_version": self.runtime_version,
+            "device_name": self.device_name,
+        }
 
 
 def summary(
-    times: np.ndarray, protocol: Protocol, runtime_version: str, device: str,
+    times: np.ndarray,
+    protocol: Protocol,
+    runtime_version: str,
+    device: str,
     waits: Sequence[float] = (),
-) -> Measurement:  # fmt: skip
+) -> Measurement:
     """Return the measurement of some times in milliseconds, see `probe.interleaved`."""
     low, middle, high = (float(v) for v in np.percentile(times, (25, 50, 75)))
     waited = float(np.median(waits)) if len(waits) and protocol.device == "cpu" else 0.0

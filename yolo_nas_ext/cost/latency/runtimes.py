@@ -19,8 +19,11 @@ from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError
 
 PACKAGES = {
-    "onnx": "onnxruntime", "torch": "torch", "openvino": "openvino", "tensorrt": "tensorrt",
-}  # fmt: skip
+    "onnx": "onnxruntime",
+    "torch": "torch",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+}
 CALIBRATION = 2  # random images from which the ranges of int8 are taken; they matter for no time
 
 
@@ -123,10 +126,11 @@ def _openvino(model: bytes, protocol: Protocol) -> Run:
 
     core = openvino.Core()
     settings: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": protocol.threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": protocol.threads,
         "NUM_STREAMS": "1",
         "INFERENCE_PRECISION_HINT": "f16" if protocol.precision == "fp16" else "f32",
-    }  # fmt: skip
+    }
     compiled = core.compile_model(core.read_model(model), "CPU", settings)
     request = compiled.create_infer_request()
     for index, array in enumerate(inputs([list(i.shape) for i in compiled.inputs])):
@@ -148,8 +152,9 @@ def quantized(model: bytes) -> bytes:
             known = {i.name for i in graph.initializer}
             shapes = {
                 i.name: [d.dim_value for d in i.type.tensor_type.shape.dim]
-                for i in graph.input if i.name not in known
-            }  # fmt: skip
+                for i in graph.input
+                if i.name not in known
+            }
             self.left = [
                 dict(zip(shapes, inputs(list(shapes.values()), seed), strict=True))
                 for seed in range(CALIBRATION)
@@ -163,9 +168,12 @@ def quantized(model: bytes) -> bytes:
         source.write_bytes(model)
         with _without_warnings():  # it recommends a preparation that the host's export has had
             quantization.quantize_static(
-                str(source), str(target), Random(), per_channel=True,
+                str(source),
+                str(target),
+                Random(),
+                per_channel=True,
                 quant_format=quantization.QuantFormat.QDQ,
-            )  # fmt: skip
+            )
         return target.read_bytes()
 
 

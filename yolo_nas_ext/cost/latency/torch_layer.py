@@ -144,7 +144,14 @@ def _decode(op: Op, make: Tensors) -> Layer:
 
 
 MAKERS: dict[str, Callable[[Op, Tensors], Layer]] = {
-    "conv": _conv, "pool": _pool, "add": _add, "concat": _concat, "split": _split,
-    "upsample": _upsample, "average": _average, "transposed": _transposed,
-    "attention": _attention, "decode": _decode,
-}  # fmt: skip
+    "conv": _conv,
+    "pool": _pool,
+    "add": _add,
+    "concat": _concat,
+    "split": _split,
+    "upsample": _upsample,
+    "average": _average,
+    "transposed": _transposed,
+    "attention": _attention,
+    "decode": _decode,
+}

@@ -47,9 +47,12 @@ class Forest:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file."""
         return {
-            "start": self.start, "roots": self.roots.tolist(), "feature": self.feature.tolist(),
-            "threshold": self.threshold.tolist(), "right": self.right.tolist(),
-        }  # fmt: skip
+            "start": self.start,
+            "roots": self.roots.tolist(),
+            "feature": self.feature.tolist(),
+            "threshold": self.threshold.tolist(),
+            "right": self.right.tolist(),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Forest:
@@ -82,9 +85,14 @@ def grow(rows: Floats, values: Floats, *, seed: int = 0, trees: int = 150) -> Fo
     from sklearn.ensemble import GradientBoostingRegressor
 
     model = GradientBoostingRegressor(
-        n_estimators=trees, max_depth=5, learning_rate=0.1, subsample=0.7, min_samples_leaf=4,
-        loss="huber", random_state=seed,
-    ).fit(rows, values)  # fmt: skip
+        n_estimators=trees,
+        max_depth=5,
+        learning_rate=0.1,
+        subsample=0.7,
+        min_samples_leaf=4,
+        loss="huber",
+        random_state=seed,
+    ).fit(rows, values)
     return of(model)
 
 

@@ -99,10 +99,13 @@ def bccd(work: Path, out: Path) -> None:
             )
             annotations.append(
                 {
-                    "id": len(annotations) + 1, "image_id": len(images), "category_id": category,
-                    "bbox": [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1], "iscrowd": 0,
+                    "id": len(annotations) + 1,
+                    "image_id": len(images),
+                    "category_id": category,
+                    "bbox": [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1],
+                    "iscrowd": 0,
                 }
-            )  # fmt: skip
+            )
     rows = [{"id": number, "name": name} for name, number in categories.items()]
     file = work / "bccd.json"
     file.write_text(
@@ -176,8 +179,12 @@ def nodules(file: Path, marks: list[tuple[float, ...]], folder: Path, name: str)
 
 
 SETS: dict[str, Callable[[Path, Path], None]] = {
-    "msd": msd, "dsb2018": dsb2018, "bccd": bccd, "coco": coco, "luna16": luna16,
-}  # fmt: skip
+    "msd": msd,
+    "dsb2018": dsb2018,
+    "bccd": bccd,
+    "coco": coco,
+    "luna16": luna16,
+}
 
 
 def recipe(yaml: dict[str, Any], name: str) -> None:

@@ -40,17 +40,22 @@ def write_lesions(folder: Path, *, patients: int = 24, seed: int = 0) -> None:
     for patient in range(patients):
         state = np.random.RandomState([seed, patient])
         _, spheres = create_test_image_3d(
-            size, size, depth, num_objs=int(state.randint(12, 24)), rad_max=12, rad_min=3,
-            num_seg_classes=1, random_state=state,
-        )  # fmt: skip
+            size,
+            size,
+            depth,
+            num_objs=int(state.randint(12, 24)),
+            rad_max=12,
+            rad_min=3,
+            num_seg_classes=1,
+            random_state=state,
+        )
         wide, high = state.uniform(0.4, 0.46) * size, state.uniform(0.33, 0.4) * size
         body = ((x - size / 2) / wide) ** 2 + ((y - size / 2) / high) ** 2 + 0 * z < 1
         across, along, thick = state.uniform(0.22, 0.28, 3) * (size, size, 2 * depth)
         middle = size * 0.4, size * 0.5, depth / 2
-        liver = (
-            ((x - middle[0]) / across) ** 2 + ((y - middle[1]) / along) ** 2
-            + ((z - middle[2]) / thick) ** 2 < 1
-        )  # fmt: skip
+        liver = ((x - middle[0]) / across) ** 2 + ((y - middle[1]) / along) ** 2 + (
+            (z - middle[2]) / thick
+        ) ** 2 < 1
         liver &= body
         tumours = liver & (spheres > 0)
         image = np.where(body, FAT, AIR)
@@ -140,9 +145,11 @@ SETS: dict[str, tuple[Callable[[Path], None], Options]] = {
     "lesions": (
         write_lesions,
         Options(
-            task="segment", names={1: "tumour"}, empty_masks=True,
+            task="segment",
+            names={1: "tumour"},
+            empty_masks=True,
             cut=Cut(window=(-150.0, 250.0), min_mm2=12.0, empty=0.3),
         ),
     ),
     "nuclei": (write_nuclei, Options(task="segment", names={1: "nucleus"}, values="instances")),
-}  # fmt: skip
+}

@@ -35,9 +35,13 @@ BAR = "{percentage:3.0f}% of {total:.0f} scans, {elapsed} so far, {remaining} le
 
 
 def convert(
-    found: pairing.Found, out: Path | None, options: Options, *, salt: str | None = None,
+    found: pairing.Found,
+    out: Path | None,
+    options: Options,
+    *,
+    salt: str | None = None,
     say: Callable[[str], None] = print,
-) -> Summary:  # fmt: skip
+) -> Summary:
     """Write the scans of a source as a data set, or only look at them.
 
     Args:
@@ -119,16 +123,24 @@ def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], 
 
 
 def _scans(
-    found: pairing.Found, work: Path | None, options: Options, salt: str, summary: Summary,
+    found: pairing.Found,
+    work: Path | None,
+    options: Options,
+    salt: str,
+    summary: Summary,
     say: Callable[[str], None],
-) -> None:  # fmt: skip
+) -> None:
     """Convert every scan, or take what an earlier run made of it."""
     options = _resolved(found, options)
     watched = sys.stderr.isatty()
     bar = tqdm(
-        total=len(found.entries), unit="scan", bar_format=BAR, mininterval=0.5 if watched else 10,
-        delay=0.0 if watched else 10.0, leave=False,
-    )  # fmt: skip
+        total=len(found.entries),
+        unit="scan",
+        bar_format=BAR,
+        mininterval=0.5 if watched else 10,
+        delay=0.0 if watched else 10.0,
+        leave=False,
+    )
     say_above = _above(bar, say)
     try:
         for number, entry in enumerate(found.entries):

@@ -68,10 +68,18 @@ def find(files: Sequence[Path]) -> tuple[list[Series], list[tuple[Path, str]]]:
             with _silent():
                 if not file.is_file() or not is_dicom(file):
                     continue
-                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[
-                    "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Rows",
-                    "ImagePositionPatient", "SOPInstanceUID",
-                ])  # fmt: skip
+                header = pydicom.dcmread(
+                    file,
+                    stop_before_pixels=True,
+                    specific_tags=[
+                        "SeriesInstanceUID",
+                        "StudyInstanceUID",
+                        "PatientID",
+                        "Rows",
+                        "ImagePositionPatient",
+                        "SOPInstanceUID",
+                    ],
+                )
         except (
             OSError,
             InvalidDicomError,
@@ -107,9 +115,10 @@ def read(series: Series) -> Scan:
         for file, header in zip(series.files, headers, strict=True):
             if int(header.get("NumberOfFrames", 1) or 1) > 1:
                 raise ScanError(
-                    "dimensions", f"has many frames in the file {file.name}; convert it to NIfTI "
-                    "or to a file a slice first"
-                )  # fmt: skip
+                    "dimensions",
+                    f"has many frames in the file {file.name}; convert it to NIfTI "
+                    "or to a file a slice first",
+                )
         names, private = removed(headers)
         facts = Facts(names, private, any(map(may_show_text, headers)))
         if "ImagePositionPatient" not in first:
@@ -161,9 +170,10 @@ def _geometry(headers: Sequence[Any]) -> tuple[list[int], np.ndarray]:
         if (wide := np.flatnonzero(steps > GAP * usual)).size:
             lost = round(float(steps[wide].sum() / usual)) - len(wide)
             raise ScanError(
-                "series", f"misses {lost} slice{'s' * (lost > 1)} behind slice {int(wide[0]) + 1} "
-                f"of {len(order)}; copy the series again"
-            )  # fmt: skip
+                "series",
+                f"misses {lost} slice{'s' * (lost > 1)} behind slice {int(wide[0]) + 1} "
+                f"of {len(order)}; copy the series again",
+            )
         step = (places[order[-1]] - places[order[0]]) / len(steps)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = cosines[0, :3] * dx, cosines[0, 3:] * dy, step
@@ -208,6 +218,7 @@ def _pixels(file: Path) -> np.ndarray:
         return header.pixel_array
     except Exception as error:  # decoders of compressed pixels fail in many ways
         raise ScanError(
-            "damaged", f"has pixels in the file {file.name} that cannot be decoded "
-            f"({type(error).__name__}); copy it again, or store it uncompressed"
-        ) from error  # fmt: skip
+            "damaged",
+            f"has pixels in the file {file.name} that cannot be decoded "
+            f"({type(error).__name__}); copy it again, or store it uncompressed",
+        ) from error

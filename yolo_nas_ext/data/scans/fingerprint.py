@@ -37,9 +37,13 @@ class Fingerprint:
 
 
 def fingerprint(
-    records: Sequence[dict[str, Any]], names: dict[Any, str], *, imgsz: int | None = None,
-    windowed: bool = False, task: str = "detect",
-) -> Fingerprint:  # fmt: skip
+    records: Sequence[dict[str, Any]],
+    names: dict[Any, str],
+    *,
+    imgsz: int | None = None,
+    windowed: bool = False,
+    task: str = "detect",
+) -> Fingerprint:
     """Return what scans are like.
 
     Args:
@@ -63,13 +67,18 @@ def fingerprint(
     classes = Counter(o[3] for r in records for o in r["objects"])
     empty = sum(not p["labels"] for p in pictures)
     figures = {
-        "scans": len(records), "patients": len({r["patient"] for r in records}),
-        "pictures": len(pictures), "without objects": empty, "imgsz": imgsz,
-        "size px": _spread(sizes.max(1)), "pixel mm": _spread(spacing.ravel()),
-        "slices mm": _spread(between), "object px": _spread(sides),
+        "scans": len(records),
+        "patients": len({r["patient"] for r in records}),
+        "pictures": len(pictures),
+        "without objects": empty,
+        "imgsz": imgsz,
+        "size px": _spread(sizes.max(1)),
+        "pixel mm": _spread(spacing.ravel()),
+        "slices mm": _spread(between),
+        "object px": _spread(sides),
         "intensity": [float(values[:, 0].min()), float(values[:, 3].max())],
         "objects": {str(n): classes.get(v, 0) for v, n in names.items()},
-    }  # fmt: skip
+    }
     thick = float(np.nanmedian(between / spacing.min(1))) if not np.isnan(between).all() else 1.0
     warnings = [
         *_of_objects(sides, imgsz, classes, names, p2=task == "detect"),

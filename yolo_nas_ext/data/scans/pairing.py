@@ -62,9 +62,13 @@ class Found:
 
 
 def find(
-    source: str, masks: str | None = None, *, group: str | None = None, volume: int | None = None,
+    source: str,
+    masks: str | None = None,
+    *,
+    group: str | None = None,
+    volume: int | None = None,
     fold: int | None = None,
-) -> Found:  # fmt: skip
+) -> Found:
     """Return the scans of a source with their masks.
 
     Args:
@@ -101,10 +105,15 @@ def find(
         [(f, _key(f, base_masks)) for f in mask_files],
     )
     entries = [
-        Entry(scan, tuple(found), _name(scan, base), _patient(scan, base, pattern),
-              _first(scan).parent.name)
+        Entry(
+            scan,
+            tuple(found),
+            _name(scan, base),
+            _patient(scan, base, pattern),
+            _first(scan).parent.name,
+        )
         for scan, found in pairs
-    ]  # fmt: skip
+    ]
     if not entries and not bad:
         raise NASError(
             f"source={source}: no scans in {len(files)} files; allowed are DICOM series and "
@@ -146,9 +155,10 @@ def _files(source: str, key: str) -> tuple[Path, list[Path]]:
                 f"{key}={source}: no such file or folder, and no file fits it as a pattern"
             )
     files = {
-        f for f in found
+        f
+        for f in found
         if f.is_file() and not any(part.startswith(".") for part in f.relative_to(base).parts)
-    }  # fmt: skip
+    }
     return base, sorted(files)
 
 

@@ -58,9 +58,13 @@ def class_names(
 
 
 def assign(
-    patients: Sequence[str], classes: Sequence[set[Any]], fixed: Sequence[bool | None], *,
-    val: float, seed: int,
-) -> dict[str, str]:  # fmt: skip
+    patients: Sequence[str],
+    classes: Sequence[set[Any]],
+    fixed: Sequence[bool | None],
+    *,
+    val: float,
+    seed: int,
+) -> dict[str, str]:
     """Return ``train`` or ``val`` for every patient.
 
     Args:
@@ -139,9 +143,14 @@ def publish(
 
 
 def _place(
-    source: Path, whole: Path, split: str, picture: dict[str, Any], task: str,
-    names: dict[Any, str], index: dict[Any, int],
-) -> None:  # fmt: skip
+    source: Path,
+    whole: Path,
+    split: str,
+    picture: dict[str, Any],
+    task: str,
+    names: dict[Any, str],
+    index: dict[Any, int],
+) -> None:
     """Move a picture into its split and write its labels by class index."""
     name = picture["name"]
     if task == "classify":
@@ -167,13 +176,18 @@ def describe(summary: Summary, options: Options, labelled: bool) -> dict[str, An
     counts = Counter(o[3] for r in records for o in r["objects"])
     return {
         "options": {
-            "task": options.task, "across": options.cut.axis, **how, "val": options.val,
+            "task": options.task,
+            "across": options.cut.axis,
+            **how,
+            "val": options.val,
             "seed": options.seed,
         },
         "labelled": labelled,
         "classes": {name: counts.get(label, 0) for label, name in summary.names.items()},
         "counts": {
-            "scans": len(records), "patients": len(summary.split), "skipped": len(summary.skipped),
+            "scans": len(records),
+            "patients": len(summary.split),
+            "skipped": len(summary.skipped),
             "pictures": sum(len(r["pictures"]) for r in records),
             "without objects": sum(not p["labels"] for r in records for p in r["pictures"]),
             "objects": sum(len(r["objects"]) for r in records),
@@ -183,7 +197,8 @@ def describe(summary: Summary, options: Options, labelled: bool) -> dict[str, An
         "scans": {
             r["key"]: {
                 **{k: r[k] for k in GEOMETRY if k in r},
-                "pictures": len(r["pictures"]), "objects": len(r["objects"]),
+                "pictures": len(r["pictures"]),
+                "objects": len(r["objects"]),
             }
             for r in records
         },
@@ -194,4 +209,4 @@ def describe(summary: Summary, options: Options, labelled: bool) -> dict[str, An
             "private elements removed": sum(r["private"] for r in records),
             "scans that may show text": [r["key"] for r in records if r["text"]],
         },
-    }  # fmt: skip
+    }

@@ -30,9 +30,18 @@ SLAB = 16  # slices converted at a time where voxels are stored in 8 bytes
 MANY = 32  # labels; a mask of 8 bits with more is one of instances
 
 DAMAGED = (
-    OSError, EOFError, zlib.error, gzip.BadGzipFile, ImageFileError, ValueError, KeyError,
-    nrrd.NRRDError, MemoryError, SyntaxError, Image.DecompressionBombError,
-)  # fmt: skip
+    OSError,
+    EOFError,
+    zlib.error,
+    gzip.BadGzipFile,
+    ImageFileError,
+    ValueError,
+    KeyError,
+    nrrd.NRRDError,
+    MemoryError,
+    SyntaxError,
+    Image.DecompressionBombError,
+)
 
 
 def read(path: Path, volume: int | None = None) -> Scan:
@@ -155,9 +164,10 @@ def _which(shape: Any, others: Any, volume: int | None) -> int:
     if volume is None or not 0 <= volume < n:
         size = " x ".join(str(v) for v in shape)
         raise ScanError(
-            "dimensions", f"is {len(shape)}-D ({size}), {n} volumes in one file; choose one with "
-            f"volume=0 to volume={n - 1}, or split it"
-        )  # fmt: skip
+            "dimensions",
+            f"is {len(shape)}-D ({size}), {n} volumes in one file; choose one with "
+            f"volume=0 to volume={n - 1}, or split it",
+        )
     return volume
 
 

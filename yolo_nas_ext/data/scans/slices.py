@@ -120,9 +120,10 @@ def size_of(scan: Scan, how: Cut) -> tuple[tuple[int, int], tuple[float, float]]
         rows = columns = target
     if min(height, width) < SMALLEST:
         raise ScanError(
-            "size", f"gives pictures of {width} x {height} pixels; the host wants {SMALLEST} or "
-            "more each way: cut along another axis= or resample with spacing="
-        )  # fmt: skip
+            "size",
+            f"gives pictures of {width} x {height} pixels; the host wants {SMALLEST} or "
+            "more each way: cut along another axis= or resample with spacing=",
+        )
     return (height, width), (rows, columns)
 
 
@@ -148,9 +149,12 @@ def cut(
         plane = _labels(masks, how, index, shape)
         least = how.min_mm2 / (spacing[0] * spacing[1])
         found = objects(
-            plane, connectivity=how.connectivity, min_area=least, polygons=how.polygons,
+            plane,
+            connectivity=how.connectivity,
+            min_area=least,
+            polygons=how.polygons,
             instances=how.instances,
-        )  # fmt: skip
+        )
         kept = bool(found) or not masks or rng.random() < how.empty
         if not kept:
             yield None

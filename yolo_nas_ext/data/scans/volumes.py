@@ -160,9 +160,12 @@ def stem_of(path: Path) -> str:
 
 
 def turned(
-    stored: np.ndarray, affine: np.ndarray, slope: float = 1.0, intercept: float = 0.0,
+    stored: np.ndarray,
+    affine: np.ndarray,
+    slope: float = 1.0,
+    intercept: float = 0.0,
     facts: Facts | None = None,
-) -> Volume:  # fmt: skip
+) -> Volume:
     """Return voxels in the standard orientation, without copying them.
 
     Raises:
@@ -196,9 +199,10 @@ def check_labels(plane: np.ndarray) -> np.ndarray:
         if (plane != np.rint(plane)).any():
             value = float(plane[plane != np.rint(plane)].flat[0])
             raise ScanError(
-                "labels", f"has the label {value:g} in its mask; labels are whole numbers: "
-                "threshold or round the mask before saving"
-            )  # fmt: skip
+                "labels",
+                f"has the label {value:g} in its mask; labels are whole numbers: "
+                "threshold or round the mask before saving",
+            )
     if plane.size and plane.min() < 0:
         raise ScanError("labels", f"has the label {plane.min():g}; labels are 0 or more")
     return plane.astype(np.int64)
@@ -221,8 +225,11 @@ def check_pair(image: Scan, mask: Scan, axis: int) -> None:
         )
         off = np.linalg.norm(((image.affine - mask.affine) @ corners.T)[:3], axis=0).max()
         if off > SAME * min(image.spacing):
-            raise ScanError("affine", f"has a mask whose affine puts it {off:.3g} mm elsewhere; "
-                            "correct the header or resample the mask")  # fmt: skip
+            raise ScanError(
+                "affine",
+                f"has a mask whose affine puts it {off:.3g} mm elsewhere; "
+                "correct the header or resample the mask",
+            )
         return
     shapes = [s.plane(axis, 0).shape[:2] for s in (mask, image)]
     if shapes[0] != shapes[1] or image.planes(axis) != mask.planes(axis):

@@ -21,9 +21,15 @@ READ, SURVEYED, WRITTEN = 0.3, 0.2, 0.499
 
 
 def write_scan(
-    entry: pairing.Entry, key: str, stamp: str, work: Path | None, options: Options,
-    labelled: bool, rng: random.Random, bar: Any,
-) -> dict[str, Any]:  # fmt: skip
+    entry: pairing.Entry,
+    key: str,
+    stamp: str,
+    work: Path | None,
+    options: Options,
+    labelled: bool,
+    rng: random.Random,
+    bar: Any,
+) -> dict[str, Any]:
     """Convert a scan and return its record.
 
     Args:
@@ -45,9 +51,11 @@ def write_scan(
         raise ScanError("mask", "has no mask; add one, or leave it out")
     if not entry.patient:
         raise ScanError("patient", "has a path in which group= finds no patient; change group=")
-    scan = dicom.read(entry.source) if isinstance(entry.source, dicom.Series) else reading.read(
-        entry.source, options.volume
-    )  # fmt: skip
+    scan = (
+        dicom.read(entry.source)
+        if isinstance(entry.source, dicom.Series)
+        else reading.read(entry.source, options.volume)
+    )
     masks = [reading.labels(mask) for mask in entry.masks] if by_mask else []
     for mask in masks:
         volumes.check_pair(scan, mask, how.axis)
@@ -77,13 +85,22 @@ def write_scan(
     if by_mask and not values and not options.empty_masks:
         raise ScanError("empty", "has an empty mask; empty_masks=true keeps such scans as healthy")
     record = {
-        "key": key, "stamp": stamp, "patient": key.split("_")[0], "slices": n,
+        "key": key,
+        "stamp": stamp,
+        "patient": key.split("_")[0],
+        "slices": n,
         "size": [size[1], size[0]],
-        "spacing_mm": [round(spacing[1], 4), round(spacing[0], 4)], **_between(scan, how.axis),
-        "intensity": [seen.least, *seen.percentiles, seen.most], "pictures": pictures,
-        "objects": objects, "small": small, "colour": scan.facts.colour,
-        "removed": list(scan.facts.removed), "private": scan.facts.private, "text": scan.facts.text,
-    }  # fmt: skip
+        "spacing_mm": [round(spacing[1], 4), round(spacing[0], 4)],
+        **_between(scan, how.axis),
+        "intensity": [seen.least, *seen.percentiles, seen.most],
+        "pictures": pictures,
+        "objects": objects,
+        "small": small,
+        "colour": scan.facts.colour,
+        "removed": list(scan.facts.removed),
+        "private": scan.facts.private,
+        "text": scan.facts.text,
+    }
     if folder:
         write_json(folder / "record.json", record)
     return record

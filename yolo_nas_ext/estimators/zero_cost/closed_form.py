@@ -33,9 +33,13 @@ class Free:
         return {"imgsz": self.imgsz}
 
     def estimate(
-        self, architecture: Architecture, fidelity: Mapping[str, float] | None = None,
-        report: Any = None, weights: Path | None = None, inherit: Path | None = None,
-    ) -> dict[str, float]:  # fmt: skip
+        self,
+        architecture: Architecture,
+        fidelity: Mapping[str, float] | None = None,
+        report: Any = None,
+        weights: Path | None = None,
+        inherit: Path | None = None,
+    ) -> dict[str, float]:
         """Return the score as ``fitness``.
 
         Raises:

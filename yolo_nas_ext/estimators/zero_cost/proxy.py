@@ -44,9 +44,16 @@ class Untrained:
     seeded = True
 
     def __init__(
-        self, proxy: str, data: DataSet, *, task: str = "detect", imgsz: int = 128,
-        batch: int = 16, seed: int = 0, val_fraction: float = 0.25,
-    ) -> None:  # fmt: skip
+        self,
+        proxy: str,
+        data: DataSet,
+        *,
+        task: str = "detect",
+        imgsz: int = 128,
+        batch: int = 16,
+        seed: int = 0,
+        val_fraction: float = 0.25,
+    ) -> None:
         if task not in host.TASKS:
             raise NASError(
                 f"estimator={proxy}: is of task={', '.join(host.TASKS)}, not {task}; give "
@@ -66,9 +73,13 @@ class Untrained:
         return {"imgsz": self.imgsz, "images": len(self.chosen)}
 
     def estimate(
-        self, architecture: Architecture, fidelity: Mapping[str, float] | None = None,
-        report: Any = None, weights: Path | None = None, inherit: Path | None = None,
-    ) -> dict[str, float]:  # fmt: skip
+        self,
+        architecture: Architecture,
+        fidelity: Mapping[str, float] | None = None,
+        report: Any = None,
+        weights: Path | None = None,
+        inherit: Path | None = None,
+    ) -> dict[str, float]:
         """Return the proxy's value as ``fitness``; higher is better.
 
         Raises:
@@ -89,9 +100,13 @@ class Untrained:
         model = host.build(definition, self.data, task=self.task, seed=seed)
         count = len(rows(architecture, self.data.nc)[0])
         return Probe(
-            model, batch["img"], lambda m, images: host.loss(m, batch, images), host.outputs,
-            partial(_features, count), seed,
-        )  # fmt: skip
+            model,
+            batch["img"],
+            lambda m, images: host.loss(m, batch, images),
+            host.outputs,
+            partial(_features, count),
+            seed,
+        )
 
 
 def _features(count: int, model: Any, images: Any) -> Any:
@@ -116,9 +131,13 @@ class AzNas(Untrained):
         self._references: list[dict[str, float]] = []
 
     def estimate(
-        self, architecture: Architecture, fidelity: Mapping[str, float] | None = None,
-        report: Any = None, weights: Path | None = None, inherit: Path | None = None,
-    ) -> dict[str, float]:  # fmt: skip
+        self,
+        architecture: Architecture,
+        fidelity: Mapping[str, float] | None = None,
+        report: Any = None,
+        weights: Path | None = None,
+        inherit: Path | None = None,
+    ) -> dict[str, float]:
         """Return the ranks' sum as ``fitness`` and the four scores.
 
         Raises:

@@ -62,9 +62,14 @@ def _shoelace(polygon: npt.NDArray[np.float64]) -> float:
 
 
 def resolved(
-    architecture: Architecture, side: float, nc: int = 80, imgsz: int = 640, channels: int = 3,
-    task: str = "detect", keypoints: tuple[int, int] = KEYPOINTS,
-) -> float:  # fmt: skip
+    architecture: Architecture,
+    side: float,
+    nc: int = 80,
+    imgsz: int = 640,
+    channels: int = 3,
+    task: str = "detect",
+    keypoints: tuple[int, int] = KEYPOINTS,
+) -> float:
     """Return the operations of convolutions where the grid is fine enough for the objects.
 
     Args:

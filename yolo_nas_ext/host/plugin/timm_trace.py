@@ -22,9 +22,18 @@ from yolo_nas_ext.network.timm_backbones import Features, Step, Trace
 
 RELU = {"relu", "hardtanh", "clamp"}
 ACTS = {
-    "silu", "hardswish", "hardsigmoid", "gelu", "sigmoid", "leaky_relu", "elu", "mish", "tanh",
-    "softplus", "_prelu_kernel",
-}  # fmt: skip
+    "silu",
+    "hardswish",
+    "hardsigmoid",
+    "gelu",
+    "sigmoid",
+    "leaky_relu",
+    "elu",
+    "mish",
+    "tanh",
+    "softplus",
+    "_prelu_kernel",
+}
 MATMULS = {"mm", "bmm", "addmm", "baddbmm", "_scaled_dot_product_flash_attention_for_cpu"}
 KINDS = {"add": "add", "cat": "concat", "mul": "scale", "mean": "average"}
 KINDS |= dict.fromkeys(RELU, "relu") | dict.fromkeys(ACTS, "act") | dict.fromkeys(MATMULS, "matmul")
@@ -65,9 +74,12 @@ def trace(name: str, indices: tuple[int, ...], channels: int, imgsz: int) -> Tra
     found = tuple(recorder.tensor(y) for y in outputs)
     steps = _in_place(recorder.steps, {0, *(t.id for t in found)})
     rest = Step(
-        "dormant", found, found[-1], params=params - sum(s.params for s in steps),
+        "dormant",
+        found,
+        found[-1],
+        params=params - sum(s.params for s in steps),
         ops=int(ops) - sum(s.ops for s in steps),
-    )  # fmt: skip
+    )
     return Trace((*steps, rest), found)
 
 
@@ -119,7 +131,7 @@ class _Recorder(TorchDispatchMode):
 
 def _step(
     name: str, args: Any, reads: list[Tensor], made: Tensor, given: list[torch.Tensor], params: int
-) -> Step:  # fmt: skip
+) -> Step:
     """Return an operation of torch as a step."""
     fields: dict[str, Any] = {"params": params, "name": name}
     if name == "convolution":
@@ -128,13 +140,27 @@ def _step(
         kernel = set(weight.shape[2:])
         plain = all(len(v) == 1 for v in (stride, pad, kernel)) and dilation == {1}
         return Step(
-            "conv", tuple(reads[:1]), made, max(kernel), max(stride), args[8], max(pad),
-            ops=made.size * weight[0].numel(), plain=plain and not args[6], **fields,
-        )  # fmt: skip
+            "conv",
+            tuple(reads[:1]),
+            made,
+            max(kernel),
+            max(stride),
+            args[8],
+            max(pad),
+            ops=made.size * weight[0].numel(),
+            plain=plain and not args[6],
+            **fields,
+        )
     if name.endswith("batch_norm") or name.endswith("_norm"):
         affine = 2 if params else 1
-        return Step("norm", tuple(reads[:1]), made, ops=2 * affine * reads[0].size,
-                    plain=name == "native_batch_norm", **fields)  # fmt: skip
+        return Step(
+            "norm",
+            tuple(reads[:1]),
+            made,
+            ops=2 * affine * reads[0].size,
+            plain=name == "native_batch_norm",
+            **fields,
+        )
     if name in ("max_pool2d_with_indices", "avg_pool2d"):
         kernel, stride, pad = (_side(args, i, d) for i, d in ((1, 1), (2, None), (3, 0)))
         stride = kernel if stride is None else stride
@@ -171,9 +197,12 @@ def _in_place(steps: Sequence[Step], kept: set[int]) -> list[Step]:
         reads = tuple(t._replace(id=into.get(t.id, t.id)) for t in step.reads)
         (first, *_), writes = step.reads, step.writes
         if (
-            step.op in ("norm", "act", "relu") and last[first.id] == index
-            and writes.id not in kept and first.id not in kept and writes.id != first.id
-        ):  # fmt: skip
+            step.op in ("norm", "act", "relu")
+            and last[first.id] == index
+            and writes.id not in kept
+            and first.id not in kept
+            and writes.id != first.id
+        ):
             into[writes.id] = reads[0].id
         writes = writes._replace(id=into.get(writes.id, writes.id))
         found.append(step._replace(reads=reads, writes=writes))

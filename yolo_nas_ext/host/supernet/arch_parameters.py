@@ -40,9 +40,12 @@ class Distribution(nn.Module):
         }
 
     def gates(
-        self, names: Sequence[str], one: Mapping[str, Any], other: Mapping[str, Any],
+        self,
+        names: Sequence[str],
+        one: Mapping[str, Any],
+        other: Mapping[str, Any],
         temperature: float,
-    ) -> tuple[torch.Tensor, torch.Tensor] | None:  # fmt: skip
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return straight-through gates of two points at a place; None where they are the same.
 
         The values are 1 for the first and 0 for the second, so that the first one is computed; the
@@ -69,9 +72,12 @@ class Distribution(nn.Module):
         return self.logits[name].log_softmax(0)[self.options[name].index(option)]
 
     def shares(
-        self, names: Sequence[str], points: Sequence[Mapping[str, Any]],
-        of: Sequence[frozenset[str]], temperature: float,
-    ) -> list[torch.Tensor | None] | None:  # fmt: skip
+        self,
+        names: Sequence[str],
+        points: Sequence[Mapping[str, Any]],
+        of: Sequence[frozenset[str]],
+        temperature: float,
+    ) -> list[torch.Tensor | None] | None:
         """Return how much of a place each point has; None where all are the same there.
 
         Args:

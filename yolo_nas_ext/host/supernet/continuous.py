@@ -149,9 +149,11 @@ class ContinuousTrainer(DartsTrainer):
 
 
 def dominant(
-    gradient: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor,
-    iterations: int = POWER, step: float = STEP,
-) -> float:  # fmt: skip
+    gradient: Callable[[torch.Tensor], torch.Tensor],
+    start: torch.Tensor,
+    iterations: int = POWER,
+    step: float = STEP,
+) -> float:
     """Return the eigenvalue of largest magnitude of a Hessian, by power iteration.
 
     Args:

@@ -60,9 +60,14 @@ class DartsTrainer(SupernetTrainer):
     """
 
     def __init__(
-        self, *args: Any, space: DetectorSpace, cost: Callable[[Architecture], float],
-        cost_weight: float = 0.0, relaxation: str = RELAXATIONS[0], **more: Any,
-    ) -> None:  # fmt: skip
+        self,
+        *args: Any,
+        space: DetectorSpace,
+        cost: Callable[[Architecture], float],
+        cost_weight: float = 0.0,
+        relaxation: str = RELAXATIONS[0],
+        **more: Any,
+    ) -> None:
         super().__init__(*args, **more)
         self.space, self._cost, self._cost_weight = space, cost, cost_weight
         single = relaxation == "single"
@@ -217,9 +222,10 @@ class DartsTrainer(SupernetTrainer):
     def more_to_keep(self) -> dict[str, Any]:
         """Return the distribution and how it came to be."""
         return {
-            "distribution": self.distribution.state(), "history": self.history,
+            "distribution": self.distribution.state(),
+            "history": self.history,
             "baseline": self._baseline,
-        }  # fmt: skip
+        }
 
     def go_on(self, saved: Mapping[str, Any]) -> None:
         """Go on with a distribution."""

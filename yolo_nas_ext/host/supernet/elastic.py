@@ -236,9 +236,15 @@ class ElasticHead(Elastic):
     """
 
     def __init__(
-        self, slot: str, task: Sequence[Any], reg_max: int, end2end: bool, levels: Sequence[int],
-        convolutions: Sequence[Any], sources: Sequence[int],
-    ) -> None:  # fmt: skip
+        self,
+        slot: str,
+        task: Sequence[Any],
+        reg_max: int,
+        end2end: bool,
+        levels: Sequence[int],
+        convolutions: Sequence[Any],
+        sources: Sequence[int],
+    ) -> None:
         super().__init__(slot, sources)
         self.task = Task(*map(_frozen, task))
         self.nc, self.kpt_shape = self.task.nc, self.task.keypoints

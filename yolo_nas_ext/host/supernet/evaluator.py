@@ -46,22 +46,44 @@ class Bench:
     """
 
     def __init__(
-        self, definition: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]], *,
-        imgsz: int, batch: int, task: str = "detect", seed: int = 0, device: str | None = None,
-        overrides: Mapping[str, Any] | None = None, threads: int = 1, judge: Judge | None = None,
-        images: Path | None = None, shared: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        definition: Mapping[str, Any],
+        data: DataSet,
+        split: tuple[list[int], list[int]],
+        *,
+        imgsz: int,
+        batch: int,
+        task: str = "detect",
+        seed: int = 0,
+        device: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        threads: int = 1,
+        judge: Judge | None = None,
+        images: Path | None = None,
+        shared: bool = False,
+    ) -> None:
         arguments = settings(  # in all digits, as batch norms are estimated anew
-            overrides, task=task, epochs=1, imgsz=imgsz, batch=batch, seed=seed, device=device,
+            overrides,
+            task=task,
+            epochs=1,
+            imgsz=imgsz,
+            batch=batch,
+            seed=seed,
+            device=device,
             amp=False,
-        )  # fmt: skip
+        )
         self._trainer: Any = None
         try:
             with tempfile.TemporaryDirectory() as folder, quiet():
                 trainer: Any = TRAINERS[task](
-                    definition, data, split, {**arguments, "save_dir": folder},
-                    judge=judge, images=images, shared=shared,
-                )  # fmt: skip
+                    definition,
+                    data,
+                    split,
+                    {**arguments, "save_dir": folder},
+                    judge=judge,
+                    images=images,
+                    shared=shared,
+                )
                 torch.set_num_threads(threads)
                 trainer._setup_train()
         except Exception as error:
@@ -73,9 +95,12 @@ class Bench:
         labels = [data.labels[index] for index in chosen]
         self._calibration = build_dataloader(
             trainer.held(labels, augment=False, batch=batch),
-            batch=min(batch, len(labels)), workers=trainer.args.workers, shuffle=False, rank=-1,
+            batch=min(batch, len(labels)),
+            workers=trainer.args.workers,
+            shuffle=False,
+            rank=-1,
             device=trainer.device,
-        )  # fmt: skip
+        )
 
     @property
     def device(self) -> torch.device:

@@ -45,9 +45,12 @@ class Supernet(DetectionModel):
     """
 
     def __init__(
-        self, definition: Mapping[str, Any], ch: int = 3, nc: int | None = None,
+        self,
+        definition: Mapping[str, Any],
+        ch: int = 3,
+        nc: int | None = None,
         verbose: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         register.register(tasks, ROWS)
         whole: Any = deepcopy(dict(definition))
         super().__init__(whole, ch=ch, nc=nc, verbose=verbose)
@@ -109,10 +112,11 @@ class Supernet(DetectionModel):
 
     @contextmanager
     def mixed(
-        self, networks: Sequence[Architecture],
+        self,
+        networks: Sequence[Architecture],
         gates: Callable[[str], Sequence[torch.Tensor | float | None] | None],
         mask: Callable[[int], torch.Tensor] | None = None,
-    ) -> Iterator[None]:  # fmt: skip
+    ) -> Iterator[None]:
         """Compute networks that read the same levels added up, slot by slot.
 
         Args:
@@ -143,9 +147,11 @@ class Supernet(DetectionModel):
                 blocks[slot].mixture = None
 
     def _mixed_heads(
-        self, mixed: Mixed, gates: Callable[[str], Sequence[torch.Tensor | float | None] | None],
+        self,
+        mixed: Mixed,
+        gates: Callable[[str], Sequence[torch.Tensor | float | None] | None],
         mask: Callable[[int], torch.Tensor] | None,
-    ) -> Heads:  # fmt: skip
+    ) -> Heads:
         """Return the heads of a mixture; the first alone where they are all the same."""
         classes = self.head.task.name == "classify"
         heads = [(head, reads, legacy and not classes) for head, reads, legacy in mixed.heads]

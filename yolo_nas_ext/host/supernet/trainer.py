@@ -45,11 +45,19 @@ class SupernetTrainer(_Trainer):
     """
 
     def __init__(
-        self, model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]],
-        overrides: dict[str, Any], *, steps: Steps, distill: float = 0.0,
-        checkpoint: Path | None = None, settings: Mapping[str, Any] | None = None,
-        pause: float = PAUSE, **more: Any,
-    ) -> None:  # fmt: skip
+        self,
+        model: Mapping[str, Any],
+        data: DataSet,
+        split: tuple[list[int], list[int]],
+        overrides: dict[str, Any],
+        *,
+        steps: Steps,
+        distill: float = 0.0,
+        checkpoint: Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        pause: float = PAUSE,
+        **more: Any,
+    ) -> None:
         super().__init__(model, data, split, overrides, **more)
         self._steps, self._distill = steps, distill
         self._file, self._made_with, self._pause = checkpoint, dict(settings or {}), pause
@@ -162,14 +170,29 @@ def load(file: Path, made_with: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fit(
-    definition: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]], *,
-    steps: Steps, checkpoint: Path, made_with: Mapping[str, Any], epochs: int, imgsz: int,
-    batch: int, seed: int = 0, device: str | None = None, distill: float = 0.0,
-    overrides: Mapping[str, Any] | None = None, threads: int = 1,
-    on_epoch: OnEpoch | None = None, short: bool = True, images: Path | None = None,
-    shared: bool = False, pause: float = PAUSE, task: str = "detect",
+    definition: Mapping[str, Any],
+    data: DataSet,
+    split: tuple[list[int], list[int]],
+    *,
+    steps: Steps,
+    checkpoint: Path,
+    made_with: Mapping[str, Any],
+    epochs: int,
+    imgsz: int,
+    batch: int,
+    seed: int = 0,
+    device: str | None = None,
+    distill: float = 0.0,
+    overrides: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    on_epoch: OnEpoch | None = None,
+    short: bool = True,
+    images: Path | None = None,
+    shared: bool = False,
+    pause: float = PAUSE,
+    task: str = "detect",
     trainer: Callable[..., Any] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Train a supernet into a file, or go on with the training that the file is of.
 
     The same arguments give the same weights, whether or not the training was interrupted.
@@ -204,15 +227,31 @@ def fit(
     if checkpoint.is_file() and load(checkpoint, made_with)["epoch"] >= epochs:
         return
     given = settings(
-        overrides, task=task, epochs=epochs, imgsz=imgsz, batch=batch, seed=seed, device=device,
+        overrides,
+        task=task,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=batch,
+        seed=seed,
+        device=device,
         amp=False,
-    )  # fmt: skip
+    )
 
     def make(arguments: dict[str, Any]) -> Any:
         return (trainer or of_task(SupernetTrainer, task))(
-            definition, data, split, arguments, steps=steps, distill=distill,
-            checkpoint=checkpoint, settings=made_with, pause=pause, on_epoch=on_epoch,
-            short=short, images=images, shared=shared,
-        )  # fmt: skip
+            definition,
+            data,
+            split,
+            arguments,
+            steps=steps,
+            distill=distill,
+            checkpoint=checkpoint,
+            settings=made_with,
+            pause=pause,
+            on_epoch=on_epoch,
+            short=short,
+            images=images,
+            shared=shared,
+        )
 
     session(make, given, lambda made: made.train(), threads=threads)

@@ -43,9 +43,12 @@ class HeldImages(YOLODataset):
     """
 
     def __init__(
-        self, labels: Sequence[dict[str, Any]], known: MutableMapping[str, Decoded] | None,
-        *args: Any, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        labels: Sequence[dict[str, Any]],
+        known: MutableMapping[str, Decoded] | None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         self._held = labels
         self.stamps: list[Stamp] = []  # of the decoded images, in order
         super().__init__([label["im_file"] for label in labels], *args, **kwargs)  # pyright: ignore[reportArgumentType]
@@ -161,9 +164,14 @@ class HeldMasks(_DrawnMasks, SemanticDataset):
 
 
 def held(
-    labels: Sequence[dict[str, Any]], everything: Sequence[dict[str, Any]], source: str,
-    *, folder: Path | None = None, shared: bool = False, **arguments: Any,
-) -> HeldImages:  # fmt: skip
+    labels: Sequence[dict[str, Any]],
+    everything: Sequence[dict[str, Any]],
+    source: str,
+    *,
+    folder: Path | None = None,
+    shared: bool = False,
+    **arguments: Any,
+) -> HeldImages:
     """Return the host's data set over some images of a data set.
 
     Args:
@@ -241,13 +249,19 @@ class HeldPictures(ClassificationDataset):
         self._known = known
         self.torch_transforms = (
             classify_augmentations(
-                size=args.imgsz, scale=(1.0 - args.scale, 1.0), hflip=args.fliplr,
-                vflip=args.flipud, erasing=args.erasing, auto_augment=args.auto_augment,
-                hsv_h=args.hsv_h, hsv_s=args.hsv_s, hsv_v=args.hsv_v,
+                size=args.imgsz,
+                scale=(1.0 - args.scale, 1.0),
+                hflip=args.fliplr,
+                vflip=args.flipud,
+                erasing=args.erasing,
+                auto_augment=args.auto_augment,
+                hsv_h=args.hsv_h,
+                hsv_s=args.hsv_s,
+                hsv_v=args.hsv_v,
             )
             if augment
             else classify_transforms(size=args.imgsz)
-        )  # fmt: skip
+        )
 
     def imread(self, f: str) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return a decoded image, read once."""

@@ -65,12 +65,22 @@ class LeanMixin(_Trainer):
     """
 
     def __init__(
-        self, model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]],
-        overrides: dict[str, Any], *, deadline: float = math.inf, on_epoch: OnEpoch | None = None,
-        short: bool = True, every: int | None = None, images: Path | None = None,
-        shared: bool = False, initial: Initial | None = None, judge: Judge | None = None,
+        self,
+        model: Mapping[str, Any],
+        data: DataSet,
+        split: tuple[list[int], list[int]],
+        overrides: dict[str, Any],
+        *,
+        deadline: float = math.inf,
+        on_epoch: OnEpoch | None = None,
+        short: bool = True,
+        every: int | None = None,
+        images: Path | None = None,
+        shared: bool = False,
+        initial: Initial | None = None,
+        judge: Judge | None = None,
         replay: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         # The host's is of GPUs, and downloads a model; see `precision` for what is done on CPUs.
         self._half = overrides.get("amp", True)
         overrides = {**overrides, "amp": False}
@@ -114,20 +124,36 @@ class LeanMixin(_Trainer):
         labels = [data.labels[index] for index in self._split[0 if mode == "train" else 1]]
         images = self.held(labels, augment=mode == "train", batch=batch_size)
         return build_dataloader(
-            images, batch=batch_size, workers=args.workers,
-            shuffle=mode == "train", rank=-1, device=self.device,
-        )  # fmt: skip
+            images,
+            batch=batch_size,
+            workers=args.workers,
+            shuffle=mode == "train",
+            rank=-1,
+            device=self.device,
+        )
 
     def held(self, labels: Sequence[dict[str, Any]], *, augment: bool, batch: int) -> Any:
         """Return the data set over some images with known labels."""
         args: Any = self.args
         data = self._data_set
         return held(
-            labels, data.labels, data.source, folder=self._images, shared=self._shared,
-            imgsz=args.imgsz, augment=augment, hyp=args, rect=False, pad=0.0, data=self.data,
-            task=args.task, batch_size=batch, stride=32, single_cls=args.single_cls,
+            labels,
+            data.labels,
+            data.source,
+            folder=self._images,
+            shared=self._shared,
+            imgsz=args.imgsz,
+            augment=augment,
+            hyp=args,
+            rect=False,
+            pad=0.0,
+            data=self.data,
+            task=args.task,
+            batch_size=batch,
+            stride=32,
+            single_cls=args.single_cls,
             classes=args.classes,
-        )  # fmt: skip
+        )
 
     # Model and seeds
 
@@ -158,9 +184,13 @@ class LeanMixin(_Trainer):
         init_seeds(seed, deterministic=self.args.deterministic)
         if self._replay and self.device.type == "cpu":
             self.train_loader = replayed(
-                self.train_loader, self.model, self._data_set.labels, self._split[0], self.args,
+                self.train_loader,
+                self.model,
+                self._data_set.labels,
+                self._split[0],
+                self.args,
                 self.epochs,
-            )  # fmt: skip
+            )
 
     def _setup_train(self) -> None:
         """Set up as the host, with a moving average that suits few steps if there are few."""
@@ -341,7 +371,10 @@ class LeanClassificationTrainer(LeanMixin, ClassificationTrainer):  # pyright: i
 
 
 TRAINERS: dict[str, Callable[..., Any]] = {
-    "detect": LeanDetectionTrainer, "segment": LeanSegmentationTrainer,
+    "detect": LeanDetectionTrainer,
+    "segment": LeanSegmentationTrainer,
     "semantic": LeanSemanticTrainer,
-    "classify": LeanClassificationTrainer, "obb": LeanOBBTrainer, "pose": LeanPoseTrainer,
-}  # fmt: skip
+    "classify": LeanClassificationTrainer,
+    "obb": LeanOBBTrainer,
+    "pose": LeanPoseTrainer,
+}

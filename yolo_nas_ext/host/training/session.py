@@ -19,8 +19,11 @@ from yolo_nas_ext.errors import NASError, TrialError
 
 # How torch says that there is not enough memory: on GPUs, on Linux and on Windows.
 NO_MEMORY = (
-    "out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed",
-)  # fmt: skip
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "cublas_status_alloc_failed",
+)
 
 
 def settings(
@@ -40,19 +43,31 @@ def settings(
     if imgsz < 32 or imgsz % 32:
         raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
     return {
-        "save": False, "plots": False, "verbose": False, "exist_ok": True,
-        "val": val, "patience": 0, "model": "nas.yaml", "data": "data.yaml",
-        **(overrides or {}), "mode": "train", "imgsz": imgsz, **more,
-    }  # fmt: skip
+        "save": False,
+        "plots": False,
+        "verbose": False,
+        "exist_ok": True,
+        "val": val,
+        "patience": 0,
+        "model": "nas.yaml",
+        "data": "data.yaml",
+        **(overrides or {}),
+        "mode": "train",
+        "imgsz": imgsz,
+        **more,
+    }
 
 
 T = TypeVar("T")
 
 
 def session(
-    make: Callable[[dict[str, Any]], Any], arguments: Mapping[str, Any], use: Callable[[Any], T],
-    *, threads: int,
-) -> T:  # fmt: skip
+    make: Callable[[dict[str, Any]], Any],
+    arguments: Mapping[str, Any],
+    use: Callable[[Any], T],
+    *,
+    threads: int,
+) -> T:
     """Make a trainer, use it and take it apart; the host is silent meanwhile.
 
     Args:

@@ -44,14 +44,28 @@ class Result:
 
 
 def train(
-    model: Mapping[str, Any], data: DataSet, split: tuple[list[int], list[int]], *,
-    task: str = "detect", epochs: int, imgsz: int, batch: int, seed: int = 0,
-    device: str | None = None, overrides: Mapping[str, Any] | None = None,
-    weights: Path | None = None, timeout: float | None = None, threads: int = 1,
-    on_epoch: OnEpoch | None = None, every: int | None = None, short: bool = True,
-    images: Path | None = None, shared: bool = False, initial: Initial | None = None,
+    model: Mapping[str, Any],
+    data: DataSet,
+    split: tuple[list[int], list[int]],
+    *,
+    task: str = "detect",
+    epochs: int,
+    imgsz: int,
+    batch: int,
+    seed: int = 0,
+    device: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    weights: Path | None = None,
+    timeout: float | None = None,
+    threads: int = 1,
+    on_epoch: OnEpoch | None = None,
+    every: int | None = None,
+    short: bool = True,
+    images: Path | None = None,
+    shared: bool = False,
+    initial: Initial | None = None,
     judge: Judge | None = None,
-) -> Result:  # fmt: skip
+) -> Result:
     """Train a model and measure it once on the held-out images.
 
     The same arguments give the same numbers, whatever was trained before in this process, on one
@@ -97,16 +111,32 @@ def train(
     begin = time.perf_counter()
     deadline = math.inf if timeout is None else begin + timeout
     given = settings(
-        overrides, task=task, epochs=epochs, imgsz=imgsz, batch=batch, seed=seed, device=device,
+        overrides,
+        task=task,
+        epochs=epochs,
+        imgsz=imgsz,
+        batch=batch,
+        seed=seed,
+        device=device,
         val=every is not None,
-    )  # fmt: skip
+    )
 
     def make(arguments: dict[str, Any]) -> Any:
         return TRAINERS[task](
-            model, data, split, arguments, deadline=deadline, on_epoch=on_epoch, short=short,
-            every=every, images=images, shared=shared, initial=initial, judge=judge,
+            model,
+            data,
+            split,
+            arguments,
+            deadline=deadline,
+            on_epoch=on_epoch,
+            short=short,
+            every=every,
+            images=images,
+            shared=shared,
+            initial=initial,
+            judge=judge,
             replay=short,
-        )  # fmt: skip
+        )
 
     def use(trainer: Any) -> dict[str, float]:
         trainer.train()

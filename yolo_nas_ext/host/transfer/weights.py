@@ -41,8 +41,12 @@ from yolo_nas_ext.network.rows import KEYPOINTS, Task
 _Key = tuple[Role, tuple[tuple[str, str], ...]]
 # The host's heads whose parts have roles, and their tasks.
 HEADS = {
-    "Detect": "detect", "Segment": "segment", "OBB": "obb", "Pose": "pose", "Classify": "classify",
-}  # fmt: skip
+    "Detect": "detect",
+    "Segment": "segment",
+    "OBB": "obb",
+    "Pose": "pose",
+    "Classify": "classify",
+}
 # Numbers of channels: (in the target, in the source).
 _Channels = tuple[torch.Tensor, torch.Tensor]
 
@@ -102,9 +106,13 @@ def load(path: str | Path, key: str = "inherit") -> Source:
 
 
 def source(
-    architecture: Architecture, state: Mapping[str, torch.Tensor], names: Mapping[int, str],
-    name: str = "the source", where: str = "weights", task: Task | None = None,
-) -> Source:  # fmt: skip
+    architecture: Architecture,
+    state: Mapping[str, torch.Tensor],
+    names: Mapping[int, str],
+    name: str = "the source",
+    where: str = "weights",
+    task: Task | None = None,
+) -> Source:
     """Return weights to take from, of a network that is known.
 
     Args:
@@ -197,9 +205,13 @@ def _same_backbone(mine: Architecture, theirs: Architecture) -> bool:
 
 
 def foretell(
-    architecture: Architecture, source: Source, names: Mapping[int, str], channels: int = 3,
-    task: str = "detect", keypoints: tuple[int, int] = KEYPOINTS,
-) -> Transfer:  # fmt: skip
+    architecture: Architecture,
+    source: Source,
+    names: Mapping[int, str],
+    channels: int = 3,
+    task: str = "detect",
+    keypoints: tuple[int, int] = KEYPOINTS,
+) -> Transfer:
     """Return what a network would take from a source, without keeping it.
 
     Args:
@@ -228,9 +240,12 @@ def _build(architecture: Architecture, task: Task, channels: int) -> Any:
 
 
 def _report(
-    model: nn.Module, architecture: Architecture, name: str, taken: Mapping[str, int],
+    model: nn.Module,
+    architecture: Architecture,
+    name: str,
+    taken: Mapping[str, int],
     whole: set[str],
-) -> Transfer:  # fmt: skip
+) -> Transfer:
     """Return what became of every tensor."""
     trained = dict(model.named_parameters())
     sizes = {
@@ -243,16 +258,20 @@ def _report(
     left = [n for n in sizes if not taken.get(n)]
     numbers = [sum(min(sizes[n], taken[n]) for n in part) for part in (copied, sliced)]
     return Transfer(
-        name, Share(tuple(copied), numbers[0]), Share(tuple(sliced), numbers[1]),
+        name,
+        Share(tuple(copied), numbers[0]),
+        Share(tuple(sliced), numbers[1]),
         Share(tuple(left), sum(sizes.values()) - sum(numbers)),
         _by_part(model, architecture, sizes, taken),
-    )  # fmt: skip
+    )
 
 
 def _by_part(
-    model: nn.Module, architecture: Architecture, sizes: Mapping[str, int],
+    model: nn.Module,
+    architecture: Architecture,
+    sizes: Mapping[str, int],
     taken: Mapping[str, int],
-) -> dict[str, tuple[int, int]]:  # fmt: skip
+) -> dict[str, tuple[int, int]]:
     """Return (numbers taken, numbers) of the parts of a network."""
     found: dict[str, tuple[int, int]] = {}
     for (role, _), conv in _convolutions(model, architecture).items():

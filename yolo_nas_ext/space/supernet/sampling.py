@@ -63,8 +63,10 @@ def sandwich(space: DetectorSpace, rng: random.Random) -> list[Point]:
 
 
 RULES: dict[str, Callable[[DetectorSpace, random.Random], list[Point]]] = {
-    "spos": spos, "fair": fair, "sandwich": sandwich,
-}  # fmt: skip
+    "spos": spos,
+    "fair": fair,
+    "sandwich": sandwich,
+}
 
 
 def paths(rule: str, space: DetectorSpace, seed: int) -> Paths:

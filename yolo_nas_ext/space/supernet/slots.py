@@ -250,9 +250,15 @@ def definition(
             outputs[level] = len(table) - 1
     head_levels = sorted({level for _, level, *_ in heads})
     add(
-        HEAD, "ElasticHead", [outputs[level] for level in head_levels],
-        [nc, task.name, list(keypoints)], head.reg_max, head.end2end, head_levels, heads,
-    )  # fmt: skip
+        HEAD,
+        "ElasticHead",
+        [outputs[level] for level in head_levels],
+        [nc, task.name, list(keypoints)],
+        head.reg_max,
+        head.end2end,
+        head_levels,
+        heads,
+    )
     return {"nc": nc, "backbone": table[:count], "head": table[count:]}
 
 

@@ -55,9 +55,11 @@ def untouched() -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     settings = (
-        torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch.is_grad_enabled(),
         torch.are_deterministic_algorithms_enabled(),
-    )  # fmt: skip
+    )
     try:
         torch.set_grad_enabled(True)
         yield

@@ -79,7 +79,6 @@ def az_nas(probe: Probe) -> dict[str, float]:
     kept = [s for s in gains if s]
     return {
         "expressivity": math.fsum(spreads),
-        "progressivity": min((b - a for a, b in pairwise(spreads)),
-                             default=0.0),
+        "progressivity": min((b - a for a, b in pairwise(spreads)), default=0.0),
         "trainability": math.fsum(-s - 1 / s for s in kept) / len(kept) if kept else -math.inf,
-    }  # fmt: skip
+    }
