@@ -24,7 +24,7 @@ from yolo_nas_ext.network.roles import pieces, total
 from yolo_nas_ext.network.rows import Task, rows
 from yolo_nas_ext.report.drawing import drawing
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.schema import parse
+from yolo_nas_ext.space.parse import parse
 from yolo_nas_ext.space.supernet import slots
 from yolo_nas_ext.vectorized.encoding import Draw
 from yolo_nas_ext.vectorized.evaluator import CompiledSpace
