@@ -7,7 +7,8 @@ from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck
-from yolo_nas_ext.network.blocks import BLOCKS, ratio
+from yolo_nas_ext.network.block_rows import ratio
+from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.emit import TASKS, emit, to_yaml
 from yolo_nas_ext.network.layers import lower
 from yolo_nas_ext.network.parse import read

@@ -31,7 +31,7 @@ from yolo_nas_ext.report.drawing import drawing
 from yolo_nas_ext.space.decode import split_levels
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.supernet.slots import check
-from yolo_nas_ext.vectorized.evaluator import CompiledSpace
+from yolo_nas_ext.vectorized.evaluator import VectorizedSpace
 
 OWN = {
     "stem": {"width": 16},
@@ -212,7 +212,7 @@ def test_what_knows_blocks_alone_says_so(tmp_path):
     ):
         check(space)
     with pytest.raises(NASError, match="fix=backbone:own"):
-        CompiledSpace(space)
+        VectorizedSpace(space)
     alone = space_of(tmp_path, {"timm": "resnet18"}, levels="3-4")
     with pytest.raises(
         NASError, match="whose weights are not shared; give a space that has blocks"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.network.layers import MODULES
+from yolo_nas_ext.network.modules import MODULES
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "planted.py"
 

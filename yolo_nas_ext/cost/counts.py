@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.network.layers import LIGHT_HEAD
+from yolo_nas_ext.network.modules import LIGHT_HEAD
 from yolo_nas_ext.network.row_cost import Shape, row_cost
 from yolo_nas_ext.network.rows import KEYPOINTS, rows
 from yolo_nas_ext.network.timm_backbones import paths

@@ -18,7 +18,7 @@ from ultralytics.nn.modules import Detect
 from ultralytics.nn.modules.block import DFL
 from ultralytics.utils.torch_utils import initialize_weights
 
-from yolo_nas_ext.network.blocks import ChainRow
+from yolo_nas_ext.network.block_rows import ChainRow
 from yolo_nas_ext.network.roles import BRANCHES, CLASSIFIER, MORE, PROTOTYPES, SIDE
 from yolo_nas_ext.network.rows import Task, head_row
 

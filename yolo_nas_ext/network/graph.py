@@ -81,18 +81,19 @@ class Graph:
 
     Attributes:
         exact: Whether it takes only layers whose sizes say all of them.
+        next_id: Storage of the next new activation.
     """
 
     exact = False
 
     def __init__(self, first_id: int = 0) -> None:
         self.layers: list[Layer] = []
-        self._next = first_id
+        self.next_id = first_id
 
     def tensor(self, c: int, h: int, w: int) -> Tensor:
         """Return a new activation."""
-        self._next += 1
-        return Tensor(self._next - 1, c, h, w)
+        self.next_id += 1
+        return Tensor(self.next_id - 1, c, h, w)
 
     def slid(self, x: Tensor, c: int, k: int, s: int, pad: int | None = None) -> Tensor:
         """Return a new activation as large as a sliding window leaves; padded by half of it."""

@@ -13,7 +13,8 @@ import yaml
 
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck, Whole
-from yolo_nas_ext.network.blocks import BLOCKS, ChainRow, read_chain
+from yolo_nas_ext.network.block_rows import ChainRow
+from yolo_nas_ext.network.blocks import BLOCKS, read_chain
 from yolo_nas_ext.network.rows import Row, rows
 from yolo_nas_ext.network.timm_backbones import features
 

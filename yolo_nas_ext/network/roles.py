@@ -15,10 +15,11 @@ from itertools import count
 from typing import Any
 
 from yolo_nas_ext.network.architecture import Architecture, Block, Head
-from yolo_nas_ext.network.blocks import BLOCKS, ChainRow
+from yolo_nas_ext.network.block_rows import ChainRow
+from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.graph import Graph, Tensor
 from yolo_nas_ext.network.heads import HEADS, Kind
-from yolo_nas_ext.network.layers import forward, is_legacy
+from yolo_nas_ext.network.modules import forward, is_legacy
 from yolo_nas_ext.network.neck import places
 from yolo_nas_ext.network.rows import Row, Task, head_row, rows
 

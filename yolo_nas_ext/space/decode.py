@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from yolo_nas_ext.network.architecture import Block
-from yolo_nas_ext.network.blocks import BLOCKS, hidden_width, round8
+from yolo_nas_ext.network.block_rows import round8
+from yolo_nas_ext.network.blocks import BLOCKS, hidden_width
 from yolo_nas_ext.space.schema import CONTEXTS, Stage
 
 

@@ -15,7 +15,7 @@ from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.rows import FINEST, PLAIN, for_task
 from yolo_nas_ext.network.timm_backbones import OWN, option, whole
-from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.constraints import Offered
 from yolo_nas_ext.space.decode import (
     context_blocks,
@@ -27,6 +27,7 @@ from yolo_nas_ext.space.decode import (
 )
 from yolo_nas_ext.space.encode import Encoder
 from yolo_nas_ext.space.parse import parse
+from yolo_nas_ext.space.point import Point
 from yolo_nas_ext.space.schema import SpaceFile, Stage, fixed
 
 PARTS = (

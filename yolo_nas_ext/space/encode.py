@@ -8,7 +8,8 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.architecture import Architecture, Block, Neck
-from yolo_nas_ext.network.blocks import BLOCKS, hidden_width, round8
+from yolo_nas_ext.network.block_rows import round8
+from yolo_nas_ext.network.blocks import BLOCKS, hidden_width
 from yolo_nas_ext.network.timm_backbones import OWN
 from yolo_nas_ext.space.decode import context_blocks, neck_width
 from yolo_nas_ext.space.schema import CONTEXTS, Stage

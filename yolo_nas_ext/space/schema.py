@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.network.blocks import BLOCKS, BlockType
+from yolo_nas_ext.network.block_rows import BlockType
+from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.space.constraints import Rule
 
 # Context modules between backbone and neck: (block, whether it adds its input) in order.

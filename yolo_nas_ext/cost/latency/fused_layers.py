@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.graph import Graph, Tensor
 from yolo_nas_ext.network.heads import BOXLESS, HEADS, Kind
-from yolo_nas_ext.network.layers import forward, is_legacy
+from yolo_nas_ext.network.modules import forward, is_legacy
 from yolo_nas_ext.network.rows import KEYPOINTS, Row, rows
 
 

@@ -7,8 +7,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.point import Point
 from yolo_nas_ext.space.supernet.slots import is_kind
 
 # Probabilities of the options of each choice, in their order.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.point import Point
 from yolo_nas_ext.space.supernet.slots import is_kind, path
 
 # Networks of a step, from its epoch and its number within the epoch.

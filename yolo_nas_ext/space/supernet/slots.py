@@ -17,8 +17,9 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.architecture import Architecture, Block, Head
-from yolo_nas_ext.network.blocks import BLOCKS, ChainRow
-from yolo_nas_ext.network.layers import LIGHT_HEAD, is_legacy
+from yolo_nas_ext.network.block_rows import ChainRow
+from yolo_nas_ext.network.blocks import BLOCKS
+from yolo_nas_ext.network.modules import LIGHT_HEAD, is_legacy
 from yolo_nas_ext.network.roles import (
     CONTEXT,
     MORE,
