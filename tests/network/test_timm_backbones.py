@@ -142,7 +142,7 @@ def test_keys_and_dictionaries(tmp_path):
     for network in networks:
         again = Architecture.from_dict(network.to_dict())
         assert again == network and again.key == network.key
-        assert ("whole" in network.to_dict()) == (network.whole is not None)
+        assert ("whole" in network.to_dict()) == (network.timm is not None)
 
 
 def test_a_budget_leaves_the_backbones_that_fit(tmp_path):
@@ -233,9 +233,9 @@ def test_what_knows_blocks_alone_says_so(tmp_path):
 def test_layers_as_they_are_executed(name, tmp_path):
     space = space_of(tmp_path, {"timm": name}, levels="3-5")
     architecture = space.architecture(space.sample(random.Random(0)))
-    assert architecture.whole
+    assert architecture.timm
     found = [op for op in deployed(architecture, 3, 64) if op.kind == "conv"]
-    model = Timm(3, name, False, architecture.whole.indices)
+    model = Timm(3, name, False, architecture.timm.indices)
     convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     mine = sorted(
         (op.c_in, op.c_out, op.kernel, op.stride, op.groups) for op in found[: len(convs)]
@@ -252,7 +252,7 @@ def test_a_profile_predicts_the_sum_of_its_layers(tmp_path):
     space = space_of(tmp_path, [{"timm": "resnet18"}, {"timm": "mobilenetv3_small_050"}])
     profile = made_up()
     within = space.within(Budget({"max_latency": 1e3}, 3, SIZE, profile=profile))
-    for architecture in space.wholes():
+    for architecture in space.timm_networks():
         assert within.feasible(space.point_of(architecture))
         wanted = model_ms(deployed(architecture, 3, SIZE))  # what the device takes
         # Most of these layers are none of those that it was profiled with.

@@ -79,6 +79,6 @@ def costs(
             if last_use.get(source, -1) <= index:
                 alive.pop(source, None)
     layers = 1 + 2 * sum(b.depth for b in architecture.backbone if BLOCKS[b.kind].deep)
-    if architecture.whole:
-        layers = len(paths(architecture.whole, channels, imgsz)[-1][0])
+    if architecture.timm:
+        layers = len(paths(architecture.timm, channels, imgsz)[-1][0])
     return Costs(params, 2 * ops, 4 * peak, layers)

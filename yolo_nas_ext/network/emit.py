@@ -81,8 +81,8 @@ def to_yaml(
     """
     model = emit(architecture, nc, task, keypoints)
     needs = sorted({b.kind for b in blocks_of(architecture) if BLOCKS[b.kind].plugin})
-    needs += ["the backbone of timm"] if architecture.whole else []
-    picked = dict(enumerate(architecture.whole.levels, 1)) if architecture.whole else {}
+    needs += ["the backbone of timm"] if architecture.timm else []
+    picked = dict(enumerate(architecture.timm.levels, 1)) if architecture.timm else {}
     header = [
         f"# nas-{architecture.key}: a {task} model of {'' if needs else 'stock '}Ultralytics, "
         "found by yolo_nas_ext",

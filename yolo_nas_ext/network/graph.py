@@ -42,7 +42,7 @@ class Layer:
     Attributes:
         op: ``conv``, ``norm``, ``act``, ``pool``, ``add``, ``scale``, ``concat``, ``upsample``,
             ``matmul``, ``dormant`` for weights that only training uses, or ``other``, of backbones
-            that come whole.
+            of timm.
         c_in: Input channels.
         c_out: Output channels.
         h_in: Input height in pixels.

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck, Whole
+from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck, TimmBackbone
 from yolo_nas_ext.network.block_rows import ChainRow
 from yolo_nas_ext.network.blocks import BLOCKS, read_chain
 from yolo_nas_ext.network.rows import Row, rows
@@ -120,13 +120,13 @@ def _read_body(chain: Sequence[Row], where: str) -> tuple[Architecture, list[int
     """Return a network that is a backbone alone, and the rows in which its parts end."""
     bare = Neck((), (), ()), Head(())
     if chain and chain[0][2] == "Timm":
-        whole = _read_whole(chain, where)
-        return Architecture((), *bare, whole=whole), list(range(1, len(chain)))
+        timm = _read_timm(chain, where)
+        return Architecture((), *bare, timm=timm), list(range(1, len(chain)))
     blocks, ends = _read_backbone(chain, where)
     return Architecture(tuple(blocks), *bare), ends
 
 
-def _read_whole(chain: Sequence[Row], where: str) -> Whole:
+def _read_timm(chain: Sequence[Row], where: str) -> TimmBackbone:
     """Return a backbone of timm: its row, and one that picks a feature for each of them."""
     name, pretrained, indices = [*chain[0][3], *(None,) * 3][:3]
     known = features(str(name))
@@ -146,7 +146,7 @@ def _read_whole(chain: Sequence[Row], where: str) -> Whole:
     if len(chain) != 1 + len(indices):
         raise NASError(f"{where}: the row Timm has {len(indices)} features, not all of them read")
     levels = tuple(known.levels[i] for i in indices)
-    return Whole(str(name), bool(pretrained), indices, levels, widths)
+    return TimmBackbone(str(name), bool(pretrained), indices, levels, widths)
 
 
 def _read_backbone(chain: Sequence[Row], where: str) -> tuple[list[Block], list[int]]:

@@ -62,9 +62,9 @@ def rows(
     """
     chain: list[Row] = []
     ends: list[int] = []  # index of each backbone block's last row, or feature's
-    if whole := architecture.whole:
-        chain.append((-1, 1, "Timm", (whole.name, whole.pretrained, whole.indices)))
-        chain += ((0, 1, "Index", (width, i)) for i, width in enumerate(whole.widths))
+    if timm := architecture.timm:
+        chain.append((-1, 1, "Timm", (timm.name, timm.pretrained, timm.indices)))
+        chain += ((0, 1, "Index", (width, i)) for i, width in enumerate(timm.widths))
         ends = list(range(1, len(chain)))
     for block in architecture.backbone:
         chain.extend((-1, *row) for row in BLOCKS[block.kind].rows(block))

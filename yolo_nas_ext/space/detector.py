@@ -14,7 +14,7 @@ from yolo_nas_ext.files import resource
 from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.rows import FINEST, PLAIN, for_task
-from yolo_nas_ext.network.timm_backbones import OWN, option, whole
+from yolo_nas_ext.network.timm_backbones import OWN, option, timm_backbone
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.constraints import Offered
 from yolo_nas_ext.space.decode import (
@@ -136,7 +136,7 @@ class DetectorSpace(ChoiceSpace):
     def _build(self, point: Mapping[str, Any]) -> Architecture:
         neck_levels, head_levels = split_levels(point["levels"])
         joined = self._joined(neck_levels)
-        timm = None if self._own(point) else whole(point["backbone"], joined)
+        timm = None if self._own(point) else timm_backbone(point["backbone"], joined)
         backbone = [] if timm else self._blocks(point)
         imgsz = point.get("imgsz", 0)
         if self.task == "classify":
@@ -168,7 +168,7 @@ class DetectorSpace(ChoiceSpace):
         return point.get("backbone", OWN) == OWN
 
     def present(self, point: Mapping[str, Any]) -> list[Stage]:
-        """Return the stages up to the level where the backbone ends; none of a whole backbone."""
+        """Return the stages up to the level where the backbone ends; none of a backbone of timm."""
         if not self._own(point):
             return []
         top = split_levels(point["levels"])[0][-1]
@@ -213,7 +213,7 @@ class DetectorSpace(ChoiceSpace):
             if all(rule.holds({**values, "levels": levels}) for rule in rules)
         ]
 
-    def wholes(self) -> Iterator[Architecture]:
+    def timm_networks(self) -> Iterator[Architecture]:
         """Yield for each backbone of timm and image size the network of most of its levels."""
         first = {name: options[0] for name, options in self.choices.items()}
         for backbone in self.choices.get("backbone", ()):
@@ -299,7 +299,7 @@ class DetectorSpace(ChoiceSpace):
 
     def _known(self, architecture: Architecture) -> dict[str, Any]:
         """Return the values of the backbone, the levels and the head of an architecture."""
-        neck, head, timm = architecture.neck, architecture.head, architecture.whole
+        neck, head, timm = architecture.neck, architecture.head, architecture.timm
         values: dict[str, Any] = {"imgsz": architecture.imgsz, "backbone": OWN}
         values |= {"backbone": option(timm.name, timm.pretrained)} if timm else {}
         levels = f"{neck.levels[0]}-{neck.levels[-1]}"

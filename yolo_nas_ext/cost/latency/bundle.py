@@ -39,7 +39,7 @@ It goes on where it was if it is stopped. Bring back result.json, then:
 """
 
 
-class Whole(NamedTuple):
+class ExportedModel(NamedTuple):
     """A whole model: the network, its number of classes, its image size and its ONNX export."""
 
     architecture: Architecture
@@ -63,7 +63,7 @@ def write(
     path: Path,
     protocol: Protocol,
     layers: Sequence[Op],
-    models: Sequence[Whole],
+    models: Sequence[ExportedModel],
     *,
     seconds: float,
     about: Mapping[str, Any],
@@ -116,11 +116,11 @@ def write(
                     for n in (FEW, FEW + more)
                 ]
                 manifest["layers"].append([*names, more])
-            for index, whole in enumerate(models):
-                name = add(f"models/whole{index}.onnx", whole.model)
-                manifest["models"].setdefault(str(whole.imgsz), []).append(name)
-                network = whole.architecture.to_dict()
-                manifest["networks"][name] = {"architecture": network, "nc": whole.nc}
+            for index, exported in enumerate(models):
+                name = add(f"models/whole{index}.onnx", exported.model)
+                manifest["models"].setdefault(str(exported.imgsz), []).append(name)
+                network = exported.architecture.to_dict()
+                manifest["networks"][name] = {"architecture": network, "nc": exported.nc}
             values = np.resize(TILE * SCALE, largest // 4 + 1).astype(np.float32)
             file.writestr(f"probe/models/{WEIGHTS}", values.tobytes())
             script = Path(probe.__file__).read_text(encoding="utf-8")

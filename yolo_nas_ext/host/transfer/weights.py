@@ -186,7 +186,7 @@ def transfer(
 
 def _same_backbone(mine: Architecture, theirs: Architecture) -> bool:
     """Say whether two networks have the same backbone of timm, be it to other levels."""
-    return bool(mine.whole and theirs.whole and mine.whole.name == theirs.whole.name)
+    return bool(mine.timm and theirs.timm and mine.timm.name == theirs.timm.name)
 
 
 def foretell(

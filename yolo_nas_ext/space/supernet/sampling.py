@@ -115,9 +115,9 @@ def _extreme(
     sizes = [name for name in space.choices if not is_kind(name)]
     point = _with(space, kinds, rng)
     ends = {name: pick(space.choices[name]) for name in sizes}
-    whole = space.canonical({**point, **ends})
-    if space.feasible(whole):
-        return whole
+    extreme = space.canonical({**point, **ends})
+    if space.feasible(extreme):
+        return extreme
     for name in rng.sample(sizes, len(sizes)):
         options = sorted(space.choices[name], reverse=pick is max)
         for option in options[: options.index(point[name])]:
