@@ -137,7 +137,7 @@ def test_other_task_is_refused():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_model_takes_the_classes_of_the_data_it_is_trained_on(task):
-    """The host builds a definition with the number of classes of the data set, whatever it says."""
+    """Ultralytics builds a definition with the data set's number of classes, whatever it says."""
     from ultralytics.models.yolo.model import YOLO
 
     space = DetectorSpace.load("tiny")

@@ -1,4 +1,4 @@
-"""Every task's head on every space: parameters and FLOPs are the host's own counts."""
+"""Every task's head on every space: parameters and FLOPs are Ultralytics' own counts."""
 
 import random
 
@@ -67,7 +67,7 @@ def test_hand_made_classifiers_are_points_of_the_space(name):
 
 
 def test_segmentation_reads_no_level_below_p3(tmp_path):
-    """The host's validator cannot compare the masks of any other."""
+    """Ultralytics' validator cannot compare the masks of any other."""
     for name in ("tiny", "yolo", "damo"):
         space, rng = DetectorSpace.load(name, "segment"), random.Random(1)
         lowest = {space.architecture(space.sample(rng)).head.levels[0] for _ in range(30)}

@@ -74,7 +74,7 @@ def changed(index, **values):
         (changed(1, **{"in": 40}), "entry 1 has in=40, but the block before it has out=24"),
         (changed(2, **{"class": "SuperResConvK1KXK1"}), "Did you mean 'SuperResConvK1KX'"),
         (changed(2, L=None), "L is None"),
-        (changed(2, btn=60), "btn is 60; the host builds multiples of 8"),
+        (changed(2, btn=60), "btn is 60; Ultralytics builds multiples of 8"),
         (changed(2, s=3), "s is 1 or 2"),
         (changed(0, **{"in": 5}), "a stem has in=12"),
         (changed(0, **{"class": "Conv"}), "begins with ConvKXBNRELU"),

@@ -17,7 +17,7 @@ class Costs(NamedTuple):
 
     Attributes:
         params: Parameters, unfused.
-        flops: FLOPs of one image: 2 x multiply-adds as the host counts them.
+        flops: FLOPs of one image: 2 x multiply-adds as Ultralytics counts them.
         memory: Peak of activation memory of one image in bytes, in single precision.
         layers: DAMO-YOLO's count of the backbone: the stem's one and two a block repeat. Of a
             backbone of timm, the convolutions on its longest path.
@@ -49,7 +49,7 @@ def costs(
         keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Returns:
-        Counts; parameters and FLOPs equal those of the model that the host builds. The memory is
+        Counts; parameters and FLOPs equal those of the model that Ultralytics builds. The memory is
         that of a forward pass which frees each activation after its last use.
     """
     backbone, rest = rows(architecture, nc, task, keypoints)

@@ -23,9 +23,9 @@ class Seen:
     masks: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-# Metrics from what a model sees and what there is; ``fitness`` replaces the host's.
+# Metrics from what a model sees and what there is; ``fitness`` replaces Ultralytics'.
 Judge = Callable[[Seen, Seen], Mapping[str, float]]
-SURE = 0.25  # score from which a mask counts; the host shows objects from there
+SURE = 0.25  # score from which a mask counts; Ultralytics shows objects from there
 
 
 def results(trainer: Any) -> dict[str, float]:
@@ -63,5 +63,5 @@ def masks(part: Mapping[str, Any], nc: int) -> np.ndarray:
 
 
 def named(prefix: str, losses: Mapping[str, Any]) -> dict[str, float]:
-    """Return losses under their names here, ``val_loss_box`` for the host's ``box_loss``."""
+    """Return losses under their names here, ``val_loss_box`` for Ultralytics' ``box_loss``."""
     return {f"{prefix}{name.removesuffix('_loss')}": float(v) for name, v in losses.items()}

@@ -55,7 +55,7 @@ class Neck:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The host's head.
+    """Ultralytics' head.
 
     Attributes:
         levels: Levels it reads, ascending.

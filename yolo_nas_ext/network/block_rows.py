@@ -20,7 +20,7 @@ class BlockType:
     """An entry of the catalogue.
 
     Attributes:
-        rows: Host rows of a block.
+        rows: Rows of a block.
         read: The block that starts at the first of the given rows and the number of rows it takes,
             or None where the rows are not of this type.
         about: One line for people.
@@ -29,7 +29,7 @@ class BlockType:
         stride: Whether it can halve the resolution itself.
         deep: Whether it repeats.
         shortcut: Whether its inner shortcuts are optional.
-        plugin: Whether the host needs this package to build it.
+        plugin: Whether Ultralytics needs this package to build it.
         fit: Nearest hidden width that the block can be built with.
         widest: Most hidden channels, relative to its width.
     """
@@ -53,7 +53,7 @@ def round8(value: float) -> int:
 
 
 def ratio(hidden: int, width: int) -> float:
-    """Return the shortest decimal e for which the host's ``int(width * e)`` is `hidden`."""
+    """Return the shortest decimal e for which Ultralytics' ``int(width * e)`` is `hidden`."""
     for digits in range(1, 7):
         for nudge in (0.0, 0.5):
             e = round((hidden + nudge) / width, digits)
@@ -128,12 +128,12 @@ def with_hidden_width(
     fixed: dict[int, Any] | None = None,
     kernel: dict[int, int] | None = None,
 ) -> dict[str, Any]:
-    """Return `rows` and `read` of a one-row block of the host with a hidden width.
+    """Return `rows` and `read` of a one-row block of Ultralytics with a hidden width.
 
     Args:
         kind: Name in the catalogue.
-        module: Name of the host's module.
-        defaults: The host's defaults of the row's arguments, first the width.
+        module: Name of Ultralytics' module.
+        defaults: Ultralytics' defaults of the row's arguments, first the width.
         at: Position of the expansion.
         flag: Position of the shortcut.
         fixed: Values by position that make the kind.

@@ -21,7 +21,7 @@ from yolo_nas_ext.network.block_rows import (
 
 
 def _attention_width(hidden: int) -> int:
-    """Return the most channels up to `hidden` that the host's attention heads divide."""
+    """Return the most channels up to `hidden` that Ultralytics' attention heads divide."""
     while hidden % max(hidden // 64, 1):
         hidden -= 8
     return hidden
@@ -50,7 +50,7 @@ BLOCKS: dict[str, BlockType] = {
             "Conv",
             (None, 1, 1, None),
             # Space to depth and a k x k convolution are one 2k x 2k convolution of stride 2 with
-            # its weights in another order. The host counts no FLOPs for a model that begins with
+            # its weights in another order. Ultralytics counts no FLOPs for a model that begins with
             # Focus.
             lambda b: (b.width, 2 * b.kernel, 2, 2 * (b.kernel // 2)),
             lambda n, a: Block("focus", a[0], 1, 2, 0, a[1] // 2),

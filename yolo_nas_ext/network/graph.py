@@ -52,8 +52,8 @@ class Layer:
         kernel: Kernel size in pixels; 1 where there is none.
         stride: Stride.
         groups: Groups of a convolution.
-        params: Weights and biases, trained or not, as the host counts them.
-        ops: Multiply-adds as the host counts them (4 an element for batch norm, 0 for pooling).
+        params: Weights and biases, trained or not, as Ultralytics counts them.
+        ops: Multiply-adds as Ultralytics counts them (4 an element for batch norm, 0 for pooling).
         reads: Storages it reads.
         writes: Storage it writes; shapes of in-place operations repeat the storage they read.
         size: Elements of the storage it writes.
@@ -138,7 +138,7 @@ class Graph:
         bias: bool = False,
         pad: int | None = None,
     ) -> Tensor:
-        """Convolution, with the norm and activation of the host's `Conv` unless told otherwise."""
+        """Convolution, with the norm and activation of the module `Conv` unless told otherwise."""
         y = self.slid(x, c, k, s, pad)
         weights = c * (x.c // g) * k * k
         self._add(
@@ -166,7 +166,7 @@ class Graph:
         return self._add("act", [x], x)
 
     def pool(self, x: Tensor, k: int, s: int = 1, pad: int | None = None) -> Tensor:
-        """Max or average pooling; the host counts no FLOPs for it."""
+        """Max or average pooling; Ultralytics counts no FLOPs for it."""
         return self._add("pool", [x], self.slid(x, x.c, k, s, pad), kernel=k, stride=s)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
@@ -174,7 +174,7 @@ class Graph:
         return self._add("add", [x, y], self.tensor(x.c, x.h, x.w))
 
     def squeeze(self, x: Tensor) -> Tensor:
-        """Mean over all pixels, for which the host counts no FLOPs."""
+        """Mean over all pixels, for which Ultralytics counts no FLOPs."""
         return self._add("pool", [x], self.tensor(x.c, 1, 1))
 
     def scale(self, x: Tensor, gate: Tensor) -> Tensor:

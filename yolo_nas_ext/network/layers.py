@@ -38,7 +38,7 @@ class Table:
 
     @property
     def flops(self) -> int:
-        """FLOPs, 2 x multiply-adds as the host counts them."""
+        """FLOPs, 2 x multiply-adds as Ultralytics counts them."""
         return 2 * sum(layer.ops for layer in self.layers)
 
     def memory(self, bytes_per_element: int = 4) -> int:
@@ -117,7 +117,7 @@ def lower_rows(
     imgsz: int,
     channels: int = 3,
 ) -> Table:
-    """Return the layer table of host rows; see `lower`.
+    """Return the layer table of rows of Ultralytics; see `lower`.
 
     Raises:
         NASError: For a module without an entry in `MODULES`.

@@ -32,7 +32,7 @@ def _bottleneck(
 
 
 def _side(k: Any) -> int:
-    """Return the side of a square kernel that the host may write as a pair."""
+    """Return the side of a square kernel that Ultralytics may write as a pair."""
     return k if isinstance(k, int) else k[0]
 
 
@@ -250,7 +250,7 @@ LIGHT_HEAD = {"C3k2", "A2C2f", "C2fCIB"}
 
 
 def is_legacy(rows: Sequence[Row]) -> bool:
-    """Say whether the host builds its older head for these rows."""
+    """Say whether Ultralytics builds its older head for these rows."""
     return not any(module in LIGHT_HEAD for _, _, module, _ in rows)
 
 

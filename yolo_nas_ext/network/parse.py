@@ -1,4 +1,4 @@
-"""Ultralytics' model definition -> Architecture."""
+"""A model definition of Ultralytics -> Architecture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from yolo_nas_ext.network.timm_backbones import features
 
 
 def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architecture:
-    """Return the architecture of a host model definition.
+    """Return the architecture of a model definition of Ultralytics.
 
     Args:
         source: The definition as a dictionary or a YAML file.
@@ -31,8 +31,7 @@ def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architectur
 
     Raises:
         NASError: For a file that is not a model definition, or a network with rows that the
-        catalogue
-            of blocks does not know, which are named.
+            catalogue of blocks does not know, which are named.
     """
     where = str(source) if isinstance(source, (str, Path)) else "model definition"
     model = _load(Path(source)) if isinstance(source, (str, Path)) else dict(source)
@@ -64,7 +63,7 @@ def _load(path: Path) -> dict[str, Any]:
     return model
 
 
-# Heads that are read; of the later kinds of the host's 26 series the task's plain head is emitted.
+# Heads that are read. For the newer kinds of the YOLO26 series the task's plain head is emitted.
 READABLE = (
     "Detect",
     "Segment",
@@ -76,7 +75,7 @@ READABLE = (
     "Classify",
     "SemanticSegment",
 )
-# Modules whose first argument the host scales by width.
+# Modules whose first argument Ultralytics scales by width.
 _SCALED = {
     "Conv",
     "Focus",
@@ -94,7 +93,7 @@ _SCALED = {
 def scaled_rows(
     model: Mapping[str, Any], scale: str = "", where: str = "model definition"
 ) -> list[Row]:
-    """Return all rows with the compound scale of the host applied."""
+    """Return all rows with the compound scale of Ultralytics applied."""
     scales = model.get("scales") or {}
     if scale and scale not in scales:
         raise NASError(f"{where}: scale '{scale}' is none of {', '.join(scales) or '(no scales)'}")
@@ -190,7 +189,7 @@ def _read_head(
     reads = tuple(
         rows_of.get(row, -1) for row in ([sources] if isinstance(sources, int) else sources)
     )
-    if -1 not in reads and list(reads) != sorted(reads):  # the host builds it, with wrong strides
+    if -1 not in reads and list(reads) != sorted(reads):  # it would build, with wrong strides
         raise NASError(f"{where}: Detect reads levels {list(reads)}; they must ascend")
     if -1 in reads or -1 in joined or joined != tuple(range(joined[0], top + 1)):
         raise NASError(
@@ -256,7 +255,7 @@ def _read_block(path: Sequence[Row], at: int, count: int, where: str) -> tuple[B
 
 
 def split_scale(name: str) -> tuple[str, str]:
-    """Return the file name and scale letter of a host model name such as ``yolo11n.yaml``."""
+    """Return the file name and the scale letter of a model's name such as ``yolo11n.yaml``."""
     path = Path(name)
     match = re.match(r"^(yolo(?:v)?\d+)([nslmx])(.*)$", path.stem)
     if not match:

@@ -67,7 +67,7 @@ class Piece:
             one piece, ``("head", 5, "classifier", "one-to-many")``.
         row: Index of the model's row that it is in.
         module: The row's module.
-        convolutions: In the order in which the host runs them.
+        convolutions: In the order in which Ultralytics runs them.
     """
 
     role: Role
@@ -163,7 +163,7 @@ def run_head(
     Args:
         head: The head.
         inputs: What it reads at each of its levels.
-        legacy: Whether the host builds its older head.
+        legacy: Whether Ultralytics builds its older head.
         task: What it does; a key of `MORE`.
     """
     graph, xs = _reading(inputs)

@@ -47,8 +47,8 @@ class Step(NamedTuple):
         stride: Stride.
         groups: Groups of a convolution.
         pad: Padding in pixels.
-        params: Parameters, as the host counts them.
-        ops: Multiply-adds, as the host counts them.
+        params: Parameters, as Ultralytics counts them.
+        ops: Multiply-adds, as Ultralytics counts them.
         name: What the library calls the operation.
         plain: Whether these numbers say all of it, so that its time can be looked up.
     """

@@ -33,7 +33,7 @@ LEVELS = (3, 4, 5)
 def structure(
     source: str | list[Any] | Mapping[str, Any], where: str = "structure"
 ) -> Architecture:
-    """Return the architecture of a structure, with a path-aggregation neck and the host's head.
+    """Return the architecture of a structure, with a path-aggregation neck and Ultralytics' head.
 
     The neck joins P3 to P5 by C3k2 blocks, of twice the width from level to level; its width at P3
     is the largest power of two up to the backbone's, which gives DAMO-YOLO's own neck widths.
@@ -114,7 +114,7 @@ def _numbers(entry: Any, names: str, where: str) -> list[int]:
 def _widths(where: str, **values: int) -> None:
     for name, value in values.items():
         if value % 8:
-            raise NASError(f"{where}: {name} is {value}; the host builds multiples of 8 only")
+            raise NASError(f"{where}: {name} is {value}; Ultralytics builds multiples of 8 only")
 
 
 def _stem(entry: Any, where: str) -> Block:

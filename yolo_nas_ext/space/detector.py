@@ -55,14 +55,15 @@ class DetectorSpace(ChoiceSpace):
     def __init__(self, file: SpaceFile, task: str = "detect") -> None:
         choices = dict(file.choices)
         if task in ("segment", "semantic"):
-            # The host's validator compares masks at a quarter of the image's size, and those of its
-            # head are twice as fine as the lowest level; its exporter enlarges semantic ones by 8.
+            # Ultralytics' validator compares masks at a quarter of the image's size, and those of
+            # its head are twice as fine as the lowest level. Its exporter enlarges semantic masks
+            # eight times.
             levels, of_head = choices["levels"], task == "segment"
             choices["levels"] = tuple(v for v in levels if split_levels(v)[of_head][0] == FINEST)
             if not choices["levels"]:
                 raise NASError(
                     f"space={file.name}: levels are {', '.join(levels)}; with task={task} the "
-                    "host's head has to read P3 as its lowest level: add "
+                    "head has to read P3 as its lowest level: add "
                     + ("3-5 or 2-5:3-5" if of_head else "3-5")
                 )
         super().__init__(choices, rules=file.rules, moves=file.moves, mutations=file.mutations)

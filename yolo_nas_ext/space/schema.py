@@ -52,7 +52,7 @@ class SpaceFile:
 Check = Callable[[Any], bool]
 _width: tuple[Check, str] = (
     lambda v: is_integer(v) and v >= 8 and v % 8 == 0,
-    "a multiple of 8 of at least 8 (the host rounds others up)",
+    "a multiple of 8 of at least 8 (Ultralytics rounds others up)",
 )
 _count: tuple[Check, str] = (
     lambda v: is_integer(v) and 1 <= v <= 64,

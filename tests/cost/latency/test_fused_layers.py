@@ -1,4 +1,4 @@
-"""Layers as they are executed, against the host's own export; layers as models of their own."""
+"""Layers as they are executed, against Ultralytics' own export; layers as models of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plugin blocks: against timm's own, through the host's parser, trained, reloaded, exported."""
+"""The plugin blocks: against timm's own, parsed by Ultralytics, trained, reloaded, exported."""
 
 import random
 from functools import partial
@@ -59,7 +59,7 @@ def test_the_block_is_timms_inverted_residual(c1, c2, k, s, e):
     for module in (mine, theirs):
         for norm in module.modules():
             if isinstance(norm, nn.BatchNorm2d):
-                norm.eps = 1e-3  # as the host sets it in its models
+                norm.eps = 1e-3  # as Ultralytics sets it in its models
     x = torch.randn(2, c1, 16, 16)
     with torch.no_grad():
         assert torch.allclose(mine.eval()(x), theirs.eval()(x), atol=1e-5)
@@ -87,7 +87,7 @@ def test_the_hosts_modules_are_back_also_after_a_failure():
     before = [getattr(tasks, name) for name in names]
     row = [-1, 1, "MBConv", [32, 3, 1, 64]]
     both = build(definition(row, [-1, 1, "C3x", [32]]), task="detect", ch=3, nc=1)
-    assert type(both.model[2]) is before[0]  # beside the host's own, another stands in
+    assert type(both.model[2]) is before[0]  # beside Ultralytics' own, another stands in
     with pytest.raises(TrialError, match="TypeError"):
         build(definition([-1, 1, "MBConv", [32, 3, 1, "wide"]]), task="detect", ch=3, nc=1)
     assert [getattr(tasks, name) for name in names] == before
@@ -127,7 +127,7 @@ def test_without_a_network_weights_are_random_and_it_is_said(monkeypatch):
     monkeypatch.setattr(plugins.LOGGER, "warning", said.append)
     assert plugins.Timm(3, TINY, True, [2]).channels
     assert said == [
-        f"Timm {TINY}: random weights, as timm's could not be had (there is no network)"
+        f"Timm {TINY}: random weights, as timm's could not be had (this machine is offline)"
     ]
 
 

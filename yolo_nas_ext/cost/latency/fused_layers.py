@@ -1,6 +1,6 @@
 """The layers of a network as a runtime executes them: batch norms folded, activations fused.
 
-Lowered by the same `space.layers.MODULES` as the layer table, with another recorder. As the host
+Lowered by the same `space.layers.MODULES` as the layer table, with another recorder. As Ultralytics
 exports it, a re-parameterised convolution is one convolution, and of a head with two branches the
 one-to-many branch is left.
 """
@@ -184,7 +184,7 @@ class Deployed(Graph):
     ) -> Tensor:
         """A step of `space.whole`, folded and fused as layers of blocks are.
 
-        A rectifier is a part of what it follows; other activations are taken for the host's own.
+        A rectifier is a part of what it follows; other activations are taken for Ultralytics' own.
         """
         x = xs[0]
         if op == "relu" or (op in ("norm", "act") and x.id in self._bare):
@@ -229,7 +229,7 @@ def deployed(
 
 
 def deployed_rows(rows: Sequence[Row], *, reg_max: int, imgsz: int, channels: int = 3) -> list[Op]:
-    """Return the layers of host rows as they are executed; see `space.layers.lower_rows`.
+    """Return the layers of rows of Ultralytics as they are executed; see `space.layers.lower_rows`.
 
     Raises:
         NASError: For a module without a layer table.

@@ -59,7 +59,7 @@ class Tensors:
         return self._known[shape]
 
     def module(self, module: nn.Module) -> nn.Module:
-        """Return a module as the host runs it."""
+        """Return a module as Ultralytics runs it."""
         return module.to(**self._to).eval()
 
 

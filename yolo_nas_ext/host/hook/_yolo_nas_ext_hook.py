@@ -10,7 +10,7 @@ import sys
 
 
 class Finder:
-    """Asks the package when a patched module of the host is looked for; finds nothing else."""
+    """Asks the package when a patched module of Ultralytics is looked for; finds nothing else."""
 
     def find_spec(self, name, path=None, target=None):
         """Return a spec that patches the module once it is loaded, or None."""
@@ -20,7 +20,7 @@ class Finder:
             from yolo_nas_ext.host.plugin import startup
 
             return startup.find_spec(self, run, name, path, target)
-        except (Exception, SystemExit):  # the host is then found without us
+        except (Exception, SystemExit):  # Ultralytics is then found without us
             import os
 
             if os.environ.get("YOLO_NAS_DEBUG") == "1":

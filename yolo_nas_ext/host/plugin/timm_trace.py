@@ -53,8 +53,8 @@ def features(name: str) -> Features:
 def trace(name: str, indices: tuple[int, ...], channels: int, imgsz: int) -> Trace:
     """Return the forward pass to some features; see `space.whole.Library`.
 
-    Parameters and multiply-adds are in all those that the host counts: what its counter adds where
-    no operation of ours stands for it is put into a last step, which keeps the features alive.
+    Parameters and multiply-adds are in all those that Ultralytics counts. What its counter adds
+    without an operation here is put into a last step, which keeps the features alive.
     """
     with torch.device("meta"):
         model = Timm(channels, name, False, indices).eval()
@@ -84,7 +84,7 @@ def trace(name: str, indices: tuple[int, ...], channels: int, imgsz: int) -> Tra
 
 
 def random_weights(options: Sequence[str]) -> list[str]:
-    """Return those of some pretrained backbones whose weights cannot be had: all, offline."""
+    """Return the pretrained backbones whose weights cannot be downloaded: all, offline."""
     return [] if ONLINE else list(options)
 
 
@@ -174,7 +174,7 @@ def _step(
         kind = "other"
     if kind == "add" and len(reads) < 2:
         kind = "other"
-    if name in ("mm", "addmm"):  # the host counts products with weights, not those of activations
+    if name in ("mm", "addmm"):  # products of activations are not counted
         fields["ops"] = made.size * reads[0].c if len(reads) == 1 else 0
     return Step(kind, tuple(reads), made, plain=kind not in ("other", "matmul"), **fields)
 

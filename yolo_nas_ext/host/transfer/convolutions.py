@@ -17,7 +17,7 @@ from yolo_nas_ext.network.rows import KEYPOINTS, Task
 
 # The name of a piece's convolution: its role, and (name, type) of each module on the way to it.
 Key = tuple[Role, tuple[tuple[str, str], ...]]
-# The host's heads whose parts have roles, and their tasks.
+# Ultralytics' heads whose parts have roles, and their tasks.
 HEADS = {
     "Detect": "detect",
     "Segment": "segment",
@@ -28,7 +28,7 @@ HEADS = {
 
 
 def task_of(model: nn.Module) -> Task:
-    """Return what a model of the host does, from its head, which is one of `HEADS`."""
+    """Return what a model of Ultralytics does, from its head, which is one of `HEADS`."""
     head = cast(Any, model.model)[-1]
     nc = head.nc if hasattr(head, "nc") else head.linear.out_features
     keypoints = tuple(getattr(head, "kpt_shape", KEYPOINTS))
@@ -71,7 +71,7 @@ def convolutions(model: nn.Module, architecture: Architecture) -> dict[Key, Conv
 
 
 def _order(model: nn.Module, side: int) -> list[str]:
-    """Return the names of all convolutions in the order in which the host runs them.
+    """Return the names of all convolutions in the order in which Ultralytics runs them.
 
     Nothing is computed: a copy without numbers takes an image without numbers.
     """
@@ -99,7 +99,8 @@ def _path(
 ) -> tuple[tuple[str, str], ...]:
     """Return (name, type) of the modules from a piece to a convolution.
 
-    The host wraps the repeats of a row that does not repeat itself; a single one stands there bare.
+    Ultralytics wraps the repeats of a row that does not repeat itself; a single one stands there
+    bare.
     """
     steps = name.removeprefix(prefix + ".").split(".")
     path = []

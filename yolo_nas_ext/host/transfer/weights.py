@@ -42,7 +42,7 @@ class Source:
 
     Attributes:
         architecture: The network.
-        model: The host's model of it, with the weights.
+        model: Ultralytics' model of it, with the weights.
         name: What to call it.
     """
 
@@ -52,12 +52,12 @@ class Source:
 
 
 def load(path: str | Path, key: str = "inherit") -> Source:
-    """Return the weights of a checkpoint of the host.
+    """Return the weights of a checkpoint of Ultralytics.
 
-    Like the host, this runs what a checkpoint holds unless ``ULTRALYTICS_SAFE_LOAD=1``.
+    Like Ultralytics, this runs what a checkpoint holds unless ``ULTRALYTICS_SAFE_LOAD=1``.
 
     Args:
-        path: A ``.pt`` of the host or of this package.
+        path: A ``.pt`` of Ultralytics or of this package.
         key: The user's key, for messages.
 
     Raises:
@@ -102,7 +102,7 @@ def source(
 
     Args:
         architecture: The network.
-        state: Tensors under the host's names.
+        state: Tensors under Ultralytics' names.
         names: Class names by number.
         name: What to call it.
         where: What to begin a message with.
@@ -133,10 +133,11 @@ def transfer(
 
     Outputs of the classes go by the classes' names; those of boxes need the same number of bins,
     those of keypoints the same keypoints. The two may be of different tasks. A one-to-one branch
-    that the source has not takes the weights of its other one, of which the host makes it a copy.
+    that the source has not takes the weights of its other one: Ultralytics makes it a copy of
+    that.
 
     Args:
-        model: The host's model of `architecture`, of any weights.
+        model: Ultralytics' model of `architecture`, of any weights.
         architecture: Its network.
         source: Where the weights come from.
         names: Class names of the model by number.

@@ -94,7 +94,7 @@ def choices_of(space: DetectorSpace, point: Mapping[str, Any]) -> dict[str, list
     """Return the choices that make up each slot of a network, by the slot's name or its prefix.
 
     The head is in no choice: ``head.width`` are those of what it reads, ``head`` those that decide
-    which head the host builds as well.
+    which head Ultralytics builds as well.
     """
     found: dict[str, list[str]] = {"l1.": _of(space, "stem"), "context": ["context"]}
     place = 0

@@ -13,7 +13,7 @@ from yolo_nas_ext.space.supernet.slots import is_kind, path
 
 # Networks of a step, from its epoch and its number within the epoch.
 Paths = Callable[[int, int], list[Point]]
-# The host builds its older head, whose class branches nothing else shares, where no block of a
+# Ultralytics builds its older head, whose class branches nothing else shares, where no block of a
 # network is of the newer kinds: a few percent of uniform draws, too few to train it.
 OLDER = 0.25
 TRIES = 64  # draws before a wish is given up that rules or limits stand against

@@ -56,7 +56,7 @@ class Wired:
 
     @property
     def chain(self) -> tuple[ChainRow, ...]:
-        """The host's rows without their sources."""
+        """Ultralytics' rows without their sources."""
         return tuple(row for block in self.blocks for row in BLOCKS[block.kind].rows(block))
 
     @property
@@ -78,7 +78,7 @@ class Path:
         slots: By name, in the order in which they run.
         head: The network's head.
         inputs: Make-up of what the head reads at each of its levels.
-        legacy: Whether the host builds its older head, with other branches for the classes.
+        legacy: Whether Ultralytics builds its older head, with other branches for the classes.
     """
 
     slots: dict[str, Wired]
@@ -92,9 +92,10 @@ class Variant:
     """A branch at its largest, with one kernel.
 
     Attributes:
-        chain: The host's rows.
+        chain: Ultralytics' rows.
         inputs: Make-up of what it reads.
-        convolutions: In the order in which the host runs them, each as wide as any network has it.
+        convolutions: In the order in which Ultralytics runs them, each as wide as any network has
+            it.
     """
 
     chain: tuple[ChainRow, ...]
@@ -193,7 +194,7 @@ _run_head_cached = lru_cache(maxsize=20_000)(run_head)
 def definition(
     space: DetectorSpace, nc: int, channels: int = 3, keypoints: tuple[int, int] = KEYPOINTS
 ) -> dict[str, Any]:
-    """Return the host's model definition of the supernet of a space.
+    """Return Ultralytics' model definition of the supernet of a space.
 
     Its rows are the plugin modules of `host.elastic`: a block with branches for every slot, a join
     that up-samples or not for every concatenation, and a head over all levels.
@@ -218,7 +219,7 @@ def definition(
     def add(name: str, module: str, source: Any, *args: Any) -> None:
         at[name] = len(table)
         sources = [source] if isinstance(source, int) else list(source)
-        # The host's parser takes several sources of its own modules alone; the model sets them.
+        # Ultralytics' parser takes several sources of its own modules alone; the model sets them.
         table.append([-1, 1, module, [name, *args, sources]])
 
     def block(name: str) -> None:
@@ -314,7 +315,7 @@ def _capacities(
 
 
 def _legacies(space: DetectorSpace) -> list[bool]:
-    """Return which of the host's heads networks of the space have: the newer, the older or both."""
+    """Return whether networks of the space have the older head, the newer one, or both."""
     always = min(split_levels(option)[0][-1] for option in space.choices["levels"])
     parts = [f"{s.name}.block" for s in space.stages if s.level <= always] + ["neck.block"]
     kinds = [[_light(kind) for kind in space.choices[part]] for part in parts]
@@ -326,7 +327,7 @@ def _legacies(space: DetectorSpace) -> list[bool]:
 
 
 def _light(kind: str) -> bool:
-    """Say whether a type of block makes the host build its newer head."""
+    """Say whether a type of block makes Ultralytics build its newer head."""
     return any(m in LIGHT_HEAD for _, m, _ in BLOCKS[kind].rows(Block(kind, 64, 2, 1, 32, 3)))
 
 
