@@ -10,7 +10,7 @@ from torch import nn
 from tests.helpers.devices import SIZE, made_up, model_ms
 from tests.space.test_detector import check_one
 from yolo_nas_ext.cli import main
-from yolo_nas_ext.commands.scale import _model
+from yolo_nas_ext.commands import scale
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.cost.latency.fused_layers import deployed
@@ -222,7 +222,7 @@ def test_what_knows_blocks_alone_says_so(tmp_path):
     point = space.canonical({**space.sample(random.Random(0)), "backbone": "timm/resnet18"})
     path.write_text(yaml.safe_dump(emit(space.architecture(point), 3)))
     with pytest.raises(NASError, match="its backbone is timm's resnet18, which cannot be made"):
-        _model({"model": str(path), "imgsz": 64, "nc": None})
+        scale.main({"model": str(path), "imgsz": 64})
     path = resource("cfg", "spaces", "timm.yaml")
     check(DetectorSpace.load(path, fix={"backbone": "own"}))
     with pytest.raises(NASError, match=r"not an option; .*\. Did you mean 'timm/resnet18/pretr"):

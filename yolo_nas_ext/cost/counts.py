@@ -45,7 +45,7 @@ def costs(
         nc: Number of classes.
         imgsz: Height and width of the image in pixels.
         channels: Channels of the image.
-        task: What the head does, see `space.rows.TASKS`.
+        task: What the head does, see `network.rows.TASKS`.
         keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Returns:

@@ -101,8 +101,8 @@ def branch_prefix(purpose: str, branch: str, index: int) -> str:
     """Return how the names of all modules of a branch in a head of Ultralytics begin.
 
     Args:
-        purpose: See `space.roles.Piece`.
-        branch: One of `space.roles.BRANCHES`.
+        purpose: See `network.roles.Piece`.
+        branch: One of `network.roles.BRANCHES`.
         index: Number of the level among those that the head reads.
     """
     if purpose == CLASSIFIER:

@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block of the catalogue in `space.blocks` with its sizes.
+    """One block of the catalogue in `network.blocks` with its sizes.
 
     Attributes:
         kind: Name in the catalogue.
@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Neck:
-    """What joins levels of the backbone; `space.neck` has the wiring.
+    """What joins levels of the backbone; `network.neck` has the wiring.
 
     Attributes:
         levels: Levels joined, ascending and without gaps; level n has stride 2**n.
@@ -93,7 +93,8 @@ class Architecture:
 
     Attributes:
         backbone: Stem, stages and context in order. Its levels end where the next stride of 2
-        begins. neck: What joins the levels.
+            begins.
+        neck: What joins the levels.
         head: What reads them.
         imgsz: Height and width in pixels of the images that it is meant for; 0 where that is no
             part of the choice, and it takes the search's own.

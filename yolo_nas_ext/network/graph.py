@@ -227,7 +227,7 @@ class Graph:
         params: int,
         ops: int,
     ) -> Tensor:
-        """A step of `space.whole`; `y` has the storage -1 where it is a new activation."""
+        """A step of `timm_backbones.Trace`; `y` has the storage -1 where it is a new activation."""
         made = self.tensor(y.c, y.h, y.w) if y.id < 0 else y
         return self._add(
             {"relu": "act", "average": "pool"}.get(op, op),

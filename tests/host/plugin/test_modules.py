@@ -1,7 +1,10 @@
 """The plugin blocks: against timm's own, parsed by Ultralytics, trained, reloaded, exported."""
 
 import random
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from yolo_nas_ext.network.emit import to_yaml
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.supernet import slots
 
+BEFORE = Path(__file__).parents[2] / "fixtures" / "v0.1" / "mbconv.pt"
 TINY = "test_efficientnet"  # timm's own for tests, 0.1 million parameters
 
 
@@ -182,3 +186,19 @@ def test_a_definition_says_whether_it_needs_this_package(name):
 def test_a_supernet_refuses_a_plugin_block():
     with pytest.raises(NASError, match=r"p1\.block has mbconv, a block of this package"):
         slots.check(DetectorSpace.load("efficientnet"))
+
+
+def test_a_checkpoint_of_version_0_1_loads_and_predicts():
+    """Its pickle names the blocks by the path that their module had then, `host.plugins`."""
+    assert b"yolo_nas_ext.host.plugins" in BEFORE.read_bytes()
+    model = YOLO(BEFORE)
+    assert type(model.model.model[1]) is plugins.MBConv
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    (seen,) = model.predict(picture, imgsz=64, conf=0.0, max_det=3, verbose=False)
+    assert len(seen.boxes) == 3 and np.isfinite(seen.boxes.data.numpy()).all()
+
+
+def test_a_checkpoint_of_version_0_1_loads_where_nothing_of_ours_was_imported():
+    code = f"from ultralytics import YOLO; print(type(YOLO({str(BEFORE)!r}).model.model[1]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "yolo_nas_ext.host.plugin.modules.MBConv" in done.stdout

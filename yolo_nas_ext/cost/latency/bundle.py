@@ -49,7 +49,7 @@ class ExportedModel(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a device brought back, as `cost.profile.fit` takes it."""
+    """What a device brought back, as `cost.latency.fit.fit` takes it."""
 
     device_name: str
     runtime_version: str

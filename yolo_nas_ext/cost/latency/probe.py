@@ -1,7 +1,7 @@
 """Timing ONNX models. It needs Python, NumPy and ONNX Runtime alone.
 
-This file goes into a bundle (`cost.bundle`) as its script: there it times what lies beside it and
-writes ``result.json``. The package uses the same functions, so that both measure alike.
+This file goes into a bundle (`cost.latency.bundle`) as its script. There it times the models beside
+it and writes ``result.json``. The package uses the same functions, so that both measure alike.
 """
 
 from __future__ import annotations

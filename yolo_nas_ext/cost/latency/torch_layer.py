@@ -1,4 +1,4 @@
-"""One layer as a torch module, several copies of it side by side; see `cost.micro`."""
+"""One layer as a torch module, several copies of it side by side; see `cost.latency.onnx_layer`."""
 
 from __future__ import annotations
 

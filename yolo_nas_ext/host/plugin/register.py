@@ -15,14 +15,15 @@ def register(tasks: Any, plugins: Mapping[str, type] | None = None) -> None:
     """Make plugin modules available to ``parse_model``; a second time does nothing.
 
     The parser looks names up among its globals, and knows by a module's class which arguments to
-    put in front of a row's own. While it reads a definition that names one of `plugins.PLUGINS`,
-    a module of Ultralytics that the definition does not use stands aside for it.
+    put in front of a row's own. While it reads a definition that names one of
+    `host.plugin.modules.PLUGINS`, a module of Ultralytics that the definition does not use stands
+    aside for it.
 
     Args:
         tasks: Ultralytics' ``ultralytics.nn.tasks``. Names that Ultralytics has itself are left
             alone.
         plugins: Modules by their names in a YAML; the shipped ones, with what the parser needs for
-            them, if None. The rows of a supernet, in `host.elastic`, bring what they need.
+            them, if None. The rows of a supernet, in `host.supernet.elastic`, bring what they need.
     """
     from yolo_nas_ext.host.plugin.modules import PLUGINS
 

@@ -40,7 +40,7 @@ KINDS |= dict.fromkeys(RELU, "relu") | dict.fromkeys(ACTS, "act") | dict.fromkey
 
 
 def features(name: str) -> Features:
-    """Return what a backbone offers; see `space.whole.Library`."""
+    """Return what a backbone offers; see `network.timm_backbones.Library`."""
     with torch.device("meta"):
         info = backbone(name, 3).feature_info
     strides = [int(r) if r == int(r) else 0 for r in info.reduction()]
@@ -51,7 +51,7 @@ def features(name: str) -> Features:
 
 
 def trace(name: str, indices: tuple[int, ...], channels: int, imgsz: int) -> Trace:
-    """Return the forward pass to some features; see `space.whole.Library`.
+    """Return the forward pass to some features; see `network.timm_backbones.Library`.
 
     Parameters and multiply-adds are in all those that Ultralytics counts. What its counter adds
     without an operation here is put into a last step, which keeps the features alive.

@@ -1,6 +1,6 @@
 """Weights of one network into another: by role and shape, not by row number.
 
-`space.roles` says which parts of two networks have the same purpose and how the channels of their
+`network.roles` says which parts of two networks have the same purpose and how the channels of their
 convolutions are made up. Where modules of such parts have the same types and names, the tensors of
 a convolution and of its batch norm go over together; where widths differ, the leading channels of
 each part do. What has no counterpart keeps its initialisation.
