@@ -1,4 +1,4 @@
-"""The inner search finds optima, keeps its limits, and is the same everywhere."""
+"""The vectorized search finds optima, keeps its limits, and is the same everywhere."""
 
 import json
 import random

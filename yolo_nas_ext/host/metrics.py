@@ -1,4 +1,4 @@
-"""What a training is judged by: metrics under the field's names, and what a model sees."""
+"""Metrics of a training under the field's names, and the objects that a model sees."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Seen:
     masks: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-# Metrics from what a model sees and what there is; ``fitness`` replaces Ultralytics'.
+# Metrics from what a model sees and what there is; ``fitness`` replaces the host's.
 Judge = Callable[[Seen, Seen], Mapping[str, float]]
-SURE = 0.25  # score from which a mask counts; Ultralytics shows objects from there
+SURE = 0.25  # score from which a mask counts; the host shows objects from there
 
 
 def results(trainer: Any) -> dict[str, float]:

@@ -68,11 +68,11 @@ def loss(model: nn.Module, batch: Mapping[str, Any], images: Sequence[int]) -> t
     """Return the task's loss of some images of a batch, a number with a gradient."""
     chosen = {int(n): i for i, n in enumerate(images)}
     kept = [i for i, n in enumerate(batch["batch_idx"].tolist()) if int(n) in chosen]
-    part: dict[str, Any] = {"img": batch["img"][list(images)]}
+    smaller: dict[str, Any] = {"img": batch["img"][list(images)]}
     for name in ("cls", "bboxes"):
-        part[name] = batch[name][kept]
-    part["batch_idx"] = torch.tensor([float(chosen[int(batch["batch_idx"][i])]) for i in kept])
-    return model(part)[0].sum()
+        smaller[name] = batch[name][kept]
+    smaller["batch_idx"] = torch.tensor([float(chosen[int(batch["batch_idx"][i])]) for i in kept])
+    return model(smaller)[0].sum()
 
 
 def outputs(model: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:

@@ -51,9 +51,9 @@ def emit(
         model["end2end"] = True
     if architecture.imgsz:  # a note to people and to `read`; Ultralytics has no use for it
         model["imgsz"] = architecture.imgsz
-    for name, part in (("backbone", backbone), ("head", head)):
+    for name, chain in (("backbone", backbone), ("head", head)):
         model[name] = [
-            [list(f) if isinstance(f, tuple) else f, n, m, _plain(a)] for f, n, m, a in part
+            [list(f) if isinstance(f, tuple) else f, n, m, _plain(a)] for f, n, m, a in chain
         ]
     return model
 

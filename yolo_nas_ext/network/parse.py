@@ -35,7 +35,7 @@ def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architectur
     """
     where = str(source) if isinstance(source, (str, Path)) else "model definition"
     model = _load(Path(source)) if isinstance(source, (str, Path)) else dict(source)
-    missing = [part for part in ("backbone", "head") if not isinstance(model.get(part), list)]
+    missing = [key for key in ("backbone", "head") if not isinstance(model.get(key), list)]
     if missing:
         raise NASError(f"{where}: no '{missing[0]}' list of rows; give a YOLO model definition")
     try:

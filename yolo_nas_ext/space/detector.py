@@ -30,13 +30,8 @@ from yolo_nas_ext.space.parse import parse
 from yolo_nas_ext.space.point import Point
 from yolo_nas_ext.space.schema import SpaceFile, Stage, fixed
 
-PARTS = (
-    "backbone",
-    "neck",
-    "head",
-    "image size",
-    "backbone of timm",
-)  # of an architecture, in the order of its fields
+# The fields of an architecture in their order, as a message names them.
+FIELDS = ("backbone", "neck", "head", "image size", "backbone of timm")
 CACHE = 200_000  # architectures remembered by point; about 1 KB each
 
 
@@ -290,9 +285,9 @@ class DetectorSpace(ChoiceSpace):
             theirs, mine = (
                 dataclasses.astuple(a) for a in (architecture, self.architecture(point))
             )
-            part = next(n for n, a, b in zip(PARTS, theirs, mine, strict=True) if a != b)
+            field = next(n for n, a, b in zip(FIELDS, theirs, mine, strict=True) if a != b)
             raise NASError(
-                f"not in space '{self.name}': its {part} differs from all of the space's"
+                f"not in space '{self.name}': its {field} differs from all of the space's"
             )
         if not self._allowed(point):
             raise NASError(f"not in space '{self.name}': it breaks a rule between the choices")

@@ -49,7 +49,7 @@ def parse(content: Any, name: str, where: str) -> SpaceFile:
             raise NASError(f"{where}: key '{key}' is missing")
     stages: tuple[Stage, ...] = ()
     if own:
-        _part(content["stem"], "stem", STEM, where, choices)
+        _add_section(content["stem"], "stem", STEM, where, choices)
         stages = _stages(content["stages"], where, choices)
         choices["context"] = _options(
             content.get("context", "none"), "context", *one_of(*CONTEXTS), where
@@ -65,10 +65,10 @@ def parse(content: Any, name: str, where: str) -> SpaceFile:
         choices.pop("backbone")
     if "imgsz" in content:
         choices["imgsz"] = _options(content["imgsz"], "imgsz", *SIZE, where)
-    _part(content["neck"], "neck", NECK, where, choices)
+    _add_section(content["neck"], "neck", NECK, where, choices)
     if choices["neck.kind"] == NECKS[:1]:  # as in spaces from before there was another
         choices.pop("neck.kind")
-    _part(content.get("head") or {}, "head", HEAD, where, choices)
+    _add_section(content.get("head") or {}, "head", HEAD, where, choices)
     _check_kernels(choices, stages, where)
     moves, mutations = _mutation(content.get("mutation") or {}, choices, where)
     rules += _rules(content.get("rules") or {}, choices, stages, where)
@@ -93,7 +93,7 @@ def _stages(content: Any, where: str, choices: dict[str, tuple[Any, ...]]) -> tu
         name = str(stage)
         if name in TOP or "." in name:
             raise NASError(f"{where}: stages.{name}: this name is taken; use p2, p3, p4b, ...")
-        _part(keys, name, STAGE, where, choices, optional=("hidden",))
+        _add_section(keys, name, STAGE, where, choices, optional=("hidden",))
         (stride,) = choices.pop(f"{name}.stride")[:1]
         if f"{name}.hidden" in choices:
             choices.pop(f"{name}.expansion")
@@ -113,7 +113,7 @@ def _stages(content: Any, where: str, choices: dict[str, tuple[Any, ...]]) -> tu
     return tuple(stages)
 
 
-def _part(
+def _add_section(
     content: Any,
     prefix: str,
     grammar: Mapping[str, tuple[Check, str, Any]],
@@ -121,7 +121,7 @@ def _part(
     choices: dict[str, tuple[Any, ...]],
     optional: tuple[str, ...] = (),
 ) -> None:
-    """Add the choices of one part of the file."""
+    """Add the choices of one section of the file."""
     _mapping(content, f"{where}: {prefix}", tuple(grammar))
     for key, (check, allowed, default) in grammar.items():
         if key in content:

@@ -79,7 +79,7 @@ def one_of(*names: str) -> tuple[Check, str]:
     return (lambda v: v in names), "one of " + ", ".join(names)
 
 
-# For each part of the file: key -> (check of an option, what is allowed, default or None if
+# For each section of the file: key -> (check of an option, what is allowed, default or None if
 # required).
 STEM = {
     "block": (*one_of(*STEMS), "conv"),

@@ -48,7 +48,7 @@ class ExportedModel(NamedTuple):
     model: bytes
 
 
-class Result(NamedTuple):
+class DeviceTimes(NamedTuple):
     """What a device brought back, as `cost.latency.fit.fit` takes it."""
 
     device_name: str
@@ -161,7 +161,7 @@ def shared_weights(model: bytes) -> tuple[bytes, int]:
     return graph.SerializeToString(), largest
 
 
-def read(path: Path) -> Result:
+def read(path: Path) -> DeviceTimes:
     """Return what a device brought back.
 
     Raises:
@@ -189,7 +189,7 @@ def read(path: Path) -> Result:
         }
         if not (layers and all(models.values()) and models):
             raise ValueError("nothing was timed")
-        return Result(
+        return DeviceTimes(
             str(found["device"]),
             str(found["runtime_version"]),
             Protocol.from_dict(manifest["protocol"]),

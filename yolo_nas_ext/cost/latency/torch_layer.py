@@ -79,18 +79,18 @@ def _add(op: Op, make: Tensors) -> Layer:
     return lambda: x + x
 
 
-def _parts(op: Op) -> list[int]:
-    part, rest = divmod(op.c_in, op.groups)
-    return [part + (i < rest) for i in range(op.groups)]
+def _channels(op: Op) -> list[int]:
+    each, rest = divmod(op.c_in, op.groups)
+    return [each + (i < rest) for i in range(op.groups)]
 
 
 def _concat(op: Op, make: Tensors) -> Layer:
-    xs = [make(c, op.h, op.w) for c in _parts(op)]
+    xs = [make(c, op.h, op.w) for c in _channels(op)]
     return lambda: torch.cat(xs, 1)
 
 
 def _split(op: Op, make: Tensors) -> Layer:
-    x, sizes = make(op.c_in, op.h, op.w), _parts(op)
+    x, sizes = make(op.c_in, op.h, op.w), _channels(op)
     return lambda: x.split(sizes, 1)
 
 

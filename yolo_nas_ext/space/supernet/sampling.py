@@ -16,7 +16,7 @@ Paths = Callable[[int, int], list[Point]]
 # Ultralytics builds its older head, whose class branches nothing else shares, where no block of a
 # network is of the newer kinds: a few percent of uniform draws, too few to train it.
 OLDER = 0.25
-TRIES = 64  # draws before a wish is given up that rules or limits stand against
+TRIES = 64  # draws before a wish that rules or limits forbid is dropped
 
 
 def spos(space: DetectorSpace, rng: random.Random) -> list[Point]:
