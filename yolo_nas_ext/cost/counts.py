@@ -13,7 +13,7 @@ from yolo_nas_ext.network.timm_backbones import paths
 
 
 class Costs(NamedTuple):
-    """What a network costs.
+    """The costs of a network.
 
     Attributes:
         params: Parameters, unfused.

@@ -1,4 +1,4 @@
-"""Modules of Ultralytics without weights, which are lent those of a supernet.
+"""Modules of Ultralytics without weights, which are lent the weights of a supernet.
 
 They lie on torch's ``meta`` device. Building them draws numbers even there, which whoever asks
 gets back: whether one is built or remembered must make no difference.
@@ -67,7 +67,7 @@ def _unchanged(input: torch.Tensor) -> torch.Tensor:
 def head_skeleton(
     widths: tuple[int, ...], legacy: bool, task: Task, reg_max: int, end2end: bool
 ) -> nn.Module:
-    """Return a head as Ultralytics builds it, without weights but those that are fixed."""
+    """Return a head as Ultralytics builds it, without weights but the fixed ones."""
     name, args = head_row(task, widths[0])
     kind: Any = getattr(host, name)
     before = getattr(kind, "legacy", False)
@@ -103,7 +103,7 @@ def branch_prefix(purpose: str, branch: str, index: int) -> str:
     Args:
         purpose: See `network.roles.Piece`.
         branch: One of `network.roles.BRANCHES`.
-        index: Number of the level among those that the head reads.
+        index: Number of the level among the head's levels.
     """
     if purpose == CLASSIFIER:
         return ""

@@ -1,4 +1,4 @@
-"""What a trained model of Ultralytics sees in pictures."""
+"""Objects that a trained model of Ultralytics sees in pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a model sees in a picture.
+    """The objects that a model sees in a picture.
 
     Attributes:
         file: The picture, as it was given.

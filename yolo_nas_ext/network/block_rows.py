@@ -185,7 +185,7 @@ def same_rows(
     )
 
 
-DEEP = {"HGBlock", "MBConv"}  # whose rows repeat, of those that `one_row` makes
+DEEP = {"HGBlock", "MBConv"}  # modules made by `one_row` whose rows repeat
 
 
 def one_row(

@@ -9,7 +9,7 @@ from yolo_nas_ext.network.graph import Graph, Tensor
 
 
 class Kind(NamedTuple):
-    """What is decided outside of a head's row.
+    """The settings of a head that stand outside of its row.
 
     Attributes:
         reg_max: See `architecture.Head`.
@@ -88,4 +88,4 @@ HEADS: dict[str, Callable[..., Any]] = {
     "Classify": _classify,
     "SemanticSegment": _semantic,
 }
-BOXLESS = ("Classify", "SemanticSegment")  # of them, those that find no boxes
+BOXLESS = ("Classify", "SemanticSegment")  # heads that find no boxes

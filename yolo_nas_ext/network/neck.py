@@ -21,7 +21,7 @@ Output = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a place reads.
+    """An input of a place.
 
     Attributes:
         source: The tensor.

@@ -1,4 +1,4 @@
-"""What every part of a network is for and how its channels are made up, to map weights by.
+"""The purpose of every part of a network and the make-up of its channels, to map weights by.
 
 Two networks are compared by role (the down-sampling of level 4, the box branch of level 3) and not
 by row numbers, which shift with every block. Within a role, a convolution that reads a
@@ -243,7 +243,7 @@ class _Channels(Graph):
         return [self.tensor(size, x.h, x.w) for size in sizes]
 
     def heads(self, x: Tensor, count: int, *sizes: int) -> list[Tensor]:
-        """Views across the heads, each of which is a part with parts of its own."""
+        """Views across the heads; each head is a part with parts of its own."""
         self.parts[x.id] = (sizes,) * count
         views = [self.tensor(count * size, x.h, x.w) for size in sizes]
         self.parts |= {view.id: (size,) * count for view, size in zip(views, sizes, strict=True)}

@@ -12,7 +12,7 @@ from yolo_nas_ext.network.neck import BACKBONE, places
 # A row of a model definition of Ultralytics: (from, repeats, module, arguments).
 Row = tuple[Any, int, str, tuple[Any, ...]]
 TASKS = ("detect", "segment", "semantic", "classify", "obb", "pose")
-PLAIN = ("semantic", "classify")  # of them, those whose heads have no boxes and so no choices
+PLAIN = ("semantic", "classify")  # tasks whose heads have no boxes and so no choices
 FINEST = 3  # level that Ultralytics' heads for masks read first
 KEYPOINTS = (17, 3)  # number of keypoints and numbers a point; COCO's people
 MASKS = 32  # coefficients of a mask, as in Ultralytics' models
@@ -20,7 +20,7 @@ MASKS = 32  # coefficients of a mask, as in Ultralytics' models
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a network does, and what its head has to know for that.
+    """The work of a network, and the numbers that its head needs for it.
 
     Attributes:
         nc: Number of classes.

@@ -24,7 +24,7 @@ TIMM, PRETRAINED = "timm/", "/pretrained"
 
 
 class Features(NamedTuple):
-    """What a backbone offers, by the library's numbers of its features.
+    """The features of a backbone, by the library's numbers.
 
     Attributes:
         levels: Level n has stride 2**n; 0 where the stride is no power of two.
@@ -152,7 +152,7 @@ def offered(text: str) -> dict[int, int]:
 
 
 def timm_backbone(text: str, levels: tuple[int, ...]) -> TimmBackbone:
-    """Return an option's backbone with the features of some levels, all of which it offers."""
+    """Return an option's backbone with the features of some levels, which it has to offer."""
     name, pretrained = name_of(text)
     indices = tuple(offered(text)[level] for level in levels)
     widths = tuple(features(name).widths[index] for index in indices)
@@ -204,7 +204,7 @@ def paths(backbone: TimmBackbone, channels: int, imgsz: int) -> list[tuple[tuple
     """Return each level's fan-ins along the longest path from the image to it, and its channels.
 
     Args:
-        backbone: The backbone; levels below those that it is read at are included.
+        backbone: The backbone; levels below the ones in use are included.
         channels: Channels of the image.
         imgsz: Height and width of the image in pixels.
     """

@@ -81,7 +81,7 @@ class DetectorSpace(ChoiceSpace):
             source: The file or name.
             task: What the networks do.
             fix: Choices with the one option that is left of each.
-            sizes: Image sizes in pixels as a choice, in place of those that the file has.
+            sizes: Image sizes in pixels as a choice, in place of the file's.
 
         Raises:
             NASError: For an unknown name, for anything in the file that is not of the grammar, and

@@ -168,7 +168,7 @@ def _options(value: Any, name: str, check: Check, allowed: str, where: str) -> t
 def _parse_levels(
     value: Any, backbones: tuple[str, ...], stages: tuple[Stage, ...], rules: list[Rule], where: str
 ) -> tuple[Any, ...]:
-    """Return the options of the levels, and add the rule of which backbone has which."""
+    """Return the options of the levels, and add the rule that pairs them with backbones."""
     reaches = {name: _reach(name, stages, where) for name in backbones}
     reachable = set().union(*reaches.values())
     allowed = (

@@ -33,7 +33,7 @@ from yolo_nas_ext.vectorized.tables import Logarithms, Numbers, look_up
 
 
 class BatchCosts(NamedTuple):
-    """What a batch of networks costs, as in `cost.counts`, and the stages of their backbones.
+    """Costs of a batch of networks, as in `cost.counts`, and the stages of their backbones.
 
     Attributes:
         params: Parameters.

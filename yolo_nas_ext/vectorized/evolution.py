@@ -43,7 +43,7 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class EvolutionResult:
-    """What a vectorized search found.
+    """The result of a vectorized search.
 
     Attributes:
         population: Best first.
@@ -180,7 +180,7 @@ def evolve(
 
 
 class _Search:
-    """What a search needs in every step, and its counts."""
+    """The state of a search: its evaluator, its limits and its counts."""
 
     def __init__(
         self, space: DetectorSpace, budget: Budget, score: str, checks: Sequence[Check]

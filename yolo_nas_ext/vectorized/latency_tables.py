@@ -103,7 +103,7 @@ def _between(pair: Pair, c_in: int) -> Op:
 def layers_of(
     blocks: Sequence[Block], side: int, c_in: int | None = None
 ) -> tuple[tuple[Op, ...], tuple[Varied, ...]]:
-    """Return the layers of blocks that follow one another: fixed ones, and those that vary.
+    """Return the layers of blocks that follow one another: fixed ones, and varying ones.
 
     Args:
         blocks: At least one.

@@ -1,4 +1,4 @@
-"""A device that is elsewhere: what is to be timed there as a zip, and what it brought back.
+"""A device elsewhere: the models to time there as a zip, and the times it brought back.
 
 The models read their weights from one file that they share, as their values matter for no time:
 that keeps thousands of models small.
@@ -49,7 +49,7 @@ class ExportedModel(NamedTuple):
 
 
 class DeviceTimes(NamedTuple):
-    """What a device brought back, as `cost.latency.fit.fit` takes it."""
+    """The times that a device brought back, as `cost.latency.fit.fit` takes them."""
 
     device_name: str
     runtime_version: str
@@ -162,7 +162,7 @@ def shared_weights(model: bytes) -> tuple[bytes, int]:
 
 
 def read(path: Path) -> DeviceTimes:
-    """Return what a device brought back.
+    """Return the times that a device brought back.
 
     Raises:
         NASError: For a file that is no whole result of this version.

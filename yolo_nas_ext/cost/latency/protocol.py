@@ -20,7 +20,7 @@ STEADY, WAITED = 0.5, 0.2
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What a latency is the latency of; it is written into every result.
+    """The settings of a latency measurement; they are written into every result.
 
     Attributes:
         runtime: One of `RUNTIMES`.

@@ -1,4 +1,4 @@
-"""What is added to Ultralytics as it loads: the `yolo nas-*` commands and the plugin blocks.
+"""Additions to Ultralytics as it loads: the `yolo nas-*` commands and the plugin blocks.
 
 The finder that `hook/` installs beside the packages calls `find_spec`, in every process that loads
 Ultralytics. This runs in the middle of Ultralytics' import: it imports neither Ultralytics nor

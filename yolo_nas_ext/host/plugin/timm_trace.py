@@ -1,7 +1,7 @@
 """Backbones of timm as layers: built without numbers, run on an image without numbers.
 
-Nothing is computed and no weight is allocated, so that it takes some 50 ms. What is recorded are
-the operations as torch runs them, with the parameters that each of them reads.
+Nothing is computed and no weight is allocated, so that it takes some 50 ms. The operations are
+recorded as torch runs them, with the parameters that each of them reads.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def features(name: str) -> Features:
 def trace(name: str, indices: tuple[int, ...], channels: int, imgsz: int) -> Trace:
     """Return the forward pass to some features; see `network.timm_backbones.Library`.
 
-    Parameters and multiply-adds are in all those that Ultralytics counts. What its counter adds
-    without an operation here is put into a last step, which keeps the features alive.
+    Parameters and multiply-adds sum to Ultralytics' own counts. A last step, which keeps the
+    features alive, has what its counter adds without an operation here.
     """
     with torch.device("meta"):
         model = Timm(channels, name, False, indices).eval()

@@ -100,7 +100,7 @@ def _drawn(space: DetectorSpace, rng: random.Random) -> Point:
 
 
 def _with(space: DetectorSpace, wanted: Mapping[str, Any], rng: random.Random) -> Point:
-    """Draw a point with some options given; without those that cannot be had in the end."""
+    """Draw a point with some options given, or any point where they cannot be had."""
     for _ in range(TRIES):
         point = space.canonical({**space.sample(rng), **wanted})
         if space.feasible(point):
