@@ -79,7 +79,7 @@ def test_damo_super_block_is_convolution_for_convolution():
     ]
 
 
-def test_ratio_gives_the_hosts_integer():
+def test_ratio_gives_the_integer_of_ultralytics():
     for width in range(8, 520, 8):
         for hidden in range(8, 2 * width, 8):
             assert int(width * ratio(hidden, width)) == hidden
@@ -97,7 +97,7 @@ def test_key_depends_on_the_architecture_alone():
 @pytest.mark.parametrize(
     "name", ["yolov8s", "yolov8m", "yolo11m", "yolo26x", "yolov8n-p2", "yolo26n-p2"]
 )
-def test_other_host_models_keep_their_parameters(name):
+def test_other_models_of_ultralytics_keep_their_parameters(name):
     definition = yaml_model_load(f"{name}.yaml")
     host = DetectionModel(dict(definition), nc=4, verbose=False)
     assert lower(read(definition, definition["scale"]), 4, 64).params == sum(

@@ -61,7 +61,7 @@ def space_of(tmp_path, backbone, task="detect", **changes):
     "name",
     ["resnet18d", "mobilenetv3_small_050", "convnext_atto", "tf_efficientnetv2_b0", "nf_regnet_b0"],
 )
-def test_costs_are_the_hosts(name, tmp_path):
+def test_costs_are_those_of_ultralytics(name, tmp_path):
     space = space_of(tmp_path, {"timm": name}, levels=["2-4", "3-5"])
     point = space.sample(random.Random(1))
     check_one(space, point)

@@ -44,7 +44,7 @@ def test_the_drop_in_configs_are_the_published_structures(name):
     assert f"{cost.params:,} parameters" in file.read_text(encoding="utf-8")
 
 
-def test_a_drop_in_config_trains_in_the_stock_host():
+def test_a_drop_in_config_trains_in_stock_ultralytics():
     model = DetectionModel(str(resource("cfg", "backbones", "damo-l20.yaml")), nc=2, verbose=False)
     assert sum(p.numel() for p in model.parameters()) == costs(read_l20(), 2).params
     outputs = model.train()(torch.rand(1, 3, 64, 64))

@@ -96,8 +96,8 @@ class Architecture:
             begins.
         neck: What joins the levels.
         head: What reads them.
-        imgsz: Height and width in pixels of the images that it is meant for; 0 where that is no
-            part of the choice, and it takes the search's own.
+        imgsz: Height and width in pixels of the images that it is meant for. 0 says that it has no
+            size of its own and takes the search's.
         timm: A backbone of timm, in the place of `backbone`, which has no blocks then.
     """
 

@@ -20,9 +20,9 @@ class BlockType:
     """An entry of the catalogue.
 
     Attributes:
-        rows: Rows of a block.
-        read: The block that starts at the first of the given rows and the number of rows it takes,
-            or None where the rows are not of this type.
+        rows: Returns the rows of a block.
+        read: Returns the block that the given rows begin with and the number of rows it takes; None
+            where the rows are of another type.
         about: One line for people.
         kernels: Kernel sizes it can have; empty where that is no choice.
         bottleneck: Whether it has a hidden width.

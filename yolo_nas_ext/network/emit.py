@@ -27,9 +27,9 @@ def emit(
         keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Returns:
-        A dictionary with ``nc``, ``backbone`` and ``head`` rows, ``reg_max`` and ``end2end``
-        where they differ from Ultralytics' defaults, and ``imgsz`` where the network is meant for
-        images of a size. Stock Ultralytics builds it.
+        A dictionary with ``nc`` and the rows of ``backbone`` and ``head``. It has ``reg_max`` and
+        ``end2end`` where they differ from Ultralytics' defaults, and ``imgsz`` where the network is
+        meant for images of a size. Stock Ultralytics builds it.
 
     Raises:
         NASError: For a task without a head here.

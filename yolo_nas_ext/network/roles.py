@@ -2,8 +2,8 @@
 
 Two networks are compared by role (the down-sampling of level 4, the box branch of level 3) and not
 by row numbers, which shift with every block. Within a role, a convolution that reads a
-concatenation has its input channels in parts, one for each thing that was concatenated, and parts
-are compared with parts.
+concatenation has its input channels in parts, one for each input of the concatenation. Parts are
+compared with parts.
 """
 
 from __future__ import annotations
@@ -270,8 +270,8 @@ def total(parts: Parts) -> int:
 def shared(mine: Parts, theirs: Parts) -> list[tuple[int, int]]:
     """Return pairs of channels of two activations in the same role: (mine, theirs).
 
-    Parts go with parts of the same place, and in a part the leading channels; where one side is
-    made of parts and the other is not, the leading channels of the whole.
+    Parts go with parts of the same place, and in a part the leading channels. Where only one side
+    is made of parts, the leading channels of both go together.
     """
     if isinstance(mine, int) or isinstance(theirs, int):
         return [(i, i) for i in range(min(total(mine), total(theirs)))]

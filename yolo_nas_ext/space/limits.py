@@ -48,7 +48,8 @@ def descend(
     """Walk downhill until within the limits, or stuck; return the last point and its excess.
 
     Each step looks at neighbours in random order, a handful at a time, and takes the best of the
-    first handful that holds a better one: long strides while far away, every neighbour at the end.
+    first handful that holds a better one. That gives long strides while far away, and every
+    neighbour is seen at the end.
 
     Args:
         point: Where the walk begins.

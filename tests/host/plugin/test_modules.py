@@ -86,7 +86,7 @@ def test_the_parser_knows_channels_repeats_and_scales():
     assert int(model.stride[0]) == 4 and not block.m[0].add and block.m[1].add
 
 
-def test_the_hosts_modules_are_back_also_after_a_failure():
+def test_the_modules_of_ultralytics_are_back_also_after_a_failure():
     names = [name for places in plugins.STAND_INS.values() for name in places]
     before = [getattr(tasks, name) for name in names]
     row = [-1, 1, "MBConv", [32, 3, 1, 64]]

@@ -234,7 +234,7 @@ def test_the_one_to_one_branch():
     assert take(network(), network(end2end=True))[3].percent == 100
 
 
-def test_a_host_checkpoint_into_a_sampled_network(tmp_path):
+def test_a_checkpoint_of_ultralytics_into_a_sampled_network(tmp_path):
     host = YOLO("yolo11n.yaml", task="detect", verbose=False)
     path = tmp_path / "yolo11n.pt"
     host.save(path)

@@ -1,7 +1,7 @@
 """One layer as a tiny ONNX model, so that any runtime on any device can time it.
 
-A model holds several copies of its layer; the difference between two numbers of copies is the time
-of the layer alone, without the call, the conversion of the input and the like.
+A model holds several copies of its layer. The difference between two numbers of copies is the time
+of the layer alone, without the call or the conversion of the input.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ def interleaved(
         warmup: Runs of each before anything is timed.
         burst: Timed runs in a turn.
         progress: Called with the number of turns done and of all.
-        waits: Is given, for each run, the part of its time in which this process had no processor:
-            by what else the machine does, unless the run waits for another device.
+        waits: Is given, for each run, the share of its time in which this process had no processor.
+            Other work of the machine took it, unless the run waits for another device.
     """
     for run in runs.values():
         for _ in range(warmup):

@@ -2,7 +2,7 @@
 
 The interpreter runs `install` at start-up (`yolo_nas_ext_hook.pth`, and from Python 3.15 on
 `yolo_nas_ext_hook.start`). A process without Ultralytics never sees more than this, and may have to
-compile it each time: so it is short, and `yolo_nas_ext` is imported only when Ultralytics loads. In
+compile it each time. So it is short, and `yolo_nas_ext` is imported only when Ultralytics loads. In
 an editable install its folder may not even be on the path before.
 """
 

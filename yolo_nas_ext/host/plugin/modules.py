@@ -161,6 +161,6 @@ def fill_channels(definition: dict[str, Any], channels: int) -> None:
 
 # Class name in a YAML -> class.
 PLUGINS: dict[str, type[nn.Module]] = {"MBConv": MBConv, "Timm": Timm}
-# Modules of Ultralytics for which its parser takes each: they get (input channels, output
-# channels, repeats) or (input channels) in front of the row's arguments; any that is not in use.
+# Modules of Ultralytics for which its parser takes each; one that is not in use is chosen. They get
+# (input channels, output channels, repeats) or (input channels) in front of the row's arguments.
 STAND_INS = {"MBConv": ("C3x", "C3TR", "C1", "BottleneckCSP"), "Timm": ("CBLinear",)}

@@ -1,8 +1,8 @@
 """Additions to Ultralytics as it loads: the `yolo nas-*` commands and the plugin blocks.
 
 The finder that `hook/` installs beside the packages calls `find_spec`, in every process that loads
-Ultralytics. This runs in the middle of Ultralytics' import: it imports neither Ultralytics nor
-anything heavy, and an error here is shown where ``YOLO_NAS_DEBUG=1`` is set and else passed over.
+Ultralytics. This runs in the middle of Ultralytics' import, so it imports neither Ultralytics nor
+anything heavy. An error here is shown where ``YOLO_NAS_DEBUG=1`` is set and else passed over.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def _patch_after_loading(spec: ModuleSpec, run: Run) -> None:
             if os.environ.get("YOLO_NAS_DEBUG") == "1":
                 traceback.print_exc()
 
-    # On the instance and only until it is called: the loader keeps its type, which inspect and
-    # importlib.resources ask for, and nobody sees a stranger between it and its module.
+    # It is set on the instance and only until it is called. So the loader keeps its type, which
+    # inspect and importlib.resources ask for, and nobody sees a stranger between it and its module.
     loader.exec_module = exec_module
 
 

@@ -2,7 +2,7 @@
 
 `network.roles` says which parts of two networks have the same purpose and how the channels of their
 convolutions are made up. Where modules of such parts have the same types and names, the tensors of
-a convolution and of its batch norm go over together; where widths differ, the leading channels of
+a convolution and of its batch norm go over together. Where widths differ, the leading channels of
 each part do. What has no counterpart keeps its initialisation.
 """
 

@@ -13,8 +13,8 @@ from yolo_nas_ext.space.supernet.slots import is_kind, path
 
 # Networks of a step, from its epoch and its number within the epoch.
 Paths = Callable[[int, int], list[Point]]
-# Ultralytics builds its older head, whose class branches nothing else shares, where no block of a
-# network is of the newer kinds: a few percent of uniform draws, too few to train it.
+# Ultralytics builds its older head where no block of a network is of the newer kinds. Nothing else
+# shares that head's class branches, and a few percent of uniform draws are too few to train it.
 OLDER = 0.25
 TRIES = 64  # draws before a wish that rules or limits forbid is dropped
 

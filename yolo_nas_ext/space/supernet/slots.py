@@ -2,8 +2,8 @@
 
 A slot is a place with one role (the block of level 3, the down-sampling of the bottom-up path at
 level 4), as in `network.roles`. What can stand in a slot are branches, one for each type of block,
-each with weights of its own. Within a branch, widths, hidden widths, kernels and depths are shared:
-a smaller block uses the leading channels of each part, the centre of the kernel and the first
+each with weights of its own. Within a branch, widths, hidden widths, kernels and depths are shared.
+A smaller block uses the leading channels of each part, the centre of the kernel and the first
 repeats. A slot that a network does not have hands on what it reads, so levels can be left out.
 """
 
@@ -196,8 +196,8 @@ def definition(
 ) -> dict[str, Any]:
     """Return Ultralytics' model definition of the supernet of a space.
 
-    Its rows are the plugin modules of `host.supernet.elastic`: a block with branches for every
-    slot, a join that up-samples or not for every concatenation, and a head over all levels.
+    Its rows are the plugin modules of `host.supernet.elastic`. Every slot is a block with branches,
+    every concatenation a join that up-samples or not, and one head reads all levels.
 
     Args:
         space: The space; `check` says whether it can be shared.
