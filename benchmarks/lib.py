@@ -189,9 +189,7 @@ class Spent(NamedTuple):
     peak_mib: float
 
 
-def measured(
-    *command: object, quiet: bool = False, env: Mapping[str, str] | None = None
-) -> Spent:
+def measured(*command: object, quiet: bool = False, env: Mapping[str, str] | None = None) -> Spent:
     """Run a command in a process of its own and return what it took (Linux, macOS)."""
     with tempfile.TemporaryDirectory() as folder:
         note = Path(folder) / "note.json"

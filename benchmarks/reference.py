@@ -74,7 +74,9 @@ def main(given: dict[str, Any]) -> Figures:
     everything = [(n, 0) for n in networks] + [(n, 1) for n in networks[:twice]]
     todo = [(n, seed) for n, seed in everything if (n["key"], seed) not in have]
     print(f"{name}: {len(rows)} trainings are there, {len(todo)} to do, {jobs} at a time")
-    table = Table("   ", "network ", "key       ", "seed", "MFLOPs", "fitness", "seconds", "minutes left")
+    table = Table(
+        "   ", "network ", "key       ", "seed", "MFLOPs", "fitness", "seconds", "minutes left"
+    )
     for number, row in enumerate(rows, 1):
         table.row(number, *_cells(row), "")
     begin, work = time.perf_counter(), sum(network["flops"] for network, _ in todo)
@@ -172,8 +174,12 @@ def _levels(entry: Mapping[str, Any]) -> str:
 def _entry(name: str, space: str, architecture: Architecture, imgsz: int) -> dict[str, Any]:
     cost = costs(architecture, imgsz=imgsz)
     return {
-        "key": architecture.key, "name": name, "space": space, "params": cost.params,
-        "flops": cost.flops, "architecture": architecture.to_dict(),
+        "key": architecture.key,
+        "name": name,
+        "space": space,
+        "params": cost.params,
+        "flops": cost.flops,
+        "architecture": architecture.to_dict(),
     }
 
 
@@ -231,9 +237,18 @@ def _train(task: tuple[Row, int]) -> Row:
     begin = time.perf_counter(), time.process_time()
     try:
         metrics = train(
-            emit(Architecture.from_dict(network["architecture"]), data.nc), data, state["split"],
-            epochs=settings["epochs"], imgsz=settings["imgsz"], batch=16, seed=seed, device="cpu",
-            threads=1, short=False, every=MEASURE, on_epoch=keep,
+            emit(Architecture.from_dict(network["architecture"]), data.nc),
+            data,
+            state["split"],
+            epochs=settings["epochs"],
+            imgsz=settings["imgsz"],
+            batch=16,
+            seed=seed,
+            device="cpu",
+            threads=1,
+            short=False,
+            every=MEASURE,
+            on_epoch=keep,
         ).metrics
         row |= {"metrics": {n: round(v, 5) for n, v in metrics.items()}, "error": ""}
     except TrialError as error:
@@ -241,8 +256,12 @@ def _train(task: tuple[Row, int]) -> Row:
     end = time.perf_counter(), time.process_time()
     seconds, cpu_seconds = (round(b - a, 1) for a, b in zip(begin, end, strict=True))
     return {
-        **row, "seed": seed, "seconds": seconds, "cpu_seconds": cpu_seconds,
-        "curve": curve, "losses": losses,
+        **row,
+        "seed": seed,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "curve": curve,
+        "losses": losses,
     }
 
 
