@@ -298,7 +298,7 @@ def confirmations(run: Path) -> dict[int, dict[str, float]]:
     import optuna
 
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{run / 'study.db'}")
-    return {int(number): found for number, found in study.user_attrs["confirmed"].items()}
+    return {int(number): found for number, found in study.user_attrs.get("confirmed", {}).items()}
 
 
 def verdict(proof: Proof) -> Figures:

@@ -235,7 +235,7 @@ def _report(runs: list[Run]) -> Figures:
         figures[f"{part} {on}"] = write(group, on, missed)
     for miss in missed:
         print(f"MISSED  {miss}")
-    return {**figures, "pass": not missed}
+    return {**figures, "pass": bool(runs) and not missed}
 
 
 def _columns(group: dict[str, list[Run]], name: str) -> dict[str, np.ndarray]:
