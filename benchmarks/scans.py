@@ -28,6 +28,8 @@ from yolo_nas_ext.errors import NASError
 SEEDS = (0, 1, 2)
 BASELINES = ("yolo11n-cls", "yolo26n-cls")
 QUICK = ("threads=1", "workers=0")
+SCANS = ("space=tiny", "augment=mri", "trials=12", "confirm=0")  # of every search on scans
+TUNING = {"batch": 16, "fliplr": 0, "hsv_h": 0, "hsv_s": 0, "optimizer": "AdamW", "lr0": 0.002}
 KEYS = {"part": "", "source": "", "out": "runs/scans"}
 
 
@@ -84,6 +86,30 @@ def compared(*keys: str) -> Figures:
     return json.loads(yolo("nas-compare", *keys, "json=True").splitlines()[-1])[0]
 
 
+def tuned(
+    out: Path, part: str, task: str, data: Path, *, kind: str, imgsz: int, **more: Any
+) -> tuple[float, Figures]:
+    """Go on with the best of a search for four epochs.
+
+    Returns:
+        mAP50-95 on val, of boxes (kind ``B``) or masks (``M``), and the figures of nas-compare.
+    """
+    row = train(
+        out,
+        f"tuned_{part}",
+        task,
+        model=str(out / f"search_{part}" / "best.pt"),
+        data=data,
+        epochs=4,
+        imgsz=imgsz,
+        **TUNING,
+        **more,
+    )
+    model = out / f"tuned_{part}" / "weights" / "last.pt"
+    seen = compared(f"models={model}", f"data={data}", f"imgsz={imgsz}")
+    return round(float(row[f"metrics/mAP50-95({kind})"]), 4), seen
+
+
 def volumes(task: str) -> Callable[[Path, Path], Figures]:
     """Return the part for volumes with masks."""
 
@@ -91,45 +117,13 @@ def volumes(task: str) -> Callable[[Path, Path], Figures]:
         folder = convert(
             out, f"hippocampus_{task}", source, f"task={task}", "names=1:anterior,2:posterior"
         )
-        data, name = folder / "data.yaml", f"search_{task}"
+        data = folder / "data.yaml"
         # Boxes are cheaper than masks; both searches take about a quarter of an hour of a core.
         fitness, batch = {"segment": ("dice", 8), "detect": ("froc", 16)}[task]
-        found = search(
-            out,
-            name,
-            f"data={data}",
-            f"task={task}",
-            "imgsz=64",
-            "space=tiny",
-            "augment=mri",
-            "trials=12",
-            "confirm=0",
-            "epochs=1",
-            "max_flops=70M",
-            f"batch={batch}",
-            f"fitness={fitness}",
-        )
-        tuned = f"tuned_{task}"
-        row = train(
-            out,
-            tuned,
-            task,
-            model=str(out / name / "best.pt"),
-            data=data,
-            epochs=4,
-            imgsz=64,
-            batch=16,
-            fliplr=0,
-            flipud=0,
-            hsv_h=0,
-            hsv_s=0,
-            optimizer="AdamW",
-            lr0=0.002,
-        )
+        keys = (f"task={task}", "imgsz=64", "epochs=1", "max_flops=70M", f"batch={batch}")
+        found = search(out, f"search_{task}", f"data={data}", *keys, f"fitness={fitness}", *SCANS)
         kind = "M" if task == "segment" else "B"
-        model = out / tuned / "weights" / "last.pt"
-        seen = compared(f"models={model}", f"data={data}", "imgsz=64")
-        map50_95 = round(float(row[f"metrics/mAP50-95({kind})"]), 4)
+        map50_95, seen = tuned(out, task, task, data, kind=kind, imgsz=64, flipud=0)
         return {
             "search": found,
             "map50_95": map50_95,
@@ -224,41 +218,13 @@ def flops(models: list[Path], imgsz: int) -> list[float]:
 
 def findings(source: Path, out: Path) -> Figures:
     """Search a detector by its findings."""
-    found = search(
-        out,
-        "search_findings",
-        f"data={source}",
-        "imgsz=128",
-        "space=tiny",
-        "augment=mri",
-        "trials=12",
-        "confirm=0",
-        "epochs=2",
-        "batch=8",
-        "max_flops=150M",
-        "fitness=froc",
-    )
+    keys = ("imgsz=128", "epochs=2", "batch=8", "max_flops=150M", "fitness=froc")
+    found = search(out, "search_findings", f"data={source}", *keys, *SCANS)
     data = out / "search_findings" / "data.yaml"
-    row = train(
-        out,
-        "tuned_findings",
-        "detect",
-        model=str(out / "search_findings" / "best.pt"),
-        data=data,
-        epochs=4,
-        imgsz=128,
-        batch=16,
-        fliplr=0,
-        hsv_h=0,
-        hsv_s=0,
-        optimizer="AdamW",
-        lr0=0.002,
-    )
-    model = out / "tuned_findings" / "weights" / "last.pt"
-    seen = compared(f"models={model}", f"data={data}", "imgsz=128")
+    map50_95, seen = tuned(out, "findings", "detect", data, kind="B", imgsz=128)
     return {
         "search": found,
-        "map50_95": round(float(row["metrics/mAP50-95(B)"]), 4),
+        "map50_95": map50_95,
         **seen,
         "pass": found["trials"] - found["failed"] >= 12 and seen["froc_cpm"] > 0,
     }
