@@ -7,7 +7,7 @@ the full trainings saw and no others; what it says is compared with the fitness 
 table gives Kendall's tau and Spearman's rho with 95 % bootstrap intervals over networks, tau over
 the better half, regret@3 (fitness lost by training only the estimator's three first), and the
 cost: its share of the processor time of full trainings (a process' first network alone augments
-images, as `host.replay` has it; rows made before it, to 29 November 2026, all did). `warm` starts
+images, and the others get its batches; in rows made to 29 November 2026 all did). `warm` starts
 from weights of a trained YOLOv8n, whose training is not counted. Above it stand the noise ceiling,
 the tau between two seeds of the full trainings, and what costs nothing: parameters, FLOPs and the
 analytic scores. `+ FLOPs` is the mean of two ranks.

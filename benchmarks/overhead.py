@@ -5,7 +5,7 @@
 YOLOv8n on the embedded cells, 128 px, batch 16, 3 epochs, one validation, in a warm process. Bare
 is forward, loss, backward and optimiser step on batches made before (channels_last), and the
 forward of the validation. `first` is the first candidate of a search, `short` any other, which is
-handed the same batches (`host.replay`) and is what is compared. Non-maximum suppression and metrics
+handed the same batches and is what is compared. Non-maximum suppression and metrics
 are counted on neither side. All are timed in turn, several rounds, and compared by the medians of
 one run. The last line is a JSON object; `pass` is at most 1.2 times the bare time and at least 2.5
 times faster than Ultralytics.

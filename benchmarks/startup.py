@@ -85,15 +85,15 @@ def main(given: dict[str, Any]) -> Figures:
     return {"ratios": rounded, "cpu_seconds": seconds, **machine(), "pass": targets(met)}
 
 
-def program(code: str, hosts: Path, checkout: Path | None = None) -> str:
+def program(code: str, site: Path, checkout: Path | None = None) -> str:
     """Return a program that runs code and prints the processor time that it has had by then.
 
     Args:
         code: May set `start` to the time from which it counts; else it is the interpreter's start.
-        hosts: The folder that Ultralytics is in.
+        site: The folder that Ultralytics is in.
         checkout: Whose hook is read; without it none is.
     """
-    lines = ["import sys, site", f"sys.path[1:1] = [{str(hosts)!r}]", "sys.path.remove('')"]
+    lines = ["import sys, site", f"sys.path[1:1] = [{str(site)!r}]", "sys.path.remove('')"]
     if checkout:  # whose folder comes last, as after an editable install's `.pth`
         lines += [f"site.addsitedir({str(checkout / HOOK)!r})"]
         lines += [f"sys.path.append({str(checkout)!r})"]
