@@ -28,9 +28,9 @@ from ultralytics import YOLO
 
 from yolo_nas_ext.cost.protocol import Measurement, Protocol
 from yolo_nas_ext.data.synthetic import ensure_cells
-from yolo_nas_ext.host import models
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.latency import measure_models
+from yolo_nas_ext.host.models import costs, definition, scaled
 from yolo_nas_ext.resources import resource
 
 KEYS = {"models": "", "write": False, "repeats": 5}
@@ -47,9 +47,7 @@ def files() -> list[Path]:
 
 def counts(path: Path) -> tuple[int, float]:
     """Return the parameters of a model and the GFLOPs of an image, as Ultralytics counts them."""
-    params, flops = models.costs(
-        models.definition(str(path))[0], nc=CLASSES, channels=3, imgsz=SIZE
-    )
+    params, flops = costs(definition(str(path))[0], nc=CLASSES, channels=3, imgsz=SIZE)
     return params, round(flops / 1e9, 3)
 
 
@@ -111,7 +109,7 @@ def main(given: dict[str, Any]) -> Figures:
     chosen = [path for path in files() if not wanted or path.stem in wanted]
     counted = {path.stem: counts(path) for path in chosen}
     protocol = Protocol(imgsz=SIZE, warmup=1, repeats=given["repeats"])
-    paths: dict[str, Any] = {BESIDE: models.scaled(*models.definition(BESIDE))}
+    paths: dict[str, Any] = {BESIDE: scaled(*definition(BESIDE))}
     with quiet():
         times = measure_models(paths | {path.stem: str(path) for path in chosen}, protocol)
     beside = times[BESIDE].median_ms

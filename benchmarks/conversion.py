@@ -22,8 +22,8 @@ import nibabel as nib
 import numpy as np
 from lib import Figures, Spent, Table, located, measured, start, targets
 
-from yolo_nas_ext.data import pairing
 from yolo_nas_ext.data.masks import fill
+from yolo_nas_ext.data.pairing import find
 from yolo_nas_ext.data.reading import labels
 
 KEYS = {"scans": ""}
@@ -42,7 +42,7 @@ def dice(source: Path, work: Path) -> tuple[int, np.ndarray]:
     code, *_ = convert(source, out, f"linkage={link}")
     keys = dict(list(csv.reader(link.read_text("utf-8").splitlines()))[1:])
     found = []
-    for entry in pairing.find(str(source)).entries:
+    for entry in find(str(source)).entries:
         if not entry.masks:
             continue
         mask = labels(entry.masks[0])

@@ -34,17 +34,19 @@ import numpy as np
 from lib import Figures, Table, machine, names, start, targets
 from scipy.stats import spearmanr
 
-from yolo_nas_ext import loop, profiling, timing
-from yolo_nas_ext.cost import sample
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.deployed import Op, deployed_rows
 from yolo_nas_ext.cost.latency import Profile, load
 from yolo_nas_ext.cost.protocol import Protocol
+from yolo_nas_ext.cost.sample import networks as drawn_networks
 from yolo_nas_ext.estimators.screening import evolve
-from yolo_nas_ext.host import models
 from yolo_nas_ext.host.latency import measure_models
+from yolo_nas_ext.host.models import definition as definition_of
+from yolo_nas_ext.loop import search
+from yolo_nas_ext.profiling import main as profile_device
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.emit import emit, scaled_rows
+from yolo_nas_ext.timing import MEASURED
 
 SPACES = ("tiny", "yolo", "damo")
 STOCK = ("yolov5n", "yolov8n", "yolo11n", "yolo26n")
@@ -68,13 +70,13 @@ KEYS = {
 def held_out(n: int) -> list[tuple[str, Any, int]]:
     """Return (name, network, classes) of networks of the shipped spaces in turns."""
     spaces = [DetectorSpace.load(name) for name in SPACES]
-    drawn = sample.networks(spaces, -(-n // len(spaces)), HELD_OUT)[:n]
+    drawn = drawn_networks(spaces, -(-n // len(spaces)), HELD_OUT)[:n]
     return [(f"{i} {SPACES[i % 3]}", a, nc) for i, (a, nc) in enumerate(drawn)]
 
 
 def layers_of(name: str, imgsz: int) -> list[Op]:
     """Return the layers of one of Ultralytics' own models; YOLOv5's neck is of no space."""
-    definition, scale = models.definition(name)
+    definition, scale = definition_of(name)
     rows = [
         (source, n, module, tuple(80 if a == "nc" else a for a in args))
         for source, n, module, args in scaled_rows(definition, scale)
@@ -125,7 +127,7 @@ def runtime_part(runtime: str, folder: Path, given: Mapping[str, Any]) -> Figure
     begin = time.perf_counter()
     if not file.is_file():
         sizes = {} if default else {"imgsz": given["imgsz"]}
-        profiling.main(
+        profile_device(
             {"runtime": runtime, "out": str(file), "minutes": minutes[not default], **sizes}
         )
     seconds = time.perf_counter() - begin
@@ -148,15 +150,15 @@ def bundle_part(folder: Path, given: Mapping[str, Any]) -> Figures:
     files = [folder / f"direct{i}.json" for i in (1, 2)]
     for file in files:
         if not file.is_file():
-            profiling.main({**common, "out": str(file)})
+            profile_device({**common, "out": str(file)})
     zipped, file = folder / "probe.zip", folder / "bundle.json"
     if not file.is_file():
-        profiling.main({**common, "bundle": str(zipped)})
+        profile_device({**common, "bundle": str(zipped)})
         with zipfile.ZipFile(zipped) as archive:
             archive.extractall(folder)
         script = str(folder / "probe" / "probe.py")
         subprocess.run([given["python"], "-I", script], check=True, env={})
-        profiling.main({"import": str(folder / "probe" / "result.json"), "out": str(file)})
+        profile_device({"import": str(folder / "probe" / "result.json"), "out": str(file)})
     profiles = [load(path) for path in (*files, file)]
     table = np.array(
         [
@@ -210,7 +212,7 @@ def search_part(folder: Path, given: Mapping[str, Any]) -> Figures:
         some = [profile.predict(space.architecture(space.sample(rng)), 3, imgsz) for _ in range(60)]
         for share in (0.2, 0.5):
             limit = float(np.quantile(some, share))
-            study = loop.search(
+            study = search(
                 space=name,
                 data="cells",
                 estimator="madnas",
@@ -223,7 +225,7 @@ def search_part(folder: Path, given: Mapping[str, Any]) -> Figures:
                 confirm=5,
                 seed=0,
             )
-            best = [t for t in study.candidates if timing.MEASURED in t.metrics]
+            best = [t for t in study.candidates if MEASURED in t.metrics]
             again = measure_models(
                 {str(t.number): emit(t.network, 3) for t in best}, Protocol(imgsz=imgsz)
             )
@@ -238,7 +240,7 @@ def search_part(folder: Path, given: Mapping[str, Any]) -> Figures:
 
 def met(found: Mapping[str, Any]) -> dict[str, bool]:
     """Return which targets hold, by name."""
-    onnx, bundle, search = (found.get(n, {}) for n in ("onnx", "bundle", "search"))
+    onnx, bundle, limited = (found.get(n, {}) for n in ("onnx", "bundle", "search"))
     rates = found.get("rate", {}).values()
     return {
         "median error at most 5 %": onnx.get("median_error", 1) <= MEDIAN,
@@ -251,8 +253,8 @@ def met(found: Mapping[str, Any]) -> dict[str, bool]:
         and min(r["per_second"] for r in rates) >= RATE,
         "bundle within the noise of two profiles": bundle.get("bundle_median", 1)
         <= bundle.get("direct_p90", 0),
-        "the best within the limit in 95 %": search.get("within", 0) >= KEPT,
-        "none by more than 10 % over": search.get("worst_over", 1) <= OVER,
+        "the best within the limit in 95 %": limited.get("within", 0) >= KEPT,
+        "none by more than 10 % over": limited.get("worst_over", 1) <= OVER,
     }
 
 

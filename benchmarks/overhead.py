@@ -37,8 +37,8 @@ def main(given: dict[str, Any]) -> Figures:
     import torch
 
     from yolo_nas_ext.estimators.training import ShortTraining
-    from yolo_nas_ext.host import replay
     from yolo_nas_ext.host.dataset import read
+    from yolo_nas_ext.host.replay import forget
 
     torch.set_num_threads(threads)
     data = read("cells")
@@ -50,7 +50,7 @@ def main(given: dict[str, Any]) -> Figures:
     table = Table(*(f"{name}, s" for name in times))
     for _ in range(rounds):
         times["bare"].append(bare(batches, held_out))
-        replay.forget()
+        forget()
         times["first"].append(timed(lambda: short.estimate("yolov8n")))
         times["short"].append(timed(lambda: short.estimate("yolov8n")))
         times["ultralytics"].append(timed(lambda: ultralytics(data, threads)))

@@ -45,8 +45,8 @@ import yaml
 from lib import RESULTS, SHARED, Figures, Table, names, start, yolo
 
 from yolo_nas_ext.comparison import cost
-from yolo_nas_ext.cost import latency
-from yolo_nas_ext.host import models
+from yolo_nas_ext.cost.latency import load
+from yolo_nas_ext.host.models import definition
 from yolo_nas_ext.space.emit import read
 from yolo_nas_ext.standings import interval, paired
 
@@ -179,11 +179,9 @@ class Proof:
         if "limit" in self.notes:
             return
         self._profile()
-        predictor, size = latency.load(self.profile), self.protocol["imgsz"]
+        predictor, size = load(self.profile), self.protocol["imgsz"]
         found = {
-            name: predictor.predict(
-                read(*models.definition(name)), nc=self.protocol["nc"], imgsz=size
-            )
+            name: predictor.predict(read(*definition(name)), nc=self.protocol["nc"], imgsz=size)
             for name in BASELINES
         }
         self.note(latency_ms=found, limit=found[REFERENCE])
