@@ -352,7 +352,7 @@ def test_what_cannot_be_exported_is_compared_without_latency(make, monkeypatch, 
     found = make({"a": 0.3, "yolo": 0.2})[0]
     config = definitions._configured({"models": "a.yaml", "data": "x", "imgsz": 64})
     definitions.run(found, config, "again")
-    assert "note: latency was not measured: a: the host cannot" in capsys.readouterr().out
+    assert "note: latency was not measured: a: Ultralytics cannot" in capsys.readouterr().out
     assert "- latency: not measured" in (tmp_path / "verdict.md").read_text()
     assert len(found.standings().results) == 4 and not (tmp_path / "latency.json").exists()
 

@@ -17,7 +17,7 @@ from yolo_nas_ext.estimators.zero_cost.entropy import SCORES
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
-from yolo_nas_ext.vectorized.evolution import Outcome, evolve
+from yolo_nas_ext.vectorized.evolution import EvolutionResult, evolve
 
 EVERY = 10.0  # seconds between lines where nobody watches
 WATCHED = 0.2
@@ -84,7 +84,7 @@ def run(
 
 
 def _trials(
-    config: Config, budget: Budget, outcome: Outcome, baselines: Sequence[Trial]
+    config: Config, budget: Budget, outcome: EvolutionResult, baselines: Sequence[Trial]
 ) -> list[Trial]:
     """Return the baselines, scored, and the members of the population that are none of them."""
     known = {trial.network.key for trial in baselines}
