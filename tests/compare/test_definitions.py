@@ -1,9 +1,12 @@
 """Comparing model definitions: in turns, recorded, resumed, and told in words and on a page."""
 
 import csv
+import hashlib
 import io
 import json
+import shutil
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +23,7 @@ from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.host import models
+from yolo_nas_ext.host.data_identity import first_digest
 from yolo_nas_ext.host.dataset import joined, read
 from yolo_nas_ext.report import comparison_page as page
 from yolo_nas_ext.space.choices import ChoiceSpace
@@ -151,12 +155,37 @@ def test_time_left_is_said_within_a_training_now_and_then(make, monkeypatch):
     assert [line.split("  ")[3] for line in said[:3]] == [f"epoch {n}/3" for n in (1, 2, 3)]
 
 
-def test_the_data_tell_records_apart(shapes, tmp_path):
-    data = read(shapes)
-    other = read(draw(tmp_path / "other", train=16, val=6))
-    fewer = read(draw(tmp_path / "fewer", train=15, val=6))
-    assert runner.fingerprint(data) == runner.fingerprint(other)  # wherever the folder is
-    assert runner.fingerprint(data) != runner.fingerprint(fewer)
+def test_changed_data_are_trained_on_anew(shapes, make, tmp_path):
+    folder = Path(shutil.copytree(shapes.parent, tmp_path / "set"))
+    first, *_ = make({"a": 0.3})
+    first.training.data = read(folder)
+    first.run()
+    file = sorted((folder / "images" / "train").iterdir())[0]
+    file.write_bytes(sorted((folder / "images" / "train").iterdir())[1].read_bytes())
+    found, training, said = make({"a": 0.3})
+    training.data = read(folder)
+    found.run()
+    assert len(training.asked) == 2 and "the data set has changed (" in said[0]
+    again, training, said = make({"a": 0.3})
+    training.data = read(folder)
+    again.run()
+    assert not training.asked and said == ["2 of 2 trainings are recorded already"]
+
+
+def test_trainings_of_the_version_before_are_found(make, tmp_path):
+    found, training, _ = make({"a": 0.3}, seeds=(0,))
+    about = {"data": first_digest(training.data), "epochs": 3}
+    about |= {"model": found.contestants[0].definition, "seed": 0}
+    name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    (tmp_path / "trainings").mkdir()
+    result = {"name": "a", "seed": 0, "fitness": 0.7, "seconds": 1.0, "error": "", "metrics": {}}
+    (tmp_path / "trainings" / f"{name}.json").write_text(json.dumps(result))
+    assert found.standings().values("a") == {0: 0.7}  # also before anything is written
+    found.run()
+    assert not training.asked and found.standings().values("a") == {0: 0.7}
+    again, training, said = make({"a": 0.3}, seeds=(0,))
+    again.run()
+    assert not training.asked and said == ["1 of 1 trainings are recorded already"]
 
 
 # The data and the models

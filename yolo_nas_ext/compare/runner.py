@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.compare.trained_on import TrainedOn
 from yolo_nas_ext.console import duration, number
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
-from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.study.leaderboard import Entrant, Result, Standings
 
 METRICS = {("detect", "host"): "mAP50-95", ("classify", "host"): "accuracy"}
@@ -84,7 +84,8 @@ class Contest:
         self.timed = ""  # how latency was measured, in words
         self.noun = noun
         self.say = say
-        self._about = {"data": fingerprint(training.data), **schedule}
+        self._schedule = dict(schedule)
+        self._data: TrainedOn | None = None  # known once the folder is, which may record it
         judged = str(schedule.get("fitness", "host"))
         self.metric = METRICS.get(
             (training.task, judged), judged if judged != "host" else "fitness"
@@ -113,6 +114,10 @@ class Contest:
         """
         (self.folder / "trainings").mkdir(parents=True, exist_ok=True)
         (self.folder / "weights").mkdir(exist_ok=True)
+        if changed := self._trained_on.differs:
+            self.say(f"note: the data set has changed ({changed}); all is trained on it anew")
+        self._adopt()
+        self._trained_on.record(self.folder)
         left = [turn for turn in self.turns if self._recorded(*turn) is None]
         done = len(self.turns) - len(left)
         if done:
@@ -157,8 +162,25 @@ class Contest:
         own = [standings.seconds(contestant.entrant.name) for contestant, _ in left[1:]]
         return f"  {duration(sum(usual if math.isnan(s) else s for s in own))} left"
 
-    def _file(self, contestant: Contestant, seed: int) -> Path:
-        about = {**self._about, "model": contestant.definition, "seed": seed}
+    @property
+    def _trained_on(self) -> TrainedOn:
+        if self._data is None:
+            self._data = TrainedOn.of(self.training, self.folder, self.say)
+        return self._data
+
+    def _adopt(self) -> None:
+        """Give trainings of the version before the names that they have now."""
+        if about := self._trained_on.before:
+            for turn in self.turns:
+                old, new = self._file(*turn, about), self._file(*turn)
+                if old.is_file() and not new.is_file():
+                    old.replace(new)
+
+    def _file(
+        self, contestant: Contestant, seed: int, data: Mapping[str, Any] | None = None
+    ) -> Path:
+        about = {**(data or self._trained_on.about), **self._schedule}
+        about |= {"model": contestant.definition, "seed": seed}
         digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
         return self.folder / "trainings" / f"{digest.hexdigest()[:16]}.json"
 
@@ -168,8 +190,13 @@ class Contest:
 
     def _recorded(self, contestant: Contestant, seed: int) -> Result | None:
         """Return what a training gave, under the name that the model has now."""
+        if not (self.folder / "trainings").is_dir():
+            return None  # before the images are read, which takes its time
+        file = self._file(contestant, seed)
+        if (about := self._trained_on.before) and not file.is_file():
+            file = self._file(contestant, seed, about)
         try:
-            text = self._file(contestant, seed).read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8")
             return Result(**{**json.loads(text), "name": contestant.entrant.name})
         except (OSError, ValueError, TypeError):  # there is none, or it is damaged: train again
             return None
@@ -192,14 +219,3 @@ class _Watch:
         elif now - self._said > EVERY:
             self._said = now
             self._say(text)
-
-
-def fingerprint(data: DataSet) -> str:
-    """Return a digest of the names and labels of images, wherever their folder is."""
-    digest = hashlib.sha256(json.dumps(data.names, sort_keys=True).encode())
-    for file, label in zip(data.images, data.labels, strict=True):
-        digest.update(Path(file).name.encode())
-        for name in ("cls", "bboxes"):
-            if name in label:
-                digest.update(label[name].tobytes())
-    return digest.hexdigest()[:16]
