@@ -13,7 +13,7 @@ from typing import Any
 from yolo_nas_ext.compare.runner import Contest
 from yolo_nas_ext.config.search import Config
 from yolo_nas_ext.console import aligned
-from yolo_nas_ext.files import write_text
+from yolo_nas_ext.files import replacing, write_text
 from yolo_nas_ext.report import comparison_page as page
 from yolo_nas_ext.report.plots import comparison_png
 from yolo_nas_ext.report.verdict import better, sentences
@@ -36,9 +36,8 @@ def write(contest: Contest, config: Config, again: str) -> None:
     )
     write_text(folder / "comparison.csv", _csv(standings))
     write_text(folder / "verdict.md", _markdown(standings, title, protocol(contest, config)))
-    temporary = folder / ".comparison.tmp"
-    comparison_png(standings, temporary, title)
-    temporary.replace(folder / "comparison.png")
+    with replacing(folder / "comparison.png") as temporary:
+        comparison_png(standings, temporary, title)
 
 
 def following(contest: Contest) -> str:

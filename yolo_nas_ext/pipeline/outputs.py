@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 from importlib.metadata import version
@@ -15,7 +14,7 @@ from yolo_nas_ext import plugins, report
 from yolo_nas_ext.config.search import Config, defaults
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.estimators.factory import HELD_OUT, TRAININGS, fitness_of
-from yolo_nas_ext.files import write_text
+from yolo_nas_ext.files import replacing, write_text
 from yolo_nas_ext.host import models
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import to_yaml
@@ -150,9 +149,8 @@ def _write_front(job: Job) -> None:
 def _copy_weights(source: Path, target: Path) -> None:
     """Copy a checkpoint whole or not at all; an estimator that does not train leaves none."""
     if source.is_file():
-        temporary = target.with_name(f".{target.name}.tmp")
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def _protocol(job: Job) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.errors import RunError
-from yolo_nas_ext.files import replace
+from yolo_nas_ext.files import replacing
 from yolo_nas_ext.report.page import page
 from yolo_nas_ext.report.plots import pareto_png, progress_png
 from yolo_nas_ext.report.summary import first_random_median
@@ -53,7 +53,8 @@ def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, fill in files.items():
-            replace(folder / name, fill)
+            with replacing(folder / name) as temporary:
+                fill(temporary)
     except OSError as error:
         raise RunError(
             f"{folder}: the report cannot be written ({error.strerror or error}); make room or "

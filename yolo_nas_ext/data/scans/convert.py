@@ -118,7 +118,7 @@ def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], 
         shutil.rmtree(work / "scans", ignore_errors=True)
     salt = salt or new_salt()
     file.touch(mode=0o600)
-    write_json(file, {"options": asked, "salt": salt})
+    write_json(file, {"options": asked, "salt": salt}, private=True)
     return salt
 
 
