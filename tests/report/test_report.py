@@ -3,6 +3,7 @@ import io
 import math
 import random
 import re
+import subprocess
 import sys
 import warnings
 from html.parser import HTMLParser
@@ -268,6 +269,12 @@ def test_page_loads_nothing_and_allows_its_own_script_only(study):
     policy = next(a["content"] for _, a in seen if a.get("http-equiv"))
     assert "default-src 'none'" in policy and "unsafe" not in policy
     assert [tag for tag, _ in seen].count("script") == 1
+
+
+def test_commands_that_write_no_page_do_not_wait_for_templates(root):
+    code = "import sys, yolo_nas_ext.report; print('jinja2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_nothing_hostile_gets_through(tmp_path):

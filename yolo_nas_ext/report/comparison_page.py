@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
-from yolo_nas_ext import __version__
 from yolo_nas_ext.console import cut, duration, number, short, signed
-from yolo_nas_ext.report import axes
-from yolo_nas_ext.report.charts import frame, named, spot, svg
-from yolo_nas_ext.report.html import (
-    Cell,
-    Markup,
-    command_block,
-    document,
-    element,
-    join,
-    pairs,
-    table,
-    wide,
-)
+from yolo_nas_ext.report import axes, html
+from yolo_nas_ext.report.charts import Chart, Point, Tick, named, spot, ticks
+from yolo_nas_ext.report.html import Cell, Row, Table, pairs, table, wide
 from yolo_nas_ext.report.verdict import COSTS, sentences
 from yolo_nas_ext.study.leaderboard import LEVEL, Entrant, Standings
 
@@ -38,7 +29,7 @@ def page(
     command: str = "",
     next_command: str = "",
 ) -> str:
-    """Return a comparison as one HTML page; see `document` for what it may do.
+    """Return a comparison as one HTML page; see `html.page` for what it may do.
 
     Args:
         standings: What the trainings say.
@@ -49,45 +40,72 @@ def page(
     """
     done = f"{len(standings.results)} trainings of {len(standings.entrants)} models"
     spent = sum(result.seconds for result in standings.results)
-    body = join(
-        element("h1", title),
-        element("p", f"{done} · {duration(spent)}", class_="soft"),
-        verdict(standings),
-        section(standings),
-        pairs("Protocol", protocol),
-        command_block("Compare them again", command),
-        command_block("Next", next_command),
-        element("footer", element("p", f"Written by yolo_nas_ext {__version__}")),
+    return html.page(
+        "comparison.html",
+        title=title,
+        counts=f"{done} · {duration(spent)}",
+        verdict=sentences(standings),
+        section=section(standings),
+        protocol=pairs(protocol),
+        command=command,
+        next_command=next_command,
     )
-    return document(title, body)
 
 
-def verdict(standings: Standings) -> Markup:
-    """Return the verdict, its first sentence large."""
-    return element("div", *(element("p", s) for s in sentences(standings)), class_="verdict")
+class ModelRow(NamedTuple):
+    """A row of the dot plot: a model, its trainings and their mean, in pixels."""
+
+    name: str
+    y: float
+    interval: tuple[float, float] | None
+    points: list[Point]
 
 
-def section(standings: Standings, heading: str = "The comparison") -> Markup:
-    """Return the table, the plot and the list of all trainings."""
+@dataclass(frozen=True, slots=True)
+class Dots:
+    """A dot plot, a row a model."""
+
+    title: str
+    ticks: list[Tick]
+    rows: list[ModelRow]
+    bottom: float
+
+    width: ClassVar = WIDTH
+    left: ClassVar = LEFT
+    top: ClassVar = TOP
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What a page shows of a comparison.
+
+    Attributes:
+        table: A row a model.
+        trainings: A row a training.
+        metric: What is compared, and where it was measured.
+        dots: The trainings and means as a plot; None where none has ended well.
+        against: The means against what the models cost; None where that is not known.
+        note: How to read the plot.
+    """
+
+    table: Table
+    trainings: Table
+    metric: str
+    dots: Dots | None
+    against: Chart | None
+    note: str = NOTE
+
+
+def section(standings: Standings) -> Section | None:
+    """Return the table, the plot and the list of all trainings; None before the first one."""
     if not standings.results:
-        return Markup()
-    return join(
-        element("h2", heading),
+        return None
+    return Section(
         _standings(standings),
-        element(
-            "div",
-            element(
-                "figure",
-                element("h3", f"{standings.metric} on {standings.part}"),
-                _chart(standings),
-                element("figcaption", NOTE),
-            ),
-            _against_cost(standings),
-            class_="pair",
-        )
-        if standings.ranking
-        else "",
-        element("details", element("summary", "Every training"), _trainings(standings)),
+        _trainings(standings),
+        f"{standings.metric} on {standings.part}",
+        _dots(standings) if standings.ranking else None,
+        _against_cost(standings) if standings.ranking else None,
     )
 
 
@@ -144,87 +162,81 @@ def _order(standings: Standings) -> list[Entrant]:
     return [*ranked, *(e for e in standings.entrants if e not in ranked)]
 
 
-def _standings(standings: Standings) -> Markup:
+def _standings(standings: Standings) -> Table:
     heads, rows = cells(standings)
     lines = []
     for entrant, row in zip(_order(standings), rows, strict=True):
         first = standings.ranking and entrant is standings.ranking[0]
         kind = "best-row" if first else "hand" if entrant.baseline else ""
-        shown: list[Cell] = [(text, None if i == 0 else text) for i, text in enumerate(row)]
-        lines.append((kind, None, shown))
+        shown = [Cell(text, None if i == 0 else text) for i, text in enumerate(row)]
+        lines.append(Row(shown, kind))
     return table(heads, lines, "standings")
 
 
-def _trainings(standings: Standings) -> Markup:
+def _trainings(standings: Standings) -> Table:
     heads = ["Model", "Seed", standings.metric, "Seconds", "Error"]
     failed = bool(standings.failed())
     rows = []
     for result in sorted(standings.results, key=lambda r: (r.seed, r.name)):
         fine = math.isfinite(result.fitness)
-        shown: list[Cell] = [
-            (result.name, None),
-            (result.seed, result.seed),
-            (number(result.fitness), result.fitness) if fine else ("", ""),
-            (f"{result.seconds:.1f}", result.seconds),
+        shown = [
+            Cell(result.name),
+            Cell(result.seed, result.seed),
+            Cell(number(result.fitness), result.fitness) if fine else Cell("", ""),
+            Cell(f"{result.seconds:.1f}", result.seconds),
         ]
-        rows.append(("", None, [*shown, (wide(result.error), None)] if failed else shown))
+        rows.append(Row([*shown, wide(result.error)] if failed else shown))
     return table(heads if failed else heads[:-1], rows, "sortable")
 
 
-def _chart(standings: Standings) -> Markup:
-    """Return a dot plot, a row a model, as SVG."""
+def _dots(standings: Standings) -> Dots:
+    """Return a dot plot, a row a model."""
     ranked = standings.ranking
     everything = [v for e in ranked for v in standings.values(e.name).values()]
     axis = axes.linear_axis(everything, margin=0.18)
-    bottom = TOP + PITCH * len(ranked)
 
     def at(value: float) -> float:
         return LEFT + min(max(axis.at(value), 0.0), 1.0) * (RIGHT - LEFT)
 
-    parts = []
-    for value, text in zip(axis.ticks, axis.texts, strict=True):
-        parts.append(element("path", d=f"M{at(value):.1f} {TOP}V{bottom}", class_="grid"))
-        parts.append(element("text", text, x=at(value), y=bottom + 22, text_anchor="middle"))
+    rows = []
     for index, entrant in enumerate(ranked):
         y = TOP + PITCH * index
         mean = standings.mean(entrant.name)
+        points = [
+            Point(at(v), y + 30, "o4", f"{entrant.name}, seed {seed}: {number(v)}", r=3.5)
+            for seed, v in standings.values(entrant.name).items()
+        ]
         kind = "baseline" if entrant.baseline else "best"
-        parts.append(element("text", cut(entrant.name, 40), x=LEFT, y=y + 15, class_="name"))
-        d = f"M{at(mean.low):.1f} {y + 30}H{at(mean.high):.1f}"
-        parts.append(element("path", d=d, class_="front") if mean.n > 1 else "")
-        for seed, value in standings.values(entrant.name).items():
-            note = element("title", f"{entrant.name}, seed {seed}: {number(value)}")
-            dot = element("circle", note, cx=at(value), cy=y + 30, r=3.5, class_="o4")
-            parts.append(dot)
-        note = element("title", f"{entrant.name}: mean {number(mean.mean)}")
-        parts.append(element("circle", note, cx=at(mean.mean), cy=y + 30, r=6, class_=kind))
-    return element(
-        "svg",
-        *parts,
-        viewBox=f"0 0 {WIDTH} {bottom + 34}",
-        role="img",
-        class_="chart",
-        aria_label=f"{standings.metric} of all models with intervals",
-    )
+        note = f"{entrant.name}: mean {number(mean.mean)}"
+        points.append(Point(at(mean.mean), y + 30, kind, note, r=6))
+        interval = (at(mean.low), at(mean.high)) if mean.n > 1 else None
+        rows.append(ModelRow(cut(entrant.name, 40), y, interval, points))
+    title = f"{standings.metric} of all models with intervals"
+    marks = [Tick(at(v), text) for v, text in zip(axis.ticks, axis.texts, strict=True)]
+    return Dots(title, marks, rows, TOP + PITCH * len(ranked))
 
 
-def _against_cost(standings: Standings) -> Markup:
-    """Return the means against what the models cost, as SVG."""
+def _against_cost(standings: Standings) -> Chart | None:
+    """Return the means against what the models cost; None where fewer than two costs are known."""
     known = [e for e in standings.ranking if getattr(e, standings.cost)]
     if len(known) < 2:
-        return Markup()
+        return None
     costs = {e.name: float(getattr(e, standings.cost)) for e in known}
     means = {e.name: standings.mean(e.name).mean for e in known}
     x, y = axes.log_axis(list(costs.values())), axes.linear_axis(list(means.values()), margin=0.2)
     spots = {name: spot(x, y, costs[name], means[name]) for name in costs}
     latencies = standings.cost == "latency_ms"
-    parts = [frame(x, y, "ms an image" if latencies else "FLOPs of one image", standings.metric)]
+    points = []
     for entrant in known:
-        at = spots[entrant.name]
         shown = latency(entrant) if latencies else f"{short(costs[entrant.name])} FLOPs"
-        note = element("title", f"{entrant.name}: {number(means[entrant.name])}, {shown}")
+        note = f"{entrant.name}: {number(means[entrant.name])}, {shown}"
         kind = "baseline" if entrant.baseline else "best"
-        parts.append(element("circle", note, cx=at[0], cy=at[1], r=7, class_=kind))
-    parts += named([(e.name, spots[e.name]) for e in known], list(spots.values()))
-    title = f"{standings.metric} against {COSTS[standings.cost]}"
-    return element("figure", element("h3", title), svg(title, parts))
+        points.append(Point(*spots[entrant.name], kind, note, r=7))
+    return Chart(
+        f"{standings.metric} against {COSTS[standings.cost]}",
+        "ms an image" if latencies else "FLOPs of one image",
+        standings.metric,
+        *ticks(x, y),
+        points=points,
+        names=named([(e.name, spots[e.name]) for e in known], list(spots.values())),
+    )
