@@ -46,7 +46,7 @@ def numbers(
     Args:
         annotations: The instances JSON.
         detections: COCO results: ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in
-            pixels) or ``segmentation``, and ``score`` each; or a file of them, such as the host's
+            pixels) or ``segmentation``, and ``score`` each; or a file of them, such as Ultralytics'
             ``predictions.json``.
         kind: ``bbox`` or ``segm``.
         images: Ids of the images to measure on; all without.
@@ -153,5 +153,7 @@ def _read(detections: Path | Sequence[Mapping[str, Any]]) -> Sequence[Mapping[st
     except (OSError, ValueError) as error:
         raise NASError(f"{detections}: cannot be read as JSON ({error})") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise NASError(f"{detections}: is not a list of detections, as the host's predictions.json")
+        raise NASError(
+            f"{detections}: is not a list of detections, as Ultralytics' predictions.json"
+        )
     return rows

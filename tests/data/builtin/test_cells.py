@@ -203,7 +203,7 @@ def test_numbers_out_of_range_are_named(tmp_path, wrong):
 
 
 def test_cells_changes_only_the_paths(cache, monkeypatch):
-    """The host's other keys are left as they are."""
+    """Ultralytics' other keys are left as they are."""
     monkeypatch.setattr(builtin, "_write", _few)
     data = {"path": Path("x"), "train": "y", "val": "z", "names": {0: "a"}}
     cells(data)
@@ -218,7 +218,7 @@ def _few(folder: Path, settings: dict[str, int], write=builtin._write) -> None:
 
 
 def test_the_host_takes_the_shipped_yaml_and_our_own(cache, tmp_path, monkeypatch):
-    """The host finds 240 and 60 images in the cache, and none in its own folder."""
+    """Ultralytics finds 240 and 60 images in the cache, and none in its own folder."""
     utils = pytest.importorskip("ultralytics.data.utils")
     monkeypatch.setattr(utils, "check_font", lambda *_: None)  # would ask the network
     monkeypatch.setattr(utils, "DATASETS_DIR", tmp_path / "never")

@@ -188,10 +188,10 @@ SETS: dict[str, Callable[[Path, Path], None]] = {
 
 
 def recipe(yaml: dict[str, Any], name: str) -> None:
-    """Point a host's data dictionary at a public data set; called by its YAML's ``download:``.
+    """Point Ultralytics' data dictionary at a public data set; called by its YAML's ``download:``.
 
     Args:
-        yaml: The host's dictionary; ``path``, ``train`` and ``val`` are replaced.
+        yaml: Ultralytics' dictionary; ``path``, ``train`` and ``val`` are replaced.
         name: A key of `SETS`.
 
     Raises:

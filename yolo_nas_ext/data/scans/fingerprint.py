@@ -51,7 +51,7 @@ def fingerprint(
         names: Class names by label.
         imgsz: Image size in pixels to judge objects at; the pictures' own, rounded up, without.
         windowed: Whether a CT window was chosen.
-        task: What the pictures are for; the host's masks allow no head below P3.
+        task: What the pictures are for; Ultralytics' masks allow no head below P3.
     """
     sizes = np.array([r["size"] for r in records])
     own = 32 * math.ceil(int(np.median(sizes.max(1))) / 32)
