@@ -37,7 +37,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from scans import command  # the script beside it
 
-from yolo_nas_ext.compare.definitions import cost
+from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.cost.latency import profile as latency
 from yolo_nas_ext.host import models
@@ -143,7 +143,7 @@ def search(protocol: Figures, folder: Path, profile: Path, arm: str, seed: int) 
     rows = list(csv.DictReader((run / "trials.csv").read_text("utf-8").splitlines()))
     trained = confirmations(run)
     (kept / "search.json").write_text(json.dumps({
-        "trials": len(rows), "seconds": round(cost(run)),
+        "trials": len(rows), "seconds": round(search_seconds(run)),
         "confirmed": {
             row["name"] or row["key"]: trained[int(row["number"])].get("fitness")
             for row in rows if int(row["number"]) in trained

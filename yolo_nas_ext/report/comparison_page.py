@@ -21,7 +21,7 @@ from yolo_nas_ext.report.html import (
     wide,
 )
 from yolo_nas_ext.report.verdict import COSTS, sentences
-from yolo_nas_ext.study.leaderboard import LEVEL, Entrant, Standings
+from yolo_nas_ext.study.leaderboard import LEVEL, Leaderboard, Model
 
 WIDTH, LEFT, RIGHT, TOP, PITCH = 560, 16, 544, 12, 46
 NOTE = (
@@ -31,7 +31,7 @@ NOTE = (
 
 
 def page(
-    standings: Standings,
+    standings: Leaderboard,
     *,
     title: str,
     protocol: Mapping[str, object],
@@ -47,8 +47,8 @@ def page(
         command: What was run, to repeat it.
         next_command: What to run next.
     """
-    done = f"{len(standings.results)} trainings of {len(standings.entrants)} models"
-    spent = sum(result.seconds for result in standings.results)
+    done = f"{len(standings.evaluations)} trainings of {len(standings.models)} models"
+    spent = sum(result.seconds for result in standings.evaluations)
     body = join(
         element("h1", title),
         element("p", f"{done} · {duration(spent)}", class_="soft"),
@@ -62,14 +62,14 @@ def page(
     return document(title, body)
 
 
-def verdict(standings: Standings) -> Markup:
+def verdict(standings: Leaderboard) -> Markup:
     """Return the verdict, its first sentence large."""
     return element("div", *(element("p", s) for s in sentences(standings)), class_="verdict")
 
 
-def section(standings: Standings, heading: str = "The comparison") -> Markup:
+def section(standings: Leaderboard, heading: str = "The comparison") -> Markup:
     """Return the table, the plot and the list of all trainings."""
-    if not standings.results:
+    if not standings.evaluations:
         return Markup()
     return join(
         element("h2", heading),
@@ -91,7 +91,7 @@ def section(standings: Standings, heading: str = "The comparison") -> Markup:
     )
 
 
-def cells(standings: Standings) -> tuple[list[str], list[list[str]]]:
+def cells(standings: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of the table as text, the best model first.
 
     A difference is that to the best baseline, over the seeds that both have.
@@ -126,12 +126,12 @@ def _p(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3g}"
 
 
-def _cost(entrant: Entrant) -> list[str]:
+def _cost(entrant: Model) -> list[str]:
     counts = [short(v) if v else "-" for v in (entrant.params, entrant.flops)]
     return [*counts, latency(entrant)]
 
 
-def latency(entrant: Entrant) -> str:
+def latency(entrant: Model) -> str:
     """Return a latency with its interquartile range, ``2.31 ms (IQR 0.08)``."""
     if not entrant.latency_ms:
         return "-"
@@ -139,12 +139,12 @@ def latency(entrant: Entrant) -> str:
     return f"{entrant.latency_ms:.3g} ms{spread}"
 
 
-def _order(standings: Standings) -> list[Entrant]:
+def _order(standings: Leaderboard) -> list[Model]:
     ranked = standings.ranking
-    return [*ranked, *(e for e in standings.entrants if e not in ranked)]
+    return [*ranked, *(e for e in standings.models if e not in ranked)]
 
 
-def _standings(standings: Standings) -> Markup:
+def _standings(standings: Leaderboard) -> Markup:
     heads, rows = cells(standings)
     lines = []
     for entrant, row in zip(_order(standings), rows, strict=True):
@@ -155,11 +155,11 @@ def _standings(standings: Standings) -> Markup:
     return table(heads, lines, "standings")
 
 
-def _trainings(standings: Standings) -> Markup:
+def _trainings(standings: Leaderboard) -> Markup:
     heads = ["Model", "Seed", standings.metric, "Seconds", "Error"]
     failed = bool(standings.failed())
     rows = []
-    for result in sorted(standings.results, key=lambda r: (r.seed, r.name)):
+    for result in sorted(standings.evaluations, key=lambda r: (r.seed, r.name)):
         fine = math.isfinite(result.fitness)
         shown: list[Cell] = [
             (result.name, None),
@@ -171,7 +171,7 @@ def _trainings(standings: Standings) -> Markup:
     return table(heads if failed else heads[:-1], rows, "sortable")
 
 
-def _chart(standings: Standings) -> Markup:
+def _chart(standings: Leaderboard) -> Markup:
     """Return a dot plot, a row a model, as SVG."""
     ranked = standings.ranking
     everything = [v for e in ranked for v in standings.values(e.name).values()]
@@ -208,7 +208,7 @@ def _chart(standings: Standings) -> Markup:
     )
 
 
-def _against_cost(standings: Standings) -> Markup:
+def _against_cost(standings: Leaderboard) -> Markup:
     """Return the means against what the models cost, as SVG."""
     known = [e for e in standings.ranking if getattr(e, standings.cost)]
     if len(known) < 2:

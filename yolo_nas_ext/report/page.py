@@ -33,7 +33,7 @@ from yolo_nas_ext.report.html import (
 )
 from yolo_nas_ext.report.importances import importance_section
 from yolo_nas_ext.report.summary import Findings, label, metric_names, pixels, sized
-from yolo_nas_ext.study.leaderboard import Standings
+from yolo_nas_ext.study.leaderboard import Leaderboard
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -63,7 +63,7 @@ def page(
     data_name: str = "",
     protocol: Mapping[str, object] = MappingProxyType({}),
     pictures: Mapping[str, Path] = MappingProxyType({}),
-    finals: Standings | None = None,
+    finals: Leaderboard | None = None,
     finals_protocol: Mapping[str, object] = MappingProxyType({}),
     finals_command: str = "",
     beside: Mapping[str, Architecture] = MappingProxyType({}),
@@ -117,15 +117,15 @@ def page(
     return document(title, join(*body))
 
 
-def _counts(findings: Findings, finals: Standings | None, data_name: str) -> list[str]:
+def _counts(findings: Findings, finals: Leaderboard | None, data_name: str) -> list[str]:
     """Return what was done and what it took, in short."""
     counts = [f"{len(findings.trials)} trials", f"{len(findings.complete)} complete"]
     for state, trials in (("pruned", findings.pruned), ("failed", findings.failed)):
         counts += [f"{len(trials)} {state}"] if trials else []
     counts.append(duration(sum(t.seconds for t in findings.trials)))
     if finals:
-        spent = duration(sum(result.seconds for result in finals.results))
-        counts.append(f"finals: {len(finals.results)} trainings, {spent}")
+        spent = duration(sum(result.seconds for result in finals.evaluations))
+        counts.append(f"finals: {len(finals.evaluations)} trainings, {spent}")
     return counts + ([f"data: {data_name}"] if data_name else [])
 
 
@@ -136,7 +136,7 @@ def _verdict(findings: Findings, kind: str) -> Markup:
     return element("div", *(element("p", s) for s in sentences), class_=kind)
 
 
-def _front(findings: Findings, finals: Standings | None) -> Markup:
+def _front(findings: Findings, finals: Leaderboard | None) -> Markup:
     """Return the front: its chart, the drawing of the network that is pointed at, its table."""
     if not findings.trials:
         return Markup()
@@ -322,7 +322,7 @@ def _cost(trial: Trial, name: str, unit: str = "") -> Cell:
 
 
 def _networks(
-    findings: Findings, finals: Standings | None, beside: Mapping[str, Architecture]
+    findings: Findings, finals: Leaderboard | None, beside: Mapping[str, Architecture]
 ) -> Markup:
     """Return the drawings of the answer and of the hand-made networks it is to be seen beside."""
     best = _answer(findings, finals)
@@ -351,7 +351,7 @@ def _networks(
     )
 
 
-def _answer(findings: Findings, finals: Standings | None) -> Trial | None:
+def _answer(findings: Findings, finals: Leaderboard | None) -> Trial | None:
     """Return the best found network: by the finals where they know one, else by the search."""
     best = finals.best_other if finals else None
     named = (t for t in findings.found if best and label(t) == best.name)

@@ -16,7 +16,7 @@ from yolo_nas_ext.console import cut, number
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.axes import Axis
 from yolo_nas_ext.report.summary import Findings, label
-from yolo_nas_ext.study.leaderboard import Standings
+from yolo_nas_ext.study.leaderboard import Leaderboard
 from yolo_nas_ext.study.study import Study
 
 DPI = 150
@@ -50,7 +50,7 @@ def pareto_png(study: Study, path: Path, title: str = "") -> None:
     _save(figure, path)
 
 
-def comparison_png(standings: Standings, path: Path, title: str = "") -> None:
+def comparison_png(standings: Leaderboard, path: Path, title: str = "") -> None:
     """Draw the mean fitness of compared models against their cost, with intervals.
 
     Args:

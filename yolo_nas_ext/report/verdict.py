@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from yolo_nas_ext.console import duration, number, signed
-from yolo_nas_ext.study.leaderboard import EQUAL, LEVEL, Entrant, Pair, Standings
+from yolo_nas_ext.study.leaderboard import EQUAL, LEVEL, Leaderboard, Model, Pair
 
 COSTS = {"latency_ms": "measured latency", "flops": "FLOPs"}
 
 
-def sentences(standings: Standings) -> list[str]:
+def sentences(standings: Leaderboard) -> list[str]:
     """Return what was found, the most important sentence first."""
     found, hand = standings.best_other, standings.best_baseline
     if standings.ranking and all(standings.mean(e.name).mean == 0 for e in standings.ranking):
@@ -33,7 +33,7 @@ def sentences(standings: Standings) -> list[str]:
     ]
 
 
-def better(standings: Standings) -> Entrant | None:
+def better(standings: Leaderboard) -> Model | None:
     """Return the entrant to take: the one of the highest mean."""
     return standings.ranking[0] if standings.ranking else None
 
@@ -45,36 +45,35 @@ def shown(pair: Pair) -> str:
     return f"{signed(pair.mean)} ({signed(pair.low)} to {signed(pair.high)})"
 
 
-def _headline(standings: Standings, found: Entrant, hand: Entrant) -> str:
+def _headline(standings: Leaderboard, found: Model, hand: Model) -> str:
     pair, metric = standings.pair(found.name, hand.name), standings.metric
     mine, theirs = (number(standings.mean(e.name).mean) for e in (found, hand))
-    noun = standings.noun
     if not pair.n:
         return f"{found.name} and {hand.name} share no seed that both finished: nothing to compare."
     if pair.mean == 0:
         return (
-            f"{found.name} and {hand.name}, the best {noun}, are equal: {theirs} {metric} on "
+            f"{found.name} and {hand.name}, the best baseline, are equal: {theirs} {metric} on "
             f"{standings.part}{_times(standings, found, hand)}."
         )
     if pair.mean < 0:
         return (
-            f"A {noun} is {'better' if pair.high < 0 else 'at least as good'}: {hand.name} is "
+            f"A baseline is {'better' if pair.high < 0 else 'at least as good'}: {hand.name} is "
             f"{number(-pair.mean)} above {found.name}, the best of the others, in {metric} on "
             f"{standings.part}: {theirs} against {mine}{_times(standings, hand, found)}."
         )
     sure = "" if pair.low > 0 else ", which may be chance"
     return (
-        f"{found.name} is {number(pair.mean)} above {hand.name}, the best {noun}, in {metric} on "
+        f"{found.name} is {number(pair.mean)} above {hand.name}, the best baseline, in {metric} on "
         f"{standings.part}: {mine} against {theirs}{_times(standings, found, hand)}{sure}."
     )
 
 
-def _times(standings: Standings, entrant: Entrant, other: Entrant) -> str:
+def _times(standings: Leaderboard, entrant: Model, other: Model) -> str:
     ratio = standings.ratio(entrant, other)
     return "" if math.isnan(ratio) else f", at {ratio:.2f} times its {COSTS[standings.cost]}"
 
 
-def _tests(standings: Standings, found: Entrant, hand: Entrant) -> list[str]:
+def _tests(standings: Leaderboard, found: Model, hand: Model) -> list[str]:
     pair = standings.pair(found.name, hand.name)
     if pair.n < 2:
         return ["Both were trained once: nothing says how much of the difference is chance."]
@@ -85,7 +84,7 @@ def _tests(standings: Standings, found: Entrant, hand: Entrant) -> list[str]:
     ]
 
 
-def _at_its_cost(standings: Standings, found: Entrant, hand: Entrant) -> list[str]:
+def _at_its_cost(standings: Leaderboard, found: Model, hand: Model) -> list[str]:
     """Say what is best at no more cost, and what is as good at half of it."""
     said, cost = [], COSTS[standings.cost]
     within = standings.within()
@@ -108,7 +107,7 @@ def _at_its_cost(standings: Standings, found: Entrant, hand: Entrant) -> list[st
     return said
 
 
-def _search(standings: Standings, found: Entrant, hand: Entrant) -> list[str]:
+def _search(standings: Leaderboard, found: Model, hand: Model) -> list[str]:
     """Say what the search cost beside what it gained."""
     if found.search_seconds is None:
         return []
@@ -119,23 +118,23 @@ def _search(standings: Standings, found: Entrant, hand: Entrant) -> list[str]:
     return [f"{text}."]
 
 
-def _alone(standings: Standings) -> str:
+def _alone(standings: Leaderboard) -> str:
     best = standings.ranking[0]
-    kind = f"Nothing but {standings.noun}s" if best.baseline else f"No {standings.noun}"
+    kind = "Nothing but baselines" if best.baseline else "No baseline"
     return (
         f"{kind} was trained; {best.name} is best with {number(standings.mean(best.name).mean)} "
         f"{standings.metric} on {standings.part}."
     )
 
 
-def _nothing(standings: Standings) -> str:
+def _nothing(standings: Leaderboard) -> str:
     failed = standings.failed()
     if failed:
         return f"All {len(failed)} trainings failed, the first by {failed[0].error[:200]}."
     return "No training has ended yet: there is nothing to compare."
 
 
-def _caveats(standings: Standings) -> list[str]:
+def _caveats(standings: Leaderboard) -> list[str]:
     said = []
     others = [e for e in standings.ranking if not e.baseline]
     if len(others) > 1:
@@ -144,5 +143,5 @@ def _caveats(standings: Standings) -> list[str]:
             "which flatters it a little: it was picked by the numbers it is shown with."
         )
     if failed := standings.failed():
-        said.append(f"{len(failed)} of {len(standings.results)} trainings failed.")
+        said.append(f"{len(failed)} of {len(standings.evaluations)} trainings failed.")
     return said
