@@ -1,10 +1,11 @@
 """Comparisons: in turns, recorded at once, resumed, and interrupted."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.helpers.shapes import draw
 from yolo_nas_ext.compare import comparison, outputs
 from yolo_nas_ext.compare.run import run
 from yolo_nas_ext.errors import TrialError
@@ -78,12 +79,21 @@ def test_time_left_is_said_within_a_training_now_and_then(make, monkeypatch):
     assert [line.split("  ")[3] for line in said[:3]] == [f"epoch {n}/3" for n in (1, 2, 3)]
 
 
-def test_the_data_tell_records_apart(shapes, tmp_path):
-    data = read(shapes)
-    other = read(draw(tmp_path / "other", train=16, val=6))
-    fewer = read(draw(tmp_path / "fewer", train=15, val=6))
-    assert comparison.fingerprint(data) == comparison.fingerprint(other)  # wherever the folder is
-    assert comparison.fingerprint(data) != comparison.fingerprint(fewer)
+def test_changed_data_are_trained_on_anew(shapes, make, tmp_path):
+    folder = Path(shutil.copytree(shapes.parent, tmp_path / "set"))
+
+    def trained():
+        found, training, said = make({"a": 0.3})
+        training.data = read(folder)
+        found.train()
+        return len(training.asked), said
+
+    assert trained()[0] == 2
+    first, second, *_ = sorted((folder / "images" / "train").iterdir())
+    first.write_bytes(second.read_bytes())
+    count, said = trained()
+    assert count == 2 and "the data set has changed (" in said[0]
+    assert trained() == (0, ["2 of 2 trainings are recorded already"])
 
 
 def test_interrupted_it_says_what_there_is(make, capsys, tmp_path):

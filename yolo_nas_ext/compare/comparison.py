@@ -19,12 +19,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.compare.trained_on import TrainedOn
 from yolo_nas_ext.config.search import Config
 from yolo_nas_ext.console import duration, number
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
-from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
 
 METRICS = {("detect", "host"): "mAP50-95", ("classify", "host"): "accuracy"}
@@ -129,6 +129,10 @@ class Comparison:
         """
         (self.folder / "trainings").mkdir(parents=True, exist_ok=True)
         (self.folder / "weights").mkdir(exist_ok=True)
+        if changed := self._trained_on.differs:
+            self.say(f"note: the data set has changed ({changed}); all is trained on it anew")
+        self._adopt()
+        self._trained_on.record(self.folder)
         left = [turn for turn in self.turns if self._recorded(*turn) is None]
         done = len(self.turns) - len(left)
         if done:
@@ -168,13 +172,25 @@ class Comparison:
         return f"  {duration(sum(usual if math.isnan(s) else s for s in own))} left"
 
     @cached_property
-    def _conditions(self) -> dict[str, Any]:
-        """What decides the metrics of every training here."""
-        schedule = {name: self.config.values[name] for name in SCHEDULE}
-        return {"data": fingerprint(self.training.data), **schedule, "host": dict(self.config.host)}
+    def _trained_on(self) -> TrainedOn:
+        return TrainedOn.of(self.training, self.folder, self.say)
 
-    def _file(self, model: Model, seed: int) -> Path:
-        about = {**self._conditions, "model": model.definition, "seed": seed}
+    def _adopt(self) -> None:
+        """Give trainings of the version before the names that they have now."""
+        if about := self._trained_on.before:
+            for turn in self.turns:
+                old, new = self._file(*turn, about), self._file(*turn)
+                if old.is_file() and not new.is_file():
+                    old.replace(new)
+
+    def _file(self, model: Model, seed: int, data: Mapping[str, Any] | None = None) -> Path:
+        about = {
+            **(data or self._trained_on.about),
+            **{name: self.config.values[name] for name in SCHEDULE},
+            "host": dict(self.config.host),
+            "model": model.definition,
+            "seed": seed,
+        }
         digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
         return self.folder / "trainings" / f"{digest.hexdigest()[:16]}.json"
 
@@ -184,8 +200,13 @@ class Comparison:
 
     def _recorded(self, model: Model, seed: int) -> Evaluation | None:
         """Return what a training gave, under the name that the model has now."""
+        if not (self.folder / "trainings").is_dir():
+            return None  # before the images are read, which takes its time
+        file = self._file(model, seed)
+        if (about := self._trained_on.before) and not file.is_file():
+            file = self._file(model, seed, about)
         try:
-            text = self._file(model, seed).read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8")
             return Evaluation(**{**json.loads(text), "name": model.name})
         except (OSError, ValueError, TypeError):  # there is none, or it is damaged: train again
             return None
@@ -212,14 +233,3 @@ class _Watch:
 
 def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
-
-
-def fingerprint(data: DataSet) -> str:
-    """Return a digest of the names and labels of images, wherever their folder is."""
-    digest = hashlib.sha256(json.dumps(data.names, sort_keys=True).encode())
-    for file, label in zip(data.images, data.labels, strict=True):
-        digest.update(Path(file).name.encode())
-        for name in ("cls", "bboxes"):
-            if name in label:
-                digest.update(label[name].tobytes())
-    return digest.hexdigest()[:16]
