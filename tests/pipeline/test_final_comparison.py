@@ -1,6 +1,7 @@
 """The end of a search: finalists against baselines on val, and what follows from it."""
 
 import random
+import shutil
 import time
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 import yaml
 
 from tests.helpers.kills import killed_and_resumed
+from tests.helpers.version_before import recorded, restored
 from yolo_nas_ext import report, run_dir
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.compare import latency
@@ -15,6 +17,7 @@ from yolo_nas_ext.compare import outputs as comparison_outputs
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.training import UntouchedTraining
+from yolo_nas_ext.host import dataset
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.pipeline import final_comparison, job, outputs, plan
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -32,8 +35,8 @@ def cells(tmp_path_factory):
 # Who takes part
 
 
-def record(*trials):
-    """A study of (fitness, FLOPs, name) in the space `tiny`."""
+def record(*trials, network=None):
+    """A study of (fitness, FLOPs, name) in the space `tiny`, of one network if it is given."""
     space, rng = DetectorSpace.load("tiny"), random.Random(0)
     study = Study(space)
     for number, (fitness, flops, name) in enumerate(trials):
@@ -43,7 +46,7 @@ def record(*trials):
                 Trial(
                     number,
                     point,
-                    space.architecture(point),
+                    network or space.architecture(point),
                     name=name,
                     state="complete",
                     metrics={"fitness": fitness},
@@ -271,6 +274,24 @@ def test_the_cost_of_a_search_is_that_of_its_sittings(tmp_path):
     assert 0.04 <= run_dir.spent(tmp_path) < 2
     (tmp_path / "seconds.json").write_text("x")
     assert run_dir.spent(tmp_path) == 0.0
+
+
+def test_finals_that_the_version_before_held_are_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    restored("finals", tmp_path, "runs/search/finals")
+    shutil.move(tmp_path / "runs" / "search" / "finals" / "args.yaml", tmp_path / "runs" / "search")
+    config, folder = run_dir.settings({"resume": "runs/search"})
+    assert folder is not None
+    (model,) = (folder / "finals" / "models").glob("nas-*.yaml")
+    study = record((0.2, 1.0, ""), network=read(model))
+    prepared = final_comparison.prepare(config, dataset.read(config.data, config.task))
+    assert prepared is not None
+    held = final_comparison.enter(prepared, study, folder, finalists=1, seconds=10.0)
+    rows = recorded("finals")
+    assert held.complete and [model.name for model in held.models] == [r["model"] for r in rows]
+    found = held.leaderboard().evaluations
+    assert [e.metrics["loss_box"] for e in found] == [float(row["loss_box"]) for row in rows]
+    assert final_comparison.winner(held, study) == study.best
 
 
 def small(cells, tmp_path):
