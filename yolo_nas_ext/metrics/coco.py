@@ -77,13 +77,13 @@ def numbers(
     coco.dataset.setdefault("info", {})
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it speaks numpy 1 to numpy 2
-        judged = COCOeval(coco, coco.loadRes([dict(row) for row in rows]), kind)
+        evaluation = COCOeval(coco, coco.loadRes([dict(row) for row in rows]), kind)
         if images is not None:
-            judged.params.imgIds = list(images)
-        judged.evaluate()
-        judged.accumulate()
-        judged.summarize()
-    return {name: float(value) for name, value in zip(NAMES, judged.stats, strict=True)}
+            evaluation.params.imgIds = list(images)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {name: float(value) for name, value in zip(NAMES, evaluation.stats, strict=True)}
 
 
 def encoded(mask: np.ndarray) -> dict[str, Any]:

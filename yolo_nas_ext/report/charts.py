@@ -23,7 +23,7 @@ STAR = " ".join(
     f"{r * math.sin(i * math.pi / 5):.1f},{-r * math.cos(i * math.pi / 5):.1f}"
     for i, r in enumerate([10, 4.2] * 5)
 )
-# Outlines of the markers of hand-made networks, in turn.
+# Outlines of the markers of baselines, in turn.
 MARKERS = (
     "0,-8 8,0 0,8 -8,0",
     "0,-8 8,6 -8,6",

@@ -201,7 +201,7 @@ MOST = 40  # drawings on a page; one is some 5 kB
 
 
 def previewed(findings: Findings) -> list[Trial]:
-    """Return the trials with a drawing: the best, the front and the hand-made networks."""
+    """Return the trials with a drawing: the best, the front and the baselines."""
     shown = [*findings.front[::-1], *findings.baselines]
     if findings.best is not None:
         shown.insert(0, findings.best)

@@ -74,8 +74,8 @@ def importances(findings: Findings) -> list[Importance]:
                         params=values, distributions=kinds, value=trial.fitness
                     )
                 )
-            judge = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
-            shares = optuna.importance.get_param_importances(study, evaluator=judge)
+            evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+            shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
         finally:
             optuna.logging.set_verbosity(before)
     ranked = []

@@ -24,7 +24,7 @@ from yolo_nas_ext.report.html import Cell, Row, Table, embedded, pairs, table, w
 from yolo_nas_ext.report.importances import importance_section
 from yolo_nas_ext.report.summary import Findings, label, metric_names, pixels, sized
 from yolo_nas_ext.report.verdict import sentences
-from yolo_nas_ext.study.leaderboard import Standings
+from yolo_nas_ext.study.leaderboard import Leaderboard
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -54,7 +54,7 @@ def page(
     data_name: str = "",
     protocol: Mapping[str, object] = MappingProxyType({}),
     pictures: Mapping[str, Path] = MappingProxyType({}),
-    finals: Standings | None = None,
+    finals: Leaderboard | None = None,
     finals_protocol: Mapping[str, object] = MappingProxyType({}),
     finals_command: str = "",
     beside: Mapping[str, Architecture] = MappingProxyType({}),
@@ -72,12 +72,12 @@ def page(
         command: What was run, to repeat it.
         next_command: What to run next.
         data_name: Name of the data set.
-        protocol: How candidates were judged, by name.
+        protocol: How candidates were evaluated, by name.
         pictures: PNG files to show, by what they show; those that do not exist are left out.
         finals: What complete trainings at the end said; their verdict comes first then.
         finals_protocol: How they were trained and measured, by name.
         finals_command: What repeats them.
-        beside: Hand-made networks to draw beside the best one, by name.
+        beside: Baselines to draw beside the best one, by name.
     """
     findings = Findings(study)
     return html.page(
@@ -103,15 +103,15 @@ def page(
     )
 
 
-def _counts(findings: Findings, finals: Standings | None, data_name: str) -> list[str]:
+def _counts(findings: Findings, finals: Leaderboard | None, data_name: str) -> list[str]:
     """Return what was done and what it took, in short."""
     counts = [f"{len(findings.trials)} trials", f"{len(findings.complete)} complete"]
     for state, trials in (("pruned", findings.pruned), ("failed", findings.failed)):
         counts += [f"{len(trials)} {state}"] if trials else []
     counts.append(duration(sum(t.seconds for t in findings.trials)))
     if finals:
-        spent = duration(sum(result.seconds for result in finals.results))
-        counts.append(f"finals: {len(finals.results)} trainings, {spent}")
+        spent = duration(sum(result.seconds for result in finals.evaluations))
+        counts.append(f"finals: {len(finals.evaluations)} trainings, {spent}")
     return counts + ([f"data: {data_name}"] if data_name else [])
 
 
@@ -122,7 +122,7 @@ def _verdict(findings: Findings) -> list[str]:
     return said
 
 
-def _front(findings: Findings, finals: Standings | None) -> dict[str, Any]:
+def _front(findings: Findings, finals: Leaderboard | None) -> dict[str, Any]:
     """Return the front: its chart, the drawing of the network that is pointed at, its table."""
     shown: dict[str, Any] = {"chart": None, "table": None, "note": POINT}
     if findings.trials and findings.has_flops:
@@ -136,7 +136,7 @@ def _front(findings: Findings, finals: Standings | None) -> dict[str, Any]:
     return shown
 
 
-def _said_of(finals: Standings) -> dict[str, str]:
+def _said_of(finals: Leaderboard) -> dict[str, str]:
     """Return what the final comparison says of each network, by its name."""
     return {
         e.name: f"{number(finals.mean(e.name).mean)} {finals.metric} in the finals"
@@ -168,7 +168,7 @@ def _legend(findings: Findings, line: str) -> list[dict[str, str]]:
         {"mark": "best", "text": "best", "outline": STAR},
     ]
     if findings.baselines:
-        items.append({"mark": "baseline", "text": "hand-made", "outline": MARKERS[0]})
+        items.append({"mark": "baseline", "text": "baseline", "outline": MARKERS[0]})
     if findings.failed and line == "best so far":
         items.append({"mark": "failed", "text": "failed"})
     return items
@@ -178,22 +178,22 @@ def _legend(findings: Findings, line: str) -> list[dict[str, str]]:
 
 
 def _front_table(findings: Findings) -> Table:
-    hand = findings.best_baseline
+    baseline = findings.best_baseline
     known = [n for n in LATENCY if any(n in trial.metrics for trial in findings.front)]
     others = dict.fromkeys([*findings.study.goal.objectives, *known])
     others = [n for n in others if n not in {"fitness", *REPEATED}]
     heads = [_noun(findings), "Fitness", *(TITLES.get(n, n) for n in others)]
     heads += ["px"] * sized(findings.study) + ["Parameters", "FLOPs"]
-    heads += [f"Fitness over {hand.name}", f"FLOPs over {hand.name}"] if hand else []
+    heads += [f"Fitness over {baseline.name}", f"FLOPs over {baseline.name}"] if baseline else []
     rows = []
     for trial in findings.front:
         more = [_value(trial.metrics.get(name)) for name in others]
         cells = [_network(trial), _fitness(trial), *more]
         cells += [_pixels(trial)] * sized(findings.study) + _costs(trial)
-        if hand:
-            gain = trial.fitness - hand.fitness
+        if baseline:
+            gain = trial.fitness - baseline.fitness
             cells.append(Cell(signed(gain), gain))
-            flops = [t.cost.get("flops", 0.0) for t in (trial, hand)]
+            flops = [t.cost.get("flops", 0.0) for t in (trial, baseline)]
             ratio = flops[0] / flops[1] if all(flops) else None
             cells.append(Cell(f"{ratio:.2f} times", ratio) if ratio else Cell("", ""))
         rows.append(Row(cells, _kind(findings, trial)))
@@ -204,9 +204,11 @@ def _meaning(findings: Findings) -> str:
     """Return what it means to be on the front."""
     goal = findings.study.goal.objectives
     if len(goal) > 1:
-        return f"Nothing that was judged is at least as good as one of these in {', '.join(goal)}."
+        return (
+            f"Nothing that was evaluated is at least as good as one of these in {', '.join(goal)}."
+        )
     if findings.has_flops:
-        return "Nothing else in the space that was judged is both cheaper and at least as good."
+        return "Nothing else in the space that was evaluated is both cheaper and at least as good."
     return "Without costs, the front is the best candidate."
 
 
@@ -254,7 +256,7 @@ def _noun(findings: Findings) -> str:
 def _kind(findings: Findings, trial: Trial) -> str:
     if findings.best is not None and trial.number == findings.best.number:
         return "best-row"
-    return "hand" if trial.name else ""
+    return "baseline-row" if trial.name else ""
 
 
 def _network(trial: Trial) -> Cell:
@@ -288,22 +290,22 @@ def _cost(trial: Trial, name: str, unit: str = "") -> Cell:
 
 
 def _networks(
-    findings: Findings, finals: Standings | None, beside: Mapping[str, Architecture]
+    findings: Findings, finals: Leaderboard | None, beside: Mapping[str, Architecture]
 ) -> dict[str, str]:
-    """Return the drawings of the answer and of the hand-made networks it is to be seen beside."""
+    """Return the drawings of the answer and of the baselines it is to be seen beside."""
     best = _answer(findings, finals)
     shown: dict[str, Architecture] = {}
     if best is not None and best.architecture is not None:
         shown[f"{label(best)}, best found"] = best.network
-    hand = findings.best_baseline
-    hand_made = {**beside}
-    if hand is not None and hand.architecture is not None:
-        hand_made.setdefault(hand.name, hand.network)
-    shown |= {f"{name}, hand-made": network for name, network in hand_made.items()}
+    baseline = findings.best_baseline
+    baselines = {**beside}
+    if baseline is not None and baseline.architecture is not None:
+        baselines.setdefault(baseline.name, baseline.network)
+    shown |= {f"{name}, baseline": network for name, network in baselines.items()}
     return {text: drawing(network, text) for text, network in shown.items()}
 
 
-def _answer(findings: Findings, finals: Standings | None) -> Trial | None:
+def _answer(findings: Findings, finals: Leaderboard | None) -> Trial | None:
     """Return the best found network: by the finals where they know one, else by the search."""
     best = finals.best_other if finals else None
     named = (t for t in findings.found if best and label(t) == best.name)

@@ -6,7 +6,7 @@
     study = search(table.space, table, strategy="bayes", trials=10)
     print(table.regret(study.best.point))
 
-The tables are made of the reference sets by benchmarks/reference/to_table.py.
+The tables are made of the reference sets by benchmarks/reference_table.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Public sets without a network: what the archives hold is made small and handed over."""
+"""Public sets without the internet: what the archives hold is made small and given."""
 
 import csv
 import json

@@ -49,7 +49,7 @@ def fingerprint(
     Args:
         records: Of `convert.Summary`, at least one.
         names: Class names by label.
-        imgsz: Image size in pixels to judge objects at; the pictures' own, rounded up, without.
+        imgsz: Image size in pixels of the search; without, the pictures' own, rounded up.
         windowed: Whether a CT window was chosen.
         task: What the pictures are for; Ultralytics' masks allow no head below P3.
     """
