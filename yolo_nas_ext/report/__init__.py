@@ -1,4 +1,4 @@
-"""What a search leaves for people: a table, two plots and one page.
+"""What a search leaves for people: a table, two plots and one page, whose templates are beside it.
 
 It may import `network` and `study`.
 """
