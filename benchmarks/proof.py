@@ -44,7 +44,7 @@ from typing import Any
 import yaml
 from lib import RESULTS, SHARED, Figures, Table, names, start, yolo
 
-from yolo_nas_ext.compare.definitions import cost
+from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.cost.latency.profile import load
 from yolo_nas_ext.host.models import definition
 from yolo_nas_ext.network.parse import read
@@ -235,7 +235,7 @@ class Proof:
         }
         self.winners.mkdir(parents=True, exist_ok=True)
         shutil.copy(run / "best.yaml", self.winners / f"{name}.yaml")
-        found = {"trials": len(rows), "seconds": round(cost(run)), "confirmed": confirmed}
+        found = {"trials": len(rows), "seconds": round(search_seconds(run)), "confirmed": confirmed}
         self.note(searches={**self.notes.get("searches", {}), name: found})
 
     def compare(self, wanted: list[str]) -> None:

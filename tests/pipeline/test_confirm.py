@@ -120,7 +120,7 @@ def test_hand_made_networks_are_trained_too_and_compared_alike():
     estimate, asked = table([0, 0, 0, 0, 0, 0, 0.4, 0.5, 0.6])
     confirm(study, lambda trial: estimate(trial, 0), n=2)
     assert [number for number, _ in asked] == [7, 6, 8] and study.best.name == "hand"
-    assert "A hand-made model is best: hand has fitness 0.6000" in Findings(study).verdict()[0]
+    assert "A baseline is best: hand has fitness 0.6000" in Findings(study).verdict()[0]
     none = filled([0.1 * n for n in range(8)])
     confirm(none, lambda trial: pytest.fail("trained"), n=0)
 

@@ -22,6 +22,7 @@ from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
 from yolo_nas_ext.cost.latency.onnx_layer import TILE, layer_model
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError, RunError
+from yolo_nas_ext.files import replacing
 from yolo_nas_ext.network.architecture import Architecture
 
 BUNDLE = 1  # of the manifest; a result of another number is refused
@@ -96,10 +97,12 @@ def write(
     }
     int8 = protocol.precision == "int8"
     largest = 0
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+        with (
+            replacing(path) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file,
+        ):
 
             def add(name: str, model: bytes) -> str:
                 nonlocal largest
@@ -127,11 +130,8 @@ def write(
             file.writestr("probe/probe.py", script)
             file.writestr("probe/README.txt", README)
             file.writestr(f"probe/{probe.MANIFEST}", json.dumps(manifest))
-        temporary.replace(path)
     except OSError as error:
         raise RunError(f"bundle={path}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def shared_weights(model: bytes) -> tuple[bytes, int]:

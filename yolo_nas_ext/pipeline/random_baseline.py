@@ -1,4 +1,7 @@
-"""The control: what a strategy found against what chance finds for the same number of trials."""
+"""The random baseline: what a strategy found against what random search finds in as many trials.
+
+``control=`` names the strategy that the search is compared with; it is usually ``random``.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,19 @@ from yolo_nas_ext.study.study import Study
 DRAWS = 10_000  # bootstrap samples
 
 
-def difference(study: Study, control: Study, name: str) -> str:
-    """Return one sentence on how much better the best of a search is than its control's.
+def difference(study: Study, baseline: Study, name: str) -> str:
+    """Return one sentence on how much better the best of a search is than its random baseline's.
 
-    The interval is that of the control's luck: its trials are drawn again with replacement, as
+    The interval is that of the baseline's luck: its trials are drawn again with replacement, as
     often as the search had trials, and the best of each draw is compared with the search's best.
 
     Args:
         study: The search.
-        control: Of the same number of trials.
-        name: The control's strategy.
+        baseline: The search that it is compared with, of the same number of trials.
+        name: The baseline's strategy.
     """
     mine = [t.fitness for t in study.candidates if not t.name]
-    others = np.array([t.fitness for t in control.candidates])
+    others = np.array([t.fitness for t in baseline.candidates])
     if not mine or not len(others):
         return f"there is no complete trial to compare with {name}"
     low, high = interval(max(mine), others, len(mine))

@@ -1,8 +1,10 @@
+"""The random baseline: a sentence on what chance finds, with an interval that has a closed form."""
+
 import numpy as np
 import pytest
 
 from yolo_nas_ext import ChoiceSpace, search
-from yolo_nas_ext.pipeline.random_control import difference, interval
+from yolo_nas_ext.pipeline.random_baseline import difference, interval
 from yolo_nas_ext.study.study import Study
 
 SPACE = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(6)})
