@@ -43,6 +43,7 @@ from yolo_nas_ext.cost.latency import profile as latency
 from yolo_nas_ext.host import models
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.study.leaderboard import interval
+from yolo_nas_ext.study.storage import CONFIRM, notes
 
 HERE = Path(__file__).parent / "proof"
 BASELINES = ("yolov8n", "yolo11n", "yolo26n")
@@ -157,7 +158,7 @@ def confirmations(run: Path) -> dict[int, dict[str, float]]:
     import optuna
 
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{run / 'study.db'}")
-    return {int(number): found for number, found in study.user_attrs["confirmed"].items()}
+    return {number: found for number, _, found in notes(study.user_attrs, CONFIRM)}
 
 
 def compare(protocol: Figures, folder: Path) -> None:

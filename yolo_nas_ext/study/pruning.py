@@ -11,7 +11,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.study.storage import STATES
+from yolo_nas_ext.study.coder import STATES
 from yolo_nas_ext.study.trial import Trial
 
 REDUCTION = 3  # of so many candidates one goes on
