@@ -40,11 +40,11 @@ class Progress:
         delay: float = 0.0,
         keep: bool = False,
         stream: TextIO | None = None,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.total, self.done = total, 0.0
         self.stream = stream or sys.stdout
-        self.watched = say is print and self.stream.isatty()
+        self.watched = say is None and self.stream.isatty()
         self._text, self._head, self._keep, self._say = text, head, keep, say
         self._every, self._delay = every, delay
         self._before: float | None = None
@@ -82,10 +82,7 @@ class Progress:
     def say(self, line: str) -> None:
         """Print a line that stays."""
         self.clear()
-        if self._say is print:
-            print(line, file=self.stream, flush=True)
-        else:
-            self._say(line)
+        self._print(line)
 
     def clear(self) -> None:
         """Take the line off a terminal, so that something else can be printed."""
@@ -143,9 +140,13 @@ class Progress:
     def _pass_on(self) -> None:
         """Print what tqdm wrote into the log."""
         line, self._log.line = self._log.line, ""
-        if line and self._say is print:
+        if line:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        if self._say is None:
             print(line, file=self.stream, flush=True)
-        elif line:
+        else:
             self._say(line)
 
 

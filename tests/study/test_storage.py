@@ -223,7 +223,7 @@ def test_latencies_of_one_device_are_one_record(url):
 
 
 def test_two_machines_that_measure_say_that_they_are_two(tmp_path, monkeypatch, capsys):
-    class Judged:
+    class Hashed:
         seeded = False
         fidelity = {"epochs": 1.0}  # noqa: RUF012
 
@@ -231,7 +231,7 @@ def test_two_machines_that_measure_say_that_they_are_two(tmp_path, monkeypatch, 
             return {"fitness": int(architecture.key, 16) % 1000 / 1000}
 
     cells = ensure_cells(tmp_path / "cells", train=6, val=3, size=64) / "data.yaml"
-    monkeypatch.setattr(plan, "make_estimator", lambda config, data: Judged())
+    monkeypatch.setattr(plan, "make_estimator", lambda config, data: Hashed())
     keys = [
         f"data={cells}",
         "name=s",

@@ -70,7 +70,7 @@ class SharedWeights(ShortTraining):
         cost_weight: float = 0.0,
         relaxation: str = RELAXATIONS[0],
         pause: float = PAUSE,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] | None = None,
         **more: Any,
     ) -> None:
         check(space)
@@ -86,7 +86,7 @@ class SharedWeights(ShortTraining):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process opens for itself."""
-        apart = {"_open": None, "_paths": None, "_say": print, "_scores": {}}
+        apart = {"_open": None, "_paths": None, "_say": None, "_scores": {}}
         return {**self.__dict__, **apart}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -306,7 +306,7 @@ def check_relaxation(name: str, learn: bool, space: DetectorSpace) -> None:
 
 
 def _on_epoch(
-    epochs: int, say: Callable[[str], None]
+    epochs: int, say: Callable[[str], None] | None
 ) -> Callable[[int, Mapping[str, float]], None]:
     """Return what says from time to time how far the training of a supernet is."""
     progress = Progress(

@@ -25,8 +25,8 @@ STATES = {
 SIMPLE = (bool, int, float, str, type(None))
 
 
-def write_outcome(storage: BaseStorage, trial_id: int, trial: Trial) -> None:
-    """Write what became of a running trial; its state comes last and makes it count."""
+def write_finished(storage: BaseStorage, trial_id: int, trial: Trial) -> None:
+    """Write the end of a running trial; its state comes last and makes it count."""
     for name, value in attributes(trial).items():
         storage.set_trial_user_attr(trial_id, name, value)
     for step, value in trial.curve.items():

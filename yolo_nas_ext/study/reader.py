@@ -16,7 +16,7 @@ from sqlalchemy import Connection, column, select, table
 CHUNK = 500  # trials a query; SQLite allows some hundred values in a condition
 
 TRIALS = table("trials", column("trial_id"), column("number"), column("study_id"), column("state"))
-DETAILS = (  # of each table its own id, then what is read
+DETAILS = (  # the columns of each table: its own id, then the values that are read
     table(
         "trial_params",
         column("param_id"),
@@ -42,7 +42,6 @@ DETAILS = (  # of each table its own id, then what is read
     ),
 )
 NOT_FINITE = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
-DAMAGE = (ValueError, LookupError)  # what is raised for rows that Optuna did not write
 
 
 class Recorded(NamedTuple):
@@ -70,13 +69,13 @@ def read(
 ) -> Iterator[Recorded]:
     """Yield the trials of a study by their ids, as `RDBStorage.get_all_trials` has them.
 
-    States are read first, so that of a trial which another process ends meanwhile all is there once
-    its state says so.
+    States are read first. So a trial that another process ends meanwhile is complete once its state
+    says so.
 
     Args:
         storage: The database.
         study_id: Of the study.
-        after: Highest id of those that are not wanted.
+        after: Highest id that is not wanted.
         skip: Ids of further trials that are not wanted.
 
     Raises:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from yolo_nas_ext.errors import NASError, RunError
-from yolo_nas_ext.study.coder import Coder, write_outcome
+from yolo_nas_ext.study.coder import Coder, write_finished
 from yolo_nas_ext.study.reader import Recorded, read
 from yolo_nas_ext.study.trial import Trial
 
@@ -126,7 +126,7 @@ class Storage:
         """Write what became of a trial; return False where the trial was failed meanwhile."""
         with storage_errors(self.place):
             try:
-                write_outcome(self._rdb, self._own[trial.number], trial)
+                write_finished(self._rdb, self._own[trial.number], trial)
                 kept = True
             except optuna.exceptions.UpdateFinishedTrialError:
                 kept = False  # this process was taken for dead
@@ -248,7 +248,7 @@ def storage_errors(
 
 @contextmanager
 def _no_warnings() -> Iterator[None]:
-    """Heartbeats are an experiment of Optuna's, of which it warns at every call."""
+    """Silence Optuna, which warns at every call that heartbeats are an experiment."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield

@@ -44,7 +44,7 @@ class Study:
         goal: What is searched for; it says which trial is best.
         name: Name of the study in the database.
         beat: Seconds between heartbeats; a claim is released after three of them are missing.
-        latency_of: What a trial's latency is of: a device, or what predicts it. Latencies of
+        latency_of: The device or predictor that a trial's latency is of. Latencies of
             another are read under another name, ``latency_on_<digest>_ms``: they are not compared.
         measured_on: The same of what `measure` records.
 
@@ -248,9 +248,9 @@ class Study:
             self._put(number, replace(trial, number=number))
 
     def finish(self, trial: Trial) -> None:
-        """Record the outcome of a trial that this process runs: all of it or, if that fails, none.
+        """Record the end of a trial that this process runs: all of it or, if that fails, nothing.
 
-        Of a claim that was released meanwhile nothing is recorded.
+        Nothing is recorded of a claim that was released meanwhile.
         """
         kept = self._storage is None or self._storage.finish(trial)
         self._own.discard(trial.number)

@@ -1,4 +1,4 @@
-"""The inner search as a run: progress while it goes on, its population as the record of the run."""
+"""The vectorized search as a run: its progress, and its population as the record of the run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(
         budget: The limits.
         study: Where the population goes, best first.
         folder: The run folder.
-        baselines: Hand-made networks; those in the space take part.
+        baselines: Baselines; those in the space take part in the search.
         stream: Where progress is printed.
 
     Returns:
