@@ -36,6 +36,7 @@ import train as reference  # the script beside it
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.loop import run
@@ -110,7 +111,7 @@ def _search(
             reference.state["seen"], space, epochs=int(given["epochs"]), seed=seed, learn=True,
             overrides={"workers": 0}, **settings,
         )  # fmt: skip
-        judge.images = Path(folder) / "images"
+        judge.use_context(Context(Path(folder)))
         study = Study(space)
 
         def estimate(trial: Trial, report: Any) -> Mapping[str, float]:

@@ -35,6 +35,7 @@ import train as reference
 
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.host.supernet.model import extract
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> int:
             reference.state["seen"], space, epochs=given["epochs"], sampling=given["sampling"],
             distill=given["distill"], **options,
         )  # fmt: skip
-        judge.images = Path(given["keep"] or folder).absolute() / "images"
+        judge.use_context(Context(Path(given["keep"] or folder).absolute()))
         if given["memory"]:
             return _memory(judge, space, int(given["paths"]), given)
         begin = time.process_time()

@@ -11,6 +11,7 @@ from ultralytics import YOLO
 
 from tests.helpers.shapes import draw, draw_for
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.weight_sharing import FILE, SCORES, SharedWeights
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.supernet import trainer
@@ -31,7 +32,7 @@ def tiny():
 def estimator(data, space, folder, **more):
     settings = {"epochs": 2, "imgsz": 64, "batch": 4, "threads": 1, "overrides": {"workers": 0}}
     made = SharedWeights(data, space, **{**settings, "say": lambda line: None, **more})
-    made.images = folder / "images"
+    made.use_context(Context(folder))
     return made
 
 

@@ -15,6 +15,7 @@ from yolo_nas_ext import loop, run_dir
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.pipeline import job, plan
 
@@ -189,6 +190,10 @@ class Fake:
     def __init__(self, outcomes):
         self.fidelity = {"epochs": 1.0}
         self.outcomes = iter(outcomes)
+        self.context = None
+
+    def use_context(self, context):
+        self.context = context
 
     def estimate(self, architecture, fidelity=None, report=None, weights=None):
         outcome = next(self.outcomes)
@@ -208,7 +213,8 @@ def test_workers_share_the_decoded_images(monkeypatch, cells, tmp_path, jobs, sh
     given = {"data": str(cells), "project": str(tmp_path), "baseline": "none", "jobs": jobs}
     monkeypatch.setattr(loop, "run", lambda study, *arguments, **options: False)
     job.search(given)
-    assert estimator.shared is shared and estimator.images == tmp_path / "search" / "images"
+    assert estimator.context == Context(tmp_path / "search", shared)
+    assert estimator.context.images == tmp_path / "search" / "images"
 
 
 def test_ctrl_c_ends_with_what_is_there(monkeypatch, cells, tmp_path, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from typing import Any
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.data.splits import hold_out_patients, subset
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.extrapolation import projected
 from yolo_nas_ext.host import arguments, models
 from yolo_nas_ext.host.dataset import DataSet, joined
-from yolo_nas_ext.host.metrics import Judge
+from yolo_nas_ext.host.metrics import Measure
 from yolo_nas_ext.host.training import distillation as teachers
 from yolo_nas_ext.host.training.lean import OnEpoch
+from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.training.trainer import train
 from yolo_nas_ext.host.transfer.weights import Source, load, transfer
 from yolo_nas_ext.metrics import dice, froc
@@ -24,6 +26,7 @@ from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
 
+USUAL = {"epochs": 10, "imgsz": 128, "batch": 16}  # of a candidate's training
 # A recipe for few steps; a key that the user gives replaces its entry.
 SHORT: dict[str, Any] = {
     "optimizer": "AdamW",  # learns fastest within a hundred steps
@@ -58,22 +61,19 @@ class Training:
 
     Args:
         data: The data set; its val part is not used.
-        task: The host's task.
-        epochs: Epochs of a candidate.
-        imgsz: Image size in pixels.
-        batch: Images a step.
-        seed: Of the split and of every training.
         val_fraction: Part of the training images to measure on.
-        device: The host's device; it chooses one unless given.
-        overrides: The host's arguments that the user gave.
-        timeout: Seconds after which a training is given up.
         fitness: ``host``; ``projected`` for what a short training of a detector foretells, see
-            `estimators.projection`; ``froc`` for the CPM of findings in scans, see `data.froc`; or
-            ``dice`` for the Dice of segmented scans, see `data.dice`.
-        threads: CPU threads; `usual_threads` unless given.
+            `estimators.extrapolation`; ``froc`` for the CPM of findings in scans, see
+            `metrics.froc`; or ``dice`` for the Dice of segmented scans, see `metrics.dice`.
         inherit: A checkpoint that every training starts from, by role and shape.
         teacher: A checkpoint that every training learns from beside the labels, by the host's own
             distillation.
+        **options: Fields of `TrainingSettings` that differ from `USUAL`; ``threads`` are
+            `usual_threads` unless given, and ``overrides`` are added to the recipe.
+
+    Attributes:
+        settings: How networks are trained and measured.
+        split: Indices of the training images to (train on, measure on).
 
     Raises:
         NASError: For a part that cannot be held out, an image size that is no multiple of 32,
@@ -87,43 +87,53 @@ class Training:
         self,
         data: DataSet,
         *,
-        task: str = "detect",
-        epochs: int = 10,
-        imgsz: int = 128,
-        batch: int = 16,
-        seed: int = 0,
         val_fraction: float = 0.25,
-        device: str | None = None,
-        overrides: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
-        threads: int | None = None,
-        inherit: str | Path | None = None,
         fitness: str = "host",
+        inherit: str | Path | None = None,
         teacher: str | Path | None = None,
+        **options: Any,
     ) -> None:
-        self.judge = _judge(fitness, task, self.short)
+        given = {**USUAL, **options}
+        given["threads"] = given.get("threads") or usual_threads()
+        given["overrides"] = {**self.recipe(given["batch"]), **(given.get("overrides") or {})}
+        settings = TrainingSettings(**given, short=self.short)
+        measure = _measure(fitness, settings.task, self.short)
+        self.settings = replace(settings, measure=measure)
         self.projects = fitness == PROJECTED
         self.data = data
-        self.task = task
-        self.epochs = epochs
-        self.imgsz = imgsz
-        self.batch = batch
-        self.seed = seed
-        self.device = device
-        self.timeout = timeout
-        self.threads = threads or usual_threads()
-        self.images: Path | None = None
-        self.shared = False  # whether other processes use that folder too
         self.val_fraction = val_fraction
-        self.split = self._split(seed)
-        self.overrides = {**self.recipe(batch), **(overrides or {})}
-        _check_size(imgsz)
-        arguments.check(self.overrides, nc=data.nc)
-        arguments.check_device(device)
+        self.split = self._split(settings.seed)
+        arguments.check(settings.overrides, nc=data.nc)
+        arguments.check_device(settings.device)
         self.source = load(inherit) if inherit else None
-        self.teacher = teachers.load(teacher, task) if teacher else None
+        self.teacher = teachers.load(teacher, settings.task) if teacher else None
         if self.teacher:
-            self.overrides["distill_model"] = str(self.teacher.path)
+            taught = {**settings.overrides, "distill_model": str(self.teacher.path)}
+            self.settings = replace(self.settings, overrides=taught)
+
+    def use_context(self, context: Context) -> None:
+        """Keep decoded images there from now on."""
+        self.settings = replace(self.settings, images=context.images, shared=context.shared)
+
+    @property
+    def task(self) -> str:
+        """The host's task."""
+        return self.settings.task
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a candidate."""
+        return self.settings.epochs
+
+    @property
+    def imgsz(self) -> int:
+        """Image size in pixels."""
+        return self.settings.imgsz
+
+    @property
+    def seed(self) -> int:
+        """Of the split and of every training."""
+        return self.settings.seed
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
@@ -168,9 +178,14 @@ class Training:
         definition = self._definition(architecture)
         own = definition.get("imgsz", 0)
         fidelity = {**self.fidelity, **({"imgsz": own} if own else {}), **(fidelity or {})}
-        epochs, imgsz = int(fidelity["epochs"]), int(fidelity["imgsz"])
-        _check_size(imgsz)
-        seed = int(fidelity.get("seed", self.seed))
+        epochs, seed = int(fidelity["epochs"]), int(fidelity.get("seed", self.seed))
+        settings = replace(
+            self.settings,
+            epochs=epochs,
+            imgsz=int(fidelity["imgsz"]),
+            seed=seed,
+            overrides={**self.warmup(epochs), **self.settings.overrides},
+        )
         source = load(inherit) if inherit else self.source
         network = partial(_network, architecture, definition)
         start = _Start(source, network()) if source else None
@@ -178,26 +193,15 @@ class Training:
             levels = definition["head"][-1][0]
             count = len(levels) if isinstance(levels, (list, tuple)) else 1
             self.teacher.check(count, "the network", TrialError)
+        part = self._part(int(fidelity["images"]), seed)
         metrics = train(
             definition,
             self.data,
-            self._part(int(fidelity["images"]), seed),
-            task=self.task,
-            epochs=epochs,
-            imgsz=imgsz,
-            batch=self.batch,
-            seed=seed,
-            device=self.device,
-            overrides={**self.warmup(epochs), **self.overrides},
+            part,
+            settings,
             weights=weights,
-            timeout=self.timeout,
-            threads=self.threads,
             on_epoch=report,
-            short=self.short,
-            images=self.images,
-            shared=self.shared,
             initial=start,
-            judge=self.judge,
         ).metrics
         if self.projects:
             size = int(self.fidelity["imgsz"])
@@ -277,15 +281,15 @@ def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
 
 
 PROJECTED = "projected"
-# What else than the host can judge: the tasks that it is of, and how.
-FITNESS: dict[str, tuple[tuple[str, ...], Judge]] = {
+# What else than the host can measure: the tasks that it is of, and how.
+FITNESS: dict[str, tuple[tuple[str, ...], Measure]] = {
     "froc": (("detect", "segment"), lambda found, true: froc.judge(found.boxes, true.boxes)),
     "dice": (("segment",), lambda found, true: dice.judge(found.masks, true.masks)),
 }
 
 
-def _judge(fitness: str, task: str, short: bool) -> Judge | None:
-    """Return what judges detections beside the host, if anything does.
+def _measure(fitness: str, task: str, short: bool) -> Measure | None:
+    """Return what measures predictions beside the host, if anything does.
 
     Raises:
         NASError: For an unknown fitness, or one that is not of the task or the training.
@@ -308,11 +312,6 @@ def _judge(fitness: str, task: str, short: bool) -> Judge | None:
             f"fitness={fitness}: is of task={' and '.join(tasks)}, not {task}; leave fitness out"
         )
     return found
-
-
-def _check_size(imgsz: int) -> None:
-    if imgsz < 32 or imgsz % 32:
-        raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
 
 
 def localisation(metrics: Mapping[str, float], part: str = "loss") -> float:

@@ -9,6 +9,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from filelock import FileLock
 
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.continuous import ContinuousTrainer
@@ -81,6 +83,7 @@ class SharedWeights(ShortTraining):
         check_relaxation(relaxation, learn, space)
         self._paths = paths(sampling, space, self.seed)
         self._pause, self._say = pause, say
+        self._context = Context()
         self._temporary: Path | None = None
         self._open: tuple[Supernet, Bench] | None = None
         self._scores: dict[str, dict[str, float]] = {}
@@ -95,11 +98,16 @@ class SharedWeights(ShortTraining):
         self.__dict__.update(state)
         self._paths = paths(self.sampling, self.space, self.seed)
 
+    def use_context(self, context: Context) -> None:
+        """Keep the supernet and decoded images there from now on."""
+        super().use_context(context)
+        self._context = context
+
     @property
     def folder(self) -> Path:
         """Where the supernet is: in the run folder, or in one of its own without a run."""
-        if self.images is not None:
-            return self.images.parent / "supernet"
+        if self._context.folder is not None:
+            return self._context.folder / "supernet"
         if self._temporary is None:
             self._temporary = Path(tempfile.mkdtemp(prefix="supernet-"))
             weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
@@ -164,11 +172,13 @@ class SharedWeights(ShortTraining):
     @property
     def made_with(self) -> dict[str, Any]:
         """What a supernet must have been trained with to be this one."""
-        text = json.dumps([self._definition_of_all(), sorted(map(str, self.overrides.items()))])
+        text = json.dumps(
+            [self._definition_of_all(), sorted(map(str, self.settings.overrides.items()))]
+        )
         return {
             "epochs": self.epochs,
             "imgsz": self.imgsz,
-            "batch": self.batch,
+            "batch": self.settings.batch,
             "seed": self.seed,
             "sampling": self.sampling,
             "distill": self.distill,
@@ -205,47 +215,25 @@ class SharedWeights(ShortTraining):
             (folder / LEARNED).write_text(text, encoding="utf-8")
         supernet.eval()
         small = self.space.architecture(self.space.canonical(_smallest(self.space)))
-        bench = Bench(
-            emit(small, self.data.nc, self.task, self.data.keypoints),
-            self.data,
-            self.split,
-            imgsz=self.imgsz,
-            batch=self.batch,
-            task=self.task,
-            seed=self.seed,
-            device=self.device,
-            overrides=self.overrides,
-            threads=self.threads,
-            judge=self.judge,
-            images=self.images,
-            shared=self.shared,
-        )
+        first = emit(small, self.data.nc, self.task, self.data.keypoints)
+        bench = Bench(first, self.data, self.split, self.settings)
         supernet.to(bench.device)
         self._scores = _read(folder / SCORES)
         return supernet, bench
 
     def _fit(self, whole: Mapping[str, Any], made_with: Mapping[str, Any], file: Path) -> None:
+        overrides = {**self.warmup(self.epochs), **self.settings.overrides}
         fit(
             whole,
             self.data,
             self.split,
+            replace(self.settings, overrides=overrides),
             steps=self._steps,
             checkpoint=file,
             made_with=made_with,
-            epochs=self.epochs,
-            imgsz=self.imgsz,
-            batch=self.batch,
-            seed=self.seed,
-            device=self.device,
             distill=self.distill,
-            overrides={**self.warmup(self.epochs), **self.overrides},
-            threads=self.threads,
             on_epoch=_Progress(self.epochs, self._say),
-            short=self.short,
-            images=self.images,
-            shared=self.shared,
             pause=self._pause,
-            task=self.task,
             trainer=self._trainer,
         )
 

@@ -19,6 +19,7 @@ from yolo_nas_ext.compare import outputs
 from yolo_nas_ext.compare.runner import Contest
 from yolo_nas_ext.config.search import Config
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
@@ -191,14 +192,14 @@ def hold(finals: Finals, folder: Path) -> bool:
     """
     contest, config = finals.contest, finals.settings
     contest.folder.mkdir(exist_ok=True)
-    contest.training.images = contest.folder / "images"
+    contest.training.use_context(Context(contest.folder))
     print(f"\nfinals: {', '.join(finals.trials)} from random weights beside the hand-made models")
     comparison.announce(config, contest, folder)
     comparison.write_models(contest)
     try:
         interrupted = comparison.run(contest, config, finals.command)
     finally:
-        shutil.rmtree(contest.training.images, ignore_errors=True)
+        shutil.rmtree(contest.folder / "images", ignore_errors=True)
     said = (contest.folder / "verdict.md").read_text(encoding="utf-8")
     write_text(folder / "verdict.md", said)
     return interrupted

@@ -101,7 +101,7 @@ class Timing:
                 found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
         return found
 
-    def judge(self, architecture: Architecture) -> dict[str, float]:
+    def of_candidate(self, architecture: Architecture) -> dict[str, float]:
         """Return the measured latency of a candidate, before it is trained.
 
         Of one whose times other work on the machine disturbs, again and again, the first quartile

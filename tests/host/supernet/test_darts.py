@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.helpers.shapes import draw
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.weight_sharing import LEARNED, SharedWeights
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.supernet.arch_parameters import ENTROPY, Distribution
@@ -238,7 +239,7 @@ def test_a_search_learns_records_and_goes_on_after_a_kill(tmp_path, relaxation):
             say=say,
             relaxation=relaxation,
         )
-        made.images = tmp_path / name / "images"
+        made.use_context(Context(tmp_path / name))
         return made
 
     def kill(line):

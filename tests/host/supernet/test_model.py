@@ -14,6 +14,7 @@ from yolo_nas_ext.host.one_batch import batch
 from yolo_nas_ext.host.supernet import elastic, trainer
 from yolo_nas_ext.host.supernet.model import Supernet, distance, extract
 from yolo_nas_ext.host.training import checkpoint
+from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.supernet.sampling import paths
 from yolo_nas_ext.space.supernet.slots import definition
@@ -206,15 +207,17 @@ def fit(data, space, file, rule="spos", epochs=3, on_epoch=None, **more):
         definition(space, data.nc),
         data,
         SPLIT,
+        TrainingSettings(
+            epochs=epochs,
+            imgsz=64,
+            batch=4,
+            overrides={"nbs": 4, "optimizer": "AdamW", "workers": 0, "mosaic": 0.0},
+        ),
         checkpoint=file,
         made_with={"rule": rule},
         steps=lambda epoch, step: [space.architecture(p) for p in draw_step(epoch, step)],
-        epochs=epochs,
-        imgsz=64,
-        batch=4,
         on_epoch=on_epoch,
         pause=0,
-        overrides={"nbs": 4, "optimizer": "AdamW", "workers": 0, "mosaic": 0.0},
         **more,
     )
     return torch.load(file)

@@ -12,6 +12,7 @@ from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.models import build as build_stock
 from yolo_nas_ext.host.supernet.evaluator import Bench
 from yolo_nas_ext.host.supernet.model import Supernet, distance, extract
+from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.transfer import weights
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.rows import Task
@@ -101,9 +102,10 @@ def benches(tmp_path_factory):
         first = emit(network(space, 0), data.nc, task, data.keypoints)
         every = list(range(len(data.images)))
         split = every[:-4], every[-4:]
-        found[task] = Bench(
-            first, data, split, imgsz=64, batch=4, task=task, overrides={"workers": 0}
+        settings = TrainingSettings(
+            epochs=1, imgsz=64, batch=4, task=task, overrides={"workers": 0}
         )
+        found[task] = Bench(first, data, split, settings)
     yield found
     for bench in found.values():
         bench.close()

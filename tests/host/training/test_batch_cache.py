@@ -6,16 +6,17 @@ import albumentations
 import pytest
 import torch
 
-from tests.helpers.trained import SETTINGS, SPLIT, network
+from tests.helpers.trained import SPLIT, network, train
 from yolo_nas_ext.errors import TrialError
-from yolo_nas_ext.host.training import batch_cache, trainer
+from yolo_nas_ext.host.training import batch_cache
 from yolo_nas_ext.host.training.image_cache import HeldImages
+from yolo_nas_ext.host.training.trainer import Result
 
 MOSAIC = {"nbs": 4, "mosaic": 1.0, "close_mosaic": 1}
 
 
-def run(data: Any, which: int = 0, **more: Any) -> trainer.Result:
-    return trainer.train(network(which), data, SPLIT, **{**SETTINGS, **more})
+def run(data: Any, which: int = 0, **more: Any) -> Result:
+    return train(network(which), data, **more)
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ import pytest
 from ultralytics.data import base
 
 from tests.helpers.shapes import draw
+from tests.helpers.trained import train
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.models import definition
 from yolo_nas_ext.host.training import image_cache
-from yolo_nas_ext.host.training.trainer import train
 
 SPLITS = (list(range(9)), [9, 10, 11]), (list(range(3, 12)), [0, 1, 2])
 
@@ -33,17 +33,9 @@ def opened(monkeypatch):
 
 def run(data, split=SPLITS[0], **more):
     content, scale = definition("yolov8n")
-    return train(
-        {**content, "scale": scale},
-        data,
-        split,
-        epochs=1,
-        imgsz=64,
-        batch=4,
-        threads=2,
-        overrides={"nbs": 4, "mosaic": 1.0, "close_mosaic": 0},
-        **more,
-    ).metrics
+    overrides = {"nbs": 4, "mosaic": 1.0, "close_mosaic": 0}
+    model = {**content, "scale": scale}
+    return train(model, data, split, epochs=1, overrides=overrides, **more).metrics
 
 
 def test_mapped_images_give_the_same_numbers_and_are_decoded_once(path, tmp_path, opened):
@@ -66,7 +58,7 @@ def test_mapped_images_give_the_same_numbers_and_are_decoded_once(path, tmp_path
 OTHER = """
 import json, sys
 from pathlib import Path
-import tests.host.test_images as here
+import tests.host.training.test_image_cache as here
 from ultralytics.data import base
 here.base.imread = None  # nothing can be decoded
 data = here.read(sys.argv[1])

@@ -1,5 +1,7 @@
 """Every task trains through the lean trainer, on the same drawn shapes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import yaml
@@ -72,8 +74,9 @@ def test_dice_of_segmented_pictures_as_fitness(sets):
         data, task="segment", epochs=1, imgsz=64, batch=4, threads=2, fitness="dice"
     )
     seen = []
-    judge = estimator.judge
-    estimator.judge = lambda *both: seen.append(both) or judge(*both)
+    measure = estimator.settings.measure
+    noted = replace(estimator.settings, measure=lambda *both: seen.append(both) or measure(*both))
+    estimator.settings = noted
     metrics = estimator.estimate(architecture("segment"))
     assert metrics["fitness"] == metrics["dice"] and "host_fitness" in metrics
     truth = seen[-1][1]

@@ -61,8 +61,6 @@ class Untrained:
             )
         self.proxy, self.data, self.task = proxy, data, task
         self.imgsz, self.seed = imgsz, seed
-        self.images: Path | None = None
-        self.shared = False
         train_on, _ = hold_out_patients(data.images, data.classes, fraction=val_fraction, seed=seed)
         self.chosen = random.Random(seed).sample(train_on, min(batch, len(train_on)))
         self._batches: dict[int, dict[str, Any]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from ultralytics.data import build_dataloader
 
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.metrics import Judge, results
+from yolo_nas_ext.host.metrics import results
 from yolo_nas_ext.host.training import checkpoint
 from yolo_nas_ext.host.training.initialisation import USUAL, norms
-from yolo_nas_ext.host.training.lean import TRAINERS
-from yolo_nas_ext.host.training.session import failure, quiet, settings
+from yolo_nas_ext.host.training.lean import TRAINERS, Split
+from yolo_nas_ext.host.training.session import failure, quiet
+from yolo_nas_ext.host.training.settings import TrainingSettings
 
 IMAGES = 128  # to estimate batch-norm statistics from
 
@@ -30,61 +32,25 @@ class Bench:
         definition: A model definition of the host, which sets up the host; any will do.
         data: The data set.
         split: Indices of its training images to (calibrate on, measure on).
-        imgsz: Image size in pixels.
-        batch: Images of a calibration step.
-        task: The host's task.
-        seed: Of the images to calibrate on.
-        device: The host's device; it chooses one unless given.
-        overrides: Further arguments of the host's trainer.
-        threads: CPU threads.
-        judge: As of `host.trainer.train`.
-        images: As of `host.trainer.train`.
-        shared: As of `host.trainer.train`.
+        settings: How networks are measured; ``batch`` are the images of a calibration step, and
+            ``seed`` is of the images to calibrate on.
 
     Raises:
         TrialError: Where the host cannot be set up.
     """
 
     def __init__(
-        self,
-        definition: Mapping[str, Any],
-        data: DataSet,
-        split: tuple[list[int], list[int]],
-        *,
-        imgsz: int,
-        batch: int,
-        task: str = "detect",
-        seed: int = 0,
-        device: str | None = None,
-        overrides: Mapping[str, Any] | None = None,
-        threads: int = 1,
-        judge: Judge | None = None,
-        images: Path | None = None,
-        shared: bool = False,
+        self, definition: Mapping[str, Any], data: DataSet, split: Split, settings: TrainingSettings
     ) -> None:
-        arguments = settings(  # in all digits, as batch norms are estimated anew
-            overrides,
-            task=task,
-            epochs=1,
-            imgsz=imgsz,
-            batch=batch,
-            seed=seed,
-            device=device,
-            amp=False,
-        )
+        batch, seed = settings.batch, settings.seed
+        settings = replace(settings, epochs=1)
+        arguments = settings.arguments(amp=False)  # in all digits: batch norms are estimated anew
         self._trainer: Any = None
         try:
             with tempfile.TemporaryDirectory() as folder, quiet():
-                trainer: Any = TRAINERS[task](
-                    definition,
-                    data,
-                    split,
-                    {**arguments, "save_dir": folder},
-                    judge=judge,
-                    images=images,
-                    shared=shared,
-                )
-                torch.set_num_threads(threads)
+                made = {**arguments, "save_dir": folder}
+                trainer: Any = TRAINERS[settings.task](definition, data, split, settings, made)
+                torch.set_num_threads(settings.threads)
                 trainer._setup_train()
         except Exception as error:
             raise failure(error, None) from error

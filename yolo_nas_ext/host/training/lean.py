@@ -29,12 +29,14 @@ from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.metrics import Judge, Seen, masks, named, results, rows
+from yolo_nas_ext.host.metrics import Seen, masks, named, results, rows
 from yolo_nas_ext.host.training import bfloat16
 from yolo_nas_ext.host.training.batch_cache import replayed
 from yolo_nas_ext.host.training.image_cache import held, held_pictures
 from yolo_nas_ext.host.training.initialisation import MOMENTUM, head_start, norms
+from yolo_nas_ext.host.training.settings import TrainingSettings
 
+Split = tuple[list[int], list[int]]  # indices of images to (train on, measure on)
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 # Writes weights into a new model, given its class names by number.
 Initial = Callable[[torch.nn.Module, Mapping[int, str]], None]
@@ -52,15 +54,11 @@ class LeanMixin(_Trainer):
         model: The host's model definition.
         data: The data set.
         split: Indices of its training images to (train on, measure on).
-        overrides: The host's arguments.
-        deadline: `time.perf_counter` at which the training is given up.
+        settings: How it is trained and measured.
+        arguments: The host's arguments, see `TrainingSettings.arguments`.
+        deadline: `time.perf_counter` at which the training is stopped.
         on_epoch: Called after each epoch with its mean losses.
-        short: Whether averages keep up with few steps; else they are the host's.
-        every: Epochs from one measurement to the next; only the last is measured without.
-        images: Folder for decoded images that do not fit into memory.
-        shared: Whether other processes use that folder too.
         initial: Writes weights into the model once it is built.
-        judge: Judges the detections on the held-out images, beside the host.
         replay: Whether batches are kept for the next training that would draw the same ones.
     """
 
@@ -68,34 +66,25 @@ class LeanMixin(_Trainer):
         self,
         model: Mapping[str, Any],
         data: DataSet,
-        split: tuple[list[int], list[int]],
-        overrides: dict[str, Any],
+        split: Split,
+        settings: TrainingSettings,
+        arguments: Mapping[str, Any],
         *,
         deadline: float = math.inf,
         on_epoch: OnEpoch | None = None,
-        short: bool = True,
-        every: int | None = None,
-        images: Path | None = None,
-        shared: bool = False,
         initial: Initial | None = None,
-        judge: Judge | None = None,
         replay: bool = False,
     ) -> None:
-        # The host's is of GPUs, and downloads a model; see `precision` for what is done on CPUs.
-        self._half = overrides.get("amp", True)
-        overrides = {**overrides, "amp": False}
-        self._judge = judge
-        self._judged = Seen(), Seen()
+        self._settings = settings
+        # The host's is of GPUs, and downloads a model; see `bfloat16` for what is done on CPUs.
+        self._half = arguments.get("amp", True)
+        self._seen = Seen(), Seen()  # what a model sees, and what there is
         self._initial = initial
         self._definition = model
         self._data_set = data
         self._split = split
         self._deadline = deadline
         self._on_epoch = on_epoch
-        self._short = short
-        self._every = every
-        self._images = images
-        self._shared = shared
         self._replay = replay
         events = {
             "on_train_start": [LeanMixin._watch_losses],
@@ -105,7 +94,7 @@ class LeanMixin(_Trainer):
             "on_fit_epoch_end": [LeanMixin._after_epoch],
         }
         self.callers_error: Exception | None = None  # of `on_epoch`: not this candidate's failure
-        super().__init__(overrides=overrides, _callbacks=events)
+        super().__init__(overrides={**arguments, "amp": False}, _callbacks=events)
 
     # Data
 
@@ -140,8 +129,8 @@ class LeanMixin(_Trainer):
             labels,
             data.labels,
             data.source,
-            folder=self._images,
-            shared=self._shared,
+            folder=self._settings.images,
+            shared=self._settings.shared,
             imgsz=args.imgsz,
             augment=augment,
             hyp=args,
@@ -161,7 +150,7 @@ class LeanMixin(_Trainer):
         """Build the model from the seed, whatever ran before in this process."""
         init_seeds(self.args.seed, deterministic=self.args.deterministic)
         model = self.get_model(cfg=deepcopy(dict(self._definition)), verbose=False)
-        if self._short:
+        if self._settings.short:
             for norm in norms(model):
                 norm.momentum = MOMENTUM
             head_start(model, self.args.imgsz)
@@ -171,7 +160,7 @@ class LeanMixin(_Trainer):
             model = model.to(memory_format=torch.channels_last)  # faster convolutions on CPUs
             # The host's projections of what a student sees are in single precision.
             half = self._half and not self.args.distill_model
-            if self._short and half and bfloat16.native():
+            if self._settings.short and half and bfloat16.native():
                 bfloat16.halve(model)
         self.model = model
 
@@ -195,7 +184,7 @@ class LeanMixin(_Trainer):
     def _setup_train(self) -> None:
         """Set up as the host, with a moving average that suits few steps if there are few."""
         super()._setup_train()
-        if not self._short:
+        if not self._settings.short:
             return
         steps = len(self.train_loader) * self.epochs
         # The host averages over some 10,000 steps; over a tenth of this training here.
@@ -223,7 +212,7 @@ class LeanMixin(_Trainer):
             return self.metrics, self.fitness
         states = random.getstate(), np.random.get_state()
         self._many["val_"] = []
-        self._judged = Seen(), Seen()
+        self._seen = Seen(), Seen()
         try:
             return super().validate()
         finally:
@@ -231,9 +220,9 @@ class LeanMixin(_Trainer):
             np.random.set_state(states[1])
 
     def get_validator(self) -> Any:
-        """Return the host's validator, which also notes boxes where somebody judges them."""
+        """Return the host's validator, which also notes boxes where somebody measures them."""
         validator = super().get_validator()
-        if self._judge:
+        if self._settings.measure:
             update = validator.update_metrics
 
             def note(preds: Sequence[Mapping[str, Any]], batch: Mapping[str, Any]) -> None:
@@ -241,7 +230,7 @@ class LeanMixin(_Trainer):
                 for index, pred in enumerate(preds):
                     true = validator._prepare_batch(index, batch)
                     stem = Path(true["im_file"]).stem
-                    for seen, part in zip(self._judged, (pred, true), strict=True):
+                    for seen, part in zip(self._seen, (pred, true), strict=True):
                         seen.boxes[stem] = rows(part)
                         if "masks" in part:
                             seen.masks[stem] = masks(part, self.data["nc"])
@@ -249,13 +238,14 @@ class LeanMixin(_Trainer):
             validator.update_metrics = note
         return validator
 
-    def judged(self) -> dict[str, float]:
-        """Return what the judge says of the last measurement; nothing without one."""
-        return dict(self._judge(*self._judged)) if self._judge else {}
+    def own_metrics(self) -> dict[str, float]:
+        """Return what `TrainingSettings.measure` says of the last measurement, if there is one."""
+        measure = self._settings.measure
+        return dict(measure(*self._seen)) if measure else {}
 
     def _measures(self) -> bool:
-        epoch = self.epoch + 1
-        return epoch == self.epochs or (self._every is not None and epoch % self._every == 0)
+        epoch, every = self.epoch + 1, self._settings.every
+        return epoch == self.epochs or (every is not None and epoch % every == 0)
 
     # What ends a training early
 

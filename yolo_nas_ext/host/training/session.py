@@ -26,38 +26,6 @@ NO_MEMORY = (
 )
 
 
-def settings(
-    overrides: Mapping[str, Any] | None, *, imgsz: int, val: bool = False, **more: Any
-) -> dict[str, Any]:
-    """Return the host's arguments of a lean training.
-
-    Args:
-        overrides: Further arguments of the host's trainer.
-        imgsz: Image size in pixels.
-        val: Whether it is measured before the end, too.
-        **more: Arguments that cannot be overridden.
-
-    Raises:
-        NASError: For an image size that is no multiple of 32.
-    """
-    if imgsz < 32 or imgsz % 32:
-        raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
-    return {
-        "save": False,
-        "plots": False,
-        "verbose": False,
-        "exist_ok": True,
-        "val": val,
-        "patience": 0,
-        "model": "nas.yaml",
-        "data": "data.yaml",
-        **(overrides or {}),
-        "mode": "train",
-        "imgsz": imgsz,
-        **more,
-    }
-
-
 T = TypeVar("T")
 
 
@@ -72,7 +40,7 @@ def session(
 
     Args:
         make: Returns the trainer for the host's arguments.
-        arguments: See `settings`.
+        arguments: See `TrainingSettings.arguments`.
         use: What to do with it.
         threads: CPU threads.
 
