@@ -125,7 +125,7 @@ def _order(judge: Any, space: DetectorSpace, plan: Any, truth: Any) -> dict[str,
 
 def _paths(judge: Any, space: DetectorSpace, count: int) -> dict[str, float]:
     """Return the time of a score against its bare parts, and how memory grows."""
-    supernet, bench = judge._opened()
+    supernet, bench = judge.opened()
     ratios, rss = [], []
     process, rng = psutil.Process(), random.Random(1)
     for index in range(count):

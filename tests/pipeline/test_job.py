@@ -1,4 +1,4 @@
-"""A small search from end to end, through the host's own trainer."""
+"""A small search from end to end, through Ultralytics' own trainer."""
 
 import csv
 import io

@@ -250,7 +250,7 @@ def test_what_cannot_be_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     assert text == "the best could not be measured: 0: onnxruntime cannot run it"
 
 
-def test_each_candidate_is_measured_before_it_is_judged() -> None:
+def test_each_candidate_is_measured_before_it_is_trained() -> None:
     architecture = SPACE.architecture(SPACE.sample(random.Random(0)))
     found = settled(latency="measure", max_latency=0.0001)
     assert found

@@ -40,7 +40,7 @@ def parse(text: str) -> tuple[str, ...]:
 
 
 class Rungs:
-    """Judges by a training in rungs of growing fidelity (Li et al. 2020, arXiv:1810.05934).
+    """Evaluates by a training in rungs of growing fidelity (Li et al. 2020, arXiv:1810.05934).
 
     Each rung trains three times as many epochs in all as the one before, and goes on from its
     weights: the step sizes are those of a training of its own (a warm restart), the moments of the
@@ -169,7 +169,7 @@ class _Notes:
         return self._folder / f"{self._stem}-{number}.pt"
 
     def add(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Note a rung's metrics, once its checkpoint is there, whole or not at all."""
+        """Note a rung's metrics, once its checkpoint is there."""
         self.measured[number] = dict(metrics)
         temporary = self._file.with_name(f".{self._file.name}.tmp")
         temporary.write_text(json.dumps(self.measured), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Short and full trainings through the host's own trainer."""
+"""Short and full trainings through Ultralytics' own trainer."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ SHORT: dict[str, Any] = {
     "momentum": 0.9,
     "weight_decay": 0.0005,
     "cos_lr": True,
-    "warmup_bias_lr": 0.0,  # the host's 0.1 is meant for SGD
+    "warmup_bias_lr": 0.0,  # Ultralytics' 0.1 is meant for SGD
     "mosaic": 0.0,  # most of the cost of loading, and of no help before some tens of epochs
     "close_mosaic": 0,
 }
-WARMUP = 0.1  # of the epochs; the host's 3 epochs would be most of the training
-MOST_WARMUP = 3.0  # epochs, as the host
+WARMUP = 0.1  # of the epochs; Ultralytics' 3 epochs would be most of the training
+MOST_WARMUP = 3.0  # epochs, as Ultralytics'
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Training:
             `estimators.extrapolation`; ``froc`` for the CPM of findings in scans, see
             `metrics.froc`; or ``dice`` for the Dice of segmented scans, see `metrics.dice`.
         inherit: A checkpoint that every training starts from, by role and shape.
-        teacher: A checkpoint that every training learns from beside the labels, by the host's own
+        teacher: A checkpoint that every training learns from beside the labels, by Ultralytics' own
             distillation.
         **options: Fields of `TrainingSettings` that differ from `USUAL`; ``threads`` are
             `usual_threads` unless given, and ``overrides`` are added to the recipe.
@@ -77,7 +77,7 @@ class Training:
 
     Raises:
         NASError: For a part that cannot be held out, an image size that is no multiple of 32,
-            arguments that the host refuses, or a checkpoint that cannot be used.
+            arguments that Ultralytics refuses, or a checkpoint that cannot be used.
     """
 
     seeded = True
@@ -117,7 +117,7 @@ class Training:
 
     @property
     def task(self) -> str:
-        """The host's task."""
+        """Ultralytics' task."""
         return self.settings.task
 
     @property
@@ -137,12 +137,12 @@ class Training:
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
-        """Return the host's arguments for a batch size, without the warm-up."""
+        """Return Ultralytics' arguments for a batch size, without the warm-up."""
         return {}
 
     @staticmethod
     def warmup(epochs: int) -> dict[str, Any]:
-        """Return the host's arguments for the warm-up of so many epochs."""
+        """Return Ultralytics' arguments for the warm-up of so many epochs."""
         return {}
 
     @property
@@ -158,15 +158,15 @@ class Training:
         weights: Path | None = None,
         inherit: Path | None = None,
     ) -> dict[str, float]:
-        """Return the metrics of a network after a short training; see `host.trainer.Result`.
+        """Return the metrics of a network after its training, see `host.training.trainer.Result`.
 
         Args:
-            architecture: What to train, or a model definition of the host: as a dictionary, a name
-                such as ``yolo11n`` or the path of a YAML.
+            architecture: What to train, or a model definition of Ultralytics': as a dictionary, a
+                name such as ``yolo11n`` or the path of a YAML.
             fidelity: Other ``epochs``, ``imgsz`` (pixels) or ``images`` to train on than the
                 estimator's or the network's own, for which the held-out images stay the same; or
                 another ``seed``, which holds out others as well.
-            report: Called after each epoch; see `host.trainer.train`.
+            report: Called after each epoch; see `host.training.trainer.train`.
             weights: Where a stock checkpoint goes.
             inherit: A checkpoint to start from in place of the estimator's. Metrics of a training
                 that starts from one have ``inherited_percent``, of the parameters.
@@ -193,11 +193,11 @@ class Training:
             levels = definition["head"][-1][0]
             count = len(levels) if isinstance(levels, (list, tuple)) else 1
             self.teacher.check(count, "the network", TrialError)
-        part = self._part(int(fidelity["images"]), seed)
+        split = self._split_of(int(fidelity["images"]), seed)
         metrics = train(
             definition,
             self.data,
-            part,
+            split,
             settings,
             weights=weights,
             on_epoch=report,
@@ -222,7 +222,7 @@ class Training:
         data, fraction = self.data, self.val_fraction
         return hold_out_patients(data.images, data.classes, fraction=fraction, seed=seed)
 
-    def _part(self, images: int, seed: int) -> tuple[list[int], list[int]]:
+    def _split_of(self, images: int, seed: int) -> tuple[list[int], list[int]]:
         """Return a seed's split with `images` to train on, the classes kept in share."""
         classes = self.data.classes
         train_on, held_out = self.split if seed == self.seed else self._split(seed)
@@ -239,7 +239,7 @@ class ShortTraining(Training):
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
-        """Return `SHORT`, and a step a batch rather than one for 64 images as the host."""
+        """Return `SHORT`, and a step a batch rather than one for 64 images as Ultralytics'."""
         return {**SHORT, "nbs": batch}
 
     @staticmethod
@@ -249,7 +249,7 @@ class ShortTraining(Training):
 
 
 class FullTraining(Training):
-    """The host's complete training, its defaults for all that is not given: honest and slow.
+    """Ultralytics' complete training, its defaults for all that is not given: honest and slow.
 
     Fitness is that of the averaged weights after the last epoch; the best epoch is not picked, as
     the images it would be picked by are those that are measured.
@@ -281,7 +281,7 @@ def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
 
 
 PROJECTED = "projected"
-# What else than the host can measure: the tasks that it is of, and how.
+# Fitness that is not Ultralytics' own: the tasks that it is of, and how it is measured.
 FITNESS: dict[str, tuple[tuple[str, ...], Measure]] = {
     "froc": (("detect", "segment"), lambda found, true: froc.judge(found.boxes, true.boxes)),
     "dice": (("segment",), lambda found, true: dice.judge(found.masks, true.masks)),
@@ -289,7 +289,7 @@ FITNESS: dict[str, tuple[tuple[str, ...], Measure]] = {
 
 
 def _measure(fitness: str, task: str, short: bool) -> Measure | None:
-    """Return what measures predictions beside the host, if anything does.
+    """Return what measures predictions beside Ultralytics' own, if anything does.
 
     Raises:
         NASError: For an unknown fitness, or one that is not of the task or the training.
@@ -314,7 +314,7 @@ def _measure(fitness: str, task: str, short: bool) -> Measure | None:
     return found
 
 
-def localisation(metrics: Mapping[str, float], part: str = "loss") -> float:
+def localisation(metrics: Mapping[str, float], prefix: str = "loss") -> float:
     """Return the negated box loss: how far boxes are from their objects, 1 - CIoU on average.
 
     It compares between heads, which neither the loss of bins nor that of distances does; of an
@@ -322,10 +322,10 @@ def localisation(metrics: Mapping[str, float], part: str = "loss") -> float:
     Without boxes it is the negated sum of all losses.
 
     Args:
-        metrics: Of a training or of one of its epochs, see `host.trainer.Result`.
-        part: ``loss`` of training images, or ``val_loss`` of held-out ones.
+        metrics: Of a training or of one of its epochs, see `host.training.trainer.Result`.
+        prefix: ``loss`` of training images, or ``val_loss`` of held-out ones.
     """
-    for name in (f"{part}_many_box", f"{part}_box"):
+    for name in (f"{prefix}_many_box", f"{prefix}_box"):
         if name in metrics:
             return -metrics[name]
-    return -sum(value for name, value in metrics.items() if name.startswith(f"{part}_"))
+    return -sum(value for name, value in metrics.items() if name.startswith(f"{prefix}_"))

@@ -22,14 +22,15 @@ from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.continuous import ContinuousTrainer
 from yolo_nas_ext.host.supernet.darts import RELAXATIONS, DartsTrainer
-from yolo_nas_ext.host.supernet.evaluator import Bench
+from yolo_nas_ext.host.supernet.evaluator import Evaluator
 from yolo_nas_ext.host.supernet.model import Supernet, extract
 from yolo_nas_ext.host.supernet.trainer import PAUSE, SupernetTrainer, fit, load, of_task
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.supernet.sampling import paths
-from yolo_nas_ext.space.supernet.slots import check, definition
+from yolo_nas_ext.space.supernet.slots import check
+from yolo_nas_ext.space.supernet.slots import definition as largest
 
 FILE, SCORES, LEARNED = "supernet.pt", "scores.jsonl", "distribution.json"
 MOST_MIXED = 6  # networks of a mixture, whose activations are all in memory
@@ -46,11 +47,11 @@ class SharedWeights(ShortTraining):
     Args:
         data: The data set; its val part is not used.
         space: The space; also what the supernet's training draws from.
-        sampling: A rule of `space.sampling.RULES`.
+        sampling: A rule of `space.supernet.sampling.RULES`.
         distill: Weight of the largest network's predictions in the training of the others, for a
             rule that trains several in a step; 0 for none.
-        learn: Whether the distribution of `strategies.differentiable` is learned, too.
-        cost_weight: See `host.darts.DartsTrainer`.
+        learn: Whether the distribution of `strategies.darts` is learned, too.
+        cost_weight: See `host.supernet.darts.DartsTrainer`.
         relaxation: See there.
         pause: Seconds between two checkpoints.
         say: Where lines of progress go.
@@ -85,7 +86,7 @@ class SharedWeights(ShortTraining):
         self._pause, self._say = pause, say
         self._context = Context()
         self._temporary: Path | None = None
-        self._open: tuple[Supernet, Bench] | None = None
+        self._open: tuple[Supernet, Evaluator] | None = None
         self._scores: dict[str, dict[str, float]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -134,7 +135,7 @@ class SharedWeights(ShortTraining):
             TrialError: For a network that is none of the space.
             RunError: Where the supernet cannot be trained.
         """
-        supernet, bench = self._opened()
+        supernet, evaluator = self.opened()
         known = self._scores.get(architecture.key)
         if known is not None and (weights is None or weights.is_file()):
             return dict(known)
@@ -142,17 +143,17 @@ class SharedWeights(ShortTraining):
             model = extract(supernet, architecture, self.data.names)
         except NASError as error:
             raise TrialError("build", str(error)) from error
-        bench.calibrate(model)
-        metrics = known or bench.score(model)
+        evaluator.calibrate(model)
+        metrics = known or evaluator.score(model)
         if known is None:
             self._keep(architecture.key, metrics)
         if weights is not None:
-            bench.save(model, weights, metrics)
+            evaluator.save(model, weights, metrics)
         return dict(metrics)
 
     def supernet(self) -> Supernet:
         """Return the trained supernet, with the averaged weights."""
-        return self._opened()[0]
+        return self.opened()[0]
 
     def distribution(self) -> dict[str, list[float]]:
         """Return the newest learned probabilities of every choice's options."""
@@ -160,7 +161,7 @@ class SharedWeights(ShortTraining):
 
     def history(self) -> list[dict[str, Any]]:
         """Return what was recorded after each epoch in which the distribution was learned."""
-        self._opened()
+        self.opened()
         return json.loads((self.folder / LEARNED).read_text(encoding="utf-8"))
 
     def close(self) -> None:
@@ -188,26 +189,27 @@ class SharedWeights(ShortTraining):
         }
 
     def _definition_of_all(self) -> dict[str, Any]:
-        return definition(self.space, self.data.nc, self.data.channels, self.data.keypoints)
+        return largest(self.space, self.data.nc, self.data.channels, self.data.keypoints)
 
-    def _opened(self) -> tuple[Supernet, Bench]:
+    def opened(self) -> tuple[Supernet, Evaluator]:
+        """Return the trained supernet and what measures its networks; the first call trains it."""
         if self._open is None:
             self._open = self._train_and_open()
         return self._open
 
-    def _train_and_open(self) -> tuple[Supernet, Bench]:
+    def _train_and_open(self) -> tuple[Supernet, Evaluator]:
         folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
-        whole, made_with = self._definition_of_all(), self.made_with
+        definition, made_with = self._definition_of_all(), self.made_with
         with FileLock(folder / ".lock"):  # of several processes one trains, the others wait
             try:
-                self._fit(whole, made_with, folder / FILE)
+                self._fit(definition, made_with, folder / FILE)
             except TrialError as error:
                 raise RunError(
                     f"the supernet cannot be trained ({error.kind}: {error}); give a lower lr0 or "
                     "batch, or a smaller space"
                 ) from error
-        supernet = Supernet(whole, ch=self.data.channels, nc=self.data.nc)
+        supernet = Supernet(definition, ch=self.data.channels, nc=self.data.nc)
         trained = load(folder / FILE, made_with)
         supernet.load_state_dict(trained["ema"])
         if self.learn:
@@ -216,15 +218,15 @@ class SharedWeights(ShortTraining):
         supernet.eval()
         small = self.space.architecture(self.space.canonical(_smallest(self.space)))
         first = emit(small, self.data.nc, self.task, self.data.keypoints)
-        bench = Bench(first, self.data, self.split, self.settings)
-        supernet.to(bench.device)
+        evaluator = Evaluator(first, self.data, self.split, self.settings)
+        supernet.to(evaluator.device)
         self._scores = _read(folder / SCORES)
-        return supernet, bench
+        return supernet, evaluator
 
-    def _fit(self, whole: Mapping[str, Any], made_with: Mapping[str, Any], file: Path) -> None:
+    def _fit(self, definition: Mapping[str, Any], made_with: Mapping[str, Any], file: Path) -> None:
         overrides = {**self.warmup(self.epochs), **self.settings.overrides}
         fit(
-            whole,
+            definition,
             self.data,
             self.split,
             replace(self.settings, overrides=overrides),

@@ -72,7 +72,7 @@ class ConfirmTraining:
     """Trains networks alone, or on from their weights in a supernet.
 
     Args:
-        config: Settings of the search, see `config.Config`; its way is not ``again``.
+        config: Settings of the search, see `config.search.Config`; its way is not ``again``.
         data: The data set.
         estimator: What evaluated the networks; of ``tuned`` the one with the shared weights.
         context: Where decoded images are kept; in memory alone without one.
@@ -143,7 +143,7 @@ def how(config: Any) -> str:
 
 
 def check(config: Any) -> None:
-    """Refuse a ``confirm_by`` or ``confirm_epochs`` that has no part in the search.
+    """Refuse a ``confirm_by`` or ``confirm_epochs`` that does nothing in the search.
 
     Raises:
         NASError: See above.

@@ -186,10 +186,10 @@ def test_networks_of_other_spaces_are_refused(net):
 def test_what_is_remembered_is_bounded(net, tiny, monkeypatch):
     monkeypatch.setattr(elastic, "KEPT", 3)
     for row in net.rows:
-        row._wirings.clear()
+        row.wirings.clear()
     for seed in range(30):
         net.activate(network(tiny, seed))
-    assert max(len(row._wirings) for row in net.rows) == 3
+    assert max(len(row.wirings) for row in net.rows) == 3
 
 
 class Killed(Exception):

@@ -90,7 +90,7 @@ def test_dice_of_segmented_pictures_as_fitness(sets):
 
 
 def test_semantic_masks_are_those_of_the_host(sets):
-    """The oracle: the host's data set over the same polygons."""
+    """The oracle: Ultralytics' data set over the same polygons."""
     from ultralytics.data.dataset import PolygonSemanticDataset
 
     data = read(sets["semantic"], "semantic")
@@ -162,7 +162,7 @@ def test_a_classifier_learns(sets):
 
 
 def test_labels_are_those_of_the_host(sets):
-    """The oracle: the host's own data sets over the same folders."""
+    """The oracle: Ultralytics' own data sets over the same folders."""
     from ultralytics.data import YOLODataset
 
     for task in ("segment", "obb", "pose"):

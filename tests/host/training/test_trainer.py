@@ -109,5 +109,5 @@ def test_hand_made_models_train(data, tmp_path):
         assert str(tmp_path).encode() not in weights.read_bytes()
         model = torch.load(weights, weights_only=False)["model"]
         norms = [m for m in model.modules() if type(m) is nn.BatchNorm2d]
-        assert {norm.momentum for norm in norms} == {0.03}  # the host's
+        assert {norm.momentum for norm in norms} == {0.03}  # Ultralytics'
         assert {p.dtype for p in model.parameters()} == {torch.float16}

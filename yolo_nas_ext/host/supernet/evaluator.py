@@ -25,18 +25,21 @@ from yolo_nas_ext.host.training.settings import TrainingSettings
 IMAGES = 128  # to estimate batch-norm statistics from
 
 
-class Bench:
-    """The host's validator over the held-out images, for networks with weights from elsewhere.
+class Evaluator:
+    """Ultralytics' validator over the held-out images, for networks with weights from elsewhere.
 
     Args:
-        definition: A model definition of the host, which sets up the host; any will do.
+        definition: A model definition of Ultralytics', to set it up with; any will do.
         data: The data set.
         split: Indices of its training images to (calibrate on, measure on).
         settings: How networks are measured; ``batch`` are the images of a calibration step, and
             ``seed`` is of the images to calibrate on.
 
+    Attributes:
+        trainer: Ultralytics' trainer that it measures with.
+
     Raises:
-        TrialError: Where the host cannot be set up.
+        TrialError: Where Ultralytics cannot be set up.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Bench:
         batch, seed = settings.batch, settings.seed
         settings = replace(settings, epochs=1)
         arguments = settings.arguments(amp=False)  # in all digits: batch norms are estimated anew
-        self._trainer: Any = None
+        self.trainer: Any = None
         try:
             with tempfile.TemporaryDirectory() as folder, quiet():
                 made = {**arguments, "save_dir": folder}
@@ -56,7 +59,7 @@ class Bench:
             raise failure(error, None) from error
         trainer.epoch, trainer.tloss, trainer.loss = trainer.epochs - 1, {}, torch.zeros(())
         trainer._watch_losses()
-        self._trainer = trainer
+        self.trainer = trainer
         chosen = random.Random(seed).sample(split[0], min(IMAGES, len(split[0])))
         labels = [data.labels[index] for index in chosen]
         self._calibration = build_dataloader(
@@ -71,12 +74,12 @@ class Bench:
     @property
     def device(self) -> torch.device:
         """Where networks run."""
-        return self._trainer.device
+        return self.trainer.device
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module) -> None:
         """Estimate the statistics of a model's batch norms from training images, in place."""
-        trainer = self._trainer
+        trainer = self.trainer
         for norm in norms(model):
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all images
@@ -88,12 +91,12 @@ class Bench:
         model.eval()
 
     def score(self, model: Any) -> dict[str, float]:
-        """Return the metrics of a model on the held-out images; see `host.trainer.Result`.
+        """Return the metrics of a model on the held-out images; see `host.training.trainer.Result`.
 
         Raises:
-            TrialError: Where the host cannot measure it.
+            TrialError: Where Ultralytics cannot measure it.
         """
-        trainer = self._trainer
+        trainer = self.trainer
         model.to(self.device)
         model.nc, model.names, model.args = trainer.data["nc"], trainer.data["names"], trainer.args
         model.criterion = None
@@ -111,12 +114,12 @@ class Bench:
         return metrics
 
     def save(self, model: nn.Module, path: Path, metrics: Mapping[str, float]) -> None:
-        """Write a model as a stock checkpoint; see `host.checkpoint.save`."""
-        checkpoint.save(model, path, args=vars(self._trainer.args), metrics=metrics)
+        """Write a model as a stock checkpoint; see `host.training.checkpoint.save`."""
+        checkpoint.save(model, path, args=vars(self.trainer.args), metrics=metrics)
 
     def close(self) -> None:
         """End the loaders' workers and let go of the memory."""
-        trainer = self._trainer
+        trainer = self.trainer
         for loader in (trainer.train_loader, trainer.test_loader, self._calibration):
             loader.close()
         trainer.__dict__.clear()

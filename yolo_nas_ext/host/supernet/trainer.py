@@ -1,4 +1,4 @@
-"""Training a supernet by the host's trainer: which networks are active in a step, and resuming."""
+"""Training a supernet: which networks are active in a step, and how to resume."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from yolo_nas_ext.network.architecture import Architecture
 # Networks of a step, from its epoch and its number within the epoch.
 Steps = Callable[[int, int], Sequence[Architecture]]
 PAUSE = 60.0  # seconds between checkpoints: those of large spaces take seconds to write
-# The host's trainer of a task stands behind it, see `of_task`.
+# Ultralytics' trainer of a task stands behind it, see `of_task`.
 _Trainer: Any = object
 
 
 class SupernetTrainer(_Trainer):
-    """Trains a supernet as the host trains a network of its task.
+    """Trains a supernet as Ultralytics trains a network of its task.
 
     Args:
         model: See `space.supernet.slots.definition`.
         data: The data set.
         split: Indices of its training images to (train on, measure on).
         settings: How it is trained.
-        arguments: The host's arguments.
+        arguments: Ultralytics' arguments.
         steps: Networks of each step.
         distill: Weight of the distance to the first network of a step; 0 for none.
         checkpoint: File to resume from and to write to.
@@ -145,7 +145,7 @@ class SupernetTrainer(_Trainer):
 
 
 def of_task(kind: Any, task: str) -> Any:
-    """Return a kind of `SupernetTrainer` as the trainer of a task of the host."""
+    """Return a kind of `SupernetTrainer` as the trainer of a task of Ultralytics'."""
     lean: Any = TRAINERS[task]
     return type(kind.__name__, (kind, lean), {"__doc__": kind.__doc__})
 

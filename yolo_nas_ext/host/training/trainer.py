@@ -1,4 +1,4 @@
-"""One training of one model by the host, measured once on held-out images."""
+"""One training of one model by Ultralytics, measured once on held-out images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Result:
     """What a training gave.
 
     Attributes:
-        metrics: ``fitness`` (the host's for the task), ``map50_95``, ``map50``, ``precision``,
+        metrics: ``fitness`` (Ultralytics' for the task), ``map50_95``, ``map50``, ``bfloat16``,
             ``recall`` on the held-out images, those of masks and keypoints as ``mask_map50_95``
             and so on, of classes ``accuracy_top1`` and ``accuracy_top5``, of semantic segmentation
             ``miou`` and ``pixel_accuracy``; ``loss_*``: mean
@@ -60,7 +60,7 @@ def train(
     machine with one number of threads.
 
     Args:
-        model: The host's model definition.
+        model: Ultralytics' model definition.
         data: The data set; only its training images are used.
         split: Indices of them to (train on, measure on).
         settings: How it is trained and measured.
