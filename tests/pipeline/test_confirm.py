@@ -30,7 +30,7 @@ def test_the_best_by_shared_weights_are_named_by_their_own_training(tmp_path):
     assert "2 networks" in sentences[-1] and "trial 3, is number 2 of them" in sentences[-1]
 
 
-def test_hand_made_networks_are_trained_too_and_compared_alike():
+def test_baselines_are_trained_too_and_compared_alike():
     study = filled([0.1 * n for n in range(8)])
     study.add(
         [Trial(8, SPACE.point({"a": 8}), state="complete", name="hand", metrics={"fitness": 0.05})]

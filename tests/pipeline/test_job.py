@@ -322,3 +322,26 @@ def test_a_full_training_of_the_best_names_the_winner(cells, tmp_path, capsys):
     said = (tmp_path / "named" / "best.yaml").read_text()
     assert f"fitness {best:.4f} trained alone, full, for 1 epochs" in said
     assert "trained alone, full, for 1 epochs" in (tmp_path / "named" / "report.html").read_text()
+
+
+def test_every_step_has_a_name_of_its_own():
+    steps = [*job.BEGIN, *job.SEARCH, *job.RESULTS]
+    assert len({name for name, _ in steps}) == len({step for _, step in steps}) == len(steps)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in job.SEARCH])
+def test_ctrl_c_in_any_step_of_the_search_leaves_results(name, monkeypatch, cells, tmp_path):
+    """Each step is replaced in turn by one that is interrupted."""
+
+    def interrupted(state):
+        raise KeyboardInterrupt
+
+    steps = tuple((n, interrupted if n == name else step) for n, step in job.SEARCH)
+    monkeypatch.setattr(job, "SEARCH", steps)
+    fake(monkeypatch, [0.1, 0.2])
+    done = search({"data": str(cells), "project": str(tmp_path), "baseline": "none", "trials": 2})
+    assert done.interrupted and (done.folder / "report.html").is_file()
+    assert len(done.study.complete) == (0 if name == "try candidates" else 2)
+    monkeypatch.undo()
+    fake(monkeypatch, [0.3, 0.4])
+    assert not search({"resume": str(done.folder)}).interrupted

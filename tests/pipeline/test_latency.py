@@ -352,7 +352,7 @@ def test_a_network_of_another_size_is_scored_at_the_one_that_is_asked_for(
 
 
 @pytest.mark.parametrize("strategy", ["bayes", "evolution", "local"])
-def test_the_limit_may_be_the_latency_of_a_hand_made_network(
+def test_the_limit_may_be_the_latency_of_a_baseline(
     strategy: str, device: str, tmp_path: Path
 ) -> None:
     yolo26n = read(*models.definition("yolo26n"))

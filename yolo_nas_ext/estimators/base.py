@@ -49,7 +49,7 @@ class Estimator(Protocol):
     ) -> Mapping[str, float]:
         """Return metrics; `weights` is where a stock checkpoint goes, if there is one.
 
-        `inherit` is a checkpoint to start from, for those that train.
+        `inherit` is a checkpoint to start from, where the estimator trains.
 
         Raises:
             TrialError: For a candidate that cannot be evaluated.

@@ -249,7 +249,7 @@ class ShortTraining(Training):
 
 
 class FullTraining(Training):
-    """Ultralytics' complete training, its defaults for all that is not given: honest and slow.
+    """Ultralytics' complete training with its own defaults: honest and slow.
 
     Fitness is that of the averaged weights after the last epoch; the best epoch is not picked, as
     the images it would be picked by are those that are measured.

@@ -119,7 +119,7 @@ class ConfirmTraining:
 
 
 def way(config: Any) -> str:
-    """Return what is done with the best: ``confirm_by``, or what is usual for the estimator."""
+    """Return what is done with the best: ``confirm_by``, or the usual way of the estimator."""
     return config.confirm_by or (TUNED if config.estimator == "supernet" else AGAIN)
 
 

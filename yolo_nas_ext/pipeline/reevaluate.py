@@ -18,21 +18,21 @@ PART = 4  # at most one trial of so many, times two where the order changes
 
 def reevaluate(
     study: Study,
-    estimate: Callable[[Trial, int], Mapping[str, float]],
+    evaluate: Callable[[Trial, int], Mapping[str, float]],
     *,
     n: int,
     seed: int,
     on_reevaluated: Callable[[Trial, Trial], None] = lambda before, after: None,
     deadline: float | None = None,
 ) -> None:
-    """Evaluate the `n` best trials again, and then those that are among the `n` best by it.
+    """Evaluate the `n` best trials again, and then who is among the `n` best by it.
 
     Fitness of a re-evaluated trial is the mean of both measurements, so that others may overtake
     it. Those are re-evaluated too, up to `2 n` trials in all. What is recorded is not done again.
 
     Args:
         study: A finished search; the second measurements are recorded in it.
-        estimate: Returns metrics with ``fitness`` of a trial under another seed.
+        evaluate: Returns metrics with ``fitness`` of a trial under another seed.
         n: Number of best candidates, see `Study.candidates`; at most a quarter of them are.
         seed: The search's; the second measurement takes the next one.
         on_reevaluated: Called with a trial as it was and as it is thereafter.
@@ -45,7 +45,7 @@ def reevaluate(
         if trial is None or (deadline is not None and time.perf_counter() > deadline):
             return
         try:
-            again = [float(estimate(trial, seed + 1)["fitness"])]
+            again = [float(evaluate(trial, seed + 1)["fitness"])]
         except TrialError:
             again = []  # measured once: there is nothing to average
         study.repeat(trial.number, again)

@@ -99,7 +99,7 @@ def test_the_checkpoint_is_a_stock_one(data, path, tmp_path, safe):
     assert child.returncode == 0, child.stderr[-2000:]
 
 
-def test_hand_made_models_train(data, tmp_path):
+def test_baselines_train(data, tmp_path):
     for name in ("yolov8n", "yolo11n", "yolo26n"):
         definition = yaml_model_load(f"{name}.yaml")
         definition["yaml_file"] = str(tmp_path / "local" / f"{name}.yaml")

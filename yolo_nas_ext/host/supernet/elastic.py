@@ -224,7 +224,7 @@ class ElasticHead(Elastic):
     """Ultralytics' head of a task at the levels that the active network reads.
 
     Attributes named as Ultralytics' (``nc``, ``reg_max``, ``no``, ``nl``, ``stride``,
-    ``kpt_shape``, ``one2one_cv2``) are those that its loss asks for, of the active network.
+    ``kpt_shape``, ``one2one_cv2``) are what its loss asks of the active network.
 
     Args:
         slot: Its name.

@@ -236,10 +236,10 @@ def distance(
         bins: Bins of the box distribution.
 
     Returns:
-        Of a classifier the mean cross-entropy of the classes; else the mean over images of the
-        cross-entropy of the scores over all anchors and classes, and of the boxes' distributions
-        (their sides, where they are regressed directly), each anchor weighted by how sure the
-        teacher is; relative to the teacher's sureness in all.
+        Of a classifier the mean cross-entropy of the classes. Else the mean over images of two
+        terms: the cross-entropy of the scores over all anchors and classes, and that of the boxes'
+        distributions, or of their sides where they are regressed directly. Each anchor is weighted
+        by how sure the teacher is, relative to its sureness in all.
     """
     if "boxes" not in preds:
         return cross_entropy(preds["scores"], taught["scores"].softmax(1))

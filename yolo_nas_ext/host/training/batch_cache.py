@@ -111,8 +111,8 @@ def replayed(
 ) -> Any:
     """Return a loader that takes its batches from a training before it, or keeps them for the next.
 
-    It is the loader itself where batches do not follow from what is known beforehand, or where they
-    are too large to keep.
+    It is the loader itself where batches do not follow from known settings, or are too large to
+    keep.
 
     Args:
         loader: Ultralytics' loader of augmented images, at its beginning.

@@ -279,7 +279,7 @@ class LeanMixin(_Trainer):
         return {**named("val_loss_", found), **self._means("val_")}
 
     def _watch_losses(self) -> None:
-        """Keep the losses of the one-to-many branch, of which an end-to-end head says nothing."""
+        """Keep the losses of the one-to-many branch, which an end-to-end head does not return."""
         self._many: dict[str, list[dict[str, torch.Tensor]]] = {"": [], "val_": []}
         models: dict[str, Any] = {"": unwrap_model(self.model), "val_": self.ema.ema}
         for prefix, model in models.items():

@@ -27,14 +27,13 @@ class Result:
     """What a training gave.
 
     Attributes:
-        metrics: ``fitness`` (Ultralytics' for the task), ``map50_95``, ``map50``, ``bfloat16``,
-            ``recall`` on the held-out images, those of masks and keypoints as ``mask_map50_95``
-            and so on, of classes ``accuracy_top1`` and ``accuracy_top5``, of semantic segmentation
-            ``miou`` and ``pixel_accuracy``; ``loss_*``: mean
-            training losses of the last epoch; ``val_loss_*``: mean losses on the held-out images;
-            of an end-to-end head also
-            ``loss_many_*`` and ``val_loss_many_*``: those of its one-to-many branch, which are
-            the ones that compare with other heads' losses.
+        metrics: ``fitness``, Ultralytics' for the task. On the held-out images ``map50_95``,
+            ``map50``, ``precision`` and ``recall``; masks and keypoints have ``mask_map50_95`` and
+            so on, classes ``accuracy_top1`` and ``accuracy_top5``, semantic segmentation ``miou``
+            and ``pixel_accuracy``. ``loss_*`` are mean training losses of the last epoch,
+            ``val_loss_*`` mean losses on the held-out images. An end-to-end head also has
+            ``loss_many_*`` and ``val_loss_many_*`` of its one-to-many branch, which compare with
+            other heads' losses.
         seconds: Wall time.
         epochs: Epochs trained.
     """
