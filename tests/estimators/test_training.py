@@ -157,7 +157,7 @@ def test_unknown_estimator(data):
         make(configure({"estimator": "shorts"}, {}, {}), data)
 
 
-def test_full_is_the_hosts_schedule(data, architecture, monkeypatch):
+def test_full_is_ultralytics_schedule(data, architecture, monkeypatch):
     """Nothing is set but what a search needs, and the trainer's averages are Ultralytics'."""
     config = configure(
         {"estimator": "full", "imgsz": 64, "lr0": 0.02}, arguments.TRAINING, arguments.REFUSED

@@ -160,9 +160,9 @@ def estimator(name, data, space):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_proxy_leaves_model_generators_and_settings_alone(name, data, space):
-    judge = estimator(name, data, space)
+    made = estimator(name, data, space)
     architecture = space.architecture(space.sample(random.Random(0)))
-    capture = judge.capture(architecture, {})
+    capture = made.capture(architecture, {})
     model = deepcopy(capture.model.state_dict())
     hooks = [len(m._forward_pre_hooks) for m in capture.model.modules()]
     before = states()
@@ -178,8 +178,8 @@ def test_a_proxy_leaves_model_generators_and_settings_alone(name, data, space):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "az_nas"])
 def test_a_proxy_estimates(name, data, space):
-    judge, rng = estimator(name, data, space), random.Random(2)
-    found = [judge.estimate(space.architecture(space.sample(rng)))["fitness"] for _ in range(2)]
+    made, rng = estimator(name, data, space), random.Random(2)
+    found = [made.estimate(space.architecture(space.sample(rng)))["fitness"] for _ in range(2)]
     assert all(map(math.isfinite, found))
     assert len(set(found)) > 1 or name == "swap"  # 2**6 patterns, each of which is there
 
@@ -191,10 +191,10 @@ def test_a_proxy_sees_no_picture_of_a_held_out_patient(tmp_path):
     data = read(file)
     for seed in range(5):
         training = ShortTraining(data, imgsz=64, seed=seed)
-        judge = Untrained("naswot", data, imgsz=64, batch=24, seed=seed)
+        made = Untrained("naswot", data, imgsz=64, batch=24, seed=seed)
         patients = [
             {Path(data.images[i]).stem.split("_")[0] for i in part}
-            for part in (judge.chosen, training.split[1])
+            for part in (made.chosen, training.split[1])
         ]
         assert not patients[0] & patients[1] and len(patients[0] | patients[1]) == 6
 
@@ -207,9 +207,9 @@ def timm_network():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_backbone_of_timm_has_every_proxy(name, data, space, timm_network):
-    judge = estimator(name, data, space)
+    made = estimator(name, data, space)
     proxy = az_nas if name == "az_nas" else PROXIES[name]
-    values = measure(proxy, judge.capture(timm_network, {}))
+    values = measure(proxy, made.capture(timm_network, {}))
     values = values.values() if isinstance(values, dict) else [values]
     assert all(map(math.isfinite, values))
 
@@ -240,6 +240,6 @@ def test_az_nas_draws_from_the_space_of_the_task(data, monkeypatch):
 
 def test_az_nas_ranks_among_the_space(data, space, monkeypatch):
     monkeypatch.setattr("yolo_nas_ext.estimators.zero_cost.proxy.REFERENCES", 3)
-    judge = estimator("az_nas", data, space)
-    found = judge.estimate(space.architecture(space.sample(random.Random(3))))
+    made = estimator("az_nas", data, space)
+    found = made.estimate(space.architecture(space.sample(random.Random(3))))
     assert -8 < found["fitness"] <= 0 and found["az_complexity"] > 1e6

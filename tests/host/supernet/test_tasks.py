@@ -112,7 +112,7 @@ def evaluators(tmp_path_factory):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_losses_and_predictions_are_the_hosts(task, evaluators):
+def test_losses_and_predictions_are_ultralytics(task, evaluators):
     trainer = evaluators[task].trainer
     batch = trainer.preprocess_batch(next(iter(trainer.test_loader)))
     space, net = supernet(task)

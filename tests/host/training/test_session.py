@@ -25,7 +25,7 @@ def test_image_sizes_are_taken_as_given_or_refused(data, imgsz):
         run(data, imgsz=imgsz)
 
 
-def test_a_build_failure_restores_the_host(data):
+def test_a_build_failure_restores_ultralytics(data):
     model = {**network(0), "activation": "torch.nn.ReLU()"}
     model["backbone"] = [*model["backbone"], [-1, 1, "NoSuchModule", [8]]]
     activation = Conv.default_act

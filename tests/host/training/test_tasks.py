@@ -89,7 +89,7 @@ def test_dice_of_segmented_pictures_as_fitness(sets):
         ShortTraining(data, fitness="dice")
 
 
-def test_semantic_masks_are_those_of_the_host(sets):
+def test_semantic_masks_are_those_of_ultralytics(sets):
     """The oracle: Ultralytics' data set over the same polygons."""
     from ultralytics.data.dataset import PolygonSemanticDataset
 
@@ -161,7 +161,7 @@ def test_a_classifier_learns(sets):
     assert estimator.estimate(architecture("classify"))["accuracy_top1"] == 1.0
 
 
-def test_labels_are_those_of_the_host(sets):
+def test_labels_are_those_of_ultralytics(sets):
     """The oracle: Ultralytics' own data sets over the same folders."""
     from ultralytics.data import YOLODataset
 

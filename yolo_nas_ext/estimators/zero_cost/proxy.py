@@ -13,7 +13,7 @@ from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.data.splits import hold_out_patients
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.proxies import PROXIES, Capture, az_nas, measure
-from yolo_nas_ext.host import one_batch as host
+from yolo_nas_ext.host import one_batch
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
@@ -54,9 +54,9 @@ class Untrained:
         seed: int = 0,
         val_fraction: float = 0.25,
     ) -> None:
-        if task not in host.TASKS:
+        if task not in one_batch.TASKS:
             raise NASError(
-                f"estimator={proxy}: is of task={', '.join(host.TASKS)}, not {task}; give "
+                f"estimator={proxy}: is of task={', '.join(one_batch.TASKS)}, not {task}; give "
                 "estimator=short"
             )
         self.proxy, self.data, self.task = proxy, data, task
@@ -93,23 +93,23 @@ class Untrained:
         imgsz = int(fidelity.get("imgsz", self.imgsz))
         seed = int(fidelity.get("seed", self.seed))
         if imgsz not in self._batches:
-            self._batches[imgsz] = host.batch(self.data, self.chosen, imgsz=imgsz)
+            self._batches[imgsz] = one_batch.batch(self.data, self.chosen, imgsz=imgsz)
         batch = self._batches[imgsz]
         definition = emit(architecture, self.data.nc, self.task)
-        model = host.build(definition, self.data, task=self.task, seed=seed)
+        model = one_batch.build(definition, self.data, task=self.task, seed=seed)
         count = len(rows(architecture, self.data.nc)[0])
         return Capture(
             model,
             batch["img"],
-            lambda m, images: host.loss(m, batch, images),
-            host.outputs,
+            lambda m, images: one_batch.loss(m, batch, images),
+            one_batch.outputs,
             partial(_features, count),
             seed,
         )
 
 
 def _features(count: int, model: Any, images: Any) -> Any:
-    return host.features(model, images, count)
+    return one_batch.features(model, images, count)
 
 
 class AzNas(Untrained):

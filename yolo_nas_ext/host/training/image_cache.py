@@ -148,8 +148,8 @@ class _DrawnMasks(HeldImages):
         """Return a copy of an image's mask, drawn once where the image stays decoded."""
         mask = self._drawn.get((index, image_shape))
         if mask is None:
-            host: Any = super()
-            mask = host.load_mask(index, image_shape)
+            theirs: Any = super()
+            mask = theirs.load_mask(index, image_shape)
             if self.ims[index] is not None:
                 self._drawn[index, image_shape] = mask
         return mask.copy()
