@@ -18,6 +18,7 @@ from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.run import announce, run, write_definitions
 from yolo_nas_ext.config.search import Config
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
@@ -129,7 +130,7 @@ def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
         The comparison with the latencies, and whether Ctrl-C ended it.
     """
     comparison.folder.mkdir(exist_ok=True)
-    comparison.training.images = comparison.folder / "images"
+    comparison.training.use_context(Context(comparison.folder))
     found = ", ".join(model.name for model in comparison.models if not model.baseline)
     print(f"\nfinals: {found} from random weights beside the baselines")
     announce(comparison, folder)

@@ -78,7 +78,7 @@ class Plan:
         estimator: How good a candidate is.
         baselines: Hand-made networks to try first.
         notes: What the user should know: skipped images, baselines left out.
-        clock: How latency is known, if it is.
+        timing: How latency is known, if it is.
     """
 
     config: Config
@@ -91,7 +91,7 @@ class Plan:
     estimator: Estimator
     baselines: Sequence[Trial]
     notes: Sequence[str]
-    clock: latency.Timing | None = None
+    timing: latency.Timing | None = None
 
 
 def make(config: Config) -> Plan:
@@ -105,8 +105,8 @@ def make(config: Config) -> Plan:
     config = _sized(config)
     space, budget = space_of(config, data)
     whole = _whole_backbones(config, space, budget)
-    clock = latency.settle(config, data.nc, space)
-    goal = Goal(config.objectives, config.limits, clock.bounds if clock else {})
+    timing = latency.settle(config, data.nc, space)
+    goal = Goal(config.objectives, config.limits, timing.bounds if timing else {})
     _check_measured(config)
     confirm.check(config)
     estimator = make_estimator(config, data)
@@ -136,8 +136,8 @@ def make(config: Config) -> Plan:
         control,
         estimator,
         baselines,
-        [*data.skipped, *whole, *notes, *(clock.notes if clock else ())],
-        clock,
+        [*data.skipped, *whole, *notes, *(timing.notes if timing else ())],
+        timing,
     )
 
 
