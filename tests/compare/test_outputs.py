@@ -19,7 +19,7 @@ def test_a_hostile_name_is_text():
     assert html.count("<script>") == 1 and "alert(1)" in html  # our own, and shown as text
     assert "&lt;script&gt;alert(1)" in html
     text = outputs.markdown(found, "title", {})
-    assert "&\\|" in text and "default-src &#x27;none&#x27;" in html
+    assert "&\\|" in text and "default-src &#39;none&#39;" in html
 
 
 def test_the_page_of_nothing_yet():

@@ -32,7 +32,7 @@ def test_pictures_stay_pictures_and_boxes_follow(name, channels):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_keys_are_the_hosts(name):
+def test_keys_are_of_ultralytics(name):
     arguments.check({**preset(name).keys, "augmentations": preset(name).transforms()})
 
 

@@ -61,7 +61,7 @@ def identity(
         "objects": sum(len(label["cls"]) for label in data.labels),
         "classes": list(data.names.values()),
         "labels": _digest(part for label in data.labels for part in _written(label)),
-        "files": _digest(_named(image) for image in data.images),
+        "files": _digest(_named(stat) for stat in stats[: len(data.images)]),
         "yaml": _digest([json.dumps(_meaning(data), sort_keys=True, default=str).encode()]),
         "content": known or _contents(pictures, stats, say),
         "seen": seen,
@@ -137,13 +137,12 @@ def _written(label: Mapping[str, Any]) -> Iterator[bytes]:
         values = label[name] if isinstance(label[name], list) else [label[name]]
         yield from (value.tobytes() for value in values if isinstance(value, np.ndarray))
         if name == MASK:
-            yield _named(str(label[name]))
+            yield _named(_stat(str(label[name])))
 
 
-def _named(file: str) -> bytes:
+def _named(stat: tuple[str, int, int]) -> bytes:
     """Return a file's name and size."""
-    name, size, _ = _stat(file)
-    return json.dumps([name, size]).encode()
+    return json.dumps(stat[:2]).encode()
 
 
 def _stat(file: str) -> tuple[str, int, int]:

@@ -1,4 +1,4 @@
-"""What a search leaves for people: a table, two plots and one page.
+"""What a search leaves for people: a table, two plots and one page, whose templates are beside it.
 
 It may import `network` and `study`.
 """
@@ -37,7 +37,7 @@ def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
     Args:
         study: The record; any number of complete trials, none included.
         folder: Where to write; made if absent.
-        **page_kwargs: Keyword arguments of `page`, of which ``title`` and ``settings`` are needed.
+        **page_kwargs: Keyword arguments of `page`; ``title`` and ``settings`` are needed.
             The title is that of the plot too.
 
     Raises:

@@ -73,7 +73,7 @@ def page(
         next_command: What to run next.
         data_name: Name of the data set.
         protocol: How candidates were evaluated, by name.
-        pictures: PNG files to show, by what they show; those that do not exist are left out.
+        pictures: PNG files by their headings; a file that does not exist is left out.
         finals: What complete trainings at the end said; their verdict comes first then.
         finals_protocol: How they were trained and measured, by name.
         finals_command: What repeats them.

@@ -89,7 +89,7 @@ def _tests(leaderboard: Leaderboard, found: Model, baseline: Model) -> list[str]
 
 
 def _at_its_cost(leaderboard: Leaderboard, found: Model, baseline: Model) -> list[str]:
-    """Say what is best at no more cost, and what is as good at half of it."""
+    """Name the best model at no more cost, and one that is as good at half of it."""
     said, cost = [], COSTS[leaderboard.cost]
     within = leaderboard.within()
     if leaderboard.ratio(found, baseline) > 1:

@@ -200,7 +200,7 @@ Key = tuple[tuple[str, ...], str]
 
 
 def _key(file: Path, base: Path) -> Key:
-    """Return the folders of a file, without those that say image or mask, and its stem."""
+    """Return the folders of a file, except the ones that say image or mask, and its stem."""
     folders = file.relative_to(base).parts[:-1]
     return tuple(f for f in folders if f not in (*IMAGES, *MASKS)), stem_of(file)
 
