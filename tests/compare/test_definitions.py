@@ -350,7 +350,7 @@ def test_latency_is_measured_once(make, monkeypatch, tmp_path):
 def test_what_cannot_be_exported_is_compared_without_latency(make, monkeypatch, tmp_path, capsys):
     Clocks(monkeypatch).fail = True
     found = make({"a": 0.3, "yolo": 0.2})[0]
-    config = definitions._configured({"models": "a.yaml", "data": "x", "imgsz": 64})
+    config = definitions.configured({"models": "a.yaml", "data": "x", "imgsz": 64})
     definitions.run(found, config, "again")
     assert "note: latency was not measured: a: the host cannot" in capsys.readouterr().out
     assert "- latency: not measured" in (tmp_path / "verdict.md").read_text()
@@ -385,7 +385,7 @@ def test_killed_and_resumed(shapes, tmp_path):
 def test_interrupted_it_says_what_there_is(make, capsys, tmp_path):
     found, _, _ = make({"a": 0.3, "b": KeyboardInterrupt})
     given = {"models": "a.yaml", "data": "x", "epochs": 3, "runtime": None}
-    config = definitions._configured(given)
+    config = definitions.configured(given)
     assert definitions.run(found, config, "again")
     assert "No hand-made model was trained; a is best" in capsys.readouterr().out
     assert (tmp_path / "comparison.html").is_file()
@@ -394,7 +394,7 @@ def test_interrupted_it_says_what_there_is(make, capsys, tmp_path):
 def test_results_are_written_once_a_training(make, monkeypatch):
     written = []
     monkeypatch.setattr(outputs, "write", lambda *_: written.append(1))
-    config = definitions._configured({"models": "a.yaml", "data": "x", "runtime": None})
+    config = definitions.configured({"models": "a.yaml", "data": "x", "runtime": None})
     definitions.run(make({"a": 0.3, "b": 0.2})[0], config, "again")
     assert len(written) == 5  # and once before the first
     definitions.run(make({"a": 0.3, "b": 0.2})[0], config, "again")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import yaml
 from yolo_nas_ext import run_dir
 from yolo_nas_ext.compare import latency, outputs
 from yolo_nas_ext.compare.runner import Contest, Contestant
-from yolo_nas_ext.config import search as keys_of_a_search
-from yolo_nas_ext.config.fields import checked, optional, text, texts, usual_threads, whole
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.compare import MAY_CHANGE, CompareSettings
+from yolo_nas_ext.config.fields import usual_threads
+from yolo_nas_ext.config.rules import check
+from yolo_nas_ext.config.settings import read as read_settings
+from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError, TrialError
@@ -27,84 +30,8 @@ from yolo_nas_ext.report.verdict import sentences
 from yolo_nas_ext.study.leaderboard import Entrant
 from yolo_nas_ext.study.storage import recorded_seconds
 
-PARTS = ("val", "test")
 MODELS = (".yaml", ".yml")
-
-
-def part(value: Any) -> str:
-    """Accept the name of a part that no search looks at."""
-    if value not in PARTS:
-        raise ValueError(" or ".join(PARTS))
-    return value
-
-
-KEYS: dict[str, Callable[[Any], Any]] = {
-    **{
-        name: keys_of_a_search.KEYS[name]
-        for name in (
-            "data",
-            "task",
-            "baseline",
-            "epochs",
-            "imgsz",
-            "batch",
-            "seed",
-            "device",
-            "threads",
-            "augment",
-            "fitness",
-            "inherit",
-            "timeout",
-            "project",
-            "name",
-            "resume",
-        )
-    },
-    "models": texts,
-    "seeds": whole(1),
-    "part": part,
-    "runtime": optional(text),
-    "precision": text,
-    "latency_threads": whole(1),
-}
-USUAL: dict[str, Any] = {
-    "models": (),
-    "data": None,
-    "task": "detect",
-    "part": "val",
-    "baseline": (),
-    "seeds": 3,
-    "seed": 0,
-    "epochs": 100,
-    "imgsz": 640,
-    "batch": 16,
-    "device": None,
-    "threads": None,
-    "augment": None,
-    "fitness": "host",
-    "inherit": None,
-    "timeout": None,
-    "project": "runs/nas",
-    "name": "compare",
-    "resume": None,
-    "val_fraction": 0.5,
-    "estimator": "full",
-    "runtime": "onnx",
-    "precision": "fp32",
-    "latency_threads": 1,
-}
-HIDDEN = ("val_fraction", "estimator")  # which `estimators.options` asks for
-MAY_CHANGE = (
-    "models",
-    "baseline",
-    "seeds",
-    "device",
-    "threads",
-    "runtime",
-    "precision",
-    "latency_threads",
-    "resume",
-)
+DROPPED = ("val_fraction", "estimator")  # keys of folders of earlier versions
 
 
 def main(given: Mapping[str, Any]) -> int:
@@ -124,14 +51,14 @@ def main(given: Mapping[str, Any]) -> int:
     with run_dir.locked(folder):
         announce(config, contest, folder)
         write_models(contest)
-        interrupted = run(contest, config, command(config))
+        interrupted = run(contest, config, repeating(config))
     standings = contest.standings()
     if not standings.ranking and not interrupted:
         return 1
     return 3 if interrupted or contest.training.data.skipped else 0
 
 
-def run(contest: Contest, config: Config, again: str) -> bool:
+def run(contest: Contest, config: CompareSettings, again: str) -> bool:
     """Measure latencies, train what is left, write the results each time and say the verdict.
 
     Args:
@@ -155,7 +82,7 @@ def run(contest: Contest, config: Config, again: str) -> bool:
     return interrupted
 
 
-def clock(config: Config) -> Protocol | None:
+def clock(config: CompareSettings) -> Protocol | None:
     """Return how latency is measured; None with ``runtime=none``.
 
     Raises:
@@ -216,63 +143,37 @@ def contestants(
     return result
 
 
-def schedule(config: Config) -> dict[str, Any]:
+def schedule(config: CompareSettings) -> dict[str, Any]:
     """Return what decides the outcome of a training, besides model, data and seed."""
     names = ("task", "epochs", "imgsz", "batch", "augment", "fitness", "inherit", "device")
     return {**{name: config.values[name] for name in names}, "host": dict(config.host)}
 
 
-def command(config: Config) -> str:
-    """Return the command that repeats a comparison: every key that is not at its default."""
-    parts = ["yolo nas-compare"]
-    for name, value in {**config.values, **config.host}.items():
-        if value != USUAL.get(name, None) and name not in ("resume", "threads"):
-            shown = ",".join(value) if isinstance(value, tuple) else value
-            parts.append(shlex.quote(f"{name}={shown}"))
-    return " ".join(parts)
-
-
-def _settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
+def _settings(given: Mapping[str, Any]) -> tuple[CompareSettings, Path | None]:
     """Return the settings, and the folder of a comparison to go on with."""
-    config = _configured(given)
-    if config.resume is None:
-        return config, None
-    folder = Path(config.resume)
-    kept = {n: v for n, v in run_dir.saved(folder).items() if n not in HIDDEN}
-    if "models" not in kept:
-        raise NASError(f"resume={folder}: is not of nas-compare; give the folder that it named")
-    before = _configured(kept)
-    for name in config.given - {*MAY_CHANGE, "name", "project"}:
-        now, then = ({**c.values, **c.host}.get(name) for c in (config, before))
-        if now != then:
-            raise NASError(
-                f"{name}={now}: the comparison in {folder} has {name}={then}; leave it out to "
-                "resume, or start a new one"
-            )
-    changed = {name: given[name] for name in given if name in MAY_CHANGE}
-    return _configured({**kept, **changed}), folder
+    found = run_dir.resumed(given, configured, MAY_CHANGE, noun="comparison", dropped=DROPPED)
+    if found[1] and not found[0].models:
+        raise NASError(f"resume={found[1]}: is not of nas-compare; give the folder that it named")
+    return found
 
 
-def _configured(given: Mapping[str, Any]) -> Config:
-    host = {}
-    for name, value in given.items():
-        if name in arguments.REFUSED:
-            raise NASError(f"{name}={value}: {arguments.REFUSED[name]}")
-        if name in arguments.TRAINING and name not in KEYS:
-            host[name] = value
-    values = checked({n: v for n, v in given.items() if n not in host}, KEYS, USUAL)
-    values["threads"] = values["threads"] or usual_threads()
-    values["fitness"] = "host" if values["fitness"] == "auto" else values["fitness"]
-    if not values["resume"]:
-        if not values["models"]:
-            raise NASError("models: is required; as in models=best.yaml,yolo11n.yaml")
-        if values["data"] is None:
-            raise NASError("data: is required; a data YAML or a folder, as for nas-search")
-    arguments.check(host)
-    return Config(values, host, frozenset(given))
+def configured(given: Mapping[str, Any]) -> CompareSettings:
+    """Return the settings of a comparison from what the user gave.
+
+    Raises:
+        NASError: For an unknown key, a bad value, or a key that is missing.
+    """
+    settings = read_settings(CompareSettings, given, arguments.TRAINING, arguments.REFUSED)
+    check(settings)
+    arguments.check(settings.host)
+    return replace(
+        settings,
+        threads=settings.threads or usual_threads(),
+        fitness="host" if settings.fitness == "auto" else settings.fitness,
+    )
 
 
-def _contest(config: Config) -> Contest:
+def _contest(config: CompareSettings) -> Contest:
     """Return the contest without its folder, everything checked."""
     clock(config)
     train = dataset.read(config.data, config.task)
@@ -293,7 +194,7 @@ def _contest(config: Config) -> Contest:
 
 
 def _models(
-    config: Config,
+    config: CompareSettings,
 ) -> tuple[dict[str, Mapping[str, Any]], list[str], dict[str, float]]:
     """Return definitions by name, the names of the baselines, and what searches took.
 
@@ -373,7 +274,7 @@ def _of_host(name: str) -> bool:
     return not Path(name).is_file()
 
 
-def announce(config: Config, contest: Contest, folder: Path) -> None:
+def announce(config: CompareSettings, contest: Contest, folder: Path) -> None:
     """Say what is going to be trained; ``resume=folder`` goes on with it."""
     names = ", ".join(contestant.entrant.name for contestant in contest.contestants)
     train, measured = contest.training.split

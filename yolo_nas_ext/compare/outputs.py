@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.compare.runner import Contest
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.console import aligned
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.report import comparison_page as page
@@ -20,7 +20,7 @@ from yolo_nas_ext.report.verdict import better, sentences
 from yolo_nas_ext.study.leaderboard import Standings
 
 
-def write(contest: Contest, config: Config, again: str) -> None:
+def write(contest: Contest, config: CompareSettings, again: str) -> None:
     """Write ``comparison.html``, ``.csv``, ``.png`` and ``verdict.md``, each of them whole."""
     standings, folder = contest.standings(), contest.folder
     title = f"{len(standings.entrants)} models on {Path(str(config.data)).name}"
@@ -50,7 +50,7 @@ def following(contest: Contest) -> str:
     return f"yolo export model={shlex.quote(str(weights))} format=onnx"
 
 
-def protocol(contest: Contest, config: Config) -> dict[str, Any]:
+def protocol(contest: Contest, config: CompareSettings) -> dict[str, Any]:
     """Return how models were trained and measured, for the reader."""
     train, measured = contest.training.split
     own = [f"{c.entrant.name} at {c.imgsz}" for c in contest.contestants if c.imgsz]

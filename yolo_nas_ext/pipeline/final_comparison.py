@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.compare import definitions as comparison
 from yolo_nas_ext.compare import outputs
 from yolo_nas_ext.compare.runner import Contest
-from yolo_nas_ext.config.search import Config
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
@@ -57,7 +58,7 @@ class Entry:
         most: Number of found networks that take part.
     """
 
-    config: Config
+    config: CompareSettings
     train: dataset.DataSet
     training: UntouchedTraining
     definitions: Mapping[str, Mapping[str, Any]]
@@ -76,7 +77,7 @@ class Finals:
     """
 
     contest: Contest
-    settings: Config
+    settings: CompareSettings
     trials: Mapping[str, Trial]
     command: str
 
@@ -111,7 +112,7 @@ class Finals:
         return self.contest.weights(label(trial))
 
 
-def prepare(config: Config, train: dataset.DataSet) -> Entry | None:
+def prepare(config: SearchSettings, train: dataset.DataSet) -> Entry | None:
     """Return the finals of a search, everything checked before it begins; None without any.
 
     Args:
@@ -123,20 +124,12 @@ def prepare(config: Config, train: dataset.DataSet) -> Entry | None:
     """
     if not config.finalists:
         return None
-    if config.storage:
-        raise NASError(
-            f"finalists={config.finalists}: not with storage, whose processes each end by "
-            "themselves; leave it out and run yolo nas-compare on pareto/*.yaml at the end"
-        )
-    settings = Config(
-        {
-            **comparison.USUAL,
-            **{name: config.values[name] for name in SAME},
-            "epochs": config.final_epochs,
-            "batch": config.final_batch,
-            "fitness": config.fitness if config.fitness in ("froc", "dice") else "host",
-        },
-        config.host,
+    settings = CompareSettings(
+        **{name: config.values[name] for name in SAME},
+        epochs=config.final_epochs,
+        batch=config.final_batch,
+        fitness=config.fitness if config.fitness in ("froc", "dice") else "host",
+        host=config.host,
     )
     comparison.clock(settings)
     measured = dataset.read(config.data, config.task, part=settings.part)
@@ -231,7 +224,7 @@ def _by_fitness(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda t: (-t.fitness, t.number))
 
 
-def _again(config: Config, contest: Contest, trials: Mapping[str, Trial]) -> str:
+def _again(config: CompareSettings, contest: Contest, trials: Mapping[str, Trial]) -> str:
     """Return the command that compares the same models once more, outside of the search."""
     files = tuple(str(contest.folder / "models" / f"{name}.yaml") for name in trials)
-    return comparison.command(config.replaced(models=files, name="finals"))
+    return repeating(replace(config, models=files, name="finals"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.pipeline.final_comparison import Finals
@@ -28,7 +28,7 @@ class Job:
         latency: How latency is known, in words.
     """
 
-    config: Config
+    config: SearchSettings
     folder: Path
     study: Study
     data: DataSet
