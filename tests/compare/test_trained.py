@@ -217,7 +217,7 @@ def test_pictures_that_are_not_there_are_named(shapes, model, tmp_path, capsys):
     [
         ({}, "models: is required"),
         ({"models": "a.pt"}, "data: give either"),
-        ({"models": "a.pt", "data": "x", "coco": "y"}, "data: give either"),
+        ({"models": "a.pt", "data": "x", "coco": "y"}, "data=x: give either"),
         ({"models": "a.pt", "coco": "y.json"}, "images=None: is not a folder"),
         ({"models": "a.pt", "data": "x"}, "models=a.pt: no such checkpoint"),
         ({"model": "a.pt"}, "Did you mean 'models'"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.compare.comparison import Comparison
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError, TrialError
@@ -27,7 +27,7 @@ from yolo_nas_ext.study.leaderboard import Model
 FILE = "latency.json"
 
 
-def protocol(config: Config) -> Protocol | None:
+def protocol(config: CompareSettings) -> Protocol | None:
     """Return how latency is measured; None with ``runtime=none``.
 
     Raises:

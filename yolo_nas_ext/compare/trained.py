@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from yolo_nas_ext.config.compare import TrainedSettings
 from yolo_nas_ext.console import aligned, short
 from yolo_nas_ext.data.coco import annotations
 from yolo_nas_ext.data.naming import place
@@ -34,7 +35,7 @@ SHOWN = ("AP", "AP50", "mask_AP", "mask_AP50", "froc_cpm", "dice", "accuracy")
 Figures = dict[str, Any]
 
 
-def measure(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Figures, list[str]]:
+def measure(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
     """Return the figures of a trained model, and what was left out.
 
     Args:
@@ -51,20 +52,20 @@ def measure(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Fig
             f"models={name}: is of task={model.task}; compared are {', '.join(TASKS)}: "
             f"yolo {model.task} val measures it"
         )
-    if settings["coco"]:
+    if settings.coco:
         return _on_coco(name, model, settings)
     return _on_data(name, model, settings)
 
 
-def _on_coco(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Figures, list[str]]:
+def _on_coco(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
     """Return COCO's numbers of a model on a COCO JSON, and what was left out."""
     if model.task == "classify":
         raise NASError(f"models={name}: is of task=classify, which a COCO JSON is not of")
-    file = Path(settings["coco"])
+    file = Path(settings.coco)
     content = annotations.load(file)
-    found, skipped = annotations.find_images(content, Path(settings["images"]))
+    found, skipped = annotations.find_images(content, Path(settings.images))
     if not found:
-        raise NASError(f"images={settings['images']}: has none of the images of {file}")
+        raise NASError(f"images={settings.images}: has none of the images of {file}")
     by_name = {str(row["name"]): key for key, row in content.cats.items()}
     categories = {i: by_name[n] for i, n in model.names.items() if n in by_name}
     if not categories:
@@ -75,7 +76,7 @@ def _on_coco(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Fi
     ids = {str(path): int(row["id"]) for row, path in found}
     rows: list[dict[str, Any]] = []
     seen = set()
-    for view in _watched(model, list(ids), settings["imgsz"]):
+    for view in _watched(model, list(ids), settings.imgsz):
         seen.add(view.file)
         rows += detections(view, ids[view.file], categories)
     damaged = [f"skipped image {path}: cannot be decoded" for path in ids if path not in seen]
@@ -133,9 +134,9 @@ def _numbers(
     return figures
 
 
-def _on_data(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Figures, list[str]]:
+def _on_data(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
     """Return the figures of a model on the val images of a data set, and what was left out."""
-    data = dataset.read(settings["data"], model.task, part="val")
+    data = dataset.read(settings.data, model.task, part="val")
     if model.names != data.names:
         raise NASError(
             f"models={name}: knows the classes {', '.join(model.names.values())[:80]}, but "
@@ -143,14 +144,14 @@ def _on_data(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Fi
             "trained on them"
         )
     labels = {str(label["im_file"]): label for label in data.labels}
-    views = _watched(model, sorted(labels), settings["imgsz"])
+    views = _watched(model, sorted(labels), settings.imgsz)
     if model.task == "classify":
         right = [int(np.argmax(v.scores)) == int(labels[v.file]["cls"][0, 0]) for v in views]
         return {"accuracy": sum(right) / len(right), "images": len(right)}, list(data.skipped)
     seen = _Seen(data, labels)
     for _, scan in groupby(views, lambda view: place(Path(view.file).stem, view.file)[1]):
         seen.add(list(scan))
-    return seen.figures(model.task, np.random.default_rng(settings["seed"])), list(data.skipped)
+    return seen.figures(model.task, np.random.default_rng(settings.seed)), list(data.skipped)
 
 
 class _Seen:

@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.config.search import FULL, defaults
-from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.config.names import AGAIN, ALONE, TUNED
+from yolo_nas_ext.config.rules import way
+from yolo_nas_ext.config.search import FULL, SearchSettings
+from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import PROJECTED, FullTraining, ShortTraining, Training
 from yolo_nas_ext.network.architecture import Architecture
@@ -101,7 +103,6 @@ def _best(study: Study) -> list[Trial]:
     return sorted(study.candidates, key=lambda t: (-t.fitness, t.number))
 
 
-AGAIN, TUNED, ALONE = "again", "tuned", "full"
 WAYS: dict[str, type[Training] | None] = {
     AGAIN: None,
     TUNED: ShortTraining,
@@ -115,7 +116,7 @@ class ConfirmTraining:
     """Trains networks alone, or on from their weights in a supernet.
 
     Args:
-        config: Settings of the search, see `config.Config`; its way is not ``again``.
+        config: Settings of the search, see `config.search`; its way is not ``again``.
         data: The data set.
         estimator: What judged the networks; of ``tuned`` the one with the shared weights.
 
@@ -123,7 +124,7 @@ class ConfirmTraining:
         NASError: For settings that no training can have.
     """
 
-    def __init__(self, config: Any, data: Any, estimator: Any) -> None:
+    def __init__(self, config: SearchSettings, data: Any, estimator: Any) -> None:
         kind = WAYS[way(config)]
         if kind is None:
             raise ValueError("judging again is the estimator's own")
@@ -158,12 +159,7 @@ class ConfirmTraining:
             return self._training.estimate(network, fidelity, weights=weights, inherit=start)
 
 
-def way(config: Any) -> str:
-    """Return how the best are judged again: ``confirm_by``, or what is usual for the estimator."""
-    return config.confirm_by or (TUNED if config.estimator == "supernet" else AGAIN)
-
-
-def epochs_of(config: Any) -> int:
+def epochs_of(config: SearchSettings) -> int:
     """Return the epochs of a finalist's training."""
     if config.confirm_epochs:
         return config.confirm_epochs
@@ -171,41 +167,12 @@ def epochs_of(config: Any) -> int:
         return max(1, round(SHARE * config.epochs))
     if config.estimator in ("supernet", way(config)):
         return config.epochs
-    return FULL["epochs"] if way(config) == ALONE else defaults()["epochs"]
+    return FULL["epochs"] if way(config) == ALONE else SearchSettings().epochs
 
 
-def how(config: Any) -> str:
+def how(config: SearchSettings) -> str:
     """Return how finalists are trained, in words."""
     epochs = epochs_of(config)
     if way(config) == TUNED:
         return f"trained on from the supernet's weights for {epochs} epochs"
     return f"trained alone, {way(config)}, for {epochs} epochs"
-
-
-def check(config: Any) -> None:
-    """Refuse a ``confirm_by`` or ``confirm_epochs`` that has no part in the search.
-
-    Raises:
-        NASError: See above.
-    """
-    chosen, supernet = way(config), config.estimator == "supernet"
-    if chosen not in WAYS:
-        raise NASError(
-            f"confirm_by={chosen}: no such training.{did_you_mean(chosen, WAYS)} Allowed: "
-            f"{', '.join(WAYS)}"
-        )
-    if chosen == TUNED and not supernet:
-        raise NASError(
-            f"confirm_by={chosen}: goes on from the weights of estimator=supernet, not of "
-            f"{config.estimator}; give {AGAIN}, short or {ALONE}"
-        )
-    if chosen == AGAIN and supernet:
-        raise NASError(
-            f"confirm_by={chosen}: the same shared weights would say the same; give {TUNED}, short "
-            f"or {ALONE}"
-        )
-    if chosen == AGAIN and config.confirm_epochs:
-        raise NASError(
-            f"confirm_epochs={config.confirm_epochs}: is of a training of another kind; give "
-            f"confirm_by={ALONE} or short with it"
-        )

@@ -12,8 +12,7 @@ from typing import Any
 from yolo_nas_ext import executors, loop, report, run_dir
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.models import search_seconds
-from yolo_nas_ext.config.search import Config
-from yolo_nas_ext.config.search import inner as is_inner
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.multi_fidelity import rung_fitness
@@ -123,7 +122,7 @@ def _finals(job: Job, finals: Comparison) -> None:
 def _begin(plan: Plan, folder: Path, shared: SharedStudy | None, notes: Sequence[str]) -> Job:
     """Open the record, and say what is going to be done."""
     config, data = plan.config, plan.data
-    if is_inner(config.values):  # run again from its seed, which is as good as resuming it
+    if config.vectorized:  # run again from its seed, which is as good as resuming it
         (folder / "study.db").unlink(missing_ok=True)
     study = shared or Study(plan.space, folder / "study.db", plan.goal)
     warm = warm_start.notes(study, folder) if config.inherit == warm_start.PARENT else []
@@ -180,7 +179,7 @@ def _search(job: Job, plan: Plan) -> None:
         )
 
     with run_dir.sitting(folder):
-        if is_inner(config.values):
+        if config.vectorized:
             job.interrupted = vectorized.run(
                 config, plan.space, plan.budget, study, folder, baselines=plan.baselines
             )
@@ -190,7 +189,7 @@ def _search(job: Job, plan: Plan) -> None:
         rival = Study(plan.space, folder / "control.db", plan.goal)
         watch = Progress(rival, config.trials, hours)
         spend(rival, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
-        job.notes.append(difference(study, rival, config.control))
+        job.notes.append(difference(study, rival, str(config.control)))
         print(f"\ncontrol: {job.notes[-1]}")
     if warm:
         print(f"{warm_start.disk_use(folder)}; all but the best's are deleted")
@@ -311,7 +310,7 @@ class Judge:
         return {**found, **latency}
 
 
-def _executor(config: Config, estimate: Judge) -> executors.Executor:
+def _executor(config: SearchSettings, estimate: Judge) -> executors.Executor:
     """Return what judges the trials; workers of this machine share its cores."""
     if config.executor == "ray":
         return executors.make(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from yolo_nas_ext.compare.comparison import Comparison
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.pipeline import final_comparison
@@ -29,7 +29,7 @@ class Job:
         latency: How latency is known, in words.
     """
 
-    config: Config
+    config: SearchSettings
     folder: Path
     study: Study
     data: DataSet

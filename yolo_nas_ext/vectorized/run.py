@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.console import duration
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES
@@ -24,7 +24,7 @@ WATCHED = 0.2
 
 
 def run(
-    config: Config,
+    config: SearchSettings,
     space: DetectorSpace,
     budget: Budget,
     study: Study,
@@ -84,7 +84,7 @@ def run(
 
 
 def _trials(
-    config: Config, budget: Budget, outcome: Outcome, baselines: Sequence[Trial]
+    config: SearchSettings, budget: Budget, outcome: Outcome, baselines: Sequence[Trial]
 ) -> list[Trial]:
     """Return the baselines, scored, and the members of the population that are none of them."""
     known = {trial.network.key for trial in baselines}
