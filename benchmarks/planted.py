@@ -43,10 +43,11 @@ from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.host.dataset import DataSet, read
 from yolo_nas_ext.loop import run
 from yolo_nas_ext.network.architecture import Block
-from yolo_nas_ext.network.blocks import BLOCKS, BlockType, ChainRow
-from yolo_nas_ext.network.layers import MODULES
+from yolo_nas_ext.network.block_rows import BlockType, ChainRow
+from yolo_nas_ext.network.blocks import BLOCKS
+from yolo_nas_ext.network.modules import MODULES
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.schema import parse
+from yolo_nas_ext.space.parse import parse
 from yolo_nas_ext.space.supernet.distribution import entropy
 from yolo_nas_ext.strategies.darts import Darts
 from yolo_nas_ext.strategies.evolution import Evolution

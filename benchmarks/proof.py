@@ -49,6 +49,7 @@ from yolo_nas_ext.cost.latency.profile import load
 from yolo_nas_ext.host.models import definition
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.study.leaderboard import interval, paired
+from yolo_nas_ext.study.storage import CONFIRM, notes
 
 KEYS = {
     "set": "brain",
@@ -296,7 +297,7 @@ def confirmations(run: Path) -> dict[int, dict[str, float]]:
     import optuna
 
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{run / 'study.db'}")
-    return {int(number): found for number, found in study.user_attrs.get("confirmed", {}).items()}
+    return {number: found for number, _, found in notes(study.user_attrs, CONFIRM)}
 
 
 def verdict(proof: Proof) -> Figures:

@@ -7,7 +7,6 @@ from yolo_nas_ext.pipeline.confirm import confirm, repeat
 from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.study.objectives import Goal
-from yolo_nas_ext.study.shared import SharedStudy
 from yolo_nas_ext.study.storage import recorded_seconds
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
@@ -127,12 +126,12 @@ def test_hand_made_networks_are_trained_too_and_compared_alike():
 
 def test_a_shared_record_holds_own_trainings(tmp_path):
     url = f"sqlite:///{tmp_path / 'shared.db'}"
-    study = SharedStudy(SPACE, url)
+    study = Study(SPACE, url)
     for n in range(4):
         trial = study.start(Trial(n, SPACE.point({"a": n})))
         study.finish(Trial(trial.number, trial.point, state="complete", metrics={"fitness": n}))
     confirm(study, lambda trial: {"fitness": 9.0, "loss": 1.0}, n=1)
-    other = SharedStudy(SPACE, url)
+    other = Study(SPACE, url)
     other.refresh()
     assert other.confirmed == study.confirmed and other.best.trained.fitness == 9.0
     assert set(other.confirmed[3]) == {"fitness", "seconds"}

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.network.layers import MODULES
+from yolo_nas_ext.network.modules import MODULES
 
 
 @pytest.fixture

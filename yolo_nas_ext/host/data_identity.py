@@ -47,10 +47,10 @@ def identity(
         say: Prints a line before much is read.
 
     Returns:
-        Counts of ``images`` and ``objects``; ``classes``; digests of the ``labels``, of the names
-        and sizes of the ``files``, of the keys of the ``yaml`` that say what labels mean, and of
-        the ``content`` of images and masks; and ``seen``, a digest of sizes and modification
-        times, which decides whether content is read.
+        Counts of ``images`` and ``objects``, and the ``classes``. Digests: of all ``labels``; of
+        the ``files``' names and sizes; of the ``yaml`` keys that say what labels mean; of the
+        ``content`` of images and masks. And ``seen``, a digest of sizes and modification times: it
+        decides whether content is read.
     """
     pictures = [*data.images, *(str(label[MASK]) for label in data.labels if MASK in label)]
     stats = [_stat(file) for file in pictures]

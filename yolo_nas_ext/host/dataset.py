@@ -71,8 +71,8 @@ def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet
         beside the images. The other part is only checked for images.
 
     Raises:
-        NASError: For a missing or malformed data set, an empty split, no labels, or a label that is
-            not of the data set's classes or not a label: the file and line are named.
+        NASError: For a missing or malformed data set, an empty split or no labels. Also for a label
+            that is none, or not of the data set's classes: the file and line are named.
     """
     path = _locate(str(data))
     if task == "classify":

@@ -28,7 +28,6 @@ from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.report.darts_plot import collapse, learned_png
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies.auto import Auto
-from yolo_nas_ext.study.shared import SharedStudy
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 from yolo_nas_ext.vectorized import run as vectorized
@@ -55,7 +54,7 @@ def search(given: Mapping[str, Any]) -> Job:
     shared = None
     if config.storage:  # before anything is written, as it may not be reached
         clock = plan.clock
-        shared = SharedStudy(
+        shared = Study(
             plan.space,
             config.storage,
             plan.goal,
@@ -119,7 +118,7 @@ def _finals(job: Job, finals: Comparison) -> None:
     outputs.write(job)
 
 
-def _begin(plan: Plan, folder: Path, shared: SharedStudy | None, notes: Sequence[str]) -> Job:
+def _begin(plan: Plan, folder: Path, shared: Study | None, notes: Sequence[str]) -> Job:
     """Open the record, and say what is going to be done."""
     config, data = plan.config, plan.data
     if config.vectorized:  # run again from its seed, which is as good as resuming it

@@ -31,8 +31,8 @@ __all__ = [
 def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
     """Write ``trials.csv``, ``pareto.png``, ``progress.png`` and ``report.html`` into a folder.
 
-    Each file replaces the one of the same name whole or not at all, so that a reader never sees
-    half of one while a search goes on.
+    Each file replaces the one of the same name whole or not at all: a reader never sees half of one
+    while a search goes on.
 
     Args:
         study: The record; any number of complete trials, none included.

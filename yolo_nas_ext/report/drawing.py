@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 from markupsafe import Markup
 
 from yolo_nas_ext.console import number, short
-from yolo_nas_ext.network.architecture import Architecture, Block, Whole
+from yolo_nas_ext.network.architecture import Architecture, Block, TimmBackbone
 from yolo_nas_ext.report.html import render
 from yolo_nas_ext.report.summary import Findings, label
 from yolo_nas_ext.study.trial import Trial
@@ -83,7 +83,7 @@ class Picture:
         joined = {level for level, _ in zip(self.neck.levels[1:], self.neck.up, strict=False)}
         left, y, at_level = COLUMNS["backbone"], float(HEADING), 0
         parts = [_words(block) for block in architecture.backbone]
-        if whole := architecture.whole:
+        if whole := architecture.timm:
             parts = [_words_whole(whole, index) for index in range(len(whole.widths))]
         for index, words in enumerate(parts):
             if index:
@@ -189,7 +189,7 @@ def _words(block: Block) -> tuple[str, str, str]:
     return first, second, ", ".join(detail)
 
 
-def _words_whole(whole: Whole, index: int) -> tuple[str, str, str]:
+def _words_whole(whole: TimmBackbone, index: int) -> tuple[str, str, str]:
     """Return the same of a feature of a backbone of timm, whose name may be too long for a box."""
     name = whole.name if len(whole.name) <= LETTERS else whole.name[: LETTERS - 1] + "…"
     weights = "timm's weights" if whole.pretrained else "random weights"

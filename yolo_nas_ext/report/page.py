@@ -61,8 +61,8 @@ def page(
 ) -> str:
     """Return the report of a search as one HTML page for any screen and for paper.
 
-    Nothing is loaded from anywhere, and a content security policy with the digests of the page's
-    own style and script keeps a browser from running anything else.
+    Nothing is loaded from anywhere. A content security policy with the digests of the page's own
+    style and script keeps a browser from running anything else.
 
     Args:
         study: The record; any number of complete trials, none included.

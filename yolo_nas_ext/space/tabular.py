@@ -17,7 +17,8 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.files import resource
-from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.space.point import Point
 
 
 class TableSpace(ChoiceSpace):
