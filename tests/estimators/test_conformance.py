@@ -6,6 +6,7 @@ import random
 import pytest
 
 from tests.helpers.shapes import draw
+from yolo_nas_ext.config import rules
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Context, hand_over
@@ -44,6 +45,6 @@ def test_metrics_are_finite_numbers_and_the_same_again(name, data, tmp_path):
     assert estimator(name, data).estimate(architecture) == found
 
 
-def test_an_unknown_name(data):
+def test_an_unknown_name():
     with pytest.raises(NASError, match="Did you mean 'naswot'"):
-        estimator("nasswot", data)
+        rules.check(configure({"estimator": "nasswot"}, {}, {}))

@@ -150,13 +150,6 @@ def test_every_estimator_keeps_the_protocol(name, data, architecture):
     assert metrics == estimator.estimate(architecture)
 
 
-def test_unknown_estimator(data):
-    from yolo_nas_ext.config.search import configure
-
-    with pytest.raises(NASError, match="Did you mean 'short'"):
-        make(configure({"estimator": "shorts"}, {}, {}), data)
-
-
 def test_full_is_ultralytics_schedule(data, architecture, monkeypatch):
     """Nothing is set but what a search needs, and the trainer's averages are Ultralytics'."""
     config = configure(

@@ -17,6 +17,7 @@ from tests.helpers.devices import NAME, SIZE, made_up
 from tests.helpers.shapes import draw
 from yolo_nas_ext import cli
 from yolo_nas_ext.commands import score
+from yolo_nas_ext.config import rules
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.counts import costs
@@ -50,14 +51,15 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def settled(**given: Any) -> latency.Timing | None:
     config = configure({"imgsz": SIZE, **given}, {}, {})
+    rules.check(config)
     return latency.settle(config, 3, DetectorSpace.load(config.space, fix=config.fix))
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"max_latency": 8}, r"max_latency=8.0: give latency="),
-        ({"runtime": "torch"}, r"runtime=torch: give latency="),
+        ({"max_latency": 8}, r"max_latency=8.0: nothing measures latency; give latency="),
+        ({"runtime": "torch"}, r"runtime=torch: nothing measures latency; give latency="),
         ({"latency": "none.json"}, r"latency=none.json: no such file"),
         ({"latency": "measure", "estimator": "madnas"}, r"latency=measure: estimator=madnas"),
         ({"latency": "measure", "jobs": 2}, r"latency=measure: .*leave out jobs"),

@@ -1,7 +1,7 @@
 """The measured latency of compared models: all in turns, once, and kept beside the trainings.
 
 A ratio of latencies is worth something where both models took turns on the same machine. So what
-one sitting has measured is kept whole, and measured again, whole, when a model has joined, when
+was measured together is kept together. All of it is measured again when a model has joined, when
 the protocol is another, or when another machine goes on with the comparison.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.compare.comparison import Comparison
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError, TrialError
@@ -27,7 +27,7 @@ from yolo_nas_ext.study.leaderboard import Model
 FILE = "latency.json"
 
 
-def protocol(config: Config) -> Protocol | None:
+def protocol(config: CompareSettings) -> Protocol | None:
     """Return how latency is measured; None with ``runtime=none``.
 
     Raises:

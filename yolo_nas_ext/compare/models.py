@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from yolo_nas_ext import run_dir
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import models as ultralytics
 from yolo_nas_ext.host.dataset import DataSet
@@ -21,7 +21,7 @@ from yolo_nas_ext.study.storage import recorded_seconds
 SUFFIXES = (".yaml", ".yml")
 
 
-def named(config: Config) -> list[Model]:
+def named(config: CompareSettings) -> list[Model]:
     """Return the models that ``models=`` and ``baseline=`` name, without their costs.
 
     Baselines are those that ``baseline=`` names, else Ultralytics' own among the models, else the

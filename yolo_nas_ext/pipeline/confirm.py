@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.config.search import FULL, defaults
-from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.config.names import AGAIN, ALONE, TUNED
+from yolo_nas_ext.config.rules import way
+from yolo_nas_ext.config.search import FULL, SearchSettings
+from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import PROJECTED, FullTraining, ShortTraining, Training
@@ -58,7 +60,6 @@ def confirm(
         on_confirmed(next(t for t in study.results if t.number == trial.number))
 
 
-AGAIN, TUNED, ALONE = "again", "tuned", "full"
 WAYS: dict[str, type[Training] | None] = {
     AGAIN: None,
     TUNED: ShortTraining,
@@ -72,7 +73,7 @@ class ConfirmTraining:
     """Trains networks alone, or on from their weights in a supernet.
 
     Args:
-        config: Settings of the search, see `config.search.Config`; its way is not ``again``.
+        config: Settings of the search, see `config.search`; its way is not ``again``.
         data: The data set.
         estimator: What evaluated the networks; of ``tuned`` the one with the shared weights.
         context: Where decoded images are kept; in memory alone without one.
@@ -82,7 +83,7 @@ class ConfirmTraining:
     """
 
     def __init__(
-        self, config: Any, data: Any, estimator: Any, context: Context | None = None
+        self, config: SearchSettings, data: Any, estimator: Any, context: Context | None = None
     ) -> None:
         kind = WAYS[way(config)]
         if kind is None:
@@ -118,12 +119,7 @@ class ConfirmTraining:
             return self._training.estimate(network, fidelity, weights=weights, inherit=start)
 
 
-def way(config: Any) -> str:
-    """Return what is done with the best: ``confirm_by``, or the usual way of the estimator."""
-    return config.confirm_by or (TUNED if config.estimator == "supernet" else AGAIN)
-
-
-def epochs_of(config: Any) -> int:
+def epochs_of(config: SearchSettings) -> int:
     """Return the epochs of the training that confirms a network."""
     if config.confirm_epochs:
         return config.confirm_epochs
@@ -131,41 +127,12 @@ def epochs_of(config: Any) -> int:
         return max(1, round(SHARE * config.epochs))
     if config.estimator in ("supernet", way(config)):
         return config.epochs
-    return FULL["epochs"] if way(config) == ALONE else defaults()["epochs"]
+    return FULL["epochs"] if way(config) == ALONE else SearchSettings().epochs
 
 
-def how(config: Any) -> str:
+def how(config: SearchSettings) -> str:
     """Return how the best are trained, in words."""
     epochs = epochs_of(config)
     if way(config) == TUNED:
         return f"trained on from the supernet's weights for {epochs} epochs"
     return f"trained alone, {way(config)}, for {epochs} epochs"
-
-
-def check(config: Any) -> None:
-    """Refuse a ``confirm_by`` or ``confirm_epochs`` that does nothing in the search.
-
-    Raises:
-        NASError: See above.
-    """
-    chosen, supernet = way(config), config.estimator == "supernet"
-    if chosen not in WAYS:
-        raise NASError(
-            f"confirm_by={chosen}: no such training.{did_you_mean(chosen, WAYS)} Allowed: "
-            f"{', '.join(WAYS)}"
-        )
-    if chosen == TUNED and not supernet:
-        raise NASError(
-            f"confirm_by={chosen}: goes on from the weights of estimator=supernet, not of "
-            f"{config.estimator}; give {AGAIN}, short or {ALONE}"
-        )
-    if chosen == AGAIN and supernet:
-        raise NASError(
-            f"confirm_by={chosen}: the same shared weights would say the same; give {TUNED}, short "
-            f"or {ALONE}"
-        )
-    if chosen == AGAIN and config.confirm_epochs:
-        raise NASError(
-            f"confirm_epochs={config.confirm_epochs}: is of a training of another kind; give "
-            f"confirm_by={ALONE} or short with it"
-        )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext import executors
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.estimators.multi_fidelity import rung_fitness
 from yolo_nas_ext.estimators.training import localisation
 from yolo_nas_ext.executors.run_trial import Report
@@ -75,7 +75,7 @@ def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:
     )
 
 
-def executor(config: Config, evaluation: Evaluation) -> executors.Executor:
+def executor(config: SearchSettings, evaluation: Evaluation) -> executors.Executor:
     """Return what evaluates the trials; workers of this machine share its cores."""
     if config.executor == "ray":
         return executors.make(

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from yolo_nas_ext.compare import definitions, latency, models
+from yolo_nas_ext.compare import latency, models
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.run import announce, run, write_definitions
-from yolo_nas_ext.config.search import Config
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
@@ -45,7 +45,7 @@ SAME = (
 )
 
 
-def prepare(config: Config, train: dataset.DataSet) -> Comparison | None:
+def prepare(config: SearchSettings, train: dataset.DataSet) -> Comparison | None:
     """Return the final comparison with its baselines alone, everything checked before the search.
 
     Args:
@@ -60,21 +60,13 @@ def prepare(config: Config, train: dataset.DataSet) -> Comparison | None:
     """
     if not config.finalists:
         return None
-    if config.storage:
-        raise NASError(
-            f"finalists={config.finalists}: not with storage, whose processes each end by "
-            "themselves; leave it out and run yolo nas-compare on pareto/*.yaml at the end"
-        )
-    settings = Config(
-        {
-            **definitions.USUAL,
-            **{name: config.values[name] for name in SAME},
-            "epochs": config.final_epochs,
-            "batch": config.final_batch,
-            "fitness": config.fitness if config.fitness in ("froc", "dice") else "host",
-            "name": FOLDER,
-        },
-        config.host,
+    settings = CompareSettings(
+        **{name: config.values[name] for name in SAME},
+        epochs=config.final_epochs,
+        batch=config.final_batch,
+        fitness=config.fitness if config.fitness in ("froc", "dice") else "host",
+        name=FOLDER,
+        host=config.host,
     )
     latency.protocol(settings)
     measured = dataset.read(config.data, config.task, part=settings.part)
@@ -116,7 +108,7 @@ def enter(
         folder=folder / FOLDER,
     )
     files = tuple(str(entered.definition(model.name)) for model in found)
-    return replace(entered, command=definitions.command(config.replaced(models=files)))
+    return replace(entered, config=replace(config, models=files))  # as it would be typed
 
 
 def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:

@@ -11,7 +11,6 @@ from typing import Any
 from yolo_nas_ext import loop, report, run_dir
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.models import search_seconds
-from yolo_nas_ext.config.search import inner as is_inner
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.base import Context, hand_over
@@ -111,7 +110,7 @@ def _open(
     changed = run_dir.check_data(folder, plan.data, accepted)
     if finals:  # so that `resume=` alone goes on with them after a kill at any moment
         run_dir.keep(folder, FINAL, config.values)
-    if is_inner(config.values):  # run again from its seed, which is as good as resuming it
+    if config.vectorized:  # run again from its seed, which is as good as resuming it
         (folder / "study.db").unlink(missing_ok=True)
     study = shared or Study(plan.space, folder / "study.db", plan.goal)
     progress = Progress(study, config.trials, config.budget_hours or math.inf)
@@ -163,7 +162,7 @@ def _try_candidates(job: Job) -> None:
         job.progress(trial)
 
     with run_dir.sitting(job.folder):
-        if is_inner(job.config.values):
+        if job.config.vectorized:
             job.interrupted = vectorized.run(
                 job.config, plan.space, plan.budget, study, job.folder, baselines=plan.baselines
             )
@@ -181,7 +180,7 @@ def _try_random_baseline(job: Job) -> None:
     baseline = Study(plan.space, job.folder / "control.db", plan.goal)
     watch = Progress(baseline, config.trials, config.budget_hours or math.inf)
     _spend(job, baseline, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
-    job.notes.append(difference(job.study, baseline, config.control))
+    job.notes.append(difference(job.study, baseline, str(config.control)))
     print(f"\ncontrol: {job.notes[-1]}")
 
 

@@ -21,9 +21,10 @@ import yaml
 
 from yolo_nas_ext import plugins, report
 from yolo_nas_ext.compare import outputs as comparisons
-from yolo_nas_ext.config.search import Config, defaults
+from yolo_nas_ext.config.search import HELD_OUT, TRAININGS, SearchSettings
+from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.data import augment
-from yolo_nas_ext.estimators.factory import HELD_OUT, TRAININGS, fitness_of
+from yolo_nas_ext.estimators.factory import fitness_of
 from yolo_nas_ext.files import replacing, write_text
 from yolo_nas_ext.host import models
 from yolo_nas_ext.network.architecture import Architecture
@@ -159,7 +160,7 @@ def write_report(job: Job) -> None:
         title=f"{_strategy(config)} on {Path(job.data.source).name}",
         settings={**config.values, **config.host},
         notes=job.notes,
-        command=_command(config),
+        command=repeating(config),
         next_command=next_command(job),
         data_name=config.data,
         protocol=_protocol(job),
@@ -180,7 +181,7 @@ def note_zeros(job: Job) -> None:
         print(f"note: {ALL_ZERO}")
 
 
-def _strategy(config: Config) -> str:
+def _strategy(config: SearchSettings) -> str:
     """Return what a strategy is called in a heading."""
     own = plugins.named(config.strategy)
     return config.strategy.rpartition(":")[2] if own else config.strategy.capitalize()
@@ -204,7 +205,7 @@ def _protocol(job: Job) -> dict[str, Any]:
     }
 
 
-def how(config: Config) -> str:
+def how(config: SearchSettings) -> str:
     """Return how fitness is measured, in words."""
     trains = config.estimator in TRAININGS
     return f"{config.epochs} epochs" if trains else f"evaluated by {config.estimator}"
@@ -261,21 +262,7 @@ def data_yaml(job: Job) -> Path:
     return write_text(path, yaml.safe_dump(content, sort_keys=False))
 
 
-def _augmentation(config: Config) -> dict[str, Any]:
+def _augmentation(config: SearchSettings) -> dict[str, Any]:
     """Return Ultralytics' keys of the augmentation, whose transforms no command line takes."""
     chosen = augment.preset(config.augment).keys if config.augment else {}
     return {key: config.host.get(key, value) for key, value in chosen.items()}
-
-
-def _command(config: Config) -> str:
-    """Return the command that repeats the search: every key that is not at its default."""
-    everything, usual = {**config.values, **config.host}, defaults()
-    parts = []
-    for name, value in everything.items():
-        if name not in ("resume", "threads") and value != usual.get(name):
-            text = (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
-            if isinstance(value, dict):
-                pairs = ((n, f"{v:g}" if isinstance(v, float) else v) for n, v in value.items())
-                text = ",".join(f"{key}:{shown}" for key, shown in pairs)
-            parts.append(shlex.quote(f"{name}={text}"))
-    return " ".join(["yolo nas-search", *parts])

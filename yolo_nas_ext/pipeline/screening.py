@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from yolo_nas_ext.config.search import UNTRAINED
@@ -55,7 +56,7 @@ def ranker(screen: Screen, config: Any, data: Any) -> Score:
         data: The data set.
     """
     estimators = {
-        name: ESTIMATORS[name](config.replaced(estimator=name), data) for name in screen.weights
+        name: ESTIMATORS[name](replace(config, estimator=name), data) for name in screen.weights
     }
 
     def value(name: str, architecture: Architecture) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from yolo_nas_ext.compare.comparison import Comparison
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.pipeline import final_comparison, warm_start
@@ -46,7 +46,7 @@ class Job:
     finals: Comparison | None = None
 
     @property
-    def config(self) -> Config:
+    def config(self) -> SearchSettings:
         """The settings."""
         return self.plan.config
 

@@ -322,7 +322,7 @@ def test_an_interrupted_command_goes_on(
         ({"runtime": "tensorrt"}, "runtime=tensorrt: layers are timed in onnx, torch, openvino"),
         ({"minute": 3}, r"minute=3: unknown key. Did you mean 'minutes'"),
         ({"import": "none.json"}, "import=none.json: no such file"),
-        ({"import": "none.json", "imgsz": 320}, "imgsz: not with import="),
+        ({"import": "none.json", "imgsz": 320}, "imgsz=320: not with import="),
         ({"bundle": "probe"}, "give the name of a zip"),
         ({"bundle": "probe.zip", "runtime": "torch"}, "a bundle is timed by ONNX Runtime"),
     ],
