@@ -320,6 +320,11 @@ def _enter_finals(job: Job) -> None:
     job.entered, job.finals = entered, entered if entered.complete else None
 
 
+def _write_results(job: Job) -> None:
+    """Write what is there so far, before the long trainings of a final comparison."""
+    outputs.write(job)
+
+
 def _hold_finals(job: Job) -> None:
     """Hold the final comparison, after which the best network is the one that it says."""
     if job.entered is None or job.interrupted:
@@ -331,6 +336,11 @@ def _hold_finals(job: Job) -> None:
     except KeyboardInterrupt:
         job.interrupted = True
     outputs.write(job)
+
+
+def _tell(job: Job) -> None:
+    """Say what was found and what to type next."""
+    outputs.tell(job)
 
 
 BEGIN: Steps = (
@@ -351,7 +361,7 @@ SEARCH: Steps = (
 )
 RESULTS: Steps = (
     ("enter the finalists", _enter_finals),
-    ("write the results", outputs.write),
+    ("write the results", _write_results),
     ("hold the final comparison", _hold_finals),
-    ("say what was found", outputs.tell),
+    ("say what was found", _tell),
 )

@@ -150,7 +150,7 @@ def test_semantic_segmentation_learns_and_refuses_one_class_for_all(sets):
     learned = estimator.estimate(architecture("semantic"))
     estimator = ShortTraining(data, task="semantic", epochs=1, imgsz=64, batch=4, threads=2)
     assert learned["miou"] > estimator.estimate(architecture("semantic"))["miou"]
-    estimator.overrides = {"single_cls": True}
+    estimator.settings = replace(estimator.settings, overrides={"single_cls": True})
     with pytest.raises(NASError, match="single_cls=True: not with task=semantic"):
         estimator.estimate(architecture("semantic"))
 
