@@ -147,8 +147,11 @@ def test_killed_and_resumed(shapes, tmp_path):
         ("models=a.yaml,b.pt data=x", "holds trained models (.pt) and model definitions"),
         ("models=yolo11n.yaml", "data: is required"),
         ("models=x/a.yaml data={data}", "models=x/a.yaml: no such file"),
-        ("models=yolo11m8 data={data}", "models=yolo11m8: the host has no such model"),
-        ("models=yolo11n baseline=nothing data={data}", "baseline=nothing: the host has no such"),
+        ("models=yolo11m8 data={data}", "models=yolo11m8: Ultralytics has no such model"),
+        (
+            "models=yolo11n baseline=nothing data={data}",
+            "baseline=nothing: Ultralytics has no such",
+        ),
         ("models={data} data={data}", "not a model definition; it needs backbone and head"),
         ("models=yolo11n data={data} part=train", "part=train: not allowed; part takes val or"),
         ("models=yolo11n data={data} part=test", "has no test part"),
