@@ -16,7 +16,6 @@ from yolo_nas_ext.loop import run
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies import make
 from yolo_nas_ext.study.objectives import Goal
-from yolo_nas_ext.study.shared import SharedStudy
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -112,7 +111,7 @@ def search(
     names = objectives.split(",") if isinstance(objectives, str) else objectives or ("fitness",)
     goal = Goal(tuple(names), dict(limits or {}))
     check_executor(executor or "local")
-    study = SharedStudy(space, storage, goal) if storage else Study(space, path, goal)
+    study = Study(space, storage or path, goal)
     look = make(strategy or "auto", space, goal=goal, trials=n, features=features)
 
     def estimate(trial: Trial, report: Report) -> Mapping[str, float]:

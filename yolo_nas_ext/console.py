@@ -1,8 +1,165 @@
-"""What a terminal shows: tables, and numbers, sizes and times for people."""
+"""What a terminal shows: progress, tables, and numbers, sizes and times for people."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+EVERY = 10.0  # seconds between two lines of a log
+WATCHED = 0.2  # seconds between two looks of a terminal
+
+
+class Progress:
+    """Says how far long work is: over one line on a terminal, now and then a line in a log.
+
+    Args:
+        total: Steps in all.
+        text: The line: a format of ``done``, ``total``, ``percent``, ``spent``, ``left``, ``rate``
+            in steps a second, and ``note``.
+        head: Begins the line, as it is.
+        every: Seconds between two lines of a log.
+        delay: Seconds before the first line of a log.
+        keep: Whether the line of the last step stays; a log has it in any case then.
+        stream: A terminal or a log; standard output unless given.
+        say: Takes every line in place of the stream, for example to be silent.
+    """
+
+    def __init__(
+        self,
+        total: float,
+        text: str = "",
+        *,
+        head: str = "",
+        every: float = EVERY,
+        delay: float = 0.0,
+        keep: bool = False,
+        stream: TextIO | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.total, self.done = total, 0.0
+        self.stream = stream or sys.stdout
+        self.watched = say is None and self.stream.isatty()
+        self._text, self._head, self._keep, self._say = text, head, keep, say
+        self._every, self._delay = every, delay
+        self._before: float | None = None
+        self._begin = time.perf_counter()
+        self._log = _Log()
+        self._line: tqdm | None = None
+
+    def __call__(self, done: float, note: str = "", *, before: float = 0.0) -> None:
+        """Say that so many steps are done.
+
+        Args:
+            done: Number of steps.
+            note: What else to say.
+            before: Steps that an earlier run did, which say nothing of the time; the first call's
+                value counts.
+        """
+        self._before = before if self._before is None else self._before
+        line = self._tqdm()
+        line.set_description_str(self._format(done, note), refresh=False)
+        line.update(done - self.done)
+        self.done = done
+        if self._keep and done >= self.total:
+            line.refresh()
+        self._pass_on()
+
+    def update(self, by: float) -> None:
+        """Say that so many more steps are done."""
+        self(self.done + by)
+
+    def show(self, line: str) -> None:
+        """Show a line on a terminal until the next one comes; nothing in a log."""
+        if self.watched:
+            self._tqdm().set_description_str(self._cut(line))
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        self.clear()
+        self._print(line)
+
+    def clear(self) -> None:
+        """Take the line off a terminal, so that something else can be printed."""
+        if self._line is not None:
+            self._line.clear()
+
+    def close(self) -> None:
+        """End the line."""
+        if self._line is not None:
+            self._line.close()
+        self._log.line = ""
+
+    def __enter__(self) -> Progress:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the line, also where the work failed."""
+        self.close()
+
+    def _tqdm(self) -> tqdm:
+        if self._line is None:
+            from tqdm import tqdm  # takes 50 ms, and most commands show no progress
+
+            self._line = tqdm(
+                total=self.total,
+                file=self.stream if self.watched else self._log,
+                bar_format="{desc}",
+                mininterval=WATCHED if self.watched else self._every,
+                miniters=0,
+                position=0,  # whatever else is not closed yet
+                delay=0 if self.watched else self._delay,
+                leave=self._keep,
+            )
+        return self._line
+
+    def _format(self, done: float, note: str) -> str:
+        spent = time.perf_counter() - self._begin
+        rate = (done - (self._before or 0.0)) / max(spent, 1e-9)
+        text = self._text.format(
+            done=done,
+            total=self.total,
+            percent=100 * done / max(self.total, 1e-9),
+            spent=duration(spent),
+            left=duration(max(0.0, self.total - done) / max(rate, 1e-9)),
+            rate=rate,
+            note=note,
+        )
+        return self._cut(self._head + text)
+
+    def _cut(self, line: str) -> str:
+        """Return a line that a terminal does not wrap, as what is wrapped cannot be taken back."""
+        return cut(line, shutil.get_terminal_size().columns - 1) if self.watched else line
+
+    def _pass_on(self) -> None:
+        """Print what tqdm wrote into the log."""
+        line, self._log.line = self._log.line, ""
+        if line:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        if self._say is None:
+            print(line, file=self.stream, flush=True)
+        else:
+            self._say(line)
+
+
+class _Log:
+    """A file that keeps the last line that tqdm writes, without its carriage returns."""
+
+    line = ""
+
+    def write(self, text: str) -> None:
+        self.line = text.strip() or self.line
+
+    def flush(self) -> None:
+        pass
 
 
 def aligned(cells: Sequence[Sequence[str]]) -> str:

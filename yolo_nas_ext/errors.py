@@ -22,7 +22,7 @@ class RunError(NASError):
 
 
 class TrialError(Exception):
-    """A candidate that could not be judged: recorded with its trial, never the end of a search.
+    """A candidate that could not be evaluated: recorded with its trial, never the end of a search.
 
     Args:
         kind: What went wrong in one word: ``build``, ``memory``, ``nan``, ``timeout`` or ``error``.

@@ -1,4 +1,4 @@
-"""search(): propose, gate by cost, estimate, record, until the trials or the hours are used up."""
+"""The loop of a search: propose, estimate, record, until the trials or the hours are used up."""
 
 from __future__ import annotations
 
@@ -49,29 +49,29 @@ def run(
             may report the learning curve meanwhile.
         trials: Number of trials in all.
         seed: Of the proposals.
-        seeds: Networks to try before the strategy proposes, in order: hand-made ones.
+        seeds: Networks to try before the strategy proposes, in order: the baselines.
         hours: No trial starts once the trials have taken this long.
         cost_of: Analytic costs to record with a trial.
         fidelity: Recorded with a trial, with the network's own image size where it has one.
-        pruner: Gives up trials whose learning curve falls behind; see `pruning.PRUNERS`.
+        pruner: Stops trials whose learning curve falls behind; see `study.pruning.PRUNERS`.
         on_trial: Called when a trial starts and when it has ended.
-        executor: Judges the trials; this process, one after the other, unless given.
+        executor: Evaluates the trials; this process, one after the other, unless given.
 
     Returns:
         Whether the search ended because the space or the hours are exhausted.
     """
     executor = executor or Inline(estimate)
     pruning = Pruning(pruner, [t for t in study.trials if t.state != "running"])
-    again = [t for t in study.trials if t.state == "running"] if study.mine else []
     ended = False
     try:
         while True:
             while not ended and executor.running < executor.slots:
                 study.refresh()
                 spent = sum(trial.seconds for trial in study.trials) / executor.slots
-                if not again and len(study.trials) >= trials:
+                lost = study.lost(trials)
+                if lost is None and len(study.trials) >= trials:
                     break
-                candidate = again.pop(0) if again else _candidate(study, strategy, seed, seeds)
+                candidate = lost or _candidate(study, strategy, seed, seeds)
                 if spent >= 3600 * hours or candidate is None:
                     ended = True
                     break
@@ -88,16 +88,17 @@ def run(
                 pruning.end(trial)
                 study.finish(trial)
                 on_trial(trial)
-            elif not ended and study.others:
+            elif not ended and (study.others or study.lost(trials)):
                 time.sleep(POLL)  # a trial of a process that died comes back
             else:
                 return ended
     finally:
         executor.close()
+        study.abandon()
 
 
 def _fidelity(trial: Trial, fidelity: Mapping[str, float] | None) -> dict[str, float]:
-    """Return how a trial is judged; a network that has an image size of its own is at that."""
+    """Return the fidelity of a trial; a network with an image size of its own is at that size."""
     found = dict(fidelity or {})
     if "imgsz" in found and trial.architecture and trial.architecture.imgsz:
         found["imgsz"] = trial.architecture.imgsz
@@ -106,8 +107,6 @@ def _fidelity(trial: Trial, fidelity: Mapping[str, float] | None) -> dict[str, f
 
 def _candidate(study: Study, strategy: Strategy, seed: int, seeds: Sequence[Trial]) -> Trial | None:
     """Return what to try next, or None when there is nothing left."""
-    if (lost := study.lost()) is not None:
-        return lost
     number = len(study.trials)
     if number < len(seeds):
         return replace(seeds[number], number=number)

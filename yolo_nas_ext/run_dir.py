@@ -21,7 +21,7 @@ from yolo_nas_ext.config.search import MAY_CHANGE, SearchSettings, configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import arguments
-from yolo_nas_ext.host.data_fingerprint import changes, traits
+from yolo_nas_ext.host.data_identity import changes, identity
 from yolo_nas_ext.host.dataset import DataSet
 
 SITTINGS = "seconds.json"
@@ -131,7 +131,7 @@ def claim(config: SearchSettings | CompareSettings, data: DataSet | None = None)
     given = {**config.values, **config.host, "version": __version__}
     given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items() if n != "resume"}
     given["given"] = sorted(config.given)  # some keys mean more where they were given
-    given |= {TRAITS: traits(data)} if data else {}
+    given |= {TRAITS: identity(data, say=print)} if data else {}
     folder = None
     try:
         project.mkdir(parents=True, exist_ok=True)
@@ -216,17 +216,17 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     """
     content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
     before = content.get(TRAITS)  # of a run of an earlier version there is none
-    found = "; ".join(changes(before, data)) if isinstance(before, dict) else ""
+    now = identity(data, before, say=print) if isinstance(before, dict) else {}
+    found = "; ".join(changes(before, now)) if now else ""
     if found and not accepted:
         raise NASError(
             f"resume={folder}: data={data.source} has changed since the run began ({found}), and "
             "fitness on it is not that of the trials so far; start a new run, or give "
             f"data={data.source} beside resume= to go on all the same"
         )
-    if found:
-        keep(folder, (TRAITS,), {TRAITS: traits(data)})
-        return f"data={data.source} has changed since the run began ({found})"
-    return ""
+    if now:  # also where it is the same and only its times, or an earlier version's record, are not
+        keep(folder, (TRAITS,), {TRAITS: now})
+    return f"data={data.source} has changed since the run began ({found})" if found else ""
 
 
 def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:

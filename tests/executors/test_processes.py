@@ -109,6 +109,6 @@ def test_closing_ends_workers_in_the_middle_of_a_trial():
     workers = Processes(estimate, 2)
     for number in (0, 1):
         workers.submit(replace(Trial(number, None)))
-    processes = [worker.process for worker in workers._workers]
+    processes = [worker.process for worker in workers.workers]
     workers.close()
     assert all(process.exitcode == -signal.SIGTERM for process in processes)

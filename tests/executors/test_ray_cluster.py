@@ -62,11 +62,11 @@ def test_ray_that_starts_at_the_second_attempt_or_not_at_all(monkeypatch):
 
     monkeypatch.setattr(ray, "init", init)
     starts = 2
-    ray_cluster._start(None)
+    ray_cluster.start(None)
     assert asked == ["local"] * 2
     starts = 9
     with pytest.raises(RunError, match=r"Ray does not start .*timed out"):
-        ray_cluster._start(None)
+        ray_cluster.start(None)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ from yolo_nas_ext.pipeline.confirm import confirm, repeat
 from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.study.objectives import Goal
-from yolo_nas_ext.study.shared import SharedStudy
 from yolo_nas_ext.study.storage import recorded_seconds
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
@@ -120,19 +119,19 @@ def test_hand_made_networks_are_trained_too_and_compared_alike():
     estimate, asked = table([0, 0, 0, 0, 0, 0, 0.4, 0.5, 0.6])
     confirm(study, lambda trial: estimate(trial, 0), n=2)
     assert [number for number, _ in asked] == [7, 6, 8] and study.best.name == "hand"
-    assert "A hand-made model is best: hand has fitness 0.6000" in Findings(study).verdict()[0]
+    assert "A baseline is best: hand has fitness 0.6000" in Findings(study).verdict()[0]
     none = filled([0.1 * n for n in range(8)])
     confirm(none, lambda trial: pytest.fail("trained"), n=0)
 
 
 def test_a_shared_record_holds_own_trainings(tmp_path):
     url = f"sqlite:///{tmp_path / 'shared.db'}"
-    study = SharedStudy(SPACE, url)
+    study = Study(SPACE, url)
     for n in range(4):
         trial = study.start(Trial(n, SPACE.point({"a": n})))
         study.finish(Trial(trial.number, trial.point, state="complete", metrics={"fitness": n}))
     confirm(study, lambda trial: {"fitness": 9.0, "loss": 1.0}, n=1)
-    other = SharedStudy(SPACE, url)
+    other = Study(SPACE, url)
     other.refresh()
     assert other.confirmed == study.confirmed and other.best.trained.fitness == 9.0
     assert set(other.confirmed[3]) == {"fitness", "seconds"}

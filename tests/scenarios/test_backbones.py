@@ -19,7 +19,7 @@ NAMES = [path.stem for path in FILES]
 # Published parameters in millions and GFLOPs at 640 px (Xu et al. 2022, table 6).
 PUBLISHED = {"t": (8.5, 18.1), "s": (16.3, 37.8), "m": (28.2, 61.8), "l": (42.1, 97.3)}
 
-# What our own searches ended in: the winner of a search of benchmarks/proof.
+# What our own searches ended in: the winner of a search of benchmarks/proof.py.
 FOUND = {
     "found-brain-small": "brain/small-0",
     "found-brain": "brain/found-0",
@@ -95,9 +95,6 @@ def test_each_trains_an_epoch_and_is_exported(name, benchmark, tmp_path):
 
 @pytest.mark.parametrize("name", FOUND)
 def test_found_ones_are_those_of_the_proof(name, root):
-    folder = root / "benchmarks" / "proof" / FOUND[name]
-    shipped, won = (
-        read(path)
-        for path in (resource("cfg", "backbones", f"{name}.yaml"), folder / f"{folder.name}.yaml")
-    )
+    winner = root / "benchmarks" / "results" / "winners" / f"{FOUND[name]}.yaml"
+    shipped, won = (read(path) for path in (resource("cfg", "backbones", f"{name}.yaml"), winner))
     assert replace(shipped, imgsz=won.imgsz) == won  # for any image size

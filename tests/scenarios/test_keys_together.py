@@ -10,7 +10,7 @@ from tests.helpers.shapes import draw
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.estimators.multi_fidelity import Rungs
 from yolo_nas_ext.pipeline import job, plan
-from yolo_nas_ext.study.shared import SharedStudy
+from yolo_nas_ext.study.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -181,4 +181,4 @@ def test_analytic_scores_with_other_keys_take_the_usual_loop(data, tmp_path):
     folder = tmp_path / "runs" / "search"
     assert len(rows(folder)) == 5 and not (folder / "inner.json").exists()
     space = job.search({"resume": str(folder)}).study.space
-    assert len(SharedStudy(space, url).trials) == 5
+    assert len(Study(space, url).trials) == 5

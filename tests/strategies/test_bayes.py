@@ -9,7 +9,7 @@ from tests.helpers.tables import SPACE, TABLE, median_ranks
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.strategies.bayes import START, Bayes, first_points
 from yolo_nas_ext.strategies.gaussian_process import log_improvement
-from yolo_nas_ext.strategies.history import expected_worths
+from yolo_nas_ext.strategies.history import Past, expected_worths
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.trial import Trial
 
@@ -128,8 +128,8 @@ def test_a_choice_that_others_must_make_room_for_is_tried():
     ]
     assert all(p["level"] == 0 for p in known)
     strategy = Bayes(space, features=lambda p: [float(sum(p.values()))], start=4)
-    model = strategy._model(strategy._past.read(trials), [], rng)
-    apart = [p for _ in range(8) for p in strategy._apart(model, rng)]
+    model = strategy.model(Past(space, Goal()).read(trials), [], rng)
+    apart = [p for _ in range(8) for p in strategy.apart(model, rng)]
     assert all(space.feasible(p) for p in apart)
     assert sum(p["level"] for p in apart) >= 8
 
@@ -146,7 +146,7 @@ def test_what_pruned_trials_would_have_been_worth():
 
 
 def test_pruned_trials_are_learnt_from():
-    """Whatever has l7=k5 was given up at once, and was the worst of all then."""
+    """Whatever has l7=k5 was pruned at once, and was the worst of all then."""
     good = [
         replace(t, curve={1: t.fitness})
         for t in history(SPACE, 40, lambda p: {"fitness": TABLE[tuple(p.values())]})

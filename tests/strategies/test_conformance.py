@@ -69,7 +69,7 @@ def test_a_history_that_it_did_not_produce(name):
     space = DetectorSpace.load("tiny")
     rng = random.Random(0)
     foreign = [trial(i, space.sample(rng), rng.random()) for i in range(30)]
-    foreign.append(trial(30, None, 0.9))  # a reference network outside the space
+    foreign.append(trial(30, None, 0.9))  # a baseline outside the space
     points = make(name, space).propose(foreign, 5, random.Random(1))
     assert len({space.identity(p) for p in [*points, *(t.point for t in foreign[:30])]}) == 35
 

@@ -48,8 +48,8 @@ def test_the_gradient_is_that_of_the_loss():
     parts = [columns[:, CODE.owners == i] for i in range(len(CODE))]
     choices = np.stack([((c[:, None] - c[None]) ** 2).sum(axis=2).ravel() for c in parts])
     others = np.stack([np.subtract.outer(f, f).ravel() ** 2 for f in features.T])
-    loss = [lambda t, i=i: process._loss(t, choices, others, targets)[i] for i in (0, 1)]
-    theta = process._mean + 0.3 * rng.normal(size=len(process._mean))
+    loss = [lambda t, i=i: process.loss(t, choices, others, targets)[i] for i in (0, 1)]
+    theta = process.prior + 0.3 * rng.normal(size=len(process.prior))
     assert check_grad(*loss, theta) < 1e-4
 
 

@@ -14,7 +14,7 @@ SPACE = ChoiceSpace({f"l{i}": (0, 1, 2, 3) for i in range(5)})
 NAMES = [*STRATEGIES, "optuna:tpe", "optuna:nsgaii"]
 
 
-def judge(point):
+def evaluate(point):
     """Larger is better and slower; the first choice is worth more than it costs."""
     size = sum(point.values())
     return {"fitness": 1 - 1 / (1 + size + point["l0"]), "latency_ms": 1.0 + size}
@@ -22,13 +22,13 @@ def judge(point):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_answer_keeps_the_limits(name):
-    study = search(SPACE, judge, strategy=name, trials=30, limits={"latency_ms": 6.0})
+    study = search(SPACE, evaluate, strategy=name, trials=30, limits={"latency_ms": 6.0})
     assert study.best.metrics["latency_ms"] <= 6
     assert all(t.metrics["latency_ms"] <= 6 for t in study.front)
 
 
 def test_no_answer_where_no_trial_keeps_the_limits():
-    study = search(SPACE, judge, strategy="random", trials=3, limits={"latency_ms": 0.5})
+    study = search(SPACE, evaluate, strategy="random", trials=3, limits={"latency_ms": 0.5})
     assert study.front == []
     with pytest.raises(NASError, match="keeps the limits"):
         _ = study.best
@@ -36,7 +36,9 @@ def test_no_answer_where_no_trial_keeps_the_limits():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_two_objectives_give_a_front(name):
-    study = search(SPACE, judge, strategy=name, trials=30, objectives="fitness,latency_ms", seed=1)
+    study = search(
+        SPACE, evaluate, strategy=name, trials=30, objectives="fitness,latency_ms", seed=1
+    )
     found = [(t.metrics["fitness"], t.metrics["latency_ms"]) for t in study.front]
     assert found == sorted(found) and len(found) > 2
     for trial in study.trials:
@@ -49,7 +51,7 @@ def test_fronts_are_above_those_of_random_search(name, trials):
     def volume(strategy, seed):
         study = search(
             SPACE,
-            judge,
+            evaluate,
             strategy=strategy,
             trials=trials,
             objectives="fitness,latency_ms",
@@ -67,7 +69,7 @@ def test_a_history_of_other_objectives(name):
     rng = random.Random(0)
     points = list(dict.fromkeys(SPACE.sample(rng) for _ in range(30)))
     history = [
-        Trial(i, p, state="complete", metrics=judge(p) if i % 2 else {"fitness": 1.0})
+        Trial(i, p, state="complete", metrics=evaluate(p) if i % 2 else {"fitness": 1.0})
         for i, p in enumerate(points)
     ]
     goal = Goal(("fitness", "latency_ms"))

@@ -75,8 +75,8 @@ def test_nobody_is_given_up_at_the_last_epoch(name):
     assert "pruned" in states()[0]  # of a longer training
 
 
-def test_asha_compares_with_hand_made_networks():
-    """Which are never given up themselves; what they were at each rung counts."""
+def test_asha_compares_with_baselines():
+    """Baselines are never pruned; their values at each rung count."""
     pruning = Pruning("asha")
     rungs = {1: 9.0, 3: 9.0}
     for number in range(2):
@@ -91,7 +91,7 @@ def test_asha_compares_with_hand_made_networks():
 
 @pytest.mark.parametrize("name", ["median", "asha"])
 def test_what_is_recalled_is_what_was_decided_by(name):
-    """A pruner made from a history knows of each trial what it did when that was judged."""
+    """A pruner made from a history knows of each trial what it did when that ran."""
     rng, live, history = random.Random(0), Pruning(name), []
     for number in range(60):
         made = f"made{number}" if number % 10 == 0 else ""
@@ -109,7 +109,7 @@ def test_what_is_recalled_is_what_was_decided_by(name):
     assert {t.state for t in history} == {"complete", "pruned"}
 
     def known(pruning):
-        found = pruning._study.get_trials()
+        found = pruning.study.get_trials()
         return [(t.state, repr(t.intermediate_values), t.system_attrs) for t in found]
 
     recalled = Pruning(name, history)

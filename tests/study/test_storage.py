@@ -1,119 +1,270 @@
-"""The trials of a database, against Optuna's own way of reading them."""
+"""Several processes on one record: in SQLite, and in a PostgreSQL server started for the test."""
 
-import random
-import sqlite3
+import csv
+import glob
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
 
-import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.storages import RDBStorage
-from optuna.trial import TrialState, create_trial
+import pytest
 
-from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.study import storage as recorded
-from yolo_nas_ext.study.storage import Recorded, read
+from yolo_nas_ext.cli import main
+from yolo_nas_ext.data.builtin.cells import ensure_cells
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.pipeline import latency, plan
+from yolo_nas_ext.pipeline.confirm import repeat
+from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.study.devices import tag
+from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
-OPTIONS = {"a": CategoricalDistribution(("x", 2, None)), "b": FloatDistribution(0.1, 9, log=True)}
+SPACE = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(4)})
+# Arguments: URL, number of trials, number of the own trial at which the process kills itself.
+WORKER = """
+import os, signal, sys, time
+from yolo_nas_ext.loop import run
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.strategies import make
+from tests.study.test_storage import SPACE
+
+url, trials, fatal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+calls = []
+
+def estimate(trial, report):
+    calls.append(trial.number)
+    if len(calls) == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return {"fitness": float(sum(trial.point.values()))}
+
+run(Study(SPACE, url, beat=1), make("evolution", SPACE), estimate, trials=trials)
+"""
 
 
-def text(trials, trial_id):
-    """What is compared, as text, in which NaN equals NaN; the order of parameters counts."""
-    return [
-        repr(
-            (
-                getattr(t, trial_id),
-                t.number,
-                t.state,
-                list(t.params.items()),
-                sorted(t.user_attrs.items()),
-                sorted(t.intermediate_values.items()),
-            )
+@pytest.fixture(scope="session")
+def postgres():
+    """URL of an empty database."""
+    pytest.importorskip("psycopg2", reason="no driver: pip install psycopg2-binary")
+    found = [*glob.glob("/usr/lib/postgresql/*/bin/initdb"), shutil.which("initdb")]
+    if not found[0]:
+        pytest.skip("no PostgreSQL server here: apt-get install postgresql")
+    programs = Path(found[0]).parent
+    # The server refuses to run as root.
+    user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    folder.chmod(0o777)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data, options = folder / "data", f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -F"
+
+    def call(program, *arguments):
+        subprocess.run(
+            [programs / program, *arguments],
+            check=True,
+            cwd=folder,
+            timeout=120,
+            stdout=subprocess.DEVNULL,
+            **user,
         )
-        for t in trials
+
+    call("initdb", "-D", data, "-U", "nas", "-A", "trust", "--no-sync")
+    call("pg_ctl", "-D", data, "-w", "-o", options, "-l", folder / "log", "start")
+    yield f"postgresql+psycopg2://nas@127.0.0.1:{port}/postgres"
+    call("pg_ctl", "-D", data, "-m", "immediate", "stop")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def three(url, root, trials=30):
+    """Run three processes on a study, one of which is killed in its third trial."""
+    Study(SPACE, url)  # the tables are made once
+    processes = [
+        subprocess.Popen([sys.executable, "-c", WORKER, url, str(trials), fatal], cwd=root)
+        for fatal in ("3", "0", "0")
     ]
+    codes = [process.wait(timeout=200) for process in processes]
+    assert codes == [-signal.SIGKILL, 0, 0]
+    study = Study(SPACE, url)
+    assert len(study.trials) == len(study.complete) == trials  # none running, none lost
+    assert len({t.point for t in study.trials}) == trials  # none twice
+    assert all(t.fitness == sum(t.point.values()) for t in study.trials)
 
 
-def as_optuna_says(storage, study_id):
-    return text(storage.get_all_trials(study_id), "_trial_id")
+def test_three_processes_on_postgresql_one_of_them_killed(postgres, root):
+    three(postgres, root)
 
 
-def as_read(rows):
-    return text(rows, "trial_id")
+@pytest.mark.slow
+def test_three_processes_on_sqlite_one_of_them_killed(tmp_path, root):
+    three(f"sqlite:///{tmp_path / 'study.db'}", root)
 
 
-def test_reads_what_optuna_reads(tmp_path, monkeypatch):
-    monkeypatch.setattr(recorded, "CHUNK", 7)
-    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
-    mine, other = (optuna.create_study(storage=storage)._study_id for _ in range(2))
-    rng = random.Random(0)
-    states = list(TrialState)
-    for i in range(40):  # two studies in turns, trials of every state, some with nothing in them
-        state = states[i % len(states)]
-        params = {"b": rng.uniform(0.1, 9), "a": rng.choice(("x", 2, None))} if i % 6 else {}
-        given = create_trial(
-            state=state,
-            value=float(i) if state == TrialState.COMPLETE else None,
-            params=params if state != TrialState.WAITING else {},
-            distributions={n: OPTIONS[n] for n in params} if state != TrialState.WAITING else {},
-            user_attrs={"text": "ä", "nested": {"n": [i, None, 0.1]}} if i % 4 else {},
-            intermediate_values={
-                3: float("nan"),
-                1: float("inf"),
-                2: -float("inf"),
-                7: rng.random(),
-            }
-            if i % 3
-            else {},
-        )
-        storage.create_new_trial(rng.choice((mine, other)), given)
-    for study_id in (mine, other):
-        rows = list(read(storage, study_id))
-        assert as_read(rows) == as_optuna_says(storage, study_id)
-        ids = [row.trial_id for row in rows]
-        skip = set(ids[::3])
-        left = [row for row in rows[5:] if row.trial_id not in skip]
-        assert as_read(read(storage, study_id, ids[4], skip)) == as_read(left)
-    assert list(read(storage, 99)) == []
+def point(*values):
+    return SPACE.point(dict(zip(SPACE.choices, values, strict=True)))
 
 
-def test_a_study_is_what_optuna_says_of_it(tmp_path):
-    """Trials made of Optuna's objects are those that are read, architectures and keys included."""
-    space = DetectorSpace.load("tiny")
-    study, rng = Study(space, tmp_path / "study.db"), random.Random(0)
-    for number in range(12):
-        point = space.sample(rng)
-        done = Trial(
-            number,
-            point,
-            space.architecture(point),
-            {"epochs": 3.0},
-            "complete",
-            {"fitness": rng.random()},
-            {"flops": 1e9},
-            2.5,
-            curve={1: 0.1, 2: 0.2},
-        )
-        study.start(done)
-        study.finish(done)
-    theirs = [
-        study._coder.thaw(
-            Recorded(t._trial_id, t.number, t.state, t.params, t.user_attrs, t.intermediate_values)
-        )
-        for t in study._storage.get_all_trials(study._study_id)
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def test_the_second_claim_on_an_architecture_is_dropped(url):
+    first, second = Study(SPACE, url), Study(SPACE, url)
+    mine = first.start(Trial(0, point(0, 0, 0, 0)))
+    assert second.start(Trial(0, point(0, 0, 0, 0))) is None
+    other = second.start(Trial(0, point(0, 0, 0, 1)))
+    assert mine is not None and other is not None and mine.number < other.number
+    first.refresh()
+    assert [t.state for t in first.trials] == ["running", "running"] and first.others
+    second.finish(Trial(other.number, other.point, state="complete", metrics={"fitness": 1.0}))
+    first.refresh()
+    assert [t.state for t in first.trials] == ["running", "complete"] and not first.others
+
+
+def test_claims_beyond_the_number_of_trials_are_dropped(url):
+    study = Study(SPACE, url)
+    assert study.start(Trial(0, point(0, 0, 0, 0)), most=1) is not None
+    assert study.start(Trial(1, point(0, 0, 0, 1)), most=1) is None
+    assert len(study.trials) == 1
+
+
+def test_a_claim_without_heartbeats_is_released_and_tried_again(url):
+    dead, alive = Study(SPACE, url, beat=1), Study(SPACE, url, beat=1)
+    claim = dead.start(Trial(0, point(0, 0, 0, 0)))
+    dead.abandon()  # as if it had been killed: no heartbeat comes any more
+    assert alive.lost() is None
+    until = time.monotonic() + 30
+    while alive.lost() is None and time.monotonic() < until:
+        time.sleep(0.2)
+        alive.refresh()
+    lost = alive.lost()
+    assert lost is not None and claim is not None and lost.point == claim.point
+    assert alive.trials == () and alive.lost(most=0) is None  # it does not count beyond the number
+    again = alive.start(lost)
+    assert again is not None and alive.lost() is None and not alive.others
+
+
+def test_repeats_are_shared(url):
+    """Dropped claims leave gaps in the numbers; what one process repeats no other does."""
+    one = Study(SPACE, url)
+    for i in range(9):
+        claim = one.start(Trial(0, point(0, 0, i // 3, i % 3)))
+        assert one.start(Trial(0, point(0, 0, 0, 0))) is None
+        one.finish(replace(claim, state="complete", metrics={"fitness": i / 10}))
+    other, told = Study(SPACE, url), []
+    last = one.trials[-1].number
+    assert last > len(one.trials)
+
+    def tell(before, after):
+        told.append((before.fitness, after.fitness))
+
+    repeat(one, lambda trial, seed: {"fitness": 0.1}, n=1, seed=0, on_repeat=tell)
+    assert told[0] == (0.8, pytest.approx(0.45)) and len(told) == 2
+    repeat(other, lambda trial, seed: pytest.fail("it was repeated"), n=1, seed=0)
+    assert other.results == Study(SPACE, url).results == one.results
+    assert dict(other.repeats) == {last: [0.1], one.trials[-2].number: [0.1]}
+
+
+GOAL = Goal(("fitness", "latency_ms"))
+
+
+def finished(study, values, latency, fitness=0.5):
+    claim = study.start(Trial(0, point(*values)))
+    metrics = {"fitness": fitness, "latency_ms": latency}
+    study.finish(replace(claim, state="complete", metrics=metrics, cost={"latency_ms": latency}))
+    return claim.number
+
+
+def test_latencies_of_another_device_are_kept_apart(url):
+    def opened(device):
+        return Study(SPACE, url, GOAL, latency_of=device, measured_on=device)
+
+    slow, fast = opened("board"), opened("server")
+    first = finished(slow, (0, 0, 0, 0), 90.0, fitness=0.6)
+    second = finished(fast, (0, 0, 0, 1), 3.0)
+    slow.measure(first, {"latency_measured_ms": 91.0})
+    fast.measure(first, {"latency_measured_ms": 4.0})
+    theirs = tag("server")
+    for study in (slow, opened("board")):  # as it goes on, and as it is resumed
+        study.refresh()
+        mine, other = study.results
+        assert mine.metrics == {
+            "fitness": 0.6,
+            "latency_ms": 90.0,
+            "latency_measured_ms": 91.0,
+            f"latency_on_{theirs}_measured_ms": 4.0,
+        }
+        assert other.metrics == {"fitness": 0.5, f"latency_on_{theirs}_ms": 3.0}
+        assert other.cost == {f"latency_on_{theirs}_ms": 3.0}
+        # As if it were 3 ms on the board too, the other one would be on its front.
+        assert [t.number for t in study.front] == [first]
+        (said,) = study.elsewhere
+        assert "server" in said and f"latency_on_{theirs}_ms" in said
+    fast.refresh()
+    assert [t.metrics.get("latency_ms") for t in fast.trials] == [None, 3.0]
+    assert [t.number for t in fast.front] == [second]
+    assert len({first, second}) == 2 and "board" in fast.elsewhere[0]
+
+
+def test_latencies_of_one_device_are_one_record(url):
+    one, other = (Study(SPACE, url, GOAL, latency_of="board") for _ in range(2))
+    finished(one, (0, 0, 0, 0), 90.0)
+    finished(other, (0, 0, 0, 1), 80.0)
+    one.refresh()
+    assert [t.metrics["latency_ms"] for t in one.trials] == [90.0, 80.0] and not one.elsewhere
+
+
+def test_two_machines_that_measure_say_that_they_are_two(tmp_path, monkeypatch, capsys):
+    class Hashed:
+        seeded = False
+        fidelity = {"epochs": 1.0}  # noqa: RUF012
+
+        def estimate(self, architecture, fidelity=None, report=None, weights=None):
+            return {"fitness": int(architecture.key, 16) % 1000 / 1000}
+
+    cells = ensure_cells(tmp_path / "cells", train=6, val=3, size=64) / "data.yaml"
+    monkeypatch.setattr(plan, "make_estimator", lambda config, data: Hashed())
+    keys = [
+        f"data={cells}",
+        "name=s",
+        "imgsz=64",
+        "baseline=none",
+        "confirm=0",
+        "strategy=random",
+        "latency=measure",
+        f"storage=sqlite:///{tmp_path / 'study.db'}",
+        "objectives=fitness,latency_ms",
     ]
-    again = Study(space, tmp_path / "study.db").trials
-    assert list(again) == theirs == list(study.trials)
-    assert [t.network.key for t in again] == [space._build(t.point).key for t in again if t.point]
+    said = []
+    for device, ms, trials in (("server", 3.0, 2), ("board", 90.0, 4)):
+        monkeypatch.setattr(latency, "device_name", lambda name=device: name)
+        monkeypatch.setattr(latency.Timing, "judge", lambda self, a, ms=ms: {"latency_ms": ms})
+        project = tmp_path / device
+        assert main(["search", *keys, f"project={project}", f"trials={trials}"]) == 0
+        said.append(capsys.readouterr().out)
+        text = (project / "s" / "trials.csv").read_text(encoding="utf-8")
+        rows = list(csv.DictReader(text.splitlines()))
+        assert {row["latency_ms"] for row in rows} - {""} == {str(ms)}
+    assert "latencies of another device" not in said[0]
+    assert "latencies of another device are in this record, server, onnxruntime" in said[1]
+    (column,) = (name for name in rows[0] if name.startswith("latency_on_"))
+    assert [row[column] for row in rows] == ["3.0", "3.0", "", ""]
 
 
-def test_keys_of_another_version_are_worked_out_anew(tmp_path):
-    space = DetectorSpace.load("tiny")
-    point = space.sample(random.Random(0))
-    study = Study(space, tmp_path / "study.db")
-    study.start(Trial(0, point, space.architecture(point)))
-    with sqlite3.connect(tmp_path / "study.db") as database:
-        database.execute("UPDATE trial_user_attributes SET value_json='\"old\"' WHERE key='key'")
-    database.close()
-    (trial,) = Study(space, tmp_path / "study.db").trials
-    assert trial.network.key == space._build(point).key
+def test_bad_storages(tmp_path, url):
+    Study(SPACE, url)
+    with pytest.raises(NASError, match="other choices"):
+        Study(ChoiceSpace({"a": (1, 2)}), url)
+    with pytest.raises(NASError, match=r"cannot be (used|read)"):
+        Study(SPACE, "nonsense")
+    with pytest.raises(NASError) as failure:
+        Study(SPACE, "postgresql+psycopg2://me:secret@127.0.0.1:1/x")
+    assert "secret" not in str(failure.value)

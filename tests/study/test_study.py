@@ -1,13 +1,16 @@
 import os
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
+from sqlalchemy import Engine, event
 
 from yolo_nas_ext.api import search
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.study.storage import recorded_seconds
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -120,16 +123,17 @@ def test_a_full_disk_leaves_the_record_intact(tmp_path):
     fill(study, done(0, 1.0, point()))
     pages = sqlite3.connect(path).execute("pragma page_count").fetchone()[0]
 
-    import sqlalchemy
-
-    @sqlalchemy.event.listens_for(study._storage.engine, "begin")
     def limit(connection):
         connection.exec_driver_sql(f"pragma max_page_count = {pages}")
 
     big = "x" * 200_000
     study.start(Trial(1, point(2)))
-    with pytest.raises(NASError, match=r"full.*check that the disk has room"):
-        study.finish(replace(done(1, 2.0, point(2)), error=big))
+    event.listen(Engine, "begin", limit)
+    try:
+        with pytest.raises(NASError, match=r"full.*check that the disk has room"):
+            study.finish(replace(done(1, 2.0, point(2)), error=big))
+    finally:
+        event.remove(Engine, "begin", limit)
     again = Study(SPACE, path)
     assert again.trials[0] == done(0, 1.0, point()) and again.trials[1].state == "running"
 
@@ -138,3 +142,44 @@ def test_numbers_agree_with_the_search(tmp_path):
     study = search(SPACE, lambda p: {"fitness": p["a"]}, trials=12, project=tmp_path)
     assert [t.number for t in study.trials] == list(range(12))
     assert len({t.point for t in study.trials}) == 12
+
+
+def test_a_file_of_an_earlier_version_is_read_and_gone_on_with(tmp_path):
+    """It noted repeats, confirming trainings and measurements of all trials in one attribute."""
+    path = tmp_path / "study.db"
+    with sqlite3.connect(path) as database:
+        database.executescript(Path(__file__).with_name("earlier_version.sql").read_text())
+    database.close()
+    study = Study(SPACE, path)
+    first = done(
+        0, 0.5, point(), cost={"flops": 3.0}, fidelity={"epochs": 3}, curve={1: 0.2, 2: 0.5}
+    )
+    failed = Trial(1, point(2), state="failed", error="nan: x", seconds=0.25)
+    good = replace(done(2, 0.7, point(3, "y", (3, 4))), seconds=2.0)
+    assert list(study.trials) == [first, failed, good, Trial(3, point(1, "y"))]
+    assert study.results[0].metrics == {"fitness": 0.5, "trained_fitness": 0.9}
+    assert study.results[2].metrics["latency_measured_ms"] == 8.0
+    assert study.results[2].fitness == pytest.approx(0.6)
+    assert recorded_seconds(path) == 1.5 + 0.25 + 2.0 + 2.0 + 10.0
+    assert study.lost() == study.trials[3]
+    fill(study, done(3, 0.4, point(1, "y")))
+    study.repeat(0, [0.3])
+    study.confirm(2, {"fitness": 0.8})
+    study.measure(0, {"latency_measured_ms": 9.0})
+    again = Study(SPACE, path)
+    assert again.results == study.results and again.lost() is None
+    assert dict(again.repeats) == {2: [0.6, 0.5], 0: [0.3]}
+    assert dict(again.confirmed) == {0: {"fitness": 0.9, "seconds": 10.0}, 2: {"fitness": 0.8}}
+    assert again.results[0].metrics["latency_measured_ms"] == 9.0
+
+
+@pytest.mark.parametrize("where", [None, "study.db"])
+def test_abandoned_trials_are_run_again_under_their_numbers(tmp_path, where):
+    study = Study(SPACE, tmp_path / where if where else None)
+    fill(study, done(0, 0.5, point()))
+    running = study.start(Trial(1, point(2)))
+    assert study.lost() is None
+    study.abandon()
+    assert study.lost() == running
+    fill(study, done(1, 0.6, point(2)))
+    assert study.lost() is None and [t.fitness for t in study.trials] == [0.5, 0.6]

@@ -1,4 +1,4 @@
-"""`yolo nas-search estimator=madnas`: the inner search as a run."""
+"""`yolo nas-search estimator=madnas`: the vectorized search as a run."""
 
 import json
 
@@ -45,7 +45,7 @@ def test_a_run_leaves_its_population_and_can_be_run_again(tmp_path, capsys):
             assert trial.cost["params"] == cost.params
     best = read(folder / "best.yaml")
     assert best == done.study.best.network and not (folder / "best.pt").exists()
-    assert "judged by madnas" in (folder / "best.yaml").read_text()
+    assert "evaluated by madnas" in (folder / "best.yaml").read_text()
     assert {f.name for f in folder.iterdir()} >= {"report.html", "trials.csv", "pareto", "study.db"}
     assert "2,000 networks" in capsys.readouterr().out
 
@@ -55,7 +55,7 @@ def test_a_run_leaves_its_population_and_can_be_run_again(tmp_path, capsys):
     assert json.loads((folder / "inner.json").read_text())["counts"] == record["counts"]
 
 
-def test_defaults_of_the_inner_search():
+def test_defaults_of_the_vectorized_search():
     inner = configure({"estimator": "madnas"}, {}, {})
     assert inner.trials == 500_000 and inner.population == 512
     other = configure({"estimator": "madnas", "strategy": "random"}, {}, {})

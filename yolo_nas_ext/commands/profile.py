@@ -212,7 +212,7 @@ def _bundle(settings: ProfileSettings) -> int:
         for n in networks:
             at = replace(protocol, imgsz=side)
             model = exported(emit(n.architecture, n.nc), at, where=n.name)
-            models.append(bundle.Whole(n.architecture, n.nc, side, model))
+            models.append(bundle.ExportedModel(n.architecture, n.nc, side, model))
             clock(len(models), total)
     ops = ops[: bundle.LAYERS * len(settings.imgsz)]
     bundle.write(path, protocol, ops, models, seconds=60 * settings.minutes, about=_about(settings))

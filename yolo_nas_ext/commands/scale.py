@@ -102,9 +102,9 @@ def _model(settings: ScaleSettings) -> tuple[Architecture, int, str]:
     except NASError as error:
         reason = str(error).removeprefix("model definition: ")
         raise NASError(f"model={name}: cannot be read ({reason})") from error
-    if base.whole:
+    if base.timm:
         raise NASError(
-            f"model={name}: its backbone is timm's {base.whole.name}, which cannot be made deeper "
+            f"model={name}: its backbone is timm's {base.timm.name}, which cannot be made deeper "
             "or wider; give a model of the blocks of Ultralytics"
         )
     task = TASKS[re.sub(r"\d+$", "", definition["head"][-1][2])]

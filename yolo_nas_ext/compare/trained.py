@@ -14,10 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from yolo_nas_ext.config.compare import TrainedSettings
-from yolo_nas_ext.console import aligned, short
+from yolo_nas_ext.console import EVERY, Progress, aligned, short
 from yolo_nas_ext.data.coco import annotations
 from yolo_nas_ext.data.naming import place
 from yolo_nas_ext.data.polygons import fill
@@ -28,7 +27,7 @@ from yolo_nas_ext.host.predict import Trained, View
 from yolo_nas_ext.metrics import coco, dice, froc
 from yolo_nas_ext.metrics.bootstrap import interval
 
-BAR = "{percentage:3.0f}% of {total} pictures, {elapsed} so far, {remaining} left"
+BAR = "{percent:3.0f}% of {total} pictures, {spent} so far, {left} left"
 TASKS = ("detect", "segment", "classify")
 DRAWS = 500
 SHOWN = ("AP", "AP50", "mask_AP", "mask_AP50", "froc_cpm", "dice", "accuracy")
@@ -64,15 +63,10 @@ def of_coco(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figur
 
 
 def _watched(model: Trained, files: Sequence[str], imgsz: int) -> Iterator[View]:
-    delay = 0.0 if sys.stderr.isatty() else 10.0
-    yield from tqdm(
-        model.see(files, imgsz=imgsz),
-        total=len(files),
-        bar_format=BAR,
-        delay=delay,
-        leave=False,
-        mininterval=0.5 if sys.stderr.isatty() else 10,
-    )
+    with Progress(len(files), BAR, delay=EVERY, stream=sys.stderr) as progress:
+        for done, view in enumerate(model.see(files, imgsz=imgsz), 1):
+            yield view
+            progress(done)
 
 
 def _detections(view: View, image: int, categories: Mapping[int, int]) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.training import Training
+from yolo_nas_ext.files import write_text
 from yolo_nas_ext.network.architecture import Architecture
 
 REDUCTION = 3  # of three candidates one goes up a rung
@@ -174,9 +174,7 @@ class _Notes:
     def add(self, number: int, metrics: Mapping[str, float]) -> None:
         """Note a rung's metrics, once its checkpoint is there, whole or not at all."""
         self.measured[number] = dict(metrics)
-        temporary = self._file.with_name(f".{self._file.name}.tmp")
-        temporary.write_text(json.dumps(self.measured), encoding="utf-8")
-        os.replace(temporary, self._file)
+        write_text(self._file, json.dumps(self.measured))
 
     def remove(self) -> None:
         """Delete all of it."""

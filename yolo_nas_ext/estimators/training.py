@@ -291,8 +291,8 @@ def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
 PROJECTED = "projected"
 # What else than the host can judge: the tasks that it is of, and how.
 FITNESS: dict[str, tuple[tuple[str, ...], Judge]] = {
-    "froc": (("detect", "segment"), lambda found, true: froc.judge(found.boxes, true.boxes)),
-    "dice": (("segment",), lambda found, true: dice.judge(found.masks, true.masks)),
+    "froc": (("detect", "segment"), lambda found, true: froc.evaluate(found.boxes, true.boxes)),
+    "dice": (("segment",), lambda found, true: dice.evaluate(found.masks, true.masks)),
 }
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-import time
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.console import Progress
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.factory import space_of, training_options
@@ -33,7 +33,6 @@ from yolo_nas_ext.space.supernet.slots import check, definition
 
 FILE, SCORES, LEARNED = "supernet.pt", "scores.jsonl", "distribution.json"
 MOST_MIXED = 6  # networks of a mixture, whose activations are all in memory
-QUIET = 10.0  # seconds between two lines of progress
 
 
 class SharedWeights(ShortTraining):
@@ -73,7 +72,7 @@ class SharedWeights(ShortTraining):
         cost_weight: float = 0.0,
         relaxation: str = RELAXATIONS[0],
         pause: float = PAUSE,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] | None = None,
         **more: Any,
     ) -> None:
         check(space)
@@ -89,7 +88,7 @@ class SharedWeights(ShortTraining):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process opens for itself."""
-        apart = {"_open": None, "_paths": None, "_say": print, "_scores": {}}
+        apart = {"_open": None, "_paths": None, "_say": None, "_scores": {}}
         return {**self.__dict__, **apart}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -242,7 +241,7 @@ class SharedWeights(ShortTraining):
             distill=self.distill,
             overrides={**self.warmup(self.epochs), **self.overrides},
             threads=self.threads,
-            on_epoch=_Progress(self.epochs, self._say),
+            on_epoch=_on_epoch(self.epochs, self._say),
             short=self.short,
             images=self.images,
             shared=self.shared,
@@ -322,23 +321,21 @@ def check_relaxation(name: str, learn: bool, space: DetectorSpace) -> None:
             )
 
 
-class _Progress:
-    """Says from time to time how far the training of a supernet is."""
+def _on_epoch(
+    epochs: int, say: Callable[[str], None] | None
+) -> Callable[[int, Mapping[str, float]], None]:
+    """Return what says from time to time how far the training of a supernet is."""
+    progress = Progress(
+        epochs, "supernet: epoch {done}/{total}  {note}  {left} left", keep=True, say=say
+    )
 
-    def __init__(self, epochs: int, say: Callable[[str], None]) -> None:
-        self.epochs, self.say = epochs, say
-        self.begin, self.first = time.perf_counter(), 0
-        self.last = 0.0
-
-    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        now = time.perf_counter()
-        self.first = self.first or epoch - 1
-        if now - self.last < QUIET and epoch < self.epochs:
-            return
-        self.last = now
-        left = (now - self.begin) / (epoch - self.first) * (self.epochs - epoch)
+    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         losses = " ".join(f"{name.removeprefix('loss_')} {v:.3f}" for name, v in metrics.items())
-        self.say(f"supernet: epoch {epoch}/{self.epochs}  {losses}  {left:.0f} s left")
+        progress(epoch, losses, before=epoch - 1)
+        if epoch >= epochs:
+            progress.close()
+
+    return on_epoch
 
 
 def _smallest(space: DetectorSpace) -> dict[str, Any]:

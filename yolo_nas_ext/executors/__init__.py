@@ -14,11 +14,11 @@ from yolo_nas_ext.study.trial import Trial
 
 
 class Executor(Protocol):
-    """Judges trials; the search proposes and records, an executor does neither."""
+    """Evaluates trials; the search proposes and records, an executor does neither."""
 
     @property
     def slots(self) -> int:
-        """Number of trials that it judges at a time."""
+        """Number of trials that it evaluates at a time."""
         ...
 
     @property
@@ -27,19 +27,19 @@ class Executor(Protocol):
         ...
 
     def submit(self, trial: Trial) -> None:
-        """Begin to judge a trial; only while fewer than `slots` are running."""
+        """Begin to evaluate a trial; only while fewer than `slots` are running."""
         ...
 
     def wait(self, prune: Prune) -> Trial:
-        """Return the next trial that has ended, with its outcome.
+        """Return the next trial that has ended, with its metrics or error.
 
         Args:
-            prune: Asked for every reported step of a learning curve whether to give up.
+            prune: Asked for every reported step of a learning curve whether to stop.
         """
         ...
 
     def close(self) -> None:
-        """Give up what runs and free what is held."""
+        """Stop the trials that run and free what is held."""
         ...
 
 
@@ -77,9 +77,9 @@ def make(name: str, estimate: Estimate, jobs: int | None = None, **options: Any)
 
     Args:
         name: A key of `EXECUTORS`.
-        estimate: Judges one trial; it is copied to other processes by value.
+        estimate: Evaluates one trial; it is copied to other processes by value.
         jobs: Number of trials at a time; unless given one, or as many as a cluster has room for.
-        **options: Arguments of the executor that judges elsewhere.
+        **options: Arguments of an executor on other machines.
 
     Raises:
         NASError: For an unknown name, or one whose extra is not installed.

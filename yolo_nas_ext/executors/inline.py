@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from yolo_nas_ext.executors.run_trial import Estimate, Prune, judge
+from yolo_nas_ext.executors.run_trial import Estimate, Prune, run_trial
 from yolo_nas_ext.study.trial import Trial
 
 
 class Inline:
-    """Judges a trial when it is waited for.
+    """Evaluates a trial when it is waited for.
 
     Args:
-        estimate: Judges one trial.
+        estimate: Evaluates one trial.
     """
 
     slots = 1
@@ -29,8 +29,8 @@ class Inline:
         self._waiting.append(trial)
 
     def wait(self, prune: Prune) -> Trial:
-        """Judge and return the trial."""
-        return judge(self._waiting.pop(), self._estimate, prune)
+        """Evaluate and return the trial."""
+        return run_trial(self._waiting.pop(), self._estimate, prune)
 
     def close(self) -> None:
         """Forget what was submitted."""

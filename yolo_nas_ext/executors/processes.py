@@ -11,14 +11,16 @@ from multiprocessing.process import BaseProcess
 import cloudpickle
 
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.executors.run_trial import Estimate, Prune, judge
+from yolo_nas_ext.executors.run_trial import Estimate, Prune, run_trial
 from yolo_nas_ext.study.trial import Trial
 
 PATIENCE = 5.0  # seconds that a worker has to end by itself
 
 
 @dataclass
-class _Worker:
+class Worker:
+    """A process, the pipe to it and the trial that it runs, if it runs one."""
+
     process: BaseProcess
     pipe: Connection
     trial: Trial | None = None
@@ -28,10 +30,10 @@ class Processes:
     """Workers that live as long as the search, so that each reads the data once.
 
     They are spawned, on every system alike, so that none inherits threads or a GPU's state. A
-    worker that dies costs the trial that it judged, which has failed; another takes its place.
+    worker that dies costs the trial that it ran, which has failed; another takes its place.
 
     Args:
-        estimate: Judges one trial; copied to every worker by value, closures included.
+        estimate: Evaluates one trial; copied to every worker by value, closures included.
         jobs: Number of workers.
     """
 
@@ -45,22 +47,22 @@ class Processes:
                 f"jobs={jobs}: the estimate cannot be copied to a worker ({error}); let it open "
                 "what it holds itself, or use jobs=1"
             ) from error
-        self._workers: list[_Worker] = []
+        self.workers: list[Worker] = []
 
     @property
     def running(self) -> int:
         """Number of trials submitted and not yet returned."""
-        return sum(worker.trial is not None for worker in self._workers)
+        return sum(worker.trial is not None for worker in self.workers)
 
     def submit(self, trial: Trial) -> None:
         """Send the trial to an idle worker, a new one if there is none."""
-        idle = next((w for w in self._workers if w.trial is None), None)
+        idle = next((w for w in self.workers if w.trial is None), None)
         worker = idle or self._hire()
         worker.trial = trial
         try:
             worker.pipe.send(trial)
         except OSError:  # it died while it had nothing to do
-            self._workers.remove(worker)
+            self.workers.remove(worker)
             self.submit(trial)
 
     def wait(self, prune: Prune) -> Trial:
@@ -70,7 +72,7 @@ class Processes:
             NASError: What the estimate raised for bad input.
         """
         while True:
-            busy = {w.pipe: w for w in self._workers if w.trial is not None}
+            busy = {w.pipe: w for w in self.workers if w.trial is not None}
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # pyright: ignore[reportArgumentType]
                 assert worker.trial is not None
@@ -88,27 +90,27 @@ class Processes:
 
     def close(self) -> None:
         """End all workers, whatever they do."""
-        for worker in self._workers:
+        for worker in self.workers:
             worker.pipe.close()
             worker.process.terminate()
-        for worker in self._workers:
+        for worker in self.workers:
             worker.process.join(PATIENCE)
             if worker.process.is_alive():
                 worker.process.kill()
-        self._workers.clear()
+        self.workers.clear()
 
-    def _hire(self) -> _Worker:
+    def _hire(self) -> Worker:
         mine, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs, self._estimate))
         process.start()
         theirs.close()
-        worker = _Worker(process, mine)
-        self._workers.append(worker)
+        worker = Worker(process, mine)
+        self.workers.append(worker)
         return worker
 
-    def _bury(self, worker: _Worker) -> Trial:
+    def _bury(self, worker: Worker) -> Trial:
         """Return the failed trial of a worker that died."""
-        self._workers.remove(worker)
+        self.workers.remove(worker)
         worker.pipe.close()
         worker.process.join(PATIENCE)
         code = worker.process.exitcode
@@ -119,7 +121,7 @@ class Processes:
 
 
 def _work(pipe: Connection, pickled: bytes) -> None:
-    """Judge trials from the pipe until it closes."""
+    """Evaluate trials from the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the search's to handle
     try:
         try:
@@ -135,7 +137,7 @@ def _work(pipe: Connection, pickled: bytes) -> None:
         while True:
             trial = pipe.recv()
             try:
-                pipe.send(judge(trial, estimate, prune))
+                pipe.send(run_trial(trial, estimate, prune))
             except NASError as error:
                 pipe.send(error)
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, RunError
-from yolo_nas_ext.executors.run_trial import Estimate, Prune, judge
+from yolo_nas_ext.executors.run_trial import Estimate, Prune, run_trial
 from yolo_nas_ext.study.trial import Trial
 
 STARTS = 2  # attempts to start Ray
@@ -16,13 +16,13 @@ _ESTIMATES: dict[str, Estimate] = {}  # of this worker process, by the object th
 
 
 class Cluster:
-    """Judges each trial in a Ray task; Ray itself tries those of a lost node again elsewhere.
+    """Evaluates each trial in a Ray task; Ray itself runs the trials of a lost node elsewhere.
 
     The estimate, with the data that it holds, goes to the object store once; a node fetches it once
     and a worker process unpacks it once. Without a cluster, Ray starts on this machine.
 
     Args:
-        estimate: Judges one trial.
+        estimate: Evaluates one trial.
         jobs: Number of trials at a time; as many as the cluster has room for if 0.
         address: Of a cluster, ``auto`` for the one this machine belongs to.
         cpus: Cores a trial.
@@ -53,12 +53,12 @@ class Cluster:
         if self._mine:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-            _start(address)
+            start(address)
         self._jobs, self._cpus, self._gpus = jobs, cpus, gpus
         self._estimate = ray.put(estimate)
         self._task = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False
-        )(_judge)
+        )(_run)
         self._pending: dict[Any, Trial] = {}
 
     @property
@@ -107,7 +107,7 @@ class Cluster:
             self._ray.shutdown()
 
 
-def _start(address: str | None) -> None:
+def start(address: str | None) -> None:
     """Join a cluster, or start one on this machine, where Ray gives itself 30 s and may fail."""
     import ray
 
@@ -135,8 +135,8 @@ def _failed(trial: Trial, error: Any) -> Trial:
     return replace(trial, state="failed", error=f"worker: {type(error).__name__}: {text}")
 
 
-def _judge(holder: list[Any], trial: Trial) -> Trial:
-    """Judge a trial in a Ray worker."""
+def _run(holder: list[Any], trial: Trial) -> Trial:
+    """Evaluate a trial in a Ray worker."""
     import ray
 
     reference = holder[0]  # in a list, as Ray would unpack a bare one for every task
@@ -144,4 +144,4 @@ def _judge(holder: list[Any], trial: Trial) -> Trial:
     if name not in _ESTIMATES:
         _ESTIMATES.clear()
         _ESTIMATES[name] = ray.get(reference)
-    return judge(trial, _ESTIMATES[name], lambda trial, step, value: False)
+    return run_trial(trial, _ESTIMATES[name], lambda trial, step, value: False)

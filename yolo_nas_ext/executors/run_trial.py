@@ -1,4 +1,4 @@
-"""How one trial is judged, wherever it is: what is raised becomes its error."""
+"""The evaluation of one trial, in whatever process: an exception becomes the trial's error."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Estimate = Callable[[Trial, Report], Mapping[str, float]]
 Prune = Callable[[Trial, int, float], bool]
 
 
-def judge(trial: Trial, estimate: Estimate, prune: Prune) -> Trial:
-    """Return the trial with its outcome; only an interrupt and bad input get past.
+def run_trial(trial: Trial, estimate: Estimate, prune: Prune) -> Trial:
+    """Return the trial with its metrics or error; only an interrupt and bad input get past.
 
     The analytic costs join the metrics in the units of objectives: millions of parameters, GFLOPs,
     MB of activations.

@@ -1,4 +1,4 @@
-"""What a training is judged by: metrics under the field's names, and what a model sees."""
+"""Metrics of a training under the field's names, and the objects that a model sees."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def masks(part: Mapping[str, Any], nc: int) -> np.ndarray:
 
 
 def named(prefix: str, losses: Mapping[str, Any]) -> dict[str, float]:
-    """Return losses under their names here, ``val_loss_box`` for the host's ``box_loss``."""
+    """Return losses under their names here, ``val_loss_box`` for Ultralytics' ``box_loss``."""
     return {f"{prefix}{name.removesuffix('_loss')}": float(v) for name, v in losses.items()}

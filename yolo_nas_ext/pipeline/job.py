@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext import executors, loop, report, run_dir
-from yolo_nas_ext.compare import definitions
+from yolo_nas_ext.compare.comparison import Comparison
+from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
@@ -21,13 +22,12 @@ from yolo_nas_ext.pipeline import confirm, final_comparison, latency, outputs, w
 from yolo_nas_ext.pipeline import plan as plans
 from yolo_nas_ext.pipeline.plan import Plan
 from yolo_nas_ext.pipeline.progress import Progress
-from yolo_nas_ext.pipeline.random_control import difference
+from yolo_nas_ext.pipeline.random_baseline import difference
 from yolo_nas_ext.pipeline.state import Job
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.report.darts_plot import collapse, learned_png
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies.auto import Auto
-from yolo_nas_ext.study.shared import SharedStudy
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 from yolo_nas_ext.vectorized import run as vectorized
@@ -50,11 +50,11 @@ def search(given: Mapping[str, Any]) -> Job:
     """
     config, folder = run_dir.settings(given)
     plan = plans.make(config)
-    entry = final_comparison.prepare(config, plan.data)
+    finals = final_comparison.prepare(config, plan.data)
     shared = None
     if config.storage:  # before anything is written, as it may not be reached
         clock = plan.clock
-        shared = SharedStudy(
+        shared = Study(
             plan.space,
             config.storage,
             plan.goal,
@@ -65,7 +65,7 @@ def search(given: Mapping[str, Any]) -> Job:
     folder = folder or run_dir.claim(config, plan.data)
     with run_dir.locked(folder):
         changed = run_dir.check_data(folder, plan.data, "data" in given)
-        if entry:  # so that `resume=` alone goes on with them after a kill at any moment
+        if finals:  # so that `resume=` alone goes on with them after a kill at any moment
             run_dir.keep(folder, FINAL, config.values)
         job = _begin(plan, folder, shared, [changed] if changed else [])
         try:
@@ -75,10 +75,10 @@ def search(given: Mapping[str, Any]) -> Job:
         finally:
             shutil.rmtree(folder / "images", ignore_errors=True)
         try:
-            final = _entered(job, entry)
+            entered = _entered(job, finals)
             outputs.write(job)
-            if final and not job.interrupted:
-                _finals(job, final)
+            if entered and not job.interrupted:
+                _finals(job, entered)
             outputs.tell(job)
         except OSError as error:
             raise RunError(
@@ -88,31 +88,37 @@ def search(given: Mapping[str, Any]) -> Job:
     return job
 
 
-def _entered(job: Job, entry: final_comparison.Entry | None) -> final_comparison.Finals | None:
+def _entered(job: Job, finals: Comparison | None) -> Comparison | None:
     """Return the finals to hold, if any; where all of them are recorded, they name the best.
 
     So a resumed run, killed or interrupted before it comes to them, leaves that best network too.
     """
-    if entry is None or not job.study.candidates:
+    if finals is None or not job.study.candidates:
         return None
-    job.notes += [line for line in entry.training.data.skipped if line not in job.notes]
-    final = final_comparison.enter(entry, job.study, job.folder, definitions.cost(job.folder))
-    job.finals = final if final.complete else None
-    return final
+    job.notes += [line for line in finals.training.data.skipped if line not in job.notes]
+    finals = final_comparison.enter(
+        finals,
+        job.study,
+        job.folder,
+        finalists=job.config.finalists,
+        seconds=search_seconds(job.folder),
+    )
+    job.finals = finals if finals.complete else None
+    return finals
 
 
-def _finals(job: Job, final: final_comparison.Finals) -> None:
+def _finals(job: Job, finals: Comparison) -> None:
     """Hold the finals, after which the best network is the one that they say."""
     print("\n" + report.summary_table(job.study))
-    job.finals = final
+    job.finals = finals
     try:
-        job.interrupted = final_comparison.hold(final, job.folder)
+        job.finals, job.interrupted = final_comparison.hold(finals, job.folder)
     except KeyboardInterrupt:
         job.interrupted = True
     outputs.write(job)
 
 
-def _begin(plan: Plan, folder: Path, shared: SharedStudy | None, notes: Sequence[str]) -> Job:
+def _begin(plan: Plan, folder: Path, shared: Study | None, notes: Sequence[str]) -> Job:
     """Open the record, and say what is going to be done."""
     config, data = plan.config, plan.data
     if config.vectorized:  # run again from its seed, which is as good as resuming it

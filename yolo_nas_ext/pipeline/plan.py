@@ -24,7 +24,7 @@ from yolo_nas_ext.host import dataset, models
 from yolo_nas_ext.host.plugin import timm_trace
 from yolo_nas_ext.host.training import distillation
 from yolo_nas_ext.network.parse import read
-from yolo_nas_ext.network.timm_backbones import blocks_alone, parts
+from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
 from yolo_nas_ext.pipeline import latency
 from yolo_nas_ext.pipeline.screening import Screen, ranker, weighted_ranks
 from yolo_nas_ext.pipeline.screening import parse as parse_screen
@@ -153,9 +153,9 @@ def _whole_backbones(config: SearchSettings, space: DetectorSpace, budget: Budge
             f"space={config.space}: backbone has {timm}, and estimator={config.estimator} searches "
             f"tables of blocks; {instead}, or give strategy=random"
         )
-    for architecture in space.wholes():
+    for architecture in space.timm_networks():
         budget.record(architecture)
-    wanted = [option for option in space.choices.get("backbone", ()) if parts(option)[1]]
+    wanted = [option for option in space.choices.get("backbone", ()) if name_of(option)[1]]
     return [
         f"backbone {option}: random weights, as there is no network to take timm's from"
         for option in timm_trace.random_weights(wanted)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import TextIO
 
+from yolo_nas_ext import console
 from yolo_nas_ext.console import duration, short
 from yolo_nas_ext.report.summary import label, pixels, sized
 from yolo_nas_ext.study.study import Study
@@ -28,16 +28,14 @@ class Progress:
         self.study = study
         self.trials = trials
         self.hours = hours
-        self.stream = stream or sys.stdout
-        self.watched = self.stream.isatty()
+        self._line = console.Progress(trials, stream=stream)
         self._digits = len(str(trials))
 
     def __call__(self, trial: Trial) -> None:
         """Say that a trial has started or ended."""
         head = f"trial {trial.number + 1:>{self._digits}}/{self.trials}  {label(trial):<14}"
         if trial.state == "running":
-            if self.watched:
-                print(f"\r{head}  running ...", end="", file=self.stream, flush=True)
+            self._line.show(f"{head}  running ...")
             return
         params, flops = (short(trial.cost.get(name, 0)) for name in ("params", "flops"))
         size = f"{params:>6} params {flops:>6}FLOPs"
@@ -52,9 +50,7 @@ class Progress:
             if trial.state == "failed"
             else trial.error
         )
-        left = self.left()
-        line = f"{head}  {size}  {result}  {best}  {trial.seconds:.1f} s  {left}"
-        print(("\r\x1b[K" if self.watched else "") + line, file=self.stream, flush=True)
+        self._line.say(f"{head}  {size}  {result}  {best}  {trial.seconds:.1f} s  {self.left()}")
 
     def again(self, before: Trial, after: Trial) -> None:
         """Say what a repeat of a good trial measured."""
@@ -64,7 +60,7 @@ class Progress:
         self._afterwards(f"again {len(self.study.repeats)}", before, text)
 
     def confirmed(self, trial: Trial) -> None:
-        """Say what the own training of a trial measured."""
+        """Say what the confirming training of a trial measured."""
         own = trial.trained
         text = "training failed" if own is trial else f"fitness {own.fitness:.4f} trained"
         text = f"{text} ({trial.fitness:.4f} in the search)"
@@ -84,9 +80,8 @@ class Progress:
         self._afterwards("latency", trial, text)
 
     def _afterwards(self, what: str, trial: Trial, text: str) -> None:
-        """Print a line about a trial that has been judged, in the columns of the others."""
-        line = f"{what:<{6 + 2 * self._digits}}  {label(trial):<14}  {text}"
-        print(line, file=self.stream, flush=True)
+        """Print a line about a trial that has ended, in the columns of the others."""
+        self._line.say(f"{what:<{6 + 2 * self._digits}}  {label(trial):<14}  {text}")
 
     def left(self) -> str:
         """Return an estimate of the time left, from the trials so far."""

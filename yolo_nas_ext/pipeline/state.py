@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.pipeline.final_comparison import Finals
+from yolo_nas_ext.pipeline import final_comparison
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -34,21 +35,25 @@ class Job:
     data: DataSet
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
-    finals: Finals | None = None
+    finals: Comparison | None = None
     latency: str = ""
 
     @property
     def best(self) -> Trial | None:
         """The best network: of the finals where they are over, else of the search."""
-        winner = self.finals.winner if self.finals else None
-        return winner or next(iter(best_of(self.study)), None)
+        return self.winner or next(iter(best_of(self.study)), None)
+
+    @property
+    def winner(self) -> Trial | None:
+        """The best found network of the finals; None where they are not over."""
+        return final_comparison.winner(self.finals, self.study) if self.finals else None
 
     @property
     def partial(self) -> bool:
         """Whether something is left to do, or was left out, and that was said."""
         finals = self.finals
-        left_out = finals is not None and bool(finals.contest.training.data.skipped)
-        failed = finals is not None and not finals.standings.ranking
+        left_out = finals is not None and bool(finals.training.data.skipped)
+        failed = finals is not None and not finals.leaderboard().ranking
         return self.interrupted or bool(self.data.skipped) or left_out or failed
 
 

@@ -29,7 +29,7 @@ from yolo_nas_ext.study.trial import Trial
 Features = Callable[[Point], Sequence[float]]
 Prior = Callable[[Sequence[Point]], Sequence[float]]
 
-DRAWS = 32  # of which the prior's favourite is a first point
+DRAWS = 32  # random points; the prior's favourite among them is a first point
 START = 4  # first points at least; in small spaces more of them cost more than they teach
 CHOICES, SHARE = 2, 4  # in large ones one for so many choices, up to such a part of the trials
 USUAL = 50  # trials, where their number is not known
@@ -43,8 +43,8 @@ CHECKED = 160  # candidates whose feasibility is asked, the most promising first
 
 
 @dataclass(frozen=True)
-class _Model:
-    """What is known after some trials.
+class Model:
+    """The knowledge after some trials.
 
     Attributes:
         process: Of the goal's targets.
@@ -66,12 +66,12 @@ class _Model:
 class Bayes:
     """Proposes where a surrogate expects the greatest improvement.
 
-    The surrogate is `surrogate.Process`. Its expected improvement, times the probability that the
-    limits are kept (Gardner et al. 2014), is maximised over mutations of the best points, as in
-    BANANAS (White et al. 2021, arXiv:1910.11858), and random ones. Several objectives are joined by
-    weights drawn anew for each proposal (Knowles 2006, ParEGO). The points of a batch, and trials
-    that run, count as if they had been measured at their prediction, which keeps a batch diverse. A
-    failed trial counts as the worst one, a pruned one as `history.expected_worths` says.
+    The surrogate is `gaussian_process.Process`. Its expected improvement, times the probability
+    that the limits are kept (Gardner et al. 2014), is maximised over mutations of the best points,
+    as in BANANAS (White et al. 2021, arXiv:1910.11858), and random ones. Several objectives are
+    joined by weights drawn anew for each proposal (Knowles 2006, ParEGO). The points of a batch,
+    and trials that run, count as if they had been measured at their prediction, which keeps a batch
+    diverse. A failed trial counts as the worst one, a pruned one as `history.expected_worths` says.
 
     Args:
         space: Where to look.
@@ -120,7 +120,7 @@ class Bayes:
         model = None
         for _ in range(n):
             if model is None or len(self.goal.objectives) > 1:
-                model = self._model(past, [*past.waiting, *found], rng)
+                model = self.model(past, [*past.waiting, *found], rng)
             point = self._best(model, seen, rng)
             if point is None:
                 break
@@ -155,7 +155,8 @@ class Bayes:
 
     # The model
 
-    def _model(self, past: Past, waiting: Sequence[Point], rng: random.Random) -> _Model:
+    def model(self, past: Past, waiting: Sequence[Point], rng: random.Random) -> Model:
+        """Return the surrogate after some trials; waiting points count at their prediction."""
         weights = [rng.expovariate(1.0) for _ in self.goal.objectives]
         total = sum(weights)
         worth = worths(past.values, np.zeros(len(past.trials)), [w / total for w in weights])
@@ -187,10 +188,10 @@ class Bayes:
             gaps.append((gap, -middle / spread))
         order = np.lexsort((-targets[measured], ~kept))
         best = float(targets[measured][kept].max()) if kept.any() else None
-        model = _Model(process, tuple(gaps), best, places[order[:PARENTS]], centre, scale)
+        model = Model(process, tuple(gaps), best, places[order[:PARENTS]], centre, scale)
         return self._believe(model, waiting)
 
-    def _believe(self, model: _Model, points: Sequence[Point]) -> _Model:
+    def _believe(self, model: Model, points: Sequence[Point]) -> Model:
         """Return the model as if points had been measured at their prediction."""
         process = model.process
         for point in points:
@@ -198,7 +199,7 @@ class Bayes:
             features = self._features(model, [point], places)
             mean, _ = process.predict(places, features)
             process = process.with_point(places[0], features[0], float(mean[0]))
-        return _Model(process, model.gaps, model.best, model.parents, model.centre, model.scale)
+        return Model(process, model.gaps, model.best, model.parents, model.centre, model.scale)
 
     def _raw_features(self, points: Sequence[Point], places: np.ndarray) -> np.ndarray:
         counts = self._code.counts(places)
@@ -207,12 +208,12 @@ class Bayes:
         given = np.array([list(self.features(point)) for point in points], dtype=float)
         return np.hstack([counts, given.reshape(len(points), -1)])
 
-    def _features(self, model: _Model, points: Sequence[Point], places: np.ndarray) -> np.ndarray:
+    def _features(self, model: Model, points: Sequence[Point], places: np.ndarray) -> np.ndarray:
         return (self._raw_features(points, places) - model.centre) / model.scale
 
     # The acquisition
 
-    def _best(self, model: _Model, seen: set[Hashable], rng: random.Random) -> Point | None:
+    def _best(self, model: Model, seen: set[Hashable], rng: random.Random) -> Point | None:
         """Return the feasible new candidate of the highest acquisition, or any new point."""
         places = self._candidates(model, rng)
         if self.features is None:
@@ -225,7 +226,7 @@ class Bayes:
             some = [self._point(row) for row in places[:CHECKED]]
             some = [p for p in some if self._is_new(p, seen)]
             if self.space.limited:
-                some += [p for p in self._apart(model, rng) if self._is_new(p, seen)]
+                some += [p for p in self.apart(model, rng) if self._is_new(p, seen)]
             chosen = self._first(model, some)
         if chosen is None:
             near = [self.space.mutate(self._point(row), rng) for row in model.parents]
@@ -235,7 +236,7 @@ class Bayes:
             return chosen
         return self.space.unseen(lambda: self.space.sample(rng), seen, rng)
 
-    def _apart(self, model: _Model, rng: random.Random) -> list[Point]:
+    def apart(self, model: Model, rng: random.Random) -> list[Point]:
         """Return points within the limits that no few changes of the best points lead to.
 
         The best points are as large as the limits let them be. So a choice that costs more, of a
@@ -251,7 +252,7 @@ class Bayes:
             found += [repaired] if repaired is not None else []
         return found
 
-    def _first(self, model: _Model, points: Sequence[Point]) -> Point | None:
+    def _first(self, model: Model, points: Sequence[Point]) -> Point | None:
         """Return the point of the highest acquisition."""
         if not points:
             return None
@@ -267,7 +268,7 @@ class Bayes:
         chosen = {n: o[i] for n, o, i in zip(self._names, self._options, places, strict=True)}
         return self.space.canonical({**self._fixed, **chosen})
 
-    def _candidates(self, model: _Model, rng: random.Random) -> np.ndarray:
+    def _candidates(self, model: Model, rng: random.Random) -> np.ndarray:
         """Return places of mutated parents and random points, or of all of a small space."""
         draw = np.random.default_rng(rng.getrandbits(64))
         strange, parents = STRANGERS, model.parents
@@ -306,7 +307,7 @@ def first_points(space: ChoiceSpace, trials: int | None = None) -> int:
 
     Args:
         space: Where to look; the more choices, the more points.
-        trials: Number of trials that the search may take, of which they are a part at most.
+        trials: Number of trials that the search may take; the first points are a part of them.
     """
     choices = sum(len(options) > 1 for options in space.choices.values())
     return max(START, min(choices // CHOICES, (trials or USUAL) // SHARE))
@@ -317,7 +318,7 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()  # looks through all loaded libraries, hence once
 
 
-def _acquisition(model: _Model, places: np.ndarray, features: np.ndarray) -> np.ndarray:
+def _acquisition(model: Model, places: np.ndarray, features: np.ndarray) -> np.ndarray:
     """Return the log of expected improvement times the probability that all limits are kept."""
     if model.best is None:
         score = np.zeros(len(places))

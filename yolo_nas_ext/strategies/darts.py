@@ -17,8 +17,8 @@ Learned = Callable[[], Probabilities]
 class Darts:
     """Samples of the newest distribution (DARTS, Liu et al. 2019; GDAS, Dong & Yang 2019).
 
-    The distribution is learned while the supernet trains, see `host.darts`. Networks are derived
-    by drawing from it and judging what is drawn, never as the likeliest option of each choice.
+    The distribution is learned while the supernet trains, see `host.supernet.darts`. Networks
+    are drawn from it and evaluated; the likeliest option of each choice is never taken as such.
 
     Args:
         space: Where it looks.

@@ -14,8 +14,8 @@ from yolo_nas_ext.study.trial import Trial
 class Evolution:
     """A population of the newest trials; each child is a mutation of the best of a random few.
 
-    The oldest leave, not the worst, so that a lucky measurement does not rule for ever. Hand-made
-    networks that are points of the space belong to the first population.
+    The oldest leave, not the worst, so that a lucky measurement does not rule for ever. Baselines
+    that are points of the space belong to the first population.
 
     Args:
         space: Where to look.

@@ -150,7 +150,7 @@ class Process:
         self._features = features
         m, p = len(code), features.shape[1]
         self._m = m
-        self._mean = np.log(
+        self.prior = np.log(
             np.r_[
                 0.5,
                 0.5 if p else 1e-9,
@@ -206,17 +206,17 @@ class Process:
         """Return the hyperparameters: logs of two variances, the noise, weights and scales."""
         n = len(targets)
         if n < 2:
-            return self._mean
+            return self.prior
         columns = self.code.code(places)
         choices = np.zeros((self._m, n, n))
         for i in range(self._m):
             part = columns[:, self.code.owners == i]
             choices[i] = _squared(part, part)
         others = (features.T[:, :, None] - features.T[:, None, :]) ** 2
-        low, high = self._mean - 4 * self._spread, self._mean + 4 * self._spread
+        low, high = self.prior - 4 * self._spread, self.prior + 4 * self._spread
         result = minimize(
-            self._loss,
-            self._mean,
+            self.loss,
+            self.prior,
             args=(choices.reshape(-1, n * n), others.reshape(-1, n * n), targets),
             jac=True,
             method="L-BFGS-B",
@@ -225,7 +225,7 @@ class Process:
         )
         return result.x
 
-    def _loss(
+    def loss(
         self, theta: np.ndarray, choices: np.ndarray, others: np.ndarray, targets: np.ndarray
     ) -> tuple[float, np.ndarray]:
         """Return the negative log of posterior density and its gradient by the hyperparameters."""
@@ -242,7 +242,7 @@ class Process:
         slope = 0.5 * (inverse - np.outer(alpha, alpha))
         first *= slope.ravel()
         second *= slope.ravel()
-        away = (theta - self._mean) / self._spread
+        away = (theta - self.prior) / self._spread
         loss = 0.5 * (targets @ alpha) + np.log(np.diag(factor)).sum() + 0.5 * (away**2).sum()
         gradient = np.r_[
             first.sum(),

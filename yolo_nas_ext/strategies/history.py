@@ -17,24 +17,24 @@ from yolo_nas_ext.study.trial import Trial
 
 
 class Past:
-    """A history as strategies see it, of which each trial is looked at once.
+    """A history as strategies see it; each trial is looked at once.
 
     A strategy keeps one and shows it the whole history at every proposal. Trials are values, so
-    what has been said of the first ones holds as long as they are the same; those behind the first
-    that runs are looked at again. Another history starts afresh.
+    what was found of the first ones holds as long as they are the same. The trials behind the first
+    running one are looked at again. Another history starts afresh.
 
     Args:
         space: Where the strategy looks.
         goal: Objectives and limits; without one only `seen` is told.
 
     Attributes:
-        trials: Complete trials that are points of the space, oldest first. Reference networks
+        trials: Complete trials that are points of the space, oldest first. Baselines
             outside the space, points of a wider budget and trials without a value for one of the
             goal's objectives are left out.
         values: Their objectives, all to be maximised, of shape (trials, objectives).
         excess: By how much they break the limits, of shape (trials,).
         failed: Points of the space whose trials failed.
-        pruned: Trials that were given up.
+        pruned: Trials that were pruned.
         waiting: Points whose trials run.
     """
 
@@ -157,7 +157,7 @@ def worths(
 def expected_worths(
     trials: Sequence[Trial], worth: Sequence[float] | np.ndarray, pruned: Sequence[Trial]
 ) -> list[float]:
-    """Return what trials that were given up would have been worth, by where they fell behind.
+    """Return what pruned trials would have been worth, by where they fell behind.
 
     At its last step a pruned trial was better than a part of the complete ones at that step; it is
     worth the same quantile of their worths. Without any to compare with it is worth the least.
@@ -165,7 +165,7 @@ def expected_worths(
     Args:
         trials: Complete trials.
         worth: Theirs, see `worths`.
-        pruned: Trials that were given up.
+        pruned: Trials that were pruned.
     """
     found = []
     for trial in pruned:

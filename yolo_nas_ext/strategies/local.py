@@ -10,8 +10,8 @@ from yolo_nas_ext.strategies.history import Past, worths
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.trial import Trial
 
-DRAWS = 8  # random networks that a climb starts from the best of
-PATIENCE = 30  # trials without a better one after which a climb is given up
+DRAWS = 8  # random points; a climb starts from the best of them
+PATIENCE = 30  # trials without a better one after which a climb ends
 
 
 class LocalSearch:
@@ -23,7 +23,7 @@ class LocalSearch:
     Args:
         space: Where to look.
         goal: Objectives and limits.
-        draws: Number of random points that a climb starts from the best of.
+        draws: Number of random points; a climb starts from the best of them.
     """
 
     def __init__(self, space: ChoiceSpace, *, goal: Goal | None = None, draws: int = DRAWS) -> None:

@@ -1,4 +1,4 @@
-"""Random search: the control that every other strategy is measured against."""
+"""Random search: the random baseline that every other strategy is measured against."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Early stopping: a candidate whose learning curve falls behind is given up."""
+"""Early stopping: a candidate whose learning curve falls behind is pruned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.study.storage import STATES
+from yolo_nas_ext.study.coder import STATES
 from yolo_nas_ext.study.trial import Trial
 
 REDUCTION = 3  # of so many candidates one goes on
@@ -30,8 +30,8 @@ class Pruning:
     """Decides epoch by epoch whether a trial is worth going on with.
 
     Optuna's pruner works on a study in memory that mirrors the record's learning curves; made from
-    the same history it decides the same, so a resumed search gives up whom an uninterrupted one
-    would have.
+    the same history it decides the same, so a resumed search prunes the trials that an
+    uninterrupted one would have pruned.
 
     Args:
         name: A key of `PRUNERS`.
@@ -50,7 +50,7 @@ class Pruning:
         self._pruner = PRUNERS[name]()
         self._storage = InMemoryStorage()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(storage=self._storage, direction="maximize")
+        self.study = optuna.create_study(storage=self._storage, direction="maximize")
         self._ids: dict[int, int] = {}
         for trial in history if self._pruner else ():
             self._recall(trial)
@@ -59,7 +59,7 @@ class Pruning:
         """Note a trial that has ended.
 
         Asking the pruner again what it said would take as long as the history is, for each of its
-        trials. All that it would keep is what a trial was at the epochs that count.
+        trials. The pruner would keep only a trial's values at the epochs that count.
         """
         self.start(trial)
         trial_id, rung = self._ids[trial.number], 0
@@ -74,13 +74,13 @@ class Pruning:
     def start(self, trial: Trial) -> None:
         """Begin a trial."""
         if self._pruner is not None:
-            self._ids[trial.number] = self._storage.create_new_trial(self._study._study_id)
+            self._ids[trial.number] = self._storage.create_new_trial(self.study._study_id)
 
     def prune(self, trial: Trial, step: int, value: float) -> bool:
-        """Say whether to give up a running trial; a hand-made network never is.
+        """Say whether to prune a running trial; a baseline never is.
 
-        Nor is a trial at its last epoch, where nothing is left to save. What both were at the
-        epochs that count is noted all the same, for the others to be compared with.
+        Nor is a trial at its last epoch, where nothing is left to save. The values of both at the
+        epochs that count are noted all the same, as the other trials are compared with them.
 
         Args:
             trial: The trial; ``epochs`` of its fidelity is the last one.
@@ -92,7 +92,7 @@ class Pruning:
             return False
         trial_id = self._ids[trial.number]
         self._storage.set_trial_intermediate_value(trial_id, step, value)
-        behind = self._pruner.prune(self._study, self._storage.get_trial(trial_id))
+        behind = self._pruner.prune(self.study, self._storage.get_trial(trial_id))
         spared = trial.name or step >= trial.fidelity.get("epochs", math.inf)
         return behind and not spared
 

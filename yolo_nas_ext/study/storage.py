@@ -1,137 +1,228 @@
-"""Trials of an Optuna database by a handful of queries: Optuna itself makes an object a row."""
+"""Storage: a study in an Optuna database, a file of one search or one that processes share."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, json_to_distribution
-from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import Connection, column, select, table
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.storages import RDBStorage, fail_stale_trials
+from optuna.trial import TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from yolo_nas_ext.errors import NASError, RunError
-from yolo_nas_ext.network.architecture import Architecture
-from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.study.coder import Coder, write_finished
+from yolo_nas_ext.study.reader import Recorded, read
 from yolo_nas_ext.study.trial import Trial
 
-CHUNK = 500  # trials a query; SQLite allows some hundred values in a condition
-
-TRIALS = table("trials", column("trial_id"), column("number"), column("study_id"), column("state"))
-DETAILS = (  # of each table its own id, then what is read
-    table(
-        "trial_params",
-        column("param_id"),
-        column("trial_id"),
-        column("param_name"),
-        column("param_value"),
-        column("distribution_json"),
-    ),
-    table(
-        "trial_user_attributes",
-        column("trial_user_attribute_id"),
-        column("trial_id"),
-        column("key"),
-        column("value_json"),
-    ),
-    table(
-        "trial_intermediate_values",
-        column("trial_intermediate_value_id"),
-        column("trial_id"),
-        column("step"),
-        column("intermediate_value"),
-        column("intermediate_value_type"),
-    ),
-)
-NOT_FINITE = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
+BEAT = 10  # seconds between heartbeats
+BUSY = 60  # seconds that a process waits for a file which another one writes
+DROPPED = "dropped"  # attribute of a claim that came second
 DAMAGE = (ValueError, LookupError)  # what is raised for rows that Optuna did not write
+# What is noted of single trials, each in an attribute of the study, ``repeat/<number>``. Earlier
+# versions wrote one attribute for all trials of a file, under the second name.
+REPEAT, CONFIRM, MEASURE = "repeat", "confirm", "measure"
+ATTRIBUTES = {REPEAT: "repeats", CONFIRM: "confirmed", MEASURE: "measured"}
 
 
-class Recorded(NamedTuple):
-    """What `optuna.trial.FrozenTrial` says of a trial, under its names, as far as it is read.
+class Storage:
+    """The rows of one study.
 
-    Attributes:
-        trial_id: Of the trial in the database.
-        number: Of the trial in its study.
-        state: Its state.
-        params: Values of the parameters.
-        user_attrs: User attributes.
-        intermediate_values: Values by step.
-    """
-
-    trial_id: int
-    number: int
-    state: TrialState
-    params: dict[str, Any]
-    user_attrs: dict[str, Any]
-    intermediate_values: dict[int, float]
-
-
-def read(
-    storage: RDBStorage, study_id: int, after: int = 0, skip: Container[int] = ()
-) -> Iterator[Recorded]:
-    """Yield the trials of a study by their ids, as `RDBStorage.get_all_trials` has them.
-
-    States are read first, so that of a trial which another process ends meanwhile all is there once
-    its state says so.
+    A file is written by one process at a time, which takes over the trials that a killed process
+    left running. A database given by its URL may be written by several processes at a time. Each
+    renews the trials that it runs by heartbeats, and a trial without any is failed by whoever looks
+    next.
 
     Args:
-        storage: The database.
-        study_id: Of the study.
-        after: Highest id of those that are not wanted.
-        skip: Ids of further trials that are not wanted.
+        coder: Of the space whose points are recorded.
+        where: SQLite file, made if absent, or the URL of a database.
+        name: Name of the study in it.
+        beat: Seconds between heartbeats; a trial is failed after three of them are missing.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: For a database that cannot be read.
-        ValueError, LookupError: For rows that Optuna did not write.
+        NASError: For a database that cannot be read or written, or a study of another space.
     """
-    with storage.engine.connect() as connection:
-        mine = select(TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state)
-        mine = mine.where(TRIALS.c.study_id == study_id, TRIALS.c.trial_id > after)
-        mine = mine.order_by(TRIALS.c.trial_id)
-        heads = [row for row in connection.execute(mine) if row[0] not in skip]
-        for start in range(0, len(heads), CHUNK):
-            part = heads[start : start + CHUNK]
-            ids = [row[0] for row in part]
-            params, attributes, curves = (_rows(connection, t, ids) for t in DETAILS)
-            for trial_id, number, state in part:
-                yield Recorded(
-                    trial_id,
-                    number,
-                    TrialState[state],
-                    {name: _value(text, place) for _, name, place, text in params[trial_id]},
-                    {key: json.loads(text) for _, key, text in attributes[trial_id]},
-                    dict(_curve(curves[trial_id])),
-                )
+
+    def __init__(self, coder: Coder, where: Path | str, *, name: str, beat: int = BEAT) -> None:
+        self.shared = isinstance(where, str)
+        url = where if isinstance(where, str) else f"sqlite:///{where}"
+        self.place = _hidden(url) if self.shared else str(where)
+        self._coder = coder
+        self._own: dict[int, int] = {}  # trials that this process runs: number -> id
+        self._running: dict[int, int] = {}  # trials that ran at the last look: number -> id
+        self._last = 0  # highest id that was read
+        self._lock = threading.Lock()
+        self._beat = beat
+        options: dict[str, Any] = {"engine_kwargs": {"connect_args": {"timeout": BUSY}}}
+        if self.shared:
+            options = {"heartbeat_interval": beat, "grace_period": 3 * beat}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with storage_errors(self.place, NASError, DAMAGE), _no_warnings():
+            try:
+                self._rdb = RDBStorage(url, **options)
+            except (ImportError, ValueError) as error:
+                raise NASError(
+                    f"storage={self.place}: cannot be used ({error}); give a URL such as "
+                    "sqlite:///study.db, and install the driver that it names"
+                ) from error
+            self._study = optuna.create_study(
+                study_name=name, storage=self._rdb, direction="maximize", load_if_exists=True
+            )
+            self._identify()
+        if self.shared:
+            threading.Thread(target=self._renew, daemon=True).start()
+
+    def look(self, kind: type[NASError] = RunError) -> tuple[list[Recorded], dict[str, Any]]:
+        """Return the trials that are new or ran at the last look, and the study's attributes.
+
+        Args:
+            kind: What to raise for a database that cannot be read.
+        """
+        with storage_errors(self.place, kind, DAMAGE), _no_warnings():
+            if self.shared:
+                fail_stale_trials(self._study)
+            running = self._running.values()
+            after = min(running, default=self._last + 1) - 1
+            skip = set(range(after + 1, self._last + 1)).difference(running)
+            found = list(read(self._rdb, self._study._study_id, after, skip))
+            attributes = self._rdb.get_study_user_attrs(self._study._study_id)
+        self._running = {t.number: t.trial_id for t in found if not t.state.is_finished()}
+        self._last = max([self._last, *(each.trial_id for each in found)])
+        return found, attributes
+
+    def create(self, trial: Trial, attributes: Mapping[str, Any] | None = None) -> int:
+        """Write a trial, one step, and return its number: in a shared database the next free one.
+
+        Args:
+            trial: Runs in this process, or has ended.
+            attributes: Further attributes of the trial.
+        """
+        with storage_errors(self.place):
+            frozen = self._coder.freeze(trial)
+            trial_id = self._rdb.create_new_trial(self._study._study_id, frozen)
+            for name, value in (attributes or {}).items():
+                self._rdb.set_trial_user_attr(trial_id, name, value)
+            number = trial.number
+            if self.shared:
+                self._rdb.record_heartbeat(trial_id)
+                number = self._rdb.get_trial(trial_id).number
+        if trial.state == "running":
+            with self._lock:
+                self._own[number] = trial_id
+        return number
+
+    def take(self, number: int) -> None:
+        """Run a trial that a killed process left running."""
+        with self._lock:
+            if number not in self._own:
+                self._own[number] = self._running.pop(number)
+
+    def finish(self, trial: Trial) -> bool:
+        """Write what became of a trial; return False where the trial was failed meanwhile."""
+        with storage_errors(self.place):
+            try:
+                write_finished(self._rdb, self._own[trial.number], trial)
+                kept = True
+            except optuna.exceptions.UpdateFinishedTrialError:
+                kept = False  # this process was taken for dead
+        self._end(trial.number)
+        return kept
+
+    def drop(self, number: int) -> None:
+        """Fail a trial that this process should not have claimed."""
+        trial_id = self._end(number)
+        with storage_errors(self.place):
+            self._rdb.set_trial_user_attr(trial_id, DROPPED, True)
+            self._rdb.set_trial_state_values(trial_id, TrialState.FAIL)
+
+    def abandon(self) -> None:
+        """Leave the trials that this process runs to others: their heartbeats end."""
+        with self._lock:
+            self._running |= self._own
+            self._own.clear()
+
+    def note(self, name: str, value: Any) -> None:
+        """Write an attribute of the study."""
+        with storage_errors(self.place):
+            self._rdb.set_study_user_attr(self._study._study_id, name, value)
+
+    def _identify(self) -> None:
+        """Mark the study as one of this space, or refuse a study of another space."""
+        mine = self._coder.fingerprint
+        if self._study.user_attrs.get("space", mine) != mine:
+            raise NASError(
+                f"study {self._study.study_name if self.shared else self.place}: the space has "
+                "other choices than when the run was started; resume with the space file as it "
+                "was, or start a new run"
+            )
+        self._study.set_user_attr("space", mine)
+
+    def _end(self, number: int) -> int:
+        with self._lock:
+            return self._own.pop(number)
+
+    def _renew(self) -> None:
+        """Record heartbeats of this process's trials until it ends."""
+        while True:
+            with self._lock:
+                own = list(self._own.values())
+            for trial_id in own:
+                try:
+                    self._rdb.record_heartbeat(trial_id)
+                except Exception:
+                    continue  # the next one may get through; if none does, the claim is released
+            threading.Event().wait(self._beat)
 
 
-def _rows(connection: Connection, source: Any, ids: Sequence[int]) -> dict[int, list[Any]]:
-    """Return the rows of some trials by the trial, in the order in which they were written."""
-    row_id, *columns = source.c
-    query = select(*columns).where(source.c.trial_id.in_(ids)).order_by(row_id)
-    found = defaultdict(list)
-    for row in connection.execute(query):
-        found[row[0]].append(row)
-    return found
+def is_void(found: Recorded) -> bool:
+    """Say whether a claim was dropped, or released: failed without an error of its own."""
+    attrs = found.user_attrs
+    return found.state == TrialState.FAIL and bool(attrs.get(DROPPED) or not attrs.get("error"))
 
 
-def _curve(rows: Sequence[Any]) -> Iterator[tuple[int, float]]:
-    for _, step, value, kind in rows:
-        yield step, NOT_FINITE[kind] if kind in NOT_FINITE else value
+def notes(attributes: Mapping[str, Any], kind: str) -> Iterator[tuple[int, str, Any]]:
+    """Yield what a study's attributes note of trials: number, tag of the device or "", and value.
+
+    Args:
+        attributes: User attributes of the study.
+        kind: `REPEAT`, `CONFIRM` or `MEASURE`.
+    """
+    for number, value in attributes.get(ATTRIBUTES[kind], {}).items():
+        yield int(number), "", value
+    for name, value in attributes.items():
+        head, _, rest = name.partition("/")
+        if head == kind and rest:
+            number, _, on = rest.partition("/")
+            yield int(number), on, value
 
 
-@lru_cache(maxsize=100_000)
-def _value(distribution: str, place: float) -> Any:
-    """Return the value of a parameter from Optuna's number for it."""
-    return json_to_distribution(distribution).to_external_repr(place)
+def recorded_seconds(path: Path) -> float:
+    """Return the wall time of all trials, repeats and confirming trainings in a file of any space.
+
+    A repeat is counted as its trial, whose time it takes.
+
+    Raises:
+        NASError: For a file that is no record of a search.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with storage_errors(path, NASError, DAMAGE):
+        storage = RDBStorage(f"sqlite:///{path}")
+        study = optuna.load_study(study_name="search", storage=storage)
+        found = read(storage, study._study_id)
+        times = {t.number: float(t.user_attrs.get("seconds", 0)) for t in found}
+        attributes = study.user_attrs
+    repeated = {number for number, _, _ in notes(attributes, REPEAT)}
+    trained = {number: metrics for number, _, metrics in notes(attributes, CONFIRM)}
+    return (
+        sum(times.values())
+        + sum(times.get(number, 0.0) for number in repeated)
+        + sum(metrics.get("seconds", 0.0) for metrics in trained.values())
+    )
 
 
 @contextmanager
@@ -155,141 +246,17 @@ def storage_errors(
         ) from error
 
 
-def recorded_seconds(path: Path) -> float:
-    """Return the wall time of all trials, repeats and own trainings in a record of any space.
-
-    A repeat is counted as its trial, whose time it takes.
-
-    Raises:
-        NASError: For a file that is no record of a search.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with storage_errors(path, NASError, DAMAGE):
-        storage = RDBStorage(f"sqlite:///{path}")
-        study = optuna.load_study(study_name="search", storage=storage)
-        found = read(storage, study._study_id)
-        times = {t.number: float(t.user_attrs.get("seconds", 0)) for t in found}
-        again = study.user_attrs.get("repeats", {})
-        own = study.user_attrs.get("confirmed", {}).values()
-    repeated = sum(times.get(int(number), 0.0) for number in again)
-    return sum(times.values()) + repeated + sum(m.get("seconds", 0.0) for m in own)
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Silence Optuna, which warns at every call that heartbeats are an experiment."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
-STATES = {
-    "running": TrialState.RUNNING,
-    "complete": TrialState.COMPLETE,
-    "failed": TrialState.FAIL,
-    "pruned": TrialState.PRUNED,
-}
-SIMPLE = (bool, int, float, str, type(None))
-
-
-def write_outcome(storage: BaseStorage, trial_id: int, trial: Trial) -> None:
-    """Write what became of a running trial; its state comes last and makes it count."""
-    for name, value in attributes(trial).items():
-        storage.set_trial_user_attr(trial_id, name, value)
-    for step, value in trial.curve.items():
-        storage.set_trial_intermediate_value(trial_id, step, value)
-    values = [trial.fitness] if trial.state == "complete" else None
-    storage.set_trial_state_values(trial_id, STATES[trial.state], values)
-
-
-def attributes(trial: Trial) -> dict[str, Any]:
-    """Return what an Optuna trial carries besides its parameters and value."""
-    architecture = trial.architecture
-    record: dict[str, Any] = {
-        "name": trial.name,
-        "in_space": trial.point is not None,
-        "fidelity": dict(trial.fidelity),
-        "metrics": dict(trial.metrics),
-        "cost": dict(trial.cost),
-        "seconds": trial.seconds,
-        "error": trial.error,
-    }
-    if architecture is not None:
-        record |= {"key": architecture.key, "architecture": architecture.to_dict()}
-    return record
-
-
-class Coder:
-    """Points as Optuna parameters and back; choices with one option are left out."""
-
-    def __init__(self, space: ChoiceSpace) -> None:
-        self._names = tuple(space.choices)
-        self._keyed: bool | None = None  # whether a record's keys are still those of its networks
-        self._options: dict[str, dict[Any, Any]] = {}
-        self._fixed: dict[str, Any] = {}
-        for name, options in space.choices.items():
-            if len(options) == 1:
-                self._fixed[name] = options[0]
-            else:  # Optuna stores plain values only; others go by their text
-                plain = all(isinstance(o, SIMPLE) for o in options)
-                self._options[name] = {(o if plain else repr(o)): o for o in options}
-        self._back = {
-            name: {o: code for code, o in table.items()} for name, table in self._options.items()
-        }
-        self._distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(tuple(table)) for name, table in self._options.items()
-        }
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of all choices and options."""
-        text = repr([(name, tuple(table)) for name, table in self._options.items()] + [self._fixed])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def freeze(self, trial: Trial) -> FrozenTrial:
-        """Return an Optuna trial in the state of the trial."""
-        params: dict[str, Any] = {}
-        distributions: dict[str, BaseDistribution] = {}
-        if trial.point is not None:
-            params = {name: self._back[name][trial.point[name]] for name in self._options}
-            distributions = self._distributions
-        return create_trial(
-            state=STATES[trial.state],
-            value=trial.fitness if trial.state == "complete" else None,
-            params=params,
-            distributions=distributions,
-            user_attrs=attributes(trial),
-        )
-
-    def thaw(self, frozen: Recorded) -> Trial:
-        """Return the trial that an Optuna trial records."""
-        attrs = frozen.user_attrs
-        try:
-            point = None
-            if attrs["in_space"]:
-                values = {n: self._options[n][code] for n, code in frozen.params.items()}
-                values |= self._fixed
-                point = Point({n: values[n] for n in self._names})
-            return Trial(
-                number=frozen.number,
-                point=point,
-                architecture=self._architecture(attrs),
-                fidelity=attrs["fidelity"],
-                state=next(name for name, state in STATES.items() if state == frozen.state),
-                metrics=attrs["metrics"],
-                cost=attrs["cost"],
-                seconds=attrs["seconds"],
-                error=attrs["error"],
-                name=attrs["name"],
-                curve=dict(frozen.intermediate_values),
-            )
-        except (KeyError, StopIteration, TypeError) as error:
-            raise NASError(
-                f"trial {frozen.number} of the study is of another space or tool ({error!r}); "
-                "resume with the space that the run was started with"
-            ) from error
-
-    def _architecture(self, attrs: Mapping[str, Any]) -> Architecture | None:
-        """Return a recorded architecture with its recorded key, which takes long to work out.
-
-        The first key says whether the record's keys are those of this version.
-        """
-        described = attrs.get("architecture")
-        if not described:
-            return None
-        found = Architecture.from_dict(described)
-        if self._keyed is None:
-            self._keyed = found.key == attrs["key"]
-        return found.with_key(attrs["key"]) if self._keyed else found
+def _hidden(url: str) -> str:
+    """Return the URL without a password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "storage"

@@ -1,70 +1,113 @@
-"""Trial and Study: the record of a search, in Optuna's storage where it is kept on disk."""
+"""Study: the record of a search."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
-
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.study.coder import Coder
+from yolo_nas_ext.study.devices import LATENCY, LATENCY_OF, Devices
 from yolo_nas_ext.study.objectives import Goal, front
-from yolo_nas_ext.study.storage import DAMAGE, Coder, read, storage_errors, write_outcome
+from yolo_nas_ext.study.storage import (
+    BEAT,
+    CONFIRM,
+    DROPPED,
+    MEASURE,
+    REPEAT,
+    Storage,
+    is_void,
+    notes,
+)
 from yolo_nas_ext.study.trial import TRAINED, Trial
 
 
 class Study:
-    """The trials of one search in the order of their numbers.
+    """The trials of one search in the order of their numbers: in memory, in a file or shared.
+
+    Several processes may share a study in a database that they know by its URL. A trial in the
+    state *running* is then a claim on its architecture. Numbers are given by the storage, one after
+    the other, so of two claims on one architecture the lower number holds and the other is dropped,
+    as are claims beyond the number of trials. A claim without heartbeats is released, and its
+    architecture is tried again under a new number by whoever finds it. Dropped and released claims
+    are no trials.
 
     Args:
         space: The space whose points are recorded.
-        path: SQLite file, made if absent; the record is kept in memory only without one.
+        where: SQLite file of this search alone, made if absent; or the URL of a database that
+            processes share, for example ``sqlite:///study.db`` or ``postgresql://user@host/name``.
+            The record is kept in memory only without one.
         goal: What is searched for; it says which trial is best.
+        name: Name of the study in the database.
+        beat: Seconds between heartbeats; a claim is released after three of them are missing.
+        latency_of: The device or predictor that a trial's latency is of. Latencies of
+            another are read under another name, ``latency_on_<digest>_ms``: they are not compared.
+        measured_on: The same of what `measure` records.
 
     Raises:
-        NASError: For a file that cannot be read or written, or that holds another space.
+        NASError: For a database that cannot be read or written, or that holds another space.
     """
 
     def __init__(
-        self, space: ChoiceSpace, path: Path | None = None, goal: Goal | None = None
+        self,
+        space: ChoiceSpace,
+        where: Path | str | None = None,
+        goal: Goal | None = None,
+        *,
+        name: str = "search",
+        beat: int = BEAT,
+        latency_of: str = "",
+        measured_on: str = "",
     ) -> None:
         self.space = space
-        self.path = path
         self.goal = goal or Goal()
-        self._trials: list[Trial] = []
-        self._ids: list[int] = []
+        self._devices = Devices(latency_of, measured_on)
+        self._known: dict[int, Trial | None] = {}  # by number; None is a claim that does not count
+        self._trials: tuple[Trial, ...] | None = None  # of the known ones; None to be made again
+        self._own: set[int] = set()  # numbers of trials that this process runs
+        self._lost: dict[int, Trial] = {}  # trials whose process died
         self._repeats: dict[int, list[float]] = {}
         self._confirmed: dict[int, dict[str, float]] = {}
         self._measured: dict[int, dict[str, float]] = {}
+        self._elsewhere: dict[str, str] = {}  # other devices by their tag
         self._coder = Coder(space)
-        if path is not None:
-            self._open(path)
+        self._storage: Storage | None = None
+        if where is not None:
+            self._storage = Storage(self._coder, where, name=name, beat=beat)
+            for attribute, device in self._devices.own.items():
+                self._storage.note(attribute, device)
+            self._look(self._storage, NASError)
 
     @property
     def trials(self) -> Sequence[Trial]:
-        """All trials as they were first judged, the running one included: what strategies see."""
-        return tuple(self._trials)
+        """All trials as they were first evaluated, the running ones included.
+
+        This is what strategies see.
+        """
+        if self._trials is None:
+            self._trials = tuple(trial for trial in self._known.values() if trial is not None)
+        return self._trials
 
     @property
     def repeats(self) -> Mapping[int, Sequence[float]]:
-        """Fitness in repeats by the number of the trial; none for a repeat that failed."""
+        """Fitness in repeats by the trial's number; none for a repeat that failed."""
         return self._repeats
 
     @property
     def confirmed(self) -> Mapping[int, Mapping[str, float]]:
-        """Metrics of own trainings by the number of the trial; none for one that failed."""
+        """Metrics of confirming trainings by the trial's number; none for one that failed."""
         return self._confirmed
 
     @property
     def results(self) -> Sequence[Trial]:
-        """All trials; fitness of one that was judged again is the mean of its measurements.
+        """All trials; the fitness of a repeated trial is the mean of its measurements.
 
-        What a training of its own measured, see `confirm`, has names that begin with ``trained_``;
-        what was measured besides, see `measure`, has names of its own.
+        The metrics of a confirming training, see `confirm`, have names that begin with
+        ``trained_``. What `measure` records has names of its own.
         """
         known = [
             replace(t, metrics={**t.metrics, **self._measured[t.number]})
@@ -84,7 +127,7 @@ class Study:
 
     @property
     def candidates(self) -> list[Trial]:
-        """Complete trials in the space that keep the goal's limits: what an answer may be."""
+        """Complete trials in the space that keep the goal's limits: the possible answers."""
         found = [t for t in self.complete if t.point is not None]
         return [t for t in found if self.goal.excess(t.metrics) == 0]
 
@@ -92,7 +135,7 @@ class Study:
     def best(self) -> Trial:
         """The candidate of the highest first objective; the earliest of equals.
 
-        Where some were confirmed by a training of their own, it is the best of them by that.
+        Where trainings confirmed some candidates, it is the best of these by that training.
 
         Raises:
             NASError: While there is none.
@@ -120,126 +163,164 @@ class Study:
             return [self.best] if self.candidates else []
         values = [_objectives(goal, t) for t in found]
         if known := [i for i, each in enumerate(values) if all(map(math.isfinite, each))]:
-            # Of which an objective is not known here, nothing says that it is as good in it.
+            # Nothing says that a candidate is as good in an objective that is not known here.
             found, values = [found[i] for i in known], [values[i] for i in known]
         return [found[i] for i in reversed(front(values))]
 
-    # Several processes may share a record: see `shared.SharedStudy`
-
-    mine = True  # whether every trial that runs is one of this process, or of one before it
-
-    def refresh(self) -> None:
-        """Read what other processes have recorded."""
-
-    def lost(self) -> Trial | None:
-        """Return a trial of another process that died, to be tried again under a new number."""
-        return None
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may write this record at the same time."""
+        return self._storage is not None and self._storage.shared
 
     @property
     def others(self) -> bool:
         """Whether trials of other processes run."""
-        return False
+        self.refresh()
+        running = {t.number for t in self.trials if t.state == "running"}
+        return bool(running - self._own - self._lost.keys())
 
     @property
     def elsewhere(self) -> Sequence[str]:
         """What to say of latencies in the record that are of other devices."""
-        return ()
+        return [
+            f"latencies of another device are in this record, {device}: they are kept apart as "
+            f"{LATENCY}_on_{name}_ms and count for nothing here"
+            for name, device in self._elsewhere.items()
+        ]
 
-    def start(self, trial: Trial, most: int | None = None) -> Trial | None:
-        """Record that a trial runs; a trial of that number that a killed run left is taken over.
+    def refresh(self) -> None:
+        """Read what other processes have recorded, and release claims that nobody renews."""
+        if self._storage is not None and self.shared:
+            self._look(self._storage)
+
+    def lost(self, most: int | None = None) -> Trial | None:
+        """Return a trial whose process died and that nobody has tried again.
+
+        It keeps its number where this process alone writes the record, and gets a new one in a
+        shared record.
 
         Args:
-            trial: What to try.
-            most: Number of trials that the record may hold, where several processes add to it.
+            most: Number of trials that a shared record may hold.
+        """
+        for trial in self._lost.values():
+            if self._known[trial.number] is not None:
+                return trial
+        if not self._lost or (most is not None and len(self.trials) >= most):
+            return None
+        taken = {self._identity(trial) for trial in self.trials}
+        again = (t for t in self._lost.values() if self._identity(t) not in taken)
+        return next((replace(trial, number=len(self.trials)) for trial in again), None)
+
+    def start(self, trial: Trial, most: int | None = None) -> Trial | None:
+        """Record that this process runs a trial.
+
+        Args:
+            trial: What to try. A running trial of its number, that a killed process left in a
+                record of one process, is taken over.
+            most: Number of trials that a shared record may hold.
 
         Returns:
-            The running trial, or None where another process was first.
+            The running trial; None where another process was first, or there are trials enough.
         """
         trial = replace(trial, state="running")
-        if trial.number < len(self._trials):
-            self._trials[trial.number] = trial
-            return trial
-        if self.path is not None:
-            with storage_errors(self.path):
-                template = self._coder.freeze(trial)
-                self._ids.append(self._storage.create_new_trial(self._study_id, template))
-        self._trials.append(trial)
+        storage = self._storage
+        if not self.shared and trial.number in self._known:
+            self._lost.pop(trial.number, None)
+            if storage is not None:
+                storage.take(trial.number)
+        elif storage is not None:
+            of = {LATENCY_OF: self._devices.of} if self._devices.of else {}
+            trial = replace(trial, number=storage.create(trial, of))
+        if storage is not None and self.shared:
+            self._look(storage)
+            if not self._holds(trial, most):
+                storage.drop(trial.number)
+                self._put(trial.number, None)
+                return None
+        self._own.add(trial.number)
+        self._put(trial.number, trial)
         return trial
 
     def add(self, trials: Sequence[Trial]) -> None:
         """Record finished trials, whose numbers go on where the record ends, one step a trial."""
         for trial in trials:
-            if self.path is not None:
-                with storage_errors(self.path):
-                    template = self._coder.freeze(trial)
-                    self._ids.append(self._storage.create_new_trial(self._study_id, template))
-            self._trials.append(trial)
+            number = trial.number if self._storage is None else self._storage.create(trial)
+            self._put(number, replace(trial, number=number))
 
     def finish(self, trial: Trial) -> None:
-        """Record the outcome of a running trial, all of it or, if that fails, nothing of it."""
-        if self.path is not None:
-            with storage_errors(self.path):
-                write_outcome(self._storage, self._ids[trial.number], trial)
-        self._trials[trial.number] = trial
+        """Record the end of a trial that this process runs: all of it or, if that fails, nothing.
+
+        Nothing is recorded of a claim that was released meanwhile.
+        """
+        kept = self._storage is None or self._storage.finish(trial)
+        self._own.discard(trial.number)
+        self._put(trial.number, trial if kept else None)
+
+    def abandon(self) -> None:
+        """Leave the trials that this process runs to whoever goes on with the record."""
+        if not self.shared:
+            self._lost |= {n: t for n in self._own if (t := self._known[n]) is not None}
+        if self._storage is not None:
+            self._storage.abandon()
+        self._own.clear()
+
+    # An attribute a trial, so that no process writes over what others noted. Processes that end
+    # together may repeat the same trial; the last measurement counts.
 
     def repeat(self, number: int, fitness: Sequence[float]) -> None:
-        """Record what repeats of a complete trial measured; none for a repeat that failed."""
+        """Record the fitness in repeats of a complete trial; none for a repeat that failed."""
         self._repeats[number] = list(fitness)
-        self._write("repeats", self._repeats)
+        self._note(f"{REPEAT}/{number}", self._repeats[number])
 
     def confirm(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Record what a complete trial's own training measured; nothing for one that failed."""
+        """Record the metrics of a training that confirms a trial; none for one that failed."""
         self._confirmed[number] = dict(metrics)
-        self._write("confirmed", self._confirmed)
+        self._note(f"{CONFIRM}/{number}", self._confirmed[number])
 
     def measure(self, number: int, metrics: Mapping[str, float]) -> None:
         """Record what was measured of a complete trial after the search, such as its latency."""
-        self._measured[number] = dict(metrics)
-        self._write("measured", self._measured)
+        self._measured[number] = {**self._measured.get(number, {}), **metrics}
+        self._note(f"{MEASURE}/{number}/{self._devices.on}", dict(metrics))
 
-    def _write(self, name: str, by_number: Mapping[int, Any]) -> None:
-        if self.path is not None:
-            content = {str(number): value for number, value in by_number.items()}
-            with storage_errors(self.path):
-                self._storage.set_study_user_attr(self._study_id, name, content)
+    def _note(self, name: str, value: Any) -> None:
+        if self._storage is not None:
+            self._storage.note(name, value)
 
-    def identify(self, study: optuna.Study) -> None:
-        """Mark an Optuna study as one of this space.
+    def _put(self, number: int, trial: Trial | None) -> None:
+        self._known[number], self._trials = trial, None
 
-        Raises:
-            NASError: For a study of another space.
-        """
-        mine = self._coder.fingerprint
-        if study.user_attrs.get("space", mine) != mine:
-            raise NASError(
-                f"study {self.path or study.study_name}: the space has other choices than when the "
-                "run was started; resume with the space file as it was, or start a new run"
-            )
-        study.set_user_attr("space", mine)
+    def _look(self, storage: Storage, kind: type[NASError] = RunError) -> None:
+        """Read what is new in the storage."""
+        found, about = storage.look(kind)
+        self._repeats = {number: list(value) for number, _, value in notes(about, REPEAT)}
+        self._confirmed = {number: dict(value) for number, _, value in notes(about, CONFIRM)}
+        self._measured = {}
+        for number, on, value in notes(about, MEASURE):
+            self._measured.setdefault(number, {}).update(self._devices.measured(value, on))
+        self._elsewhere = self._devices.others(about)
+        for each in found:
+            known = self._known.get(each.number)
+            if each.number in self._known and (known is None or known.state != "running"):
+                continue
+            trial = self._devices.trial(self._coder.thaw(each), each.user_attrs.get(LATENCY_OF))
+            void = storage.shared and is_void(each)
+            self._put(each.number, None if void else trial)
+            if (void and not each.user_attrs.get(DROPPED)) or (
+                not storage.shared and trial.state == "running"
+            ):
+                self._lost[each.number] = trial
 
-    def _open(self, path: Path) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with storage_errors(path, NASError, DAMAGE):
-            self._storage = optuna.storages.RDBStorage(
-                f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
-            )
-            study = optuna.create_study(
-                study_name="search",
-                storage=self._storage,
-                direction="maximize",
-                load_if_exists=True,
-            )
-            self._study_id = study._study_id
-            self.identify(study)
-            about = study.user_attrs
-            self._repeats = {int(n): list(values) for n, values in about.get("repeats", {}).items()}
-            self._confirmed, self._measured = (
-                {int(n): dict(m) for n, m in about.get(name, {}).items()}
-                for name in ("confirmed", "measured")
-            )
-            for found in read(self._storage, self._study_id):
-                self._trials.append(self._coder.thaw(found))
-                self._ids.append(found.trial_id)
+    def _holds(self, claim: Trial, most: int | None) -> bool:
+        """Say whether a claim counts: it is within the number of trials, and nobody was first."""
+        before = [t for t in self.trials if t.number < claim.number]
+        identity = self._identity(claim)
+        first = all(self._identity(t) != identity for t in before)
+        return first and (most is None or len(before) < most)
+
+    def _identity(self, trial: Trial) -> Hashable:
+        if trial.architecture is not None:
+            return trial.architecture.key
+        return None if trial.point is None else self.space.identity(trial.point)
 
 
 def _merged(trial: Trial, again: Sequence[float], own: Mapping[str, float]) -> Trial:

@@ -18,16 +18,16 @@ class Trial:
 
     Attributes:
         number: Place in the order of proposals, from 0.
-        point: The point of the space, or None for a reference network that is not in the space.
+        point: The point of the space, or None for a baseline that is not in the space.
         architecture: The network, for a detector.
-        fidelity: How it was judged, for example ``{"epochs": 10, "imgsz": 128}``.
+        fidelity: How it was evaluated, for example ``{"epochs": 10, "imgsz": 128}``.
         state: ``running``, ``complete``, ``failed``, or ``pruned`` when its learning curve fell
             behind.
         metrics: What was measured; ``fitness`` is maximised, other names carry their unit.
         cost: Analytic costs: ``params``, ``flops``, ``memory_bytes``, ``layers``.
         seconds: Wall time of the estimate.
         error: ``kind: message`` of a failed or pruned trial.
-        name: Name of a hand-made network, for example ``yolov8n``; empty for a proposal.
+        name: Name of a baseline, for example ``yolov8n``; empty for a proposal.
         curve: Learning curve: how good it was after each epoch, higher is better.
     """
 

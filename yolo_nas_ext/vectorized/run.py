@@ -1,26 +1,23 @@
-"""The inner search as a run: progress while it goes on, its population as the record of the run."""
+"""The vectorized search as a run: its progress, and its population as the record of the run."""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from yolo_nas_ext.config.search import SearchSettings
-from yolo_nas_ext.console import duration
+from yolo_nas_ext.console import Progress, duration
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
-from yolo_nas_ext.vectorized.evolution import Outcome, evolve
+from yolo_nas_ext.vectorized.evolution import EvolutionResult, evolve
 
-EVERY = 10.0  # seconds between lines where nobody watches
-WATCHED = 0.2
+LINE = "{done:,} of {total:,}  {note}  {rate:,.0f}/s  {left} left"
 
 
 def run(
@@ -44,22 +41,23 @@ def run(
         budget: The limits.
         study: Where the population goes, best first.
         folder: The run folder.
-        baselines: Hand-made networks; those in the space take part.
+        baselines: Baselines; those in the space take part in the search.
         stream: Where progress is printed.
 
     Returns:
         Whether Ctrl-C ended it.
     """
-    outcome = evolve(
-        space,
-        budget,
-        score=config.estimator,
-        trials=config.trials,
-        seed=config.seed,
-        population=config.population,
-        seeds=[t.point for t in baselines if t.point is not None],
-        progress=_Progress(config.trials, stream or sys.stdout),
-    )
+    with Progress(config.trials, LINE, stream=stream) as progress:
+        outcome = evolve(
+            space,
+            budget,
+            score=config.estimator,
+            trials=config.trials,
+            seed=config.seed,
+            population=config.population,
+            seeds=[t.point for t in baselines if t.point is not None],
+            progress=lambda done, best: progress(done, f"best {best:.4f}"),
+        )
     study.add(_trials(config, budget, outcome, baselines))
     record = {
         "score": config.estimator,
@@ -84,7 +82,7 @@ def run(
 
 
 def _trials(
-    config: SearchSettings, budget: Budget, outcome: Outcome, baselines: Sequence[Trial]
+    config: SearchSettings, budget: Budget, outcome: EvolutionResult, baselines: Sequence[Trial]
 ) -> list[Trial]:
     """Return the baselines, scored, and the members of the population that are none of them."""
     known = {trial.network.key for trial in baselines}
@@ -104,24 +102,3 @@ def _trials(
         fidelity = {"imgsz": budget.imgsz}
         found.append(Trial(number, **fields, cost=cost, fidelity=fidelity, **outcome_of))
     return found
-
-
-class _Progress:
-    """Prints how far the search is: over one line on a terminal, now and then a line elsewhere."""
-
-    def __init__(self, trials: int, stream: TextIO) -> None:
-        self.trials, self.stream = trials, stream
-        self.watched = stream.isatty()
-        self.begin = self.last = time.perf_counter()
-
-    def __call__(self, evaluated: int, best: float) -> None:
-        now = time.perf_counter()
-        done = evaluated >= self.trials
-        if now - self.last < (WATCHED if self.watched else EVERY) and not (done and self.watched):
-            return
-        self.last = now
-        rate = evaluated / max(now - self.begin, 1e-9)
-        left = duration((self.trials - evaluated) / max(rate, 1e-9))
-        line = f"{evaluated:,} of {self.trials:,}  best {best:.4f}  {rate:,.0f}/s  {left} left"
-        end = "\n" if done or not self.watched else ""
-        print(("\r\x1b[K" if self.watched else "") + line, end=end, file=self.stream, flush=True)

@@ -1,4 +1,4 @@
-"""Scans into a data set of the host: one after the other, resumable, published whole.
+"""Scans into a data set of Ultralytics: one after the other, resumable, published whole.
 
 Every scan is written into a folder of its own beside `out`, its record last; a conversion that is
 interrupted goes on with the scans that have no record. Splitting by patient and moving into place
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
+from yolo_nas_ext.console import EVERY, Progress
 from yolo_nas_ext.data.scans import dicom, pairing, reading
 from yolo_nas_ext.data.scans.anonymise import new_salt, pseudonym
 from yolo_nas_ext.data.scans.options import Options, Summary
@@ -31,7 +31,7 @@ from yolo_nas_ext.data.scans.write_scan import write_scan
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import write_json
 
-BAR = "{percentage:3.0f}% of {total:.0f} scans, {elapsed} so far, {remaining} left"
+BAR = "{percent:3.0f}% of {total:.0f} scans, {spent} so far, {left} left"
 
 
 def convert(
@@ -118,7 +118,7 @@ def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], 
         shutil.rmtree(work / "scans", ignore_errors=True)
     salt = salt or new_salt()
     file.touch(mode=0o600)
-    write_json(file, {"options": asked, "salt": salt})
+    write_json(file, {"options": asked, "salt": salt}, private=True)
     return salt
 
 
@@ -132,15 +132,7 @@ def _scans(
 ) -> None:
     """Convert every scan, or take what an earlier run made of it."""
     options = _resolved(found, options)
-    watched = sys.stderr.isatty()
-    bar = tqdm(
-        total=len(found.entries),
-        unit="scan",
-        bar_format=BAR,
-        mininterval=0.5 if watched else 10,
-        delay=0.0 if watched else 10.0,
-        leave=False,
-    )
+    bar = Progress(len(found.entries), BAR, delay=EVERY, stream=sys.stderr)
     say_above = _above(bar, say)
     try:
         for number, entry in enumerate(found.entries):
@@ -159,7 +151,7 @@ def _scans(
                     record = None
             if record is not None:
                 summary.records.append({**record, "entry": number})
-            bar.update(number + 1 - bar.n)
+            bar(number + 1)
     except KeyboardInterrupt:
         summary.interrupted = True
     finally:

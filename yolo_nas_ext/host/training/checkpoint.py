@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import datetime
@@ -15,6 +14,7 @@ from ultralytics import __version__
 from ultralytics.utils import DEFAULT_CFG_KEYS
 
 from yolo_nas_ext.errors import RunError
+from yolo_nas_ext.files import replacing
 
 # Arguments of a training that name files, folders or devices of the machine it ran on.
 LOCAL = frozenset(
@@ -75,15 +75,12 @@ def write(content: Mapping[str, Any], path: Path) -> None:
     Raises:
         RunError: Where it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise RunError(
             f"{path}: weights cannot be written ({' '.join(str(error).split())[:200]}); check that "
             "the disk has room, then resume the run: what was recorded is kept"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -20,6 +20,8 @@ from ultralytics.data.augment import classify_augmentations, classify_transforms
 from ultralytics.data.dataset import PolygonSemanticDataset, SemanticDataset
 from ultralytics.utils import NUM_THREADS
 
+from yolo_nas_ext.files import replacing, write_text
+
 # An image file's (time of change, length), and what the host's `load_image` returned for it.
 Stamp = tuple[int, int]
 Decoded = tuple[Stamp, tuple[np.ndarray, tuple[int, int], tuple[int, int]]]
@@ -112,16 +114,14 @@ class HeldImages(YOLODataset):
         if self.bytes_of(self.ni) > DISK * shutil.disk_usage(target.parent).free:
             raise OSError(f"{target.parent}: no room for {self.ni} decoded images")
         index: dict[str, Any] = {}
-        parts = [target.with_suffix(f".{name}.tmp") for name in ("images", "json")]
-        with parts[0].open("wb") as out, ThreadPool(NUM_THREADS) as pool:
-            decoded = pool.imap(super().load_image, range(self.ni))
-            for file, (image, before, after) in zip(self.im_files, decoded, strict=True):
-                start = out.tell()
-                out.write(np.ascontiguousarray(image).data)
-                index[file] = start, out.tell(), image.shape, before, after
-        parts[1].write_text(json.dumps(index), encoding="utf-8")
-        os.replace(parts[1], target.with_suffix(".json"))
-        os.replace(parts[0], target)
+        with replacing(target) as temporary:
+            with temporary.open("wb") as out, ThreadPool(NUM_THREADS) as pool:
+                decoded = pool.imap(super().load_image, range(self.ni))
+                for file, (image, before, after) in zip(self.im_files, decoded, strict=True):
+                    start = out.tell()
+                    out.write(np.ascontiguousarray(image).data)
+                    index[file] = start, out.tell(), image.shape, before, after
+            write_text(target.with_suffix(".json"), json.dumps(index))
 
     def get_img_files(self, img_path: Any) -> list[str]:
         """Return the images as given."""

@@ -1,0 +1,111 @@
+"""Progress: over one line on a terminal, whole lines now and then in a log."""
+
+import io
+
+import pytest
+
+from yolo_nas_ext import console
+from yolo_nas_ext.console import Progress
+
+TEXT = "{done} of {total}  {note}  {left} left"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def time(monkeypatch):
+    """A clock for all who ask for the time: seconds in a list."""
+    now = [100.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    monkeypatch.setattr(console.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def seen(terminal):
+    """What stands on a terminal in the end, line by line."""
+    lines = [""]
+    for part in terminal.getvalue().replace("\n", "\n\r").split("\r"):
+        if part.rstrip("\n"):
+            lines[-1] = part.rstrip("\n") + lines[-1][len(part.rstrip("\n")) :]
+        if part.endswith("\n"):
+            lines.append("")
+    return [line.rstrip() for line in lines]
+
+
+def test_a_log_has_whole_lines_now_and_then(time):
+    log = io.StringIO()
+    with Progress(8, TEXT, stream=log, every=10) as progress:
+        for done in range(1, 9):
+            time[0] += 4
+            progress(done, f"n{done}")
+    assert log.getvalue().splitlines() == ["4 of 8  n4  16 s left", "7 of 8  n7  4.0 s left"]
+
+
+def test_what_an_earlier_run_did_says_nothing_of_the_time(time):
+    said = []
+    progress = Progress(10, TEXT, every=0, say=said.append)
+    for done in (7, 8):
+        time[0] += 3
+        progress(done, before=done - 1)
+    assert said == ["7 of 10    9.0 s left", "8 of 10    6.0 s left"]
+
+
+def test_the_last_line_can_stay(time):
+    said = []
+    with Progress(2, TEXT, keep=True, say=said.append) as progress:
+        progress(1)
+        progress(2)
+        assert said == ["2 of 2    0.0 s left"]  # at once
+    assert len(said) == 1
+
+
+def test_a_terminal_shows_one_line_and_keeps_what_is_said(time):
+    terminal = Terminal()
+    with Progress(3, TEXT, stream=terminal) as progress:
+        for done in (1, 2):
+            time[0] += 1
+            progress(done, "a note that is longer" if done == 1 else "")
+        assert seen(terminal) == ["2 of 3    1.0 s left"]
+        progress.say("a line")
+        progress.show("running ...")
+        assert seen(terminal) == ["a line", "running ..."]
+    assert seen(terminal) == ["a line", ""]
+
+
+def test_a_terminal_never_wraps_the_line(time, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    terminal = Terminal()
+    with Progress(3, head="x" * 50, stream=terminal) as progress:
+        progress(1)
+        assert seen(terminal) == [""]  # the terminal is looked at now and then
+        progress.show("y" * 50)
+        assert seen(terminal) == ["y" * 18 + "…"]
+        time[0] += 1
+        progress(2)
+        assert seen(terminal) == ["x" * 18 + "…"]
+
+
+def test_a_log_shows_nothing_that_would_be_written_over():
+    log = io.StringIO()
+    progress = Progress(3, TEXT, stream=log)
+    progress.show("running ...")
+    progress.say("done")
+    assert log.getvalue() == "done\n"
+
+
+def test_it_can_be_silent(capsys):
+    with Progress(3, TEXT, every=0, keep=True, say=lambda line: None) as progress:
+        progress(3)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_a_reader_of_lines_raises_ends_the_work():
+    def stop(line):
+        raise KeyboardInterrupt
+
+    progress = Progress(1, TEXT, keep=True, say=stop)
+    with pytest.raises(KeyboardInterrupt):
+        progress(1)

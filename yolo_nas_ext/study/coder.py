@@ -1,0 +1,136 @@
+"""Coder: trials as Optuna writes them, and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.study.reader import Recorded
+from yolo_nas_ext.study.trial import Trial
+
+STATES = {
+    "running": TrialState.RUNNING,
+    "complete": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+    "pruned": TrialState.PRUNED,
+}
+SIMPLE = (bool, int, float, str, type(None))
+
+
+def write_finished(storage: BaseStorage, trial_id: int, trial: Trial) -> None:
+    """Write the end of a running trial; its state comes last and makes it count."""
+    for name, value in attributes(trial).items():
+        storage.set_trial_user_attr(trial_id, name, value)
+    for step, value in trial.curve.items():
+        storage.set_trial_intermediate_value(trial_id, step, value)
+    values = [trial.fitness] if trial.state == "complete" else None
+    storage.set_trial_state_values(trial_id, STATES[trial.state], values)
+
+
+def attributes(trial: Trial) -> dict[str, Any]:
+    """Return what an Optuna trial carries besides its parameters and value."""
+    architecture = trial.architecture
+    record: dict[str, Any] = {
+        "name": trial.name,
+        "in_space": trial.point is not None,
+        "fidelity": dict(trial.fidelity),
+        "metrics": dict(trial.metrics),
+        "cost": dict(trial.cost),
+        "seconds": trial.seconds,
+        "error": trial.error,
+    }
+    if architecture is not None:
+        record |= {"key": architecture.key, "architecture": architecture.to_dict()}
+    return record
+
+
+class Coder:
+    """Points as Optuna parameters and back; choices with one option are left out."""
+
+    def __init__(self, space: ChoiceSpace) -> None:
+        self._names = tuple(space.choices)
+        self._keyed: bool | None = None  # whether a record's keys are still those of its networks
+        self._options: dict[str, dict[Any, Any]] = {}
+        self._fixed: dict[str, Any] = {}
+        for name, options in space.choices.items():
+            if len(options) == 1:
+                self._fixed[name] = options[0]
+            else:  # Optuna stores plain values only; others go by their text
+                plain = all(isinstance(o, SIMPLE) for o in options)
+                self._options[name] = {(o if plain else repr(o)): o for o in options}
+        self._back = {
+            name: {o: code for code, o in table.items()} for name, table in self._options.items()
+        }
+        self._distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(tuple(table)) for name, table in self._options.items()
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all choices and options."""
+        text = repr([(name, tuple(table)) for name, table in self._options.items()] + [self._fixed])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def freeze(self, trial: Trial) -> FrozenTrial:
+        """Return an Optuna trial in the state of the trial."""
+        params: dict[str, Any] = {}
+        distributions: dict[str, BaseDistribution] = {}
+        if trial.point is not None:
+            params = {name: self._back[name][trial.point[name]] for name in self._options}
+            distributions = self._distributions
+        return create_trial(
+            state=STATES[trial.state],
+            value=trial.fitness if trial.state == "complete" else None,
+            params=params,
+            distributions=distributions,
+            user_attrs=attributes(trial),
+        )
+
+    def thaw(self, frozen: Recorded) -> Trial:
+        """Return the trial that an Optuna trial records."""
+        attrs = frozen.user_attrs
+        try:
+            point = None
+            if attrs["in_space"]:
+                values = {n: self._options[n][code] for n, code in frozen.params.items()}
+                values |= self._fixed
+                point = Point({n: values[n] for n in self._names})
+            return Trial(
+                number=frozen.number,
+                point=point,
+                architecture=self._architecture(attrs),
+                fidelity=attrs["fidelity"],
+                state=next(name for name, state in STATES.items() if state == frozen.state),
+                metrics=attrs["metrics"],
+                cost=attrs["cost"],
+                seconds=attrs["seconds"],
+                error=attrs["error"],
+                name=attrs["name"],
+                curve=dict(frozen.intermediate_values),
+            )
+        except (KeyError, StopIteration, TypeError) as error:
+            raise NASError(
+                f"trial {frozen.number} of the study is of another space or tool ({error!r}); "
+                "resume with the space that the run was started with"
+            ) from error
+
+    def _architecture(self, attrs: Mapping[str, Any]) -> Architecture | None:
+        """Return a recorded architecture with its recorded key, which takes long to work out.
+
+        The first key says whether the record's keys are those of this version.
+        """
+        described = attrs.get("architecture")
+        if not described:
+            return None
+        found = Architecture.from_dict(described)
+        if self._keyed is None:
+            self._keyed = found.key == attrs["key"]
+        return found.with_key(attrs["key"]) if self._keyed else found
