@@ -32,6 +32,7 @@ from lib import RESULTS, Figures, Row, Rows, Table, start
 
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.loop import run
@@ -121,7 +122,7 @@ def _search(
             overrides={"workers": 0},
             **settings,
         )
-        estimator.images = Path(folder) / "images"
+        estimator.use_context(Context(Path(folder)))
         study = Study(space)
 
         def estimate(trial: Trial, report: Any) -> Mapping[str, float]:

@@ -221,6 +221,7 @@ def _listed(value: Any) -> list[Any]:
 def _train(task: tuple[Row, int]) -> Row:
     """Train one network and return its row."""
     from yolo_nas_ext.errors import TrialError
+    from yolo_nas_ext.host.training.settings import TrainingSettings
     from yolo_nas_ext.host.training.trainer import train
     from yolo_nas_ext.network.emit import emit
 
@@ -240,14 +241,16 @@ def _train(task: tuple[Row, int]) -> Row:
             emit(Architecture.from_dict(network["architecture"]), data.nc),
             data,
             state["split"],
-            epochs=settings["epochs"],
-            imgsz=settings["imgsz"],
-            batch=16,
-            seed=seed,
-            device="cpu",
-            threads=1,
-            short=False,
-            every=MEASURE,
+            TrainingSettings(
+                epochs=settings["epochs"],
+                imgsz=settings["imgsz"],
+                batch=16,
+                seed=seed,
+                device="cpu",
+                threads=1,
+                short=False,
+                every=MEASURE,
+            ),
             on_epoch=keep,
         ).metrics
         row |= {"metrics": {n: round(v, 5) for n, v in metrics.items()}, "error": ""}

@@ -30,6 +30,7 @@ from estimators import Truth, ordering
 from lib import Figures, Table, growth, memory_mib, start, targets
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.host.supernet.model import extract
@@ -74,7 +75,7 @@ def main(given: dict[str, Any]) -> Figures:
             distill=given["distill"],
             **options,
         )
-        estimator.images = Path(given["keep"] or folder).absolute() / "images"
+        estimator.use_context(Context(Path(given["keep"] or folder).absolute()))
         if given["memory"]:
             return {**given, **_memory(estimator, space, int(given["paths"]))}
         begin = time.process_time()
@@ -131,7 +132,7 @@ def _order(estimator: Any, space: DetectorSpace, plan: Any, truth: Truth) -> Fig
 
 def _paths(estimator: Any, space: DetectorSpace, count: int) -> dict[str, float]:
     """Return the time of a score against its bare parts, and how memory grows."""
-    supernet, bench = estimator._opened()
+    supernet, bench = estimator.opened()
     ratios, rss = [], []
     rng = random.Random(1)
     for index in range(count):

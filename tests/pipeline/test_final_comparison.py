@@ -231,7 +231,7 @@ def test_ctrl_c_in_a_resumed_search_leaves_the_best_of_its_finals(held, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "_search", interrupt)
+        patch.setattr(job, "SEARCH", (("interrupted", interrupt),))
         code, _, out, _ = held([], f"resume={folder}")
     assert code == 3 and f"go on with:\n  yolo nas-search resume={folder}" in out
     assert (folder / "best.yaml").read_text() == before

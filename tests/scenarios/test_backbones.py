@@ -1,4 +1,4 @@
-"""The drop-in models: each is built by the host and costs what its header says."""
+"""The drop-in models: each is built by Ultralytics and costs what its header says."""
 
 import re
 import sys
@@ -47,7 +47,7 @@ def test_all_are_there():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_header_says_what_the_host_counts(name, benchmark):
+def test_the_header_says_what_ultralytics_counts(name, benchmark):
     path = resource("cfg", "backbones", f"{name}.yaml")
     assert benchmark.header(path) == benchmark.counts(path)
     text = path.read_text(encoding="utf-8")
@@ -59,22 +59,22 @@ def test_the_header_says_what_the_host_counts(name, benchmark):
 
 @pytest.mark.parametrize("size", PUBLISHED)
 def test_damo_yolos_are_backbone_and_queen_fusion(size):
-    whole = read(resource("cfg", "backbones", f"damo-yolo-{size}.yaml"))
+    model = read(resource("cfg", "backbones", f"damo-yolo-{size}.yaml"))
     layers = {"t": "l20", "s": "l25", "m": "l35", "l": "l45"}[size]
     searched = read(resource("cfg", "backbones", f"damo-{layers}.yaml")).backbone
-    assert whole.backbone[:-1] == searched and whole.backbone[-1].kind == "sppf"
-    assert whole.neck.kind == "gfpn"
-    assert not any(BLOCKS[block.kind].plugin for block in blocks_of(whole))
+    assert model.backbone[:-1] == searched and model.backbone[-1].kind == "sppf"
+    assert model.neck.kind == "gfpn"
+    assert not any(BLOCKS[block.kind].plugin for block in blocks_of(model))
     params, gflops = PUBLISHED[size]
     assert f"Published: {params} M parameters, {gflops} GFLOPs" in text_of(f"damo-yolo-{size}")
 
 
-def test_the_host_does_not_take_a_name_for_another_model():
+def test_ultralytics_does_not_take_a_name_for_another_model():
     from ultralytics.nn.tasks import guess_model_scale
 
     for path in FILES:
         assert guess_model_scale(path) == ""
-        assert not any(part in path.stem for part in ("yolo_nas", "sam_", "rtdetr", "-world"))
+        assert not any(word in path.stem for word in ("yolo_nas", "sam_", "rtdetr", "-world"))
 
 
 def test_what_reads_several_features_of_one_row_is_no_point_of_a_space():

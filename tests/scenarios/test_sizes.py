@@ -45,7 +45,7 @@ def test_the_definition_names_the_size_and_reads_back():
     definition = yaml.safe_load(text)
     assert read(definition) == architecture == SPACE.architecture(SPACE.point_of(architecture))
     assert Architecture.from_dict(architecture.to_dict()) == architecture
-    model = build(emit(architecture, 3), task="detect", ch=3, nc=3)  # the host has no use for it
+    model = build(emit(architecture, 3), task="detect", ch=3, nc=3)  # Ultralytics has no use for it
     assert sum(p.numel() for p in model.parameters()) == costs(architecture, 3).params
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.compare import definitions
-from yolo_nas_ext.compare.trained import TASKS, of_coco, of_data, table
+from yolo_nas_ext.compare.trained import measure, table
 from yolo_nas_ext.config.compare import TrainedSettings
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.settings import read
@@ -30,15 +30,9 @@ def main(given: Mapping[str, Any]) -> int:
         return definitions.main(given)
     settings = _settings(given)
     models = [Trained(Path(name), settings.device) for name in settings.models]
-    of = of_coco if settings.coco else of_data
     rows, skipped = [], {}
     for name, model in zip(settings.models, models, strict=True):
-        if model.task not in TASKS:
-            raise NASError(
-                f"models={name}: is of task={model.task}; compared are {', '.join(TASKS)}: "
-                f"yolo {model.task} val measures it"
-            )
-        figures, left_out = of(name, model, settings)
+        figures, left_out = measure(name, model, settings)
         skipped.update(dict.fromkeys(left_out))
         rows.append({"model": name, "task": model.task, "params": model.params, **figures})
     for line in skipped:

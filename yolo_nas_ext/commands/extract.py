@@ -12,6 +12,7 @@ from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.config.settings import read
 from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.factory import make, space_file
 from yolo_nas_ext.host import arguments, dataset
 from yolo_nas_ext.network.architecture import Architecture
@@ -46,7 +47,7 @@ def main(given: Mapping[str, Any]) -> int:
     wanted = _wanted(Study(space, folder / "study.db"), settings.key_, folder)
     data = dataset.read(config.data, config.task)
     estimator = make(config, data)
-    estimator.images = folder / "images"
+    hand_over(Context(folder), estimator)
     out = Path(settings.out or folder / "pareto")
     for network in wanted:
         metrics = write_weights(estimator, network, out)

@@ -21,6 +21,7 @@ from typing import Any
 
 from yolo_nas_ext.compare.trained_on import TrainedOn
 from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.console import duration, number
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.training import UntouchedTraining
@@ -46,7 +47,6 @@ class Comparison:
         training: How to train and measure.
         models: The compared models.
         folder: Where the record is; given when everything was checked.
-        command: What repeats it.
         latency: How latency was measured, in words; empty where it was not.
         say: Prints a line.
     """
@@ -55,7 +55,6 @@ class Comparison:
     training: UntouchedTraining
     models: tuple[Model, ...]
     folder: Path = Path()
-    command: str = ""
     latency: str = ""
     say: Callable[[str], None] = print
 
@@ -75,6 +74,11 @@ class Comparison:
         fitness = self.config.fitness
         named = fitness if fitness != "host" else "fitness"
         return METRICS.get((self.training.task, fitness), named)
+
+    @property
+    def command(self) -> str:
+        """What repeats the comparison."""
+        return repeating(self.config)
 
     @property
     def protocol(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from yolo_nas_ext.compare.run import announce, run, write_definitions
 from yolo_nas_ext.config.compare import MAY_CHANGE, CompareSettings
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.rules import check
-from yolo_nas_ext.config.settings import read, repeating
+from yolo_nas_ext.config.settings import read
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
@@ -57,7 +57,7 @@ def prepare(config: CompareSettings) -> Comparison:
     named = models.named(config)
     training = UntouchedTraining(train, measured, **training_options(config))
     compared = tuple(models.costed(model, train, config.imgsz) for model in named)
-    return Comparison(config, training, compared, command=repeating(config))
+    return Comparison(config, training, compared)
 
 
 def settings(given: Mapping[str, Any]) -> tuple[CompareSettings, Path | None]:

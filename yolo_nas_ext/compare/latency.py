@@ -1,7 +1,7 @@
 """The measured latency of compared models: all in turns, once, and kept beside the trainings.
 
 A ratio of latencies is worth something where both models took turns on the same machine. So what
-one sitting has measured is kept whole, and measured again, whole, when a model has joined, when
+was measured together is kept together. All of it is measured again when a model has joined, when
 the protocol is another, or when another machine goes on with the comparison.
 """
 

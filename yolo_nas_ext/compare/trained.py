@@ -1,6 +1,6 @@
-"""`yolo nas-compare`: what trained models see in pictures that no search has looked at.
+"""`yolo nas-compare` of trained models: what they find in pictures that no search has looked at.
 
-Model definitions, which are to be trained first, are handed to `comparison`.
+Model definitions are trained first: see `compare.definitions`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,29 @@ SHOWN = ("AP", "AP50", "mask_AP", "mask_AP50", "froc_cpm", "dice", "accuracy")
 Figures = dict[str, Any]
 
 
-def of_coco(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
+def measure(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
+    """Return the figures of a trained model, and what was left out.
+
+    Args:
+        name: What the user calls the model.
+        model: The model.
+        settings: With ``coco`` and ``images``, or ``data``, whose val images are taken. With
+            ``imgsz`` in pixels, and the ``seed`` of the intervals' draws.
+
+    Raises:
+        NASError: For a model that does not fit the pictures.
+    """
+    if model.task not in TASKS:
+        raise NASError(
+            f"models={name}: is of task={model.task}; compared are {', '.join(TASKS)}: "
+            f"yolo {model.task} val measures it"
+        )
+    if settings.coco:
+        return _on_coco(name, model, settings)
+    return _on_data(name, model, settings)
+
+
+def _on_coco(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
     """Return COCO's numbers of a model on a COCO JSON, and what was left out."""
     if model.task == "classify":
         raise NASError(f"models={name}: is of task=classify, which a COCO JSON is not of")
@@ -55,7 +77,7 @@ def of_coco(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figur
     seen = set()
     for view in _watched(model, list(ids), settings.imgsz):
         seen.add(view.file)
-        rows += _detections(view, ids[view.file], categories)
+        rows += detections(view, ids[view.file], categories)
     damaged = [f"skipped image {path}: cannot be decoded" for path in ids if path not in seen]
     measured = [ids[path] for path in ids if path in seen]
     lines = [f"skipped image {image}: {reason}" for image, reason in skipped] + damaged
@@ -69,8 +91,14 @@ def _watched(model: Trained, files: Sequence[str], imgsz: int) -> Iterator[View]
             progress(done)
 
 
-def _detections(view: View, image: int, categories: Mapping[int, int]) -> list[dict[str, Any]]:
-    """Return what a model sees in a picture as COCO's results."""
+def detections(view: View, image: int, categories: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Return what a model sees in a picture as COCO's results.
+
+    Args:
+        view: What it sees.
+        image: COCO's id of the picture.
+        categories: COCO's id of a category by the model's class; other classes are left out.
+    """
     rows = []
     for index, (x0, y0, x1, y1, label, score) in enumerate(view.boxes.tolist()):
         if int(label) not in categories:
@@ -100,8 +128,8 @@ def _numbers(
     return figures
 
 
-def of_data(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
-    """Return the figures of a model on the val part of a data set, and what was left out."""
+def _on_data(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
+    """Return the figures of a model on the val images of a data set, and what was left out."""
     data = dataset.read(settings.data, model.task, part="val")
     if model.names != data.names:
         raise NASError(
@@ -138,9 +166,9 @@ class _Seen:
         for view in scan:
             label, key = self._labels[view.file], Path(view.file).stem
             key = view.file if key in self._true else key  # of two folders
-            boxes, masks = _true_boxes(label), _true_masks(label)
+            boxes, masks = true_boxes(label), true_masks(label)
             image = self._truth.add(label["shape"], boxes, masks)
-            self._rows += _detections(view, image, same)
+            self._rows += detections(view, image, same)
             self._found[key], self._true[key] = view.boxes, boxes
             if view.masks is not None:
                 sure, nc = view.boxes[:, 5] >= SURE, self._data.nc
@@ -155,10 +183,10 @@ class _Seen:
         with TemporaryDirectory() as folder:
             figures = _numbers(self._truth.write(Path(folder)), self._rows, task)
         scans = froc.patients(self._found, self._true)
-        figures["froc_cpm"] = froc.cpm([scan for part in scans.values() for scan in part])
+        figures["froc_cpm"] = froc.cpm([scan for patient in scans.values() for scan in patient])
         figures["froc_cpm_95"] = interval(scans, froc.cpm, rng=rng, draws=DRAWS)
         if task == "segment":
-            figures["dice"] = _mean([scan for part in self._dice.values() for scan in part])
+            figures["dice"] = _mean([scan for patient in self._dice.values() for scan in patient])
             figures["dice_95"] = interval(self._dice, _mean, rng=rng, draws=DRAWS)
         figures |= {"images": len(self._true), "patients": len(scans)}
         return figures
@@ -170,8 +198,8 @@ def _mean(scans: Sequence[np.ndarray]) -> float:
     return math.nan if np.isnan(values).all() else float(np.nanmean(values))
 
 
-def _true_boxes(label: Mapping[str, Any]) -> np.ndarray:
-    """Return rows (left, top, right, bottom, class, 1) in pixels."""
+def true_boxes(label: Mapping[str, Any]) -> np.ndarray:
+    """Return a picture's labels as rows (left, top, right, bottom, class, 1) in pixels."""
     height, width = label["shape"]
     middle, sides = label["bboxes"][:, :2].astype(float), label["bboxes"][:, 2:].astype(float)
     corners = np.concatenate((middle - sides / 2, middle + sides / 2), 1)
@@ -179,8 +207,8 @@ def _true_boxes(label: Mapping[str, Any]) -> np.ndarray:
     return np.concatenate((corners * (width, height, width, height), label["cls"], ones), 1)
 
 
-def _true_masks(label: Mapping[str, Any]) -> list[np.ndarray]:
-    """Return the masks (h, w) of a picture's polygons, as the host draws them."""
+def true_masks(label: Mapping[str, Any]) -> list[np.ndarray]:
+    """Return the masks (h, w) of a picture's polygons, as Ultralytics draws them."""
     height, width = label["shape"]
     return [fill(segment * (width, height), label["shape"]) for segment in label["segments"]]
 

@@ -18,7 +18,7 @@ from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.run import announce, run, write_definitions
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.search import SearchSettings
-from yolo_nas_ext.config.settings import repeating
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
@@ -108,7 +108,7 @@ def enter(
         folder=folder / FOLDER,
     )
     files = tuple(str(entered.definition(model.name)) for model in found)
-    return replace(entered, command=repeating(replace(config, models=files)))
+    return replace(entered, config=replace(config, models=files))  # as it would be typed
 
 
 def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
@@ -122,7 +122,7 @@ def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
         The comparison with the latencies, and whether Ctrl-C ended it.
     """
     comparison.folder.mkdir(exist_ok=True)
-    comparison.training.images = comparison.folder / "images"
+    comparison.training.use_context(Context(comparison.folder))
     found = ", ".join(model.name for model in comparison.models if not model.baseline)
     print(f"\nfinals: {found} from random weights beside the baselines")
     announce(comparison, folder)

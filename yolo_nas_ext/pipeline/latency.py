@@ -47,12 +47,12 @@ class Timing:
 
     @property
     def bounds(self) -> dict[str, float]:
-        """Bounds on what is measured, which count for those that are."""
+        """Bounds on the measured latency, which count for networks that have one."""
         return {MEASURED: self.limit} if self.profile and self.limit else {}
 
     @property
     def measured_on(self) -> str:
-        """What is measured here is the latency of."""
+        """Device, runtime and setting that latency is measured of here."""
         version = runtimes.runtime_version(self.protocol.runtime) if self.here else "not measured"
         return f"{device_name()}, {version}, {self.protocol.setting}"
 
@@ -101,10 +101,10 @@ class Timing:
                 found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
         return found
 
-    def judge(self, architecture: Architecture) -> dict[str, float]:
+    def of_candidate(self, architecture: Architecture) -> dict[str, float]:
         """Return the measured latency of a candidate, before it is trained.
 
-        Of one whose times other work on the machine disturbs, again and again, the first quartile
+        Where other work on the machine disturbs its times again and again, the first quartile
         counts.
 
         Raises:
@@ -192,9 +192,9 @@ def _measured(config: SearchSettings, nc: int, sizes: Sequence[int]) -> Timing:
 def measure_best(
     study: Study, timing: Timing, n: int, say: Callable[[Trial], Any] = lambda trial: None
 ) -> str:
-    """Measure the best candidates, and those that take the place of one above the limit.
+    """Measure the best candidates, and the next ones in place of any above the limit.
 
-    Of one whose times other work on the machine disturbs, again and again, the prediction stands.
+    Where other work on the machine disturbs the times again and again, the prediction stands.
 
     Args:
         study: The record, to which the measurements are added.

@@ -56,7 +56,7 @@ class Plan:
         estimator: How good a candidate is.
         baselines: Hand-made networks to try first.
         notes: What the user should know: skipped images, baselines left out.
-        clock: How latency is known, if it is.
+        timing: How latency is known, if it is.
     """
 
     config: SearchSettings
@@ -69,7 +69,7 @@ class Plan:
     estimator: Estimator
     baselines: Sequence[Trial]
     notes: Sequence[str]
-    clock: latency.Timing | None = None
+    timing: latency.Timing | None = None
 
 
 def make(config: SearchSettings) -> Plan:
@@ -85,8 +85,8 @@ def make(config: SearchSettings) -> Plan:
     data = dataset.read(config.data, config.task)
     space, budget = space_of(config, data)
     whole = _whole_backbones(config, space, budget)
-    clock = latency.settle(config, data.nc, space)
-    goal = Goal(config.objectives, config.limits, clock.bounds if clock else {})
+    timing = latency.settle(config, data.nc, space)
+    goal = Goal(config.objectives, config.limits, timing.bounds if timing else {})
     estimator = make_estimator(config, data)
 
     def strategy(name: str, space: DetectorSpace) -> Strategy:
@@ -112,8 +112,8 @@ def make(config: SearchSettings) -> Plan:
         control,
         estimator,
         baselines,
-        [*data.skipped, *whole, *notes, *(clock.notes if clock else ())],
-        clock,
+        [*data.skipped, *whole, *notes, *(timing.notes if timing else ())],
+        timing,
     )
 
 

@@ -9,34 +9,61 @@ from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.pipeline import final_comparison
+from yolo_nas_ext.pipeline import final_comparison, warm_start
+from yolo_nas_ext.pipeline.evaluation import Evaluation
+from yolo_nas_ext.pipeline.plan import Plan
+from yolo_nas_ext.pipeline.progress import Progress
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
 
 @dataclass
 class Job:
-    """A search with all it needs, and its folder.
+    """A search with all it needs, and its folder: what its steps read and write.
 
     Attributes:
-        config: Its settings.
+        plan: What is going to be done.
         folder: The run folder.
         study: The record.
-        data: The data set.
+        evaluate: Evaluates a trial.
+        progress: Says how far it is.
+        asked: The final comparison that was asked for, with its baselines alone, if any.
         interrupted: Whether Ctrl-C ended it.
         notes: What the user should know: skipped images, baselines left out.
-        finals: What was trained in full at the end.
-        latency: How latency is known, in words.
+        entered: The final comparison with the finalists in it, once the search has them.
+        finals: The same while it is held and thereafter, when it names the best.
     """
 
-    config: SearchSettings
+    plan: Plan
     folder: Path
     study: Study
-    data: DataSet
+    evaluate: Evaluation
+    progress: Progress
+    asked: Comparison | None = None
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
+    entered: Comparison | None = None
     finals: Comparison | None = None
-    latency: str = ""
+
+    @property
+    def config(self) -> SearchSettings:
+        """The settings."""
+        return self.plan.config
+
+    @property
+    def data(self) -> DataSet:
+        """The data set."""
+        return self.plan.data
+
+    @property
+    def latency(self) -> str:
+        """How latency is known, in words; nothing where it is not."""
+        return self.plan.timing.text if self.plan.timing else ""
+
+    @property
+    def warm(self) -> bool:
+        """Whether each candidate starts from the weights of a trial before it."""
+        return self.config.inherit == warm_start.PARENT
 
     @property
     def best(self) -> Trial | None:

@@ -77,23 +77,32 @@ class Storage:
         if self.shared:
             threading.Thread(target=self._renew, daemon=True).start()
 
-    def look(self, kind: type[NASError] = RunError) -> tuple[list[Recorded], dict[str, Any]]:
-        """Return the trials that are new or ran at the last look, and the study's attributes.
+    def look(self, kind: type[NASError] = RunError) -> Iterator[Recorded]:
+        """Yield the trials that are new or ran at the last look.
+
+        They are not kept: many small objects at a time are what takes long.
 
         Args:
             kind: What to raise for a database that cannot be read.
         """
-        with storage_errors(self.place, kind, DAMAGE), _no_warnings():
+        with storage_errors(self.place, kind, DAMAGE):
             if self.shared:
-                fail_stale_trials(self._study)
+                with _no_warnings():
+                    fail_stale_trials(self._study)
             running = self._running.values()
             after = min(running, default=self._last + 1) - 1
             skip = set(range(after + 1, self._last + 1)).difference(running)
-            found = list(read(self._rdb, self._study._study_id, after, skip))
-            attributes = self._rdb.get_study_user_attrs(self._study._study_id)
-        self._running = {t.number: t.trial_id for t in found if not t.state.is_finished()}
-        self._last = max([self._last, *(each.trial_id for each in found)])
-        return found, attributes
+            self._running = {}
+            for found in read(self._rdb, self._study._study_id, after, skip):
+                if not found.state.is_finished():
+                    self._running[found.number] = found.trial_id
+                self._last = max(self._last, found.trial_id)
+                yield found
+
+    def attributes(self, kind: type[NASError] = RunError) -> dict[str, Any]:
+        """Return the study's attributes, with what is noted of its trials."""
+        with storage_errors(self.place, kind, DAMAGE):
+            return self._rdb.get_study_user_attrs(self._study._study_id)
 
     def create(self, trial: Trial, attributes: Mapping[str, Any] | None = None) -> int:
         """Write a trial, one step, and return its number: in a shared database the next free one.

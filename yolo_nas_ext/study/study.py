@@ -13,6 +13,7 @@ from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.study.coder import Coder
 from yolo_nas_ext.study.devices import LATENCY, LATENCY_OF, Devices
 from yolo_nas_ext.study.objectives import Goal, front
+from yolo_nas_ext.study.reader import Recorded
 from yolo_nas_ext.study.storage import (
     BEAT,
     CONFIRM,
@@ -89,7 +90,7 @@ class Study:
         This is what strategies see.
         """
         if self._trials is None:
-            self._trials = tuple(trial for trial in self._known.values() if trial is not None)
+            self._trials = tuple(filter(None, self._known.values()))
         return self._trials
 
     @property
@@ -291,24 +292,31 @@ class Study:
 
     def _look(self, storage: Storage, kind: type[NASError] = RunError) -> None:
         """Read what is new in the storage."""
-        found, about = storage.look(kind)
+        for found in storage.look(kind):
+            self._read(found, storage)
+        about = storage.attributes(kind)
         self._repeats = {number: list(value) for number, _, value in notes(about, REPEAT)}
         self._confirmed = {number: dict(value) for number, _, value in notes(about, CONFIRM)}
         self._measured = {}
         for number, on, value in notes(about, MEASURE):
             self._measured.setdefault(number, {}).update(self._devices.measured(value, on))
         self._elsewhere = self._devices.others(about)
-        for each in found:
-            known = self._known.get(each.number)
-            if each.number in self._known and (known is None or known.state != "running"):
-                continue
-            trial = self._devices.trial(self._coder.thaw(each), each.user_attrs.get(LATENCY_OF))
-            void = storage.shared and is_void(each)
-            self._put(each.number, None if void else trial)
-            if (void and not each.user_attrs.get(DROPPED)) or (
-                not storage.shared and trial.state == "running"
-            ):
-                self._lost[each.number] = trial
+
+    def _read(self, found: Recorded, storage: Storage) -> None:
+        """Take in a trial that is new, or that was running."""
+        number = found.number
+        known = self._known.get(number)
+        if number in self._known and (known is None or known.state != "running"):
+            return
+        trial = self._devices.trial(self._coder.thaw(found), found.user_attrs.get(LATENCY_OF))
+        if not storage.shared:
+            lost, void = trial.state == "running", False
+        else:
+            void = is_void(found)
+            lost = void and not found.user_attrs.get(DROPPED)
+        self._put(number, None if void else trial)
+        if lost:
+            self._lost[number] = trial
 
     def _holds(self, claim: Trial, most: int | None) -> bool:
         """Say whether a claim counts: it is within the number of trials, and nobody was first."""

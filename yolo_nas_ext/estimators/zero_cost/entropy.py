@@ -39,7 +39,7 @@ def fan_ins(layers: Sequence[Layer]) -> tuple[int, ...]:
     """Return the fan-ins of the convolutions on the longest path from first to last layer.
 
     Args:
-        layers: Operations in order of execution, see `space.layers`.
+        layers: Operations in order of execution, see `network.layers`.
     """
     return longest_paths(layers)[layers[-1].writes]
 

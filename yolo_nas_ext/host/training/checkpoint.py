@@ -26,12 +26,12 @@ LOCAL = frozenset(
 def save(
     model: nn.Module, path: Path, *, args: Mapping[str, Any], metrics: Mapping[str, float]
 ) -> None:
-    """Write a checkpoint as the host writes its finished ``best.pt``: half precision, no optimiser.
+    """Write a checkpoint as Ultralytics its finished ``best.pt``: half precision, no optimiser.
 
     Args:
-        model: A host model; it is left as it is.
-        path: File to write, whole or not at all.
-        args: The host's training arguments; paths of this machine are left out.
+        model: Ultralytics' model; it is left as it is.
+        path: File to write, complete or not at all.
+        args: Ultralytics' training arguments; paths of this machine are left out.
         metrics: Results for the record.
 
     Raises:
@@ -45,7 +45,7 @@ def save(
         parameter.requires_grad = False
     for value in model.state_dict().values():
         if value.is_floating_point():
-            torch.nan_to_num_(value)  # what half precision cannot hold, as the host does
+            torch.nan_to_num_(value)  # what half precision cannot hold, as Ultralytics does
     definition: Any = getattr(model, "yaml", None)
     if isinstance(definition, dict) and "yaml_file" in definition:  # a path of this machine
         definition["yaml_file"] = Path(definition["yaml_file"]).name
@@ -70,7 +70,7 @@ def save(
 
 
 def write(content: Mapping[str, Any], path: Path) -> None:
-    """Write a file of torch's whole or not at all.
+    """Write a file of torch's, complete or not at all.
 
     Raises:
         RunError: Where it cannot be written.
