@@ -138,7 +138,7 @@ def test_short_trainings_choose_where_there_are_data(tmp_path, capsys):
         (("model=yolo11n", "flops=2y"), r"flops=2y: not allowed; flops takes budgets such as 2x"),
         (("model=yolo11n", "flops=1x"), "a family grows, give 2x or more"),
         (("model=yolo11n", "flops=2x,3x,4x,5x,6x"), "1 to 4 budgets"),
-        (("model=yolo11q",), r"model=yolo11q: the host has no such model"),
+        (("model=yolo11q",), r"model=yolo11q: Ultralytics has no such model"),
         (("model=yolo11n", "imgsz=100"), r"imgsz=100: not allowed"),
         (("model=yolo11n", "depth=2"), r"depth=2: unknown key"),
     ],

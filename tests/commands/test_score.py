@@ -87,7 +87,7 @@ def test_standard_output_is_json_alone():
         (["model=yolo11n", "imgsz=100"], "multiple of 32"),
         (["model=yolo11n", "json=maybe"], "True or False"),
         (["model=yolo11n", "size=3"], "unknown key"),
-        (["model=yolo111n"], "model=yolo111n: the host has no such model"),
+        (["model=yolo111n"], "model=yolo111n: Ultralytics has no such model"),
         (["model=0123456789"], "model=0123456789: no nas-0123456789.yaml"),
         (["model=yolov5-p6"], "model=yolov5-p6: cannot be read"),
         (["model=[{'class': 'Conv'}, {'class': 'Conv'}]"], "begins with ConvKXBNRELU"),

@@ -232,7 +232,7 @@ def test_all_failed_is_exit_code_1(monkeypatch, cells, tmp_path, capsys):
     fake(monkeypatch, [TrialError("nan", "loss is nan")] * 3)
     code = main(["search", f"data={cells}", f"project={tmp_path}", "trials=3", "baseline=none"])
     captured = capsys.readouterr()
-    assert code == 1 and "no candidate could be judged" in captured.err
+    assert code == 1 and "no candidate could be evaluated" in captured.err
     assert "nan: loss is nan" in captured.out
     rows = table(tmp_path / "search")
     assert [r["state"] for r in rows] == ["failed"] * 3

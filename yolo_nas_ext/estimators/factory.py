@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from yolo_nas_ext import plugins
 from yolo_nas_ext.config.compare import CompareSettings
-from yolo_nas_ext.config.search import PARENT, PROXIES, RESOLVED, SearchSettings
+from yolo_nas_ext.config.search import ANALYTIC, PARENT, PROXIES, RESOLVED, SearchSettings
 from yolo_nas_ext.cost.budget import LIMITS, Budget
 from yolo_nas_ext.cost.latency.profile import asked
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Estimator
 from yolo_nas_ext.space.detector import DetectorSpace
-
-
-def _short(config: SearchSettings, data: Any) -> Estimator:
-    from yolo_nas_ext.estimators.training import ShortTraining
-
-    return ShortTraining(data, **training_options(config))
-
-
-def _full(config: SearchSettings, data: Any) -> Estimator:
-    from yolo_nas_ext.estimators.training import FullTraining
-
-    return FullTraining(data, **training_options(config))
 
 
 def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]:
@@ -48,21 +37,6 @@ def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]
         "threads": config.threads,
         "inherit": config.pretrained or (None if config.inherit == PARENT else config.inherit),
     }
-
-
-def _supernet(config: SearchSettings, data: Any) -> Estimator:
-    from yolo_nas_ext.estimators.weight_sharing import SharedWeights
-
-    return SharedWeights(
-        data,
-        space_of(config, data)[0],
-        sampling=config.sampling,
-        distill=config.distill,
-        learn=config.strategy == "darts",
-        cost_weight=config.cost_weight,
-        relaxation=config.relaxation,
-        **training_options(config),
-    )
 
 
 def space_of(config: SearchSettings, data: Any) -> tuple[DetectorSpace, Budget]:
@@ -89,42 +63,24 @@ def fitness_of(config: SearchSettings | CompareSettings) -> str:
     return "projected" if (config.estimator, config.task) == ("short", "detect") else "host"
 
 
-def _analytic(config: SearchSettings, data: Any) -> Estimator:
-    from yolo_nas_ext.estimators.zero_cost.closed_form import Analytic
-
-    return Analytic(config.estimator, imgsz=config.imgsz, channels=data.channels)
-
-
-def _resolved(config: SearchSettings, data: Any) -> Estimator:
-    from yolo_nas_ext.estimators.zero_cost.resolved import Resolved
-
-    return Resolved(data, imgsz=config.imgsz)
-
-
-def _untrained(config: SearchSettings, data: Any) -> Estimator:
-    from yolo_nas_ext.estimators.zero_cost.proxy import AzNas, Untrained
-
-    options = {
-        "task": config.task,
-        "imgsz": config.imgsz,
-        "batch": config.batch,
-        "seed": config.seed,
-        "val_fraction": config.val_fraction,
-    }
-    if config.estimator == "az_nas":
-        return AzNas(space_file(config), data, **options)
-    return Untrained(config.estimator, data, **options)
-
-
-ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {
-    "short": _short,
-    "full": _full,
-    "supernet": _supernet,
-    "madnas": _analytic,
-    "deepmad": _analytic,
-    RESOLVED: _resolved,
-    **dict.fromkeys(PROXIES, _untrained),
+# What makes each of a search's settings and data, as ``<file.py>:<name>`` of a user's does.
+_ZERO_COST = f"{__package__}.zero_cost"
+ESTIMATORS: dict[str, str] = {
+    "short": f"{__package__}.training:short",
+    "full": f"{__package__}.training:full",
+    "supernet": f"{__package__}.weight_sharing:supernet",
+    **dict.fromkeys(ANALYTIC, f"{_ZERO_COST}.closed_form:analytic"),
+    RESOLVED: f"{_ZERO_COST}.resolved:estimator",
+    **dict.fromkeys(PROXIES, f"{_ZERO_COST}.proxy:untrained"),
+    "az_nas": f"{_ZERO_COST}.proxy:untrained_az_nas",
 }
+RUNGS = f"{__package__}.multi_fidelity:in_rungs"
+
+
+def _named(dotted: str) -> Callable[..., Any]:
+    """Return what ``module:name`` names; only what is asked for is imported."""
+    module, _, name = dotted.partition(":")
+    return getattr(import_module(module), name)
 
 
 def make(config: SearchSettings, data: Any) -> Estimator:
@@ -140,14 +96,8 @@ def make(config: SearchSettings, data: Any) -> Estimator:
     name = config.estimator
     if plugins.named(name):
         return _own(name, config, data)
-    made = ESTIMATORS[name](config, data)
-    if config.fidelity:
-        from yolo_nas_ext.estimators.multi_fidelity import Rungs, parse
-        from yolo_nas_ext.estimators.training import Training
-
-        assert isinstance(made, Training)
-        return Rungs(made, parse(config.fidelity))
-    return made
+    made = _named(ESTIMATORS[name])(config, data)
+    return _named(RUNGS)(made, config.fidelity) if config.fidelity else made
 
 
 def _own(name: str, config: SearchSettings, data: Any) -> Estimator:

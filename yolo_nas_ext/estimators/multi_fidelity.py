@@ -146,6 +146,11 @@ class Rungs:
         )
 
 
+def in_rungs(training: Training, fidelity: str) -> Rungs:
+    """Return a training in the rungs that the key ``fidelity`` names."""
+    return Rungs(training, parse(fidelity))
+
+
 def rung_fitness(metrics: Mapping[str, float]) -> float:
     """Return the score of a rung, by which candidates of the same rung are compared."""
     return metrics[REPORTED]

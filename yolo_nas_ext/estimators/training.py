@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.config.fields import usual_threads
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.data.splits import hold_out_patients, subset
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.extrapolation import projected
+from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.host import arguments, models
 from yolo_nas_ext.host.dataset import DataSet, joined
 from yolo_nas_ext.host.metrics import Measure
@@ -272,6 +274,16 @@ class UntouchedTraining(FullTraining):
 
     def _split(self, seed: int) -> tuple[list[int], list[int]]:
         return self._parts
+
+
+def short(config: SearchSettings, data: DataSet) -> ShortTraining:
+    """Return the estimator ``short`` of a search."""
+    return ShortTraining(data, **training_options(config))
+
+
+def full(config: SearchSettings, data: DataSet) -> FullTraining:
+    """Return the estimator ``full`` of a search."""
+    return FullTraining(data, **training_options(config))
 
 
 def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:

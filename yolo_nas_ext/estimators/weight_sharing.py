@@ -14,10 +14,12 @@ from typing import Any
 
 from filelock import FileLock
 
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.console import Progress
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
+from yolo_nas_ext.estimators.factory import space_of, training_options
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.continuous import ContinuousTrainer
@@ -269,6 +271,20 @@ class SharedWeights(ShortTraining):
         self._scores[key] = dict(metrics)
         with (self.folder / SCORES).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **metrics}) + "\n")
+
+
+def supernet(config: SearchSettings, data: DataSet) -> SharedWeights:
+    """Return the estimator ``supernet`` of a search."""
+    return SharedWeights(
+        data,
+        space_of(config, data)[0],
+        sampling=config.sampling,
+        distill=config.distill,
+        learn=config.strategy == "darts",
+        cost_weight=config.cost_weight,
+        relaxation=config.relaxation,
+        **training_options(config),
+    )
 
 
 def check_relaxation(name: str, learn: bool, space: DetectorSpace) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from yolo_nas_ext.config.search import UNTRAINED
+from yolo_nas_ext.config.search import UNTRAINED, SearchSettings
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
-from yolo_nas_ext.estimators.factory import ESTIMATORS
+from yolo_nas_ext.estimators.factory import make
 from yolo_nas_ext.network.architecture import Architecture
 
 Score = Callable[[Sequence[Architecture]], list[float]]
@@ -47,7 +47,7 @@ def parse(text: str) -> Screen:
     return Screen(weights, int(draws))
 
 
-def ranker(screen: Screen, config: Any, data: Any) -> Score:
+def ranker(screen: Screen, config: SearchSettings, data: Any) -> Score:
     """Return what ranks architectures: higher is better.
 
     Args:
@@ -56,7 +56,7 @@ def ranker(screen: Screen, config: Any, data: Any) -> Score:
         data: The data set.
     """
     estimators = {
-        name: ESTIMATORS[name](replace(config, estimator=name), data) for name in screen.weights
+        name: make(replace(config, estimator=name, fidelity=None), data) for name in screen.weights
     }
 
     def value(name: str, architecture: Architecture) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES
 from yolo_nas_ext.network.architecture import Architecture
@@ -69,3 +70,8 @@ class Analytic(Free):
     def value(self, architecture: Architecture, imgsz: int) -> float:
         """Return the score of a network at an image size in pixels; infinite if it is ruled out."""
         return SCORES[self.score](architecture, imgsz, self.channels)
+
+
+def analytic(config: SearchSettings, data: Any) -> Analytic:
+    """Return the estimator of a search that has the name of an analytic score."""
+    return Analytic(config.estimator, imgsz=config.imgsz, channels=data.channels)

@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.data.splits import hold_out_patients
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.factory import space_file
 from yolo_nas_ext.estimators.zero_cost.proxies import PROXIES, Capture, az_nas, measure
 from yolo_nas_ext.host import one_batch
 from yolo_nas_ext.host.dataset import DataSet
@@ -157,6 +159,21 @@ class AzNas(Untrained):
         if not all(map(math.isfinite, found.values())):
             raise TrialError("nan", f"az_nas is {found}")
         return {**found, "complexity": float(flops)}
+
+
+def untrained(config: SearchSettings, data: DataSet) -> Untrained:
+    """Return the estimator of a search that has a proxy's name."""
+    return Untrained(config.estimator, data, **_options(config))
+
+
+def untrained_az_nas(config: SearchSettings, data: DataSet) -> AzNas:
+    """Return the estimator ``az_nas`` of a search."""
+    return AzNas(space_file(config), data, **_options(config))
+
+
+def _options(config: SearchSettings) -> dict[str, Any]:
+    names = ("task", "imgsz", "batch", "seed", "val_fraction")
+    return {name: getattr(config, name) for name in names}
 
 
 def log_ranks(scores: Sequence[Mapping[str, float]]) -> list[float]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from yolo_nas_ext.config.search import RESOLVED
+from yolo_nas_ext.config.search import RESOLVED, SearchSettings
 from yolo_nas_ext.cost.latency.features import work
 from yolo_nas_ext.cost.latency.fused_layers import deployed
 from yolo_nas_ext.errors import NASError
@@ -123,3 +123,8 @@ class Resolved(Free):
         nc, channels, task, keypoints = self._of
         found = resolved(architecture, self.side, nc, imgsz, channels, task, keypoints)
         return math.log(found) if found else -math.inf
+
+
+def estimator(config: SearchSettings, data: DataSet) -> Resolved:
+    """Return the estimator ``resolved`` of a search."""
+    return Resolved(data, imgsz=config.imgsz)
