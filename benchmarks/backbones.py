@@ -4,19 +4,17 @@
     python benchmarks/backbones.py write=True           # the same, and the headers written
     python benchmarks/backbones.py models=damo-yolo-t   # some of them
 
-Each model is built by the host, which counts its parameters and the FLOPs at 640 px for 80 classes;
-trained by it for an epoch on a few of the embedded cells at 64 px; exported to ONNX, which is held
-against the host's own outputs; and timed beside YOLO11n, all in turns, see
-docs/latency.md#the-protocol. The last line is a JSON object; `pass` is every model trained and
-exported, outputs equal to 0.01 (boxes in pixels), and every header with the host's numbers.
+Each model is built by Ultralytics, which counts its parameters and the FLOPs at 640 px for 80
+classes; trained by it for an epoch on a few of the embedded cells at 64 px; exported to ONNX, which
+is held against Ultralytics' own outputs; and timed beside YOLO11n, all in turns, see
+docs/latency.md. The last line is a JSON object; `pass` is every model trained and exported, outputs
+equal to 0.01 (boxes in pixels), and every header with Ultralytics' numbers.
 """
 
 from __future__ import annotations
 
-import json
 import platform
 import re
-import sys
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -25,17 +23,17 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from lib import Figures, Table, machine, names, start
 from ultralytics import YOLO
 
-from yolo_nas_ext.config.arguments import parse_arguments
-from yolo_nas_ext.cost.latency.probe import device_name
 from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.files import resource
-from yolo_nas_ext.host import models
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.latency import measure_models
+from yolo_nas_ext.host.models import costs, definition, scaled
 
+KEYS = {"models": "", "write": False, "repeats": 5}
 SIZE, CLASSES, SMALL = 640, 80, 64
 BESIDE = "yolo11n"
 TOLERANCE = 0.01
@@ -48,10 +46,8 @@ def files() -> list[Path]:
 
 
 def counts(path: Path) -> tuple[int, float]:
-    """Return the parameters of a model and the GFLOPs of one image, as the host counts them."""
-    params, flops = models.costs(
-        models.definition(str(path))[0], nc=CLASSES, channels=3, imgsz=SIZE
-    )
+    """Return the parameters of a model and the GFLOPs of an image, as Ultralytics counts them."""
+    params, flops = costs(definition(str(path))[0], nc=CLASSES, channels=3, imgsz=SIZE)
     return params, round(flops / 1e9, 3)
 
 
@@ -66,9 +62,18 @@ def trained_and_exported(path: Path, data: Path, folder: Path) -> dict[str, Any]
     """Train a model for an epoch, reload and export it; the largest difference of outputs."""
     with quiet():
         YOLO(path).train(
-            data=str(data), epochs=1, imgsz=SMALL, batch=8, amp=False, plots=False, verbose=False,
-            project=str(folder), name=path.stem, workers=0, device="cpu",
-        )  # fmt: skip
+            data=str(data),
+            epochs=1,
+            imgsz=SMALL,
+            batch=8,
+            amp=False,
+            plots=False,
+            verbose=False,
+            project=str(folder),
+            name=path.stem,
+            workers=0,
+            device="cpu",
+        )
         model = YOLO(folder / path.stem / "weights" / "best.pt")
         weights = sum(p.numel() for p in model.model.parameters())
         onnx = YOLO(folder / path.stem / "weights" / "best.pt").export(format="onnx", imgsz=SMALL)
@@ -98,14 +103,13 @@ def write(path: Path, params: int, gflops: float, latency: Measurement, beside: 
     path.write_text(text[: at.start()] + line + text[end:], encoding="utf-8")
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table and the JSON line; returns the exit code."""
-    given = {"models": "", "write": False, "repeats": 5, **parse_arguments(arguments)}
-    names = [name for name in str(given["models"]).split(",") if name]
-    chosen = [path for path in files() if not names or path.stem in names]
+def main(given: dict[str, Any]) -> Figures:
+    """Print the table and return the figures."""
+    wanted = names(given["models"])
+    chosen = [path for path in files() if not wanted or path.stem in wanted]
     counted = {path.stem: counts(path) for path in chosen}
     protocol = Protocol(imgsz=SIZE, warmup=1, repeats=given["repeats"])
-    paths: dict[str, Any] = {BESIDE: models.scaled(*models.definition(BESIDE))}
+    paths: dict[str, Any] = {BESIDE: scaled(*definition(BESIDE))}
     with quiet():
         times = measure_models(paths | {path.stem: str(path) for path in chosen}, protocol)
     beside = times[BESIDE].median_ms
@@ -113,7 +117,15 @@ def main(arguments: list[str]) -> int:
         for path in chosen:
             write(path, *counted[path.stem], times[path.stem], beside)
     rows, good = [], True
-    print(f"{'model':<18} {'parameters':>11} {'GFLOPs':>8} {'ms':>6} {'x ' + BESIDE:>10}  outputs")
+    table = Table(
+        f"{'model':<18}",
+        "parameters ",
+        "GFLOPs ",
+        "ms  ",
+        f"x {BESIDE}",
+        "outputs within",
+        "header",
+    )
     with tempfile.TemporaryDirectory() as folder:
         data = ensure_cells(Path(folder) / "cells", train=24, val=8, size=SMALL) / "data.yaml"
         for path in chosen:
@@ -121,23 +133,35 @@ def main(arguments: list[str]) -> int:
             found = trained_and_exported(path, data, Path(folder))
             same = header(path) == (params, gflops)
             good &= same and found["difference"] <= TOLERANCE
-            rows.append(
-                {"model": path.stem, "params": params, "gflops": gflops, "header": same,
-                 "latency_ms": latency.median_ms, "latency_iqr_ms": latency.iqr_ms,
-                 "ratio": latency.median_ms / beside, **found}
-            )  # fmt: skip
-            print(
-                f"{path.stem:<18} {params:>11,} {gflops:>8.3f} {latency.median_ms:>6.0f} "
-                f"{latency.median_ms / beside:>10.2f}  within {found['difference']:.1e}"
-                + ("" if same else f"; header says {header(path)}"),
-                flush=True,
+            row = {
+                "model": path.stem,
+                "params": params,
+                "gflops": gflops,
+                "header": same,
+                "latency_ms": latency.median_ms,
+                "latency_iqr_ms": latency.iqr_ms,
+                "ratio": latency.median_ms / beside,
+                **found,
+            }
+            rows.append(row)
+            table.row(
+                path.stem,
+                f"{params:,}",
+                f"{gflops:.3f}",
+                f"{latency.median_ms:.0f}",
+                f"{row['ratio']:.2f}",
+                f"{found['difference']:.1e}",
+                "the same" if same else header(path),
             )
-    print(json.dumps(
-        {"rows": rows, "beside_ms": beside, "protocol": str(protocol), "device": device_name(),
-         "python": platform.python_version(), "pass": good}
-    ))  # fmt: skip
-    return 0 if good else 1
+    return {
+        "rows": rows,
+        "beside_ms": beside,
+        "protocol": str(protocol),
+        **machine(),
+        "python": platform.python_version(),
+        "pass": good,
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main, KEYS)

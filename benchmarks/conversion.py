@@ -3,57 +3,46 @@
     python benchmarks/conversion.py scans=msd_hippocampus   # with masks under labels/
     python benchmarks/conversion.py                         # the large volume alone
 
-Runs `yolo nas-data task=segment` in new processes. Masks are drawn from the written polygons as the
-host draws them and compared with the volumes', class by class and slice by slice, as Dice. The
-large volume is 512 x 512 x 800, compressed, in 8 bytes a voxel (the worst) and in 2 (the usual).
-The last line is a JSON object; `pass` holds a mean Dice of at least 0.95 and a peak below 2 GiB.
+Runs `yolo nas-data task=segment` in new processes. Masks are drawn from the written polygons as
+Ultralytics draws them and compared with the volumes', class by class and slice by slice, as Dice.
+The large volume is 512 x 512 x 800, compressed, in 8 bytes a voxel (the worst) and in 2 (the
+usual). The last line is a JSON object; `pass` holds a mean Dice of at least 0.95 and a peak below
+2 GiB.
 """
 
 from __future__ import annotations
 
 import csv
-import json
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from lib import Figures, Spent, Table, located, measured, start, targets
 
-from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.data.polygons import fill
-from yolo_nas_ext.data.scans import pairing
+from yolo_nas_ext.data.scans.pairing import find
 from yolo_nas_ext.data.scans.reading import labels
 
+KEYS = {"scans": ""}
 DICE, GIB = 0.95, 2.0
-PEAK = """
-import resource, subprocess, sys
-code = subprocess.run(sys.argv[1:]).returncode
-print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
 
 
-def convert(source: Path, out: Path, *more: str) -> tuple[int, float, float]:
-    """Return exit code, seconds and peak of memory in GiB (Linux) of a conversion."""
-    begin = time.perf_counter()
-    run = subprocess.run(
-        [sys.executable, "-c", PEAK, sys.executable, "-m", "yolo_nas_ext", "data",
-         f"source={source}", f"out={out}", "task=segment", *more],
-        stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    code, peak = run.stdout.splitlines()[-1].split()
-    return int(code), time.perf_counter() - begin, int(peak) / 2**20
+def convert(source: Path, out: Path, *more: str) -> Spent:
+    """Return what a conversion took."""
+    command = (sys.executable, "-m", "yolo_nas_ext", "data", f"source={source}", f"out={out}")
+    return measured(*command, "task=segment", *more, quiet=True)
 
 
 def dice(source: Path, work: Path) -> tuple[int, np.ndarray]:
     """Return the exit code of a conversion, and Dice of every class in every written slice."""
     out, link = work / "out", work / "link.csv"
-    code, _, _ = convert(source, out, f"linkage={link}")
+    code, *_ = convert(source, out, f"linkage={link}")
     keys = dict(list(csv.reader(link.read_text("utf-8").splitlines()))[1:])
     found = []
-    for entry in pairing.find(str(source)).entries:
+    for entry in find(str(source)).entries:
         if not entry.masks:
             continue
         mask = labels(entry.masks[0])
@@ -71,7 +60,7 @@ def dice(source: Path, work: Path) -> tuple[int, np.ndarray]:
     return code, np.array(found)
 
 
-def large(work: Path, kind: str) -> dict[str, float]:
+def large(work: Path, kind: str) -> Figures:
     """Return time and memory of a conversion of 512 x 512 x 800 voxels."""
     rng = np.random.default_rng(0)
     source = work / kind
@@ -85,31 +74,36 @@ def large(work: Path, kind: str) -> dict[str, float]:
         (source / folder).mkdir(parents=True)
         nib.save(nib.Nifti1Image(array, np.diag([0.7, 0.7, 1.5, 1])), source / folder / "a.nii.gz")
     del image, mask
-    code, seconds, peak = convert(source, work / f"out_{kind}", "window=abdomen")
-    print(f"{kind:<10}{seconds:8.0f} s{peak:8.2f} GiB")
-    return {"exit_code": code, "seconds": round(seconds, 1), "peak_gib": round(peak, 3)}
+    code, seconds, _, peak = convert(source, work / f"out_{kind}", "window=abdomen")
+    gib = round(peak / 2**10, 3)
+    return {"exit_code": code, "seconds": round(seconds, 1), "peak_gib": gib}
 
 
-def main(arguments: list[str]) -> int:
-    """Print both tables and the figures, and return the exit code."""
-    scans = parse_arguments(arguments).get("scans")
-    figures: dict[str, object] = {}
-    good = True
+def main(given: dict[str, Any]) -> Figures:
+    """Print the table and return the figures."""
+    figures: Figures = {}
+    met: dict[str, bool] = {}
     with tempfile.TemporaryDirectory() as folder:
-        if scans:
-            code, found = dice(Path(scans), Path(folder))
+        if given["scans"]:
+            code, found = dice(located(str(given["scans"])), Path(folder))
+            average, least = float(found.mean()), float(found.min())
             figures["dice"] = {
-                "exit_code": code, "masks": len(found), "mean": round(float(found.mean()), 5),
-                "least": round(float(found.min()), 5),
-            }  # fmt: skip
-            print(f"Dice of {len(found)} masks: mean {found.mean():.5f}, least {found.min():.5f}")
-            good &= bool(found.mean() >= DICE)
+                "exit_code": code,
+                "masks": len(found),
+                "mean": round(average, 5),
+                "least": round(least, 5),
+            }
+            print(f"Dice of {len(found)} masks: mean {average:.5f}, least {least:.5f}\n")
+            met[f"Dice of {DICE} on average"] = average >= DICE
+        table = Table("voxels ", "seconds", "GiB   ")
         for kind in ("int16", "float64"):
             figures[kind] = seen = large(Path(folder), kind)
-            good &= seen["exit_code"] == 0 and seen["peak_gib"] < GIB
-    print(json.dumps({**figures, "pass": good}))
-    return 0 if good else 1
+            table.row(kind, seen["seconds"], seen["peak_gib"])
+            met[f"{kind} converted below {GIB} GiB"] = (
+                seen["exit_code"] == 0 and seen["peak_gib"] < GIB
+            )
+    return {**figures, "pass": targets(met)}
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

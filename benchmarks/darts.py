@@ -1,10 +1,10 @@
 """Differentiable search against chance: its network and random ones of its FLOPs, trained alone.
 
     python benchmarks/darts.py [set=cells] [space=tiny] [epochs=30] [trials=24] [confirm=3]
-        [alone=15] [random=8] [seeds=3] [out=benchmarks/darts.<set>.jsonl]
+        [alone=15] [random=8] [seeds=3] [out=benchmarks/results/darts.<set>.jsonl]
 
 For each seed DARTS searches on the images that the trainings of a reference set see
-(benchmarks/reference): a supernet of `epochs` epochs, `trials` networks drawn from what was learnt,
+(`reference.py`): a supernet of `epochs` epochs, `trials` networks drawn from what was learnt,
 the best `confirm` by the shared weights trained on from them. The network that is named, and
 `random` ones within a tenth of its FLOPs, are then trained alone from random weights for `alone`
 epochs of the short recipe with the same seed, and measured on all images that the search did not
@@ -18,9 +18,7 @@ JSON object; `pass` is whether the interval is above 0.
 from __future__ import annotations
 
 import itertools
-import json
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -29,13 +27,12 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+import reference
+from lib import RESULTS, Figures, Row, Rows, Table, start
 
-sys.path.insert(0, str(Path(__file__).parent / "reference"))
-import train as reference  # the script beside it
-
-from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.loop import run
@@ -47,11 +44,17 @@ from yolo_nas_ext.study.leaderboard import interval
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
-HERE = Path(__file__).parent
-USUAL = {
-    "set": "cells", "space": "tiny", "epochs": 30, "trials": 24, "confirm": 3, "alone": 15,
-    "random": 8, "seeds": 3, "out": "",
-}  # fmt: skip
+KEYS = {
+    "set": "cells",
+    "space": "tiny",
+    "epochs": 30,
+    "trials": 24,
+    "confirm": 3,
+    "alone": 15,
+    "random": 8,
+    "seeds": 3,
+    "out": "",
+}
 NEAR, TRIES = 0.1, 20_000
 
 
@@ -62,77 +65,99 @@ class Alone(ShortTraining):
         return reference.state["split"]
 
 
-def main(arguments: list[str]) -> int:
-    """Do what is missing, print the table and the figures, and return the exit code."""
-    given = {**USUAL, **parse_arguments(arguments)}
-    plan = json.loads((HERE / "reference" / f"{given['set']}.json").read_text(encoding="utf-8"))
-    reference.start(plan["settings"])
-    out = Path(str(given["out"] or HERE / f"darts.{given['set']}.jsonl"))
-    rows = reference.read(out)
+def main(given: dict[str, Any]) -> Figures:
+    """Do what is missing, print the table and return the figures."""
+    plan = reference.plan_of(str(given["set"]))
+    reference.load(plan["settings"])
+    rows = Rows(given["out"] or RESULTS / f"darts.{given['set']}.jsonl")
     space = DetectorSpace.load(str(given["space"]))
     budget = Budget({}, reference.state["seen"].nc, plan["settings"]["imgsz"])
     settings = {
-        "imgsz": plan["settings"]["imgsz"], "batch": 8, "device": "cpu", "threads": 1,
-    }  # fmt: skip
+        "imgsz": plan["settings"]["imgsz"],
+        "batch": 8,
+        "device": "cpu",
+        "threads": 1,
+    }
 
-    def keep(row: dict[str, Any]) -> dict[str, Any]:
-        rows.append(row)
-        with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(json.dumps({k: row[k] for k in ("part", "seed", "key", "seconds")}), flush=True)
-        return row
+    def keep(row: Row) -> Row:
+        print(*(row[name] for name in ("part", "seed", "key", "seconds")), flush=True)
+        return rows.keep(row)
 
     for seed in range(int(given["seeds"])):
         found = next((r for r in rows if (r["part"], r["seed"]) == ("search", seed)), None)
         if found is None:
             found = keep(_search(space, budget, seed, given, settings))
         alone = Alone(
-            reference.state["data"], epochs=int(given["alone"]), seed=seed,
-            overrides={"workers": 0}, **settings,
-        )  # fmt: skip
+            reference.state["data"],
+            epochs=int(given["alone"]),
+            seed=seed,
+            overrides={"workers": 0},
+            **settings,
+        )
         networks = [Architecture.from_dict(found["architecture"])]
         networks += _others(space, budget, found["flops"], seed, int(given["random"]))
         for network in networks:
             key = ("alone", seed, network.key)
             if not any((r["part"], r["seed"], r["key"]) == key for r in rows):
                 keep(_alone(alone, network, budget, seed))
-    return _judge(rows, given)
+    return _report(rows, given)
 
 
 def _search(
-    space: DetectorSpace, budget: Budget, seed: int, given: Mapping[str, Any],
+    space: DetectorSpace,
+    budget: Budget,
+    seed: int,
+    given: Mapping[str, Any],
     settings: Mapping[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> Row:
     """Return the network that DARTS names, and the collapse figures."""
     begin = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        judge = SharedWeights(
-            reference.state["seen"], space, epochs=int(given["epochs"]), seed=seed, learn=True,
-            overrides={"workers": 0}, **settings,
-        )  # fmt: skip
-        judge.images = Path(folder) / "images"
+        estimator = SharedWeights(
+            reference.state["seen"],
+            space,
+            epochs=int(given["epochs"]),
+            seed=seed,
+            learn=True,
+            overrides={"workers": 0},
+            **settings,
+        )
+        estimator.use_context(Context(Path(folder)))
         study = Study(space)
 
         def estimate(trial: Trial, report: Any) -> Mapping[str, float]:
-            return judge.estimate(trial.network)
+            return estimator.estimate(trial.network)
 
-        run(study, Darts(space, learned=judge.distribution), estimate,
-            trials=int(given["trials"]), seed=seed, cost_of=budget.record)  # fmt: skip
+        run(
+            study,
+            Darts(space, learned=estimator.distribution),
+            estimate,
+            trials=int(given["trials"]),
+            seed=seed,
+            cost_of=budget.record,
+        )
         keys = {**settings, "estimator": "supernet", "epochs": given["epochs"], "seed": seed}
-        host = {"workers": 0}
-        finalists = ConfirmTraining(configure({**keys, **host}, host, {}), judge.data, judge)
+        theirs = {"workers": 0}
+        config = configure({**keys, **theirs}, theirs, {})
+        finalists = ConfirmTraining(config, estimator.data, estimator)
         weights = Path(folder) / "weights.pt"
         confirm(study, lambda t: finalists.train(t.network, weights), n=int(given["confirm"]))
-        last = judge.history()[-1]
-        judge.close()
+        last = estimator.history()[-1]
+        estimator.close()
     best, scores = study.best, [trial.fitness for trial in study.complete]
     return {
-        "part": "search", "seed": seed, "key": best.network.key, "flops": best.cost["flops"],
-        "architecture": best.network.to_dict(), "metrics": dict(best.metrics),
-        "entropy": mean(last["entropy"].values()), "leaning": last["leaning"],
-        "gap": max(scores) - mean(scores), "probabilities": last["probabilities"],
+        "part": "search",
+        "seed": seed,
+        "key": best.network.key,
+        "flops": best.cost["flops"],
+        "architecture": best.network.to_dict(),
+        "metrics": dict(best.metrics),
+        "entropy": mean(last["entropy"].values()),
+        "leaning": last["leaning"],
+        "gap": max(scores) - mean(scores),
+        "probabilities": last["probabilities"],
         "seconds": round(time.process_time() - begin, 1),
-    }  # fmt: skip
+    }
 
 
 def _others(
@@ -149,20 +174,31 @@ def _others(
     return list(found.values())
 
 
-def _alone(alone: Alone, network: Architecture, budget: Budget, seed: int) -> dict[str, Any]:
+def _alone(alone: Alone, network: Architecture, budget: Budget, seed: int) -> Row:
     begin = time.process_time()
     metrics = alone.estimate(network)
     return {
-        "part": "alone", "seed": seed, "key": network.key, "flops": budget.record(network)["flops"],
+        "part": "alone",
+        "seed": seed,
+        "key": network.key,
+        "flops": budget.record(network)["flops"],
         "metrics": {name: round(value, 5) for name, value in metrics.items()},
         "seconds": round(time.process_time() - begin, 1),
-    }  # fmt: skip
+    }
 
 
-def _judge(rows: list[dict[str, Any]], given: Mapping[str, Any]) -> int:
-    """Print what was found, a line a seed, and the difference over the seeds."""
-    print("| seed | found | FLOPs | mAP50-95 | random, mean (n) | entropy | smallest | gap |")
-    print("|---|---|---|---|---|---|---|---|")
+def _report(rows: list[Row], given: Mapping[str, Any]) -> Figures:
+    """Print what was found, a line a seed, and return the difference over the seeds."""
+    table = Table(
+        "seed",
+        f"{'found':<14}",
+        "FLOPs",
+        "mAP50-95",
+        "random, mean (n)",
+        "entropy",
+        "smallest",
+        "gap   ",
+    )
     gains = []
     for row in (r for r in rows if r["part"] == "search"):
         trained = [r for r in rows if (r["part"], r["seed"]) == ("alone", row["seed"])]
@@ -171,16 +207,20 @@ def _judge(rows: list[dict[str, Any]], given: Mapping[str, Any]) -> int:
         if not mine or not others:
             continue
         gains.append(mine[0] - mean(others))
-        print(
-            f"| {row['seed']} | nas-{row['key']} | {row['flops'] / 1e6:.0f}M | {mine[0]:.4f} "
-            f"| {mean(others):.4f} ({len(others)}) | {row['entropy']:.2f} | {row['leaning']:.2f} "
-            f"| {row['gap']:.4f} |"
+        table.row(
+            row["seed"],
+            f"nas-{row['key']}",
+            f"{row['flops'] / 1e6:.0f}M",
+            f"{mine[0]:.4f}",
+            f"{mean(others):.4f} ({len(others)})",
+            f"{row['entropy']:.2f}",
+            f"{row['leaning']:.2f}",
+            f"{row['gap']:.4f}",
         )
     agreement = _agreement([r["probabilities"] for r in rows if r["part"] == "search"])
     gain, low, high, seeds = interval(gains)
     figures = {"seeds": seeds, "gain": gain, "low": low, "high": high, **agreement}
-    print(json.dumps({**given, **figures, "pass": bool(low > 0)}))
-    return 0 if low > 0 else 1
+    return {**given, **figures, "pass": bool(low > 0)}
 
 
 def _agreement(learned: list[Mapping[str, list[float]]]) -> dict[str, float]:
@@ -201,4 +241,4 @@ def _agreement(learned: list[Mapping[str, list[float]]]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

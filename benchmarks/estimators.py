@@ -1,29 +1,25 @@
 """How well each estimator orders networks: its rank correlation with trainings in full.
 
-    python benchmarks/estimators.py [set=brain] [only=short,naswot] [judge=True] [jobs=1]
+    python benchmarks/estimators.py [set=brain] [only=short,naswot] [evaluate=True] [jobs=1]
 
-Each estimator judges every network of a reference set (benchmarks/reference) from the images that
+Each estimator evaluates every network of a reference set (`reference.py`) from the images that
 the full trainings saw and no others; what it says is compared with the fitness after those. The
 table gives Kendall's tau and Spearman's rho with 95 % bootstrap intervals over networks, tau over
 the better half, regret@3 (fitness lost by training only the estimator's three first), and the
 cost: its share of the processor time of full trainings (a process' first network alone augments
-images, as `host.replay` has it; rows made before it, to 29 November 2026, all did). `warm` starts
+images, and the others get its batches; in rows made to 29 November 2026 all did). `warm` starts
 from weights of a trained YOLOv8n, whose training is not counted. Above it stand the noise ceiling,
 the tau between two seeds of the full trainings, and what costs nothing: parameters, FLOPs and the
-analytic scores.
-`+ FLOPs` is the mean of two ranks.
+analytic scores. `+ FLOPs` is the mean of two ranks.
 
-Judgements are kept in `reference/<set>.estimates.jsonl` and made once; run again to go on, and with
-`judge=False` for the table of what is there. The last line is a JSON object; `pass` is whether the
-targets at 5 % and 1 % of the cost and the zero-cost target are met.
+Estimates are kept in `results/reference/<set>.estimates.jsonl` and made once; run again to go on,
+and with `evaluate=False` for the table of what is there. The last line is a JSON object; `pass` is
+whether the targets at 5 % and 1 % of the cost and the zero-cost target are met.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import multiprocessing
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -32,14 +28,13 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+import reference
+from lib import Figures, Row, Rows, Table, names, parallel, start, targets
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-sys.path.insert(0, str(Path(__file__).parent / "reference"))
-import train as reference  # the script beside it
-
-from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.config.search import PROXIES
 from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.extrapolation import projected
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES as ANALYTIC
 from yolo_nas_ext.estimators.zero_cost.proxy import log_ranks
@@ -48,13 +43,11 @@ from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
 
-HERE = Path(__file__).parent / "reference"
+KEYS = {"set": "brain", "only": None, "evaluate": True, "jobs": 1}
 DRAWS = 2000  # bootstrap samples
 FEWEST = 8  # networks for a line of the table
-Row = Mapping[str, Any]
 
-
-# Short trainings by name: settings of `ShortTraining`, and overrides of the host's arguments.
+# Short trainings by name: settings of `ShortTraining`, and overrides of Ultralytics' arguments.
 SHORT: dict[str, dict[str, Any]] = {
     "short": {"epochs": 5, "part": 0.9},
     "short-1": {"epochs": 1, "batch": 8, "part": 0.4},
@@ -79,18 +72,15 @@ ABOVE_FLOPS = 0.10  # of the best score without a training
 CEILING = 0.9  # of the noise ceiling, where that is lower than a target
 
 
-def main(arguments: list[str]) -> int:
-    """Judge what is missing, print the table and figures, and return the exit code."""
-    given = {"set": "brain", "only": None, "judge": True, "jobs": 1, **parse_arguments(arguments)}
-    name, jobs = str(given["set"]), int(given["jobs"])
-    plan = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
-    truth = Truth(reference.read(HERE / f"{name}.jsonl"))
-    file = HERE / f"{name}.estimates.jsonl"
-    rows = reference.read(file)
-    names = [*PROXIES, *SHORT]
-    wanted = str(given["only"] or ",".join(names)).split(",") if given["judge"] else []
-    if unknown := sorted(set(wanted) - set(names)):
-        sys.exit(f"only={','.join(unknown)}: no such estimator; allowed: {', '.join(names)}")
+def main(given: dict[str, Any]) -> Figures:
+    """Evaluate what is missing, print the table and return the figures."""
+    name = str(given["set"])
+    plan, truth = reference.plan_of(name), Truth(reference.trainings(name))
+    rows = Rows(reference.FOLDER / f"{name}.estimates.jsonl")
+    known = [*PROXIES, *SHORT]
+    wanted = (names(given["only"]) or known) if given["evaluate"] else []
+    if unknown := sorted(set(wanted) - set(known)):
+        raise NASError(f"only={','.join(unknown)}: no such estimator; allowed: {', '.join(known)}")
     have = {(row["estimator"], row["key"]) for row in rows}
     todo = [
         (estimator, network)
@@ -100,18 +90,9 @@ def main(arguments: list[str]) -> int:
         if (estimator, network["key"]) not in have
     ]
     print(f"{len(rows)} estimates are there, {len(todo)} to do; {len(truth.keys)} networks trained")
-    context = multiprocessing.get_context("spawn")
-    if todo:
-        with (
-            context.Pool(jobs, reference.start, (plan["settings"],)) as pool,
-            file.open("a") as out,
-        ):
-            for row in pool.imap_unordered(_judge, todo):
-                out.write(json.dumps(row) + "\n")
-                out.flush()
-                rows.append(row)
-                print(".", end="", flush=True)
-        print()
+    for row in parallel(_estimate, todo, int(given["jobs"]), reference.load, (plan["settings"],)):
+        rows.keep(row)
+        print(f"{row['estimator']} {row['key']}", flush=True)
     return _table(name, truth, plan, rows)
 
 
@@ -153,7 +134,7 @@ def _many(metrics: Mapping[str, float], prefix: str, kind: str) -> float:
     return metrics.get(f"{prefix}_many_{kind}", metrics[f"{prefix}_{kind}"])
 
 
-def _judge(task: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _estimate(task: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what one estimator says of one network, in a worker of the reference set."""
     name, network = task
     estimator, part = _estimator(name)
@@ -163,15 +144,15 @@ def _judge(task: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
     if name == "az_nas":
         metrics = estimator.scores(architecture, {})  # ranked among the networks of the set
     else:
-        metrics = estimator.estimate(
-            architecture, part, report=lambda _, m: losses.append(dict(m))
-        )  # fmt: skip
+        metrics = estimator.estimate(architecture, part, report=lambda _, m: losses.append(dict(m)))
     seconds = time.process_time() - begin
     return {
-        "estimator": name, "key": network["key"], "cpu_seconds": round(seconds, 2),
+        "estimator": name,
+        "key": network["key"],
+        "cpu_seconds": round(seconds, 2),
         "metrics": {n: float(f"{v:.6g}") for n, v in metrics.items()},
         "losses": [{n: round(v, 4) for n, v in e.items() if n.startswith("loss")} for e in losses],
-    }  # fmt: skip
+    }
 
 
 def _estimator(name: str) -> tuple[Any, dict[str, float]]:
@@ -201,8 +182,8 @@ def _estimator(name: str) -> tuple[Any, dict[str, float]]:
     return made[name]
 
 
-def _table(name: str, truth: Truth, plan: Mapping[str, Any], rows: Sequence[Row]) -> int:
-    """Print the table and the figures, and return the exit code."""
+def _table(name: str, truth: Truth, plan: Mapping[str, Any], rows: Sequence[Row]) -> Figures:
+    """Print the table and return the figures."""
     known = {network["key"]: network for network in plan["networks"]}
     keys = [key for key in truth.keys if key in known]
     target = [truth.fitness[key] for key in keys]
@@ -211,13 +192,21 @@ def _table(name: str, truth: Truth, plan: Mapping[str, Any], rows: Sequence[Row]
         f"{min(target):.3f} to {max(target):.3f}; noise ceiling: tau {truth.ceiling():.2f}, "
         f"better half {truth.ceiling(best=True):.2f}\n"
     )
-    print("| estimator | score | tau | 95 % | rho | better half | regret@3 | cost |")
-    print("|---|---|---|---|---|---|---|---|")
+    table = Table(
+        "estimator   ",
+        f"{'score':<34}",
+        "tau  ",
+        f"{'95 %':<14}",
+        "rho  ",
+        "better half",
+        "regret@3",
+        "cost ",
+    )
     figures: dict[str, dict[str, float]] = {}
     networks = [known[key] for key in keys]
     for score, values in _free(networks, plan["settings"]).items():
-        figures[score] = judge(values, target)
-        print(_line("free", score, figures[score]))
+        figures[score] = ordering(values, target)
+        table.row("free", score, *_cells(figures[score]))
     by_estimator: dict[str, dict[str, Row]] = {}
     for row in rows:
         by_estimator.setdefault(row["estimator"], {})[row["key"]] = row
@@ -228,37 +217,38 @@ def _table(name: str, truth: Truth, plan: Mapping[str, Any], rows: Sequence[Row]
         share = mean(found[key]["cpu_seconds"] for key in own) / truth.seconds
         fitness = [truth.fitness[key] for key in own]
         scores = _scores(
-            estimator, [found[key] for key in own], [known[key] for key in own],
+            estimator,
+            [found[key] for key in own],
+            [known[key] for key in own],
             plan["settings"]["imgsz"],
-        )  # fmt: skip
+        )
         for score, values in scores.items():
-            line = {**judge(values, fitness), "cost": share}
+            line = {**ordering(values, fitness), "cost": share}
             figures[f"{estimator}: {score}"] = line
-            print(_line(estimator, score, line))
-    good = _targets(figures, truth)
-    print(json.dumps({"set": name, "networks": len(keys), "figures": figures, "pass": good}))
-    return 0 if good else 1
+            table.row(estimator, score, *_cells(line))
+    print()
+    met = targets(_met(figures, truth))
+    return {"set": name, "networks": len(keys), "figures": figures, "pass": met}
 
 
 def _scores(
     estimator: str, found: Sequence[Row], networks: Sequence[Row], imgsz: int
 ) -> dict[str, Sequence[float]]:
-    """Return by name what an estimator's judgements of some networks can be read as."""
+    """Return by name what an estimator's estimates of some networks can be read as."""
     metrics = [row["metrics"] for row in found]
     if estimator == "az_nas":
         scores: dict[str, Sequence[float]] = {"score": log_ranks(metrics)}
     elif estimator in PROXIES:
         scores = {"score": [m["fitness"] for m in metrics]}
     else:
-        # By the projection as it is now, whatever it was when the networks were judged.
+        # By the projection as it is now, whatever it was when the networks were evaluated.
         made = [Architecture.from_dict(network["architecture"]) for network in networks]
         scores = {
             "projected": [
-                projected(m["map50_95"], a, 3, imgsz)
-                for m, a in zip(metrics, made, strict=True)
+                projected(m["map50_95"], a, 3, imgsz) for m, a in zip(metrics, made, strict=True)
             ],
             **{name: [read(m) for m in metrics] for name, read in SCORES.items()},
-        }  # fmt: skip
+        }
         if all(len(row["losses"]) > 1 for row in found):
             scores["box loss, extrapolated"] = [_ahead(row["losses"]) for row in found]
     flops = [float(network["flops"]) for network in networks]
@@ -280,8 +270,8 @@ def _free(networks: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, lis
     found["memory"] = [float(costs(a, nc=3, imgsz=imgsz).memory) for a in architectures]
     for score, of in ANALYTIC.items():
         found[score] = [of(architecture, imgsz, 3) for architecture in architectures]
-    judge = Resolved(read(settings["data"]), imgsz=imgsz)
-    found["resolved"] = [judge.value(architecture, imgsz) for architecture in architectures]
+    resolved = Resolved(read(settings["data"]), imgsz=imgsz)
+    found["resolved"] = [resolved.value(architecture, imgsz) for architecture in architectures]
     for score in [score for score in found if score != "flops"]:
         found[f"{score} + FLOPs"] = both(found[score], found["flops"])
     return found
@@ -293,32 +283,27 @@ def _ahead(losses: Sequence[Mapping[str, float]]) -> float:
     return -(2 * after - before)
 
 
-def _targets(figures: Mapping[str, Mapping[str, float]], truth: Truth) -> bool:
-    """Print which targets are met, and return whether all are."""
-    met = []
+def _met(figures: Mapping[str, Mapping[str, float]], truth: Truth) -> dict[str, bool]:
+    """Return which targets are met."""
+    met: dict[str, bool] = {}
     ceiling = truth.ceiling()
     for estimator, (least, most) in TARGETS.items():
         line = figures.get(estimator)
         least = min(least, CEILING * ceiling) if math.isfinite(ceiling) else least
         # Of equal numbers one may be rounded.
-        met.append(bool(line and line["tau"] >= least - 1e-9 and line.get("cost", 0.0) <= most))
-        print(f"{estimator}: tau {least:.2f} at {most:.0%} of the cost {_met(met[-1])}")
+        good = bool(line and line["tau"] >= least - 1e-9 and line.get("cost", 0.0) <= most)
+        met[f"{estimator}: tau {least:.2f} at {most:.0%} of the cost"] = good
     free = {n: line for n, line in figures.items() if "cost" not in line or _untrained(n)}
     best = max((name for name in free if name != "flops"), key=lambda name: free[name]["tau"])
-    met.append(free[best]["tau"] >= free["flops"]["tau"] + ABOVE_FLOPS)
-    print(f"without a training: {ABOVE_FLOPS} above FLOPs {_met(met[-1])} (best: {best})")
-    return all(met)
+    good = free[best]["tau"] >= free["flops"]["tau"] + ABOVE_FLOPS
+    return {**met, f"without a training: {ABOVE_FLOPS} above FLOPs (best: {best})": good}
 
 
 def _untrained(figure: str) -> bool:
     return figure.partition(":")[0] in PROXIES
 
 
-def _met(met: bool) -> str:
-    return "met" if met else "missed"
-
-
-def judge(values: Sequence[float], target: Sequence[float]) -> dict[str, float]:
+def ordering(values: Sequence[float], target: Sequence[float]) -> dict[str, float]:
     """Return how well values order networks by their fitness in full.
 
     Args:
@@ -336,20 +321,25 @@ def judge(values: Sequence[float], target: Sequence[float]) -> dict[str, float]:
     first = np.argsort(-x, kind="stable")[:3]
     low, high = np.quantile(spread, [0.025, 0.975]) if spread else (math.nan, math.nan)
     return {
-        "tau": tau(x, y), "low": float(low), "high": float(high),  # pyright: ignore[reportArgumentType]
+        "tau": tau(x, y),
+        "low": float(low),
+        "high": float(high),  # pyright: ignore[reportArgumentType]
         "rho": float(spearmanr(x, y).statistic),
         "better_half": tau(x[half], y[half]),  # pyright: ignore[reportArgumentType]
         "regret": float(y.max() - y[first].max()),
-    }  # fmt: skip
+    }
 
 
-def _line(estimator: str, score: str, line: Mapping[str, float]) -> str:
-    cost = f"{line['cost']:.1%}" if "cost" in line else "0"
-    return (
-        f"| {estimator} | {score} | {line['tau']:.2f} | {line['low']:.2f} to {line['high']:.2f} | "
-        f"{line['rho']:.2f} | {line['better_half']:.2f} | {line['regret']:.4f} | {cost} |"
-    )
+def _cells(line: Mapping[str, float]) -> list[str]:
+    return [
+        f"{line['tau']:.2f}",
+        f"{line['low']:.2f} to {line['high']:.2f}",
+        f"{line['rho']:.2f}",
+        f"{line['better_half']:.2f}",
+        f"{line['regret']:.4f}",
+        f"{line['cost']:.1%}" if "cost" in line else "0",
+    ]
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

@@ -13,10 +13,8 @@ The last line is a JSON object; `pass` is whether all of it holds.
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -24,33 +22,39 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
+from lib import Figures, Table, start, targets
 from ray.cluster_utils import Cluster
 
 from yolo_nas_ext import ChoiceSpace, search
-from yolo_nas_ext.config.arguments import parse_arguments
 
+KEYS = {"seconds": 1.0, "trials": 24}
 SPACE = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(4)})
 WORKERS, TARGET = 4, 0.9
 RANDOM: dict[str, Any] = {"strategy": "random", "seed": 1}
 
 
-def main(arguments: list[str]) -> int:
-    """Print what was measured and return the exit code."""
-    given = {"seconds": 1.0, "trials": 24, **parse_arguments(arguments)}
-    ratios = {name: speed(name, given["seconds"], given["trials"]) for name in ("local", "ray")}
-    for name, ratio in ratios.items():
-        print(f"{name:<6} {WORKERS} workers are {ratio:.2f} times as fast as one")
-    complete, distinct, retried = lost_node(given["trials"])
-    print(f"a node lost: {complete} of {given['trials']} complete, {distinct} distinct, "
-          f"{retried} judged again")  # fmt: skip
+def main(given: dict[str, Any]) -> Figures:
+    """Print what was measured and return the figures."""
+    trials = int(given["trials"])
+    table = Table("executor", f"{WORKERS} workers against one")
+    speeds = {}
+    for name in ("local", "ray"):
+        speeds[name] = round(speed(name, given["seconds"], trials), 3)
+        table.row(name, f"{speeds[name]:.2f}")
+    complete, distinct, retried = lost_node(trials)
+    print(
+        f"\na node lost: {complete} of {trials} complete, {distinct} distinct, "
+        f"{retried} evaluated again\n"
+    )
     same = same_points()
-    print(f"one Ray worker proposes what this process does: {same}")
-    fast = min(ratios.values()) >= TARGET * WORKERS
-    passed = fast and complete == distinct == given["trials"] and same
-    figures = {n: round(r, 3) for n, r in ratios.items()}
-    result = {"speed": figures, "complete": complete, "distinct": distinct, "same": same}
-    print(json.dumps({**result, "pass": passed}))
-    return 0 if passed else 1
+    met = {
+        f"at least {TARGET:.0%} of {WORKERS} times the speed": min(speeds.values())
+        >= TARGET * WORKERS,
+        "with a node lost every trial ends, none comes twice": complete == distinct == trials,
+        "one Ray worker proposes what this process does": same,
+    }
+    result = {"speed": speeds, "complete": complete, "distinct": distinct, "same": same}
+    return {**result, "pass": targets(met)}
 
 
 def speed(executor: str, seconds: float, trials: int) -> float:
@@ -88,7 +92,7 @@ def speed(executor: str, seconds: float, trials: int) -> float:
 
 
 def lost_node(trials: int) -> tuple[int, int, int]:
-    """Return the numbers of complete trials, of distinct points, and of points judged again."""
+    """Return the numbers of complete trials, of distinct points, and of points evaluated again."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     node = cluster.add_node(num_cpus=2)
     ray.init(address=cluster.address, log_to_driver=False)
@@ -115,9 +119,9 @@ def lost_node(trials: int) -> tuple[int, int, int]:
             thread.join(5)
             ray.shutdown()
             cluster.shutdown()
-        judged = log.read_text().splitlines()
+        evaluated = log.read_text().splitlines()
     distinct = len({trial.point for trial in study.trials})
-    return len(study.complete), distinct, len(judged) - len(set(judged))
+    return len(study.complete), distinct, len(evaluated) - len(set(evaluated))
 
 
 def same_points() -> bool:
@@ -133,4 +137,4 @@ def same_points() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main, KEYS)

@@ -12,19 +12,15 @@ of its spread as noise that stays the same for a point. Printed is the median ra
 from __future__ import annotations
 
 import itertools
-import json
 import math
-import multiprocessing
-import sys
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lib import Figures, Rows, Table, names, parallel, start
 
 from yolo_nas_ext import ChoiceSpace, search
-from yolo_nas_ext.config.arguments import parse_arguments
 
 BUDGETS = (25, 50, 100)
 NOISE = 0.15  # of the spread of a landscape
@@ -111,6 +107,13 @@ def cell(draw: Draw) -> tuple[ChoiceSpace, Any]:
 
 
 KINDS = {f.__name__: f for f in (additive, rugged, network, detector, cell)}
+KEYS = {
+    "seeds": 10,
+    "jobs": 1,
+    "strategies": "bayes,local,evolution,optuna:tpe",
+    "kinds": ",".join(KINDS),
+    "out": "runs/landscapes.jsonl",
+}
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
@@ -120,69 +123,64 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     rows = np.array(list(itertools.product(*(range(len(o)) for o in space.choices.values()))))
     values = value(rows)
     values = values + NOISE * values.std() * draw.normal(size=len(values))
-    names = itertools.product(*space.choices.values())
-    table = dict(zip(names, values.tolist(), strict=True))
+    options = itertools.product(*space.choices.values())
+    table = dict(zip(options, values.tolist(), strict=True))
     begin = time.process_time()
     study = search(
-        space, lambda p: {"fitness": table[tuple(p.values())]}, strategy=task["strategy"],
-        trials=max(BUDGETS), seed=task["seed"],
-    )  # fmt: skip
+        space,
+        lambda p: {"fitness": table[tuple(p.values())]},
+        strategy=task["strategy"],
+        trials=max(BUDGETS),
+        seed=task["seed"],
+    )
     seen = [t.metrics["fitness"] for t in study.trials]
     ranks = [int((values > max(seen[:n])).sum()) + 1 for n in BUDGETS]
     return {**task, "ranks": ranks, "cpu_seconds": round(time.process_time() - begin, 2)}
 
 
-def main(arguments: list[str]) -> int:
-    """Make the runs that are missing, print the table, and return the exit code."""
-    given = {"seeds": 10, "jobs": 1, "strategies": "bayes,local,evolution,optuna:tpe"}
-    given |= {"kinds": ",".join(KINDS), "out": "runs/landscapes.jsonl"}
-    given |= parse_arguments(arguments)
-    strategies, kinds = given["strategies"].split(","), given["kinds"].split(",")
-    file = Path(given["out"])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    runs = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+def main(given: dict[str, Any]) -> Figures:
+    """Make the runs that are missing, print the table and return the figures."""
+    runs = Rows(given["out"])
     have = {(r["kind"], r["strategy"], r["seed"]) for r in runs}
+    wanted = itertools.product(
+        range(given["seeds"]), names(given["kinds"]), names(given["strategies"])
+    )
     todo = [
         {"kind": kind, "strategy": strategy, "seed": seed}
-        for seed in range(given["seeds"]) for kind in kinds for strategy in strategies
+        for seed, kind, strategy in wanted
         if (kind, strategy, seed) not in have
-    ]  # fmt: skip
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(given["jobs"]) as pool, file.open("a") as out:
-        for found in pool.imap_unordered(run, todo):
-            print(json.dumps(found), file=out, flush=True)
-            runs.append(found)
+    ]
+    for found in parallel(run, todo, given["jobs"]):
+        runs.keep(found)
     return report([r for r in runs if r["seed"] < given["seeds"]])
 
 
-def report(runs: list[dict[str, Any]]) -> int:
-    """Print medians and means, and return the exit code."""
+def report(runs: list[dict[str, Any]]) -> Figures:
+    """Print medians and means, and return the figures."""
     groups: dict[str, dict[str, list[list[int]]]] = defaultdict(lambda: defaultdict(list))
     for found in runs:
         groups[found["strategy"]][found["kind"]].append(found["ranks"])
     kinds = [kind for kind in KINDS if any(kind in group for group in groups.values())]
-    print(f"{'strategy':<14}" + "".join(f"{kind:>32}" for kind in kinds) + "   all")
+    table = Table(f"{'strategy':<12}", *(f"{kind:<28}" for kind in kinds), f"{'all':<14}")
     means = {}
     for strategy, group in groups.items():
         cells, logs = [], []
         for kind in kinds:
             ranks = np.array(group[kind])
             logs.append(np.log(ranks).mean(axis=0))
-            cells.append(
-                "/".join(f"{m:g}" for m in np.median(ranks, axis=0))
-                + " (" + "/".join(f"{m:.2f}" for m in logs[-1]) + ")"
-            )  # fmt: skip
+            middle = "/".join(f"{m:g}" for m in np.median(ranks, axis=0))
+            cells.append(f"{middle} ({_slashed(logs[-1])})")
         means[strategy] = np.mean(logs, axis=0)
-        print(
-            f"{strategy:<14}" + "".join(f"{c:>32}" for c in cells)
-            + "   " + "/".join(f"{m:.2f}" for m in means[strategy])
-        )  # fmt: skip
+        table.row(strategy, *cells, _slashed(means[strategy]))
     mine = means.get("bayes", np.full(3, math.inf))
     passed = all((mine <= other)[1:].all() for other in means.values())
     figures = {name: [round(float(m), 3) for m in values] for name, values in means.items()}
-    print(json.dumps({"mean_ln_rank": figures, "pass": bool(passed)}))
-    return 0 if passed else 1
+    return {"mean_ln_rank": figures, "pass": bool(passed)}
+
+
+def _slashed(values: np.ndarray) -> str:
+    return "/".join(f"{value:.2f}" for value in values)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main, KEYS)

@@ -10,7 +10,7 @@
    an environment which holds onnxruntime and numpy alone. Their predictions are compared.
 3. `rate`: candidates a second of the zero-cost search, without and with a limit on latency, by CPU
    time.
-4. `search`: searches with `max_latency`, whose finalists are measured once more.
+4. `search`: searches with `max_latency`, whose best are measured once more.
 
 Each part keeps its figures in `out` and is not run again while they are there; without `parts` all
 are run, and what is kept is printed. The last line is a JSON object; `pass` is whether all targets
@@ -31,45 +31,53 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lib import Figures, Table, machine, names, start, targets
 from scipy.stats import spearmanr
 
-from yolo_nas_ext import api
-from yolo_nas_ext.commands import profile as profiling
-from yolo_nas_ext.commands import profile_sample
-from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.api import search
+from yolo_nas_ext.commands.profile import main as profile_device
+from yolo_nas_ext.commands.profile_sample import networks as drawn_networks
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.latency.fused_layers import Op, deployed_rows
-from yolo_nas_ext.cost.latency.probe import device_name
 from yolo_nas_ext.cost.latency.profile import Profile, load
 from yolo_nas_ext.cost.latency.protocol import Protocol
-from yolo_nas_ext.host import models
 from yolo_nas_ext.host.latency import measure_models
+from yolo_nas_ext.host.models import definition as definition_of
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import scaled_rows
-from yolo_nas_ext.pipeline import latency
+from yolo_nas_ext.pipeline.latency import MEASURED
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.vectorized.evolution import evolve
 
 SPACES = ("tiny", "yolo", "damo")
-HOSTS = ("yolov5n", "yolov8n", "yolo11n", "yolo26n")
+STOCK = ("yolov5n", "yolov8n", "yolo11n", "yolo26n")
 MEDIAN, P90, RANK = 0.05, 0.12, 0.98
 MINUTES, MICROSECONDS, RATE = 10.0, 20.0, 15_000
 KEPT, OVER = 0.95, 0.10
 HELD_OUT = 4711  # seed of the networks that are predicted; profiles draw with small ones
 GROUP = 8
 PARTS = ("onnx", "torch", "openvino", "bundle", "rate", "search")
+KEYS = {
+    "out": "runs/latency",
+    "imgsz": 320,
+    "networks": 60,
+    "python": sys.executable,
+    "parts": ",".join(PARTS),
+    "minutes": "8,3",
+    "trials": 500_000,
+}
 
 
 def held_out(n: int) -> list[tuple[str, Any, int]]:
     """Return (name, network, classes) of networks of the shipped spaces in turns."""
     spaces = [DetectorSpace.load(name) for name in SPACES]
-    drawn = profile_sample.networks(spaces, -(-n // len(spaces)), HELD_OUT)[:n]
+    drawn = drawn_networks(spaces, -(-n // len(spaces)), HELD_OUT)[:n]
     return [(f"{i} {SPACES[i % 3]}", a, nc) for i, (a, nc) in enumerate(drawn)]
 
 
 def layers_of(name: str, imgsz: int) -> list[Op]:
-    """Return the layers of one of the host's own models; YOLOv5's neck is of no space."""
-    definition, scale = models.definition(name)
+    """Return the layers of one of Ultralytics' own models; YOLOv5's neck is of no space."""
+    definition, scale = definition_of(name)
     rows = [
         (source, n, module, tuple(80 if a == "nc" else a for a in args))
         for source, n, module, args in scaled_rows(definition, scale)
@@ -77,7 +85,7 @@ def layers_of(name: str, imgsz: int) -> list[Op]:
     return deployed_rows(rows, reg_max=definition.get("reg_max") or 16, imgsz=imgsz)
 
 
-def true(runtime: str, imgsz: int, n: int, profile: Profile) -> dict[str, Any]:
+def true(runtime: str, imgsz: int, n: int, profile: Profile) -> Figures:
     """Return what networks take, measured in groups, and what the profile predicts."""
     networks = held_out(n)
     seen = {name for at in profile.sizes.values() for name, _, _ in at.models}
@@ -85,11 +93,13 @@ def true(runtime: str, imgsz: int, n: int, profile: Profile) -> dict[str, Any]:
     what: list[tuple[str, Any, float]] = [
         (name, emit(a, nc), profile.predict(a, nc, imgsz)) for name, a, nc in drawn
     ]
-    what += [(name, f"{name}.yaml", profile.predict(layers_of(name, imgsz), imgsz=imgsz))
-             for name in HOSTS]  # fmt: skip
+    what += [
+        (name, f"{name}.yaml", profile.predict(layers_of(name, imgsz), imgsz=imgsz))
+        for name in STOCK
+    ]
     found: dict[str, list[float]] = {}
-    for start in range(0, len(what), GROUP):
-        group = {name: model for name, model, _ in what[start : start + GROUP]}
+    for first in range(0, len(what), GROUP):
+        group = {name: model for name, model, _ in what[first : first + GROUP]}
         for name, ms in measure_models(group, Protocol(runtime, imgsz=imgsz)).items():
             found[name] = [ms.median_ms, ms.low_ms, ms.iqr_ms]
         print(f"{runtime}: {len(found)} of {len(what)} measured", flush=True)
@@ -101,64 +111,74 @@ def accuracy(rows: Mapping[str, Sequence[float]]) -> dict[str, float]:
     ms, guess = (np.array([row[i] for row in rows.values()]) for i in (0, 3))
     error = guess / ms - 1
     return {
-        "networks": len(ms), "median_error": float(np.median(abs(error))),
-        "p90_error": float(np.quantile(abs(error), 0.9)), "worst": float(abs(error).max()),
-        "bias": float(np.median(error)), "spearman": float(spearmanr(ms, guess)[0]),
-    }  # fmt: skip
+        "networks": len(ms),
+        "median_error": float(np.median(abs(error))),
+        "p90_error": float(np.quantile(abs(error), 0.9)),
+        "worst": float(abs(error).max()),
+        "bias": float(np.median(error)),
+        "spearman": float(spearmanr(ms, guess)[0]),
+    }
 
 
-def runtime_part(runtime: str, folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+def runtime_part(runtime: str, folder: Path, given: Mapping[str, Any]) -> Figures:
     """Profile in one runtime and predict what was not seen."""
     file = folder / f"{runtime}.json"
     default = runtime == "onnx"
-    minutes = [float(m) for m in str(given["minutes"]).split(",")]
+    minutes = [float(m) for m in names(given["minutes"])]
     begin = time.perf_counter()
     if not file.is_file():
         sizes = {} if default else {"imgsz": given["imgsz"]}
-        profiling.main(
+        profile_device(
             {"runtime": runtime, "out": str(file), "minutes": minutes[not default], **sizes}
         )
     seconds = time.perf_counter() - begin
     profile = load(file)
     rows = true(runtime, given["imgsz"], given["networks"], profile)
     return {
-        "profile_seconds": seconds, "layers": len(profile.layers), **accuracy(rows),
-        "runtime": profile.runtime_version, "rows": rows, "load": os.getloadavg()[0],
-    }  # fmt: skip
+        "profile_seconds": seconds,
+        "layers": len(profile.layers),
+        **accuracy(rows),
+        "runtime": profile.runtime_version,
+        "rows": rows,
+        "load": os.getloadavg()[0],
+    }
 
 
-def bundle_part(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+def bundle_part(folder: Path, given: Mapping[str, Any]) -> Figures:
     """Compare a profile by a bundle with two direct ones, by what they predict."""
-    minutes = float(str(given["minutes"]).split(",")[-1])
+    minutes = float(names(given["minutes"])[-1])
     common = {"imgsz": given["imgsz"], "minutes": minutes}
     files = [folder / f"direct{i}.json" for i in (1, 2)]
     for file in files:
         if not file.is_file():
-            profiling.main({**common, "out": str(file)})
+            profile_device({**common, "out": str(file)})
     zipped, file = folder / "probe.zip", folder / "bundle.json"
     if not file.is_file():
-        profiling.main({**common, "bundle": str(zipped)})
+        profile_device({**common, "bundle": str(zipped)})
         with zipfile.ZipFile(zipped) as archive:
             archive.extractall(folder)
         script = str(folder / "probe" / "probe.py")
         subprocess.run([given["python"], "-I", script], check=True, env={})
-        profiling.main({"import": str(folder / "probe" / "result.json"), "out": str(file)})
+        profile_device({"import": str(folder / "probe" / "result.json"), "out": str(file)})
     profiles = [load(path) for path in (*files, file)]
     table = np.array(
-        [[p.predict(a, nc, given["imgsz"]) for p in profiles]
-         for _, a, nc in held_out(given["networks"])]
-    )  # fmt: skip
+        [
+            [p.predict(a, nc, given["imgsz"]) for p in profiles]
+            for _, a, nc in held_out(given["networks"])
+        ]
+    )
     direct = abs(table[:, 0] / table[:, 1] - 1)
     other = [abs(table[:, 2] / table[:, i] - 1) for i in (0, 1)]
     return {
         "bundle_mb": zipped.stat().st_size / 1e6,
-        "direct_median": float(np.median(direct)), "direct_p90": float(np.quantile(direct, 0.9)),
+        "direct_median": float(np.median(direct)),
+        "direct_p90": float(np.quantile(direct, 0.9)),
         "bundle_median": float(np.median(np.concatenate(other))),
         "bundle_p90": float(np.quantile(np.concatenate(other), 0.9)),
-    }  # fmt: skip
+    }
 
 
-def rate_part(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+def rate_part(folder: Path, given: Mapping[str, Any]) -> Figures:
     """Time the zero-cost search with and without a limit on latency."""
     profile, imgsz = load(folder / "onnx.json"), given["imgsz"]
     found: dict[str, Any] = {}
@@ -168,21 +188,24 @@ def rate_part(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         limit = float(np.quantile([profile.predict(a, 80, imgsz) for a in some], 0.4))
         seconds = []
         for budget in (
-            Budget({}, 80, imgsz), Budget({"max_latency": limit}, 80, imgsz, profile=profile),
-        ):  # fmt: skip
+            Budget({}, 80, imgsz),
+            Budget({"max_latency": limit}, 80, imgsz, profile=profile),
+        ):
             begin = time.process_time()
             outcome = evolve(space.within(budget), budget, trials=given["trials"])
             seconds.append((time.process_time() - begin) / outcome.counts["evaluated"])
         found[name] = {
-            "per_second": 1 / seconds[1], "per_second_without": 1 / seconds[0],
-            "microseconds": 1e6 * (seconds[1] - seconds[0]), "max_latency": limit,
-        }  # fmt: skip
+            "per_second": 1 / seconds[1],
+            "per_second_without": 1 / seconds[0],
+            "microseconds": 1e6 * (seconds[1] - seconds[0]),
+            "max_latency": limit,
+        }
         print(f"rate, {name}: {found[name]}", flush=True)
     return found
 
 
-def search_part(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Search with limits, and measure the finalists once more."""
+def search_part(folder: Path, given: Mapping[str, Any]) -> Figures:
+    """Search with limits, and measure their best once more."""
     profile, imgsz = load(folder / "onnx.json"), given["imgsz"]
     shares: list[float] = []
     for name in SPACES:
@@ -190,26 +213,35 @@ def search_part(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         some = [profile.predict(space.architecture(space.sample(rng)), 3, imgsz) for _ in range(60)]
         for share in (0.2, 0.5):
             limit = float(np.quantile(some, share))
-            study = api.search(
-                space=name, data="cells", estimator="madnas", trials=20_000, imgsz=imgsz,
-                latency=str(folder / "onnx.json"), max_latency=limit, baseline="none",
-                project=str(folder / "runs"), confirm=5, seed=0,
-            )  # fmt: skip
-            finals = [t for t in study.candidates if latency.MEASURED in t.metrics]
+            study = search(
+                space=name,
+                data="cells",
+                estimator="madnas",
+                trials=20_000,
+                imgsz=imgsz,
+                latency=str(folder / "onnx.json"),
+                max_latency=limit,
+                baseline="none",
+                project=str(folder / "runs"),
+                confirm=5,
+                seed=0,
+            )
+            best = [t for t in study.candidates if MEASURED in t.metrics]
             again = measure_models(
-                {str(t.number): emit(t.network, 3) for t in finals}, Protocol(imgsz=imgsz)
+                {str(t.number): emit(t.network, 3) for t in best}, Protocol(imgsz=imgsz)
             )
             shares += [ms.median_ms / limit for ms in again.values()]
-            print(f"search, {name}, {limit:.2f} ms: {np.round(shares[-len(finals) :], 3)}")
+            print(f"search, {name}, {limit:.2f} ms: {np.round(shares[-len(best) :], 3)}")
     return {
-        "finalists": len(shares), "within": float(np.mean(np.array(shares) <= 1)),
+        "measured": len(shares),
+        "within": float(np.mean(np.array(shares) <= 1)),
         "worst_over": max(shares) - 1,
-    }  # fmt: skip
+    }
 
 
-def judged(found: Mapping[str, Any]) -> dict[str, bool]:
+def met(found: Mapping[str, Any]) -> dict[str, bool]:
     """Return which targets hold, by name."""
-    onnx, bundle, search = (found.get(n, {}) for n in ("onnx", "bundle", "search"))
+    onnx, bundle, limited = (found.get(n, {}) for n in ("onnx", "bundle", "search"))
     rates = found.get("rate", {}).values()
     return {
         "median error at most 5 %": onnx.get("median_error", 1) <= MEDIAN,
@@ -222,45 +254,46 @@ def judged(found: Mapping[str, Any]) -> dict[str, bool]:
         and min(r["per_second"] for r in rates) >= RATE,
         "bundle within the noise of two profiles": bundle.get("bundle_median", 1)
         <= bundle.get("direct_p90", 0),
-        "finalists within the limit in 95 %": search.get("within", 0) >= KEPT,
-        "none by more than 10 % over": search.get("worst_over", 1) <= OVER,
+        "the best within the limit in 95 %": limited.get("within", 0) >= KEPT,
+        "none by more than 10 % over": limited.get("worst_over", 1) <= OVER,
     }
 
 
-def main(arguments: list[str]) -> int:
-    """Run the parts, print figures and targets, and return the exit code."""
-    given = {
-        "out": "runs/latency", "imgsz": 320, "networks": 60, "python": sys.executable,
-        "parts": ",".join(PARTS), "minutes": "8,3", "trials": 500_000,
-        **parse_arguments(arguments),
-    }  # fmt: skip
+def main(given: dict[str, Any]) -> Figures:
+    """Run the parts, print their tables and targets, and return the figures."""
     folder = Path(given["out"])
     folder.mkdir(parents=True, exist_ok=True)
-    runs: dict[str, Callable[[], dict[str, Any]]] = {
+    runs: dict[str, Callable[[], Figures]] = {
         **{r: (lambda r=r: runtime_part(r, folder, given)) for r in PARTS[:3]},
-        "bundle": lambda: bundle_part(folder, given), "rate": lambda: rate_part(folder, given),
+        "bundle": lambda: bundle_part(folder, given),
+        "rate": lambda: rate_part(folder, given),
         "search": lambda: search_part(folder, given),
-    }  # fmt: skip
-    found: dict[str, Any] = {}
+    }
+    found: Figures = {}
     for name in PARTS:
         kept = folder / f"{name}.figures.json"
-        if not kept.is_file() and name in str(given["parts"]).split(","):
+        if not kept.is_file() and name in names(given["parts"]):
             kept.write_text(json.dumps(runs[name]()))
         if kept.is_file():
             found[name] = json.loads(kept.read_text())
-            rows = found[name].pop("rows", {})
-            for model in HOSTS if rows else ():
-                ms, _, iqr, guess = rows[model]
-                print(f"{name} {model}: {ms:.2f} ms (quartiles {iqr:.2f} apart), {guess:.2f} "
-                      f"predicted, {guess / ms - 1:+.1%}")  # fmt: skip
-            print(f"{name}: {json.dumps(found[name])}")
-    targets = judged(found)
-    for name, holds in targets.items():
-        print(f"{'holds' if holds else 'MISSED':<7} {name}")
-    passed = all(targets.values())
-    print(json.dumps({"machine": device_name(), **found, "pass": passed}))
-    return 0 if passed else 1
+            show(name, found[name], found[name].pop("rows", {}))
+    return {**machine(), **found, "pass": targets(met(found))}
+
+
+def show(name: str, figures: Figures, rows: Mapping[str, Sequence[float]]) -> None:
+    """Print the figures of a part, and what Ultralytics' models take in its runtime."""
+    print()
+    table = Table(f"{name:<18}", "figure")
+    for figure, value in figures.items():
+        table.row(figure, f"{value:.4g}" if isinstance(value, float) else value)
+    if rows:
+        print()
+        table = Table("model   ", "ms   ", "quartiles apart", "predicted, ms", "error ")
+        for model in STOCK:
+            ms, _, iqr, guess = rows[model]
+            numbers = (f"{value:.2f}" for value in (ms, iqr, guess))
+            table.row(model, *numbers, f"{guess / ms - 1:+.1%}")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

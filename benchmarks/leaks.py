@@ -11,26 +11,25 @@ threads or processes than then.
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import psutil
+from lib import Figures, Table, start
 
-from yolo_nas_ext.config.arguments import parse_arguments
-
+KEYS = {"candidates": 200, "threads": os.cpu_count() or 1}
 WARM, PART, MOST = 20, 20, 1.05
+COUNTED = ("memory_mb", "files", "threads", "processes")
 
 
-def main(arguments: list[str]) -> int:
-    """Print the figures and return the exit code."""
-    given = {"candidates": 200, "threads": os.cpu_count() or 1, **parse_arguments(arguments)}
+def main(given: dict[str, Any]) -> Figures:
+    """Print the table and return the figures."""
     candidates, threads = int(given["candidates"]), int(given["threads"])
-    os.environ |= {"OMP_NUM_THREADS": str(threads), "YOLO_OFFLINE": "1"}
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # which torch reads when it is imported
     from yolo_nas_ext.data.builtin.cells import ensure_cells
     from yolo_nas_ext.errors import TrialError
     from yolo_nas_ext.estimators.training import ShortTraining
@@ -39,6 +38,7 @@ def main(arguments: list[str]) -> int:
 
     process, space = psutil.Process(), DetectorSpace.load("yolo")
     notes: list[dict[str, float]] = []
+    table = Table("candidates", *COUNTED)
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         cells = ensure_cells(Path(folder), train=64, val=16, size=64)
@@ -59,20 +59,18 @@ def main(arguments: list[str]) -> int:
                 }
             )
             if number % 20 == 19:
-                now = "  ".join(f"{name} {value:.0f}" for name, value in notes[-1].items())
-                print(f"{number + 1:>4}  {now}", flush=True)
+                table.row(number + 1, *(f"{notes[-1][name]:.0f}" for name in COUNTED))
     first, last = notes[WARM : WARM + PART], notes[-PART:]
     figures = {
         name: [round(median(note[name] for note in part), 1) for part in (first, last)]
-        for name in notes[0]
+        for name in COUNTED
     }
     good = all(
         after <= before * (MOST if name == "memory_mb" else 1)
         for name, (before, after) in figures.items()
     )
-    print(json.dumps({"candidates": candidates, "failed": failed, **figures, "pass": good}))
-    return 0 if good else 1
+    return {"candidates": candidates, "failed": failed, **figures, "pass": good}
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

@@ -10,17 +10,14 @@ at least 12 trials, a best fitness above the median of the first candidates, eve
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
-from yolo_nas_ext.config.arguments import parse_arguments
+from lib import Figures, Table, machine, measured, start
+
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study.study import Study
 
@@ -30,23 +27,18 @@ FILES = (
 MINUTES, TRIALS = 6, 12
 
 
-def main(arguments: list[str]) -> int:
-    """Run the search, print its table and figures, and return the exit code."""
+def main(given: dict[str, Any]) -> Figures:
+    """Run the search, print what it found and return the figures."""
     with tempfile.TemporaryDirectory() as project:
-        begin = time.perf_counter()
-        code = subprocess.run(
-            [sys.executable, "-m", "yolo_nas_ext", "search", f"project={project}",
-             "name=run", *arguments],
-            env={**os.environ, "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false"}, check=False,
-        ).returncode  # fmt: skip
-        seconds = time.perf_counter() - begin
+        keys = (f"{name}={value}" for name, value in given.items())
+        command = (sys.executable, "-m", "yolo_nas_ext", "search")
+        code, seconds, *_ = measured(*command, f"project={project}", "name=run", *keys)
         folder = Path(project) / "run"
         missing = [name for name in FILES if not (folder / name).is_file()]
-        settings = parse_arguments(arguments)
-        space = DetectorSpace.load(settings.get("space", "tiny"))
+        space = DetectorSpace.load(given.get("space", "tiny"))
         trials = Study(space, folder / "study.db").trials
     complete = [t for t in trials if t.state == "complete"]
-    drawn = [t.fitness for t in complete if not t.name][: settings.get("population", 8)]
+    drawn = [t.fitness for t in complete if not t.name][: given.get("population", 8)]
     best = max((t.fitness for t in complete if t.point is not None), default=0.0)
     median = statistics.median(drawn) if drawn else 0.0
     figures = {
@@ -57,14 +49,13 @@ def main(arguments: list[str]) -> int:
         "best": round(best, 4),
         "median_of_first_random": round(median, 4),
         "missing_files": missing,
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
+        **machine(),
     }
     good = code == 0 and not missing and len(trials) >= TRIALS and best > median
-    figures["pass"] = good and (bool(settings) or seconds <= 60 * MINUTES)
-    print(json.dumps(figures))
-    return 0 if figures["pass"] else 1
+    table = Table("seconds", "trials", "failed", "best  ", "median of the first random ones")
+    table.row(*(figures[n] for n in ("seconds", "trials", "failed", "best")), f"{median:.4f}")
+    return {**figures, "pass": good and (bool(given) or seconds <= 60 * MINUTES)}
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, {}, others=True)

@@ -1,108 +1,105 @@
-"""What a short training costs beside its arithmetic, and beside the host's own `yolo train`.
+"""What a short training costs beside its arithmetic, and beside Ultralytics' `yolo train`.
 
     python benchmarks/overhead.py [rounds=3] [threads=2]
 
 YOLOv8n on the embedded cells, 128 px, batch 16, 3 epochs, one validation, in a warm process. Bare
 is forward, loss, backward and optimiser step on batches made before (channels_last), and the
 forward of the validation. `first` is the first candidate of a search, `short` any other, which is
-handed the same batches (`host.replay`) and is what is compared. Non-maximum suppression and metrics
+handed the same batches and is what is compared. Non-maximum suppression and metrics
 are counted on neither side. All are timed in turn, several rounds, and compared by the medians of
 one run. The last line is a JSON object; `pass` is at most 1.2 times the bare time and at least 2.5
-times faster than the host.
+times faster than Ultralytics.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
-from yolo_nas_ext.config.arguments import parse_arguments
+from lib import Figures, Table, machine, start, targets
 
+KEYS = {"rounds": 3, "threads": os.cpu_count() or 1}
 SIZE, BATCH, EPOCHS = 128, 16, 3
 HELD_OUT = 1 / 6  # of 240 images, which leaves 200 to train on
 MOST, LEAST = 1.2, 2.5
 
 
-def main(arguments: list[str]) -> int:
-    """Print the figures and return the exit code."""
-    given = {"rounds": 3, "threads": os.cpu_count() or 1, **parse_arguments(arguments)}
+def main(given: dict[str, Any]) -> Figures:
+    """Print the table and return the figures."""
     rounds, threads = int(given["rounds"]), int(given["threads"])
-    os.environ |= {"OMP_NUM_THREADS": str(threads), "YOLO_OFFLINE": "1"}
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # which torch reads when it is imported
 
     import torch
 
     from yolo_nas_ext.estimators.training import ShortTraining
     from yolo_nas_ext.host.dataset import read
-    from yolo_nas_ext.host.training import batch_cache
+    from yolo_nas_ext.host.training.batch_cache import forget
 
     torch.set_num_threads(threads)
     data = read("cells")
     short = ShortTraining(
         data, epochs=EPOCHS, imgsz=SIZE, batch=BATCH, threads=threads, val_fraction=HELD_OUT
     )
-    steps, batches, held_out = record(short)
-    times: dict[str, list[float]] = {"bare": [], "first": [], "short": [], "host": []}
+    batches, held_out = record(short)
+    times: dict[str, list[float]] = {"bare": [], "first": [], "short": [], "ultralytics": []}
+    table = Table(*(f"{name}, s" for name in times))
     for _ in range(rounds):
         times["bare"].append(bare(batches, held_out))
-        batch_cache.forget()
+        forget()
         times["first"].append(timed(lambda: short.estimate("yolov8n")))
         times["short"].append(timed(lambda: short.estimate("yolov8n")))
-        times["host"].append(timed(lambda: host(data, threads)))
-        print(
-            "  ".join(f"{name} {seconds[-1]:6.2f} s" for name, seconds in times.items()), flush=True
-        )
+        times["ultralytics"].append(timed(lambda: ultralytics(data, threads)))
+        table.row(*(f"{seconds[-1]:.2f}" for seconds in times.values()))
     middle = {name: median(seconds) for name, seconds in times.items()}
-    over, faster = middle["short"] / middle["bare"], middle["host"] / middle["short"]
-    figures = {
-        "images": len(short.split[0]), "steps": steps, "threads": threads,
+    over, faster = middle["short"] / middle["bare"], middle["ultralytics"] / middle["short"]
+    met = {
+        f"at most {MOST} times the bare arithmetic": over <= MOST,
+        f"at least {LEAST} times faster than Ultralytics": faster >= LEAST,
+    }
+    return {
+        "images": len(short.split[0]),
+        "steps": len(batches),
+        "threads": threads,
         "seconds": {name: round(seconds, 2) for name, seconds in middle.items()},
-        "short_to_bare": round(over, 3), "host_to_short": round(faster, 2),
-        "cpu": platform.processor() or platform.machine(), "torch": torch.__version__,
-        "pass": over <= MOST and faster >= LEAST,
-    }  # fmt: skip
-    print(json.dumps(figures))
-    return 0 if figures["pass"] else 1
+        "short_to_bare": round(over, 3),
+        "ultralytics_to_short": round(faster, 2),
+        **machine(),
+        "torch": torch.__version__,
+        "pass": targets(met),
+    }
 
 
-def record(short: Any) -> tuple[int, list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the number of steps, and the batches of a training and of its validation."""
-    from yolo_nas_ext.host.training.lean import LeanDetectionTrainer
-
-    steps: list[dict[str, Any]] = []
-    original = LeanDetectionTrainer.preprocess_batch
-
-    def keep(self: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        batch = original(self, batch)
-        steps.append(batch)
-        return batch
-
-    with _replaced(LeanDetectionTrainer, "preprocess_batch", keep):
-        held_out = [batch for batch in _validated(short)]
-    return len(steps), steps, held_out
-
-
-def _validated(short: Any) -> list[dict[str, Any]]:
+def record(short: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the batches of a training, one a step, and those of its validation."""
     from ultralytics.models.yolo.detect import DetectionValidator
 
-    batches: list[dict[str, Any]] = []
-    original = DetectionValidator.preprocess
+    from yolo_nas_ext.host.training.lean import LeanDetectionTrainer
 
-    def keep(self: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        batch = original(self, batch)
-        batches.append(batch)
-        return batch
-
-    with _replaced(DetectionValidator, "preprocess", keep):
+    with (
+        _collected(LeanDetectionTrainer, "preprocess_batch") as steps,
+        _collected(DetectionValidator, "preprocess") as held_out,
+    ):
         short.estimate("yolov8n")
-    return batches
+    return steps, held_out
+
+
+@contextlib.contextmanager
+def _collected(owner: Any, name: str) -> Iterator[list[Any]]:
+    """Collect what a method returns."""
+    found: list[Any] = []
+    original = getattr(owner, name)
+
+    def keep(self: Any, batch: Any) -> Any:
+        found.append(original(self, batch))
+        return found[-1]
+
+    with _replaced(owner, name, keep):
+        yield found
 
 
 def bare(batches: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> float:
@@ -128,7 +125,7 @@ def bare(batches: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> float
     return time.perf_counter() - begin
 
 
-def host(data: Any, threads: int) -> None:
+def ultralytics(data: Any, threads: int) -> None:
     """Train as `yolo detect train` does, with as many steps and the same images."""
     import torch
     from ultralytics import YOLO
@@ -139,13 +136,20 @@ def host(data: Any, threads: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         listed = _listed(data, folder)
         YOLO("yolov8n.yaml").train(
-            data=listed, imgsz=SIZE, batch=BATCH, nbs=BATCH, epochs=EPOCHS, device="cpu",
-            project=folder, verbose=False, amp=False,
-        )  # fmt: skip
+            data=listed,
+            imgsz=SIZE,
+            batch=BATCH,
+            nbs=BATCH,
+            epochs=EPOCHS,
+            device="cpu",
+            project=folder,
+            verbose=False,
+            amp=False,
+        )
 
 
 def _listed(data: Any, folder: str) -> str:
-    """Write the split of the short training as a data YAML for the host."""
+    """Write the split of the short training as a data YAML for Ultralytics."""
     from pathlib import Path
 
     import yaml
@@ -202,4 +206,4 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

@@ -1,17 +1,17 @@
 """Planted truths in the YOLO loop: is the option found that is best by construction?
 
     python benchmarks/planted.py [seeds=10] [tasks=levels,block,shuffled] [how=darts,evolution]
-        [out=benchmarks/planted.jsonl]
+        [out=benchmarks/results/planted.jsonl]
 
 Images of 64 px with squares of 5 px, a dozen of them, in noise. A supernet of a small space is
-trained on 48 of them, by the host's trainer and loss, with DARTS or with evolution on top, and 24
+trained on 48 of them, by Ultralytics' trainer and loss, with DARTS or with evolution on top, and 24
 are held out.
 
 - `levels`: P2-P3, P3-P4 or P4-P5. A place of P4 is 16 px wide and holds several of the squares.
 - `block`: at P2, the finest level there is, the block computes, averages over 9 x 9 places, or
   outputs zeros; so nothing but the first sees where the squares are. P3 has the same options.
 - `shuffled`: the same, with the labels of other images and one block in the neck, as that decides
-  which head the host builds: there is nothing to find.
+  which head Ultralytics builds: there is nothing to find.
 
 DARTS (`darts`; `gates` and `continuous` are its other relaxations) finds the truth if its
 distribution has it as likeliest option and the best of what is drawn from it has it; it rejects
@@ -25,8 +25,7 @@ A line a search goes to `out`; what is there is not run again. The last line is 
 
 from __future__ import annotations
 
-import json
-import sys
+import itertools
 import tempfile
 import time
 from collections.abc import Mapping
@@ -38,26 +37,29 @@ from typing import Any
 import cv2
 import numpy as np
 import yaml
+from lib import RESULTS, Figures, Rows, Table, names, start, targets
 
-from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.host.dataset import DataSet, read
 from yolo_nas_ext.loop import run
 from yolo_nas_ext.network.architecture import Block
-from yolo_nas_ext.network.blocks import BLOCKS, BlockType, ChainRow
-from yolo_nas_ext.network.layers import MODULES
+from yolo_nas_ext.network.block_rows import BlockType, ChainRow
+from yolo_nas_ext.network.blocks import BLOCKS
+from yolo_nas_ext.network.modules import MODULES
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.schema import parse
+from yolo_nas_ext.space.parse import parse
 from yolo_nas_ext.space.supernet.distribution import entropy
 from yolo_nas_ext.strategies.darts import Darts
 from yolo_nas_ext.strategies.evolution import Evolution
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
-USUAL = {
-    "seeds": 10, "tasks": "levels,block,shuffled", "how": "darts,evolution",
-    "out": str(Path(__file__).with_suffix(".jsonl")),
-}  # fmt: skip
+KEYS = {
+    "seeds": 10,
+    "tasks": "levels,block,shuffled",
+    "how": "darts,evolution",
+    "out": RESULTS / "planted.jsonl",
+}
 PIXELS, SQUARE, OBJECTS, IMAGES = 64, 5, 12, 72
 EPOCHS, BATCH, TRIALS = 40, 4, 12
 SURE, FLAT, SHARE = 0.5, 0.9, 0.9  # of the uniform probability and entropy; of the seeds
@@ -148,18 +150,25 @@ def search(task: str, how: str, seed: int, **more: Any) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = draw(Path(folder) / "data", seed, task == "shuffled")
         settings = {
-            "epochs": EPOCHS, "imgsz": PIXELS, "batch": BATCH, "seed": seed, "threads": 1,
-            "val_fraction": 1 / 3, "device": "cpu", "say": lambda line: None,
-            "overrides": {"workers": 0}, "learn": how != "evolution",
+            "epochs": EPOCHS,
+            "imgsz": PIXELS,
+            "batch": BATCH,
+            "seed": seed,
+            "threads": 1,
+            "val_fraction": 1 / 3,
+            "device": "cpu",
+            "say": lambda line: None,
+            "overrides": {"workers": 0},
+            "learn": how != "evolution",
             "relaxation": how if how in ("gates", "continuous") else "single",
-        }  # fmt: skip
-        judge = SharedWeights(data, space, **{**settings, **more})
+        }
+        estimator = SharedWeights(data, space, **{**settings, **more})
         learned = how != "evolution"
-        strategy = Darts(space, learned=judge.distribution) if learned else Evolution(space)
+        strategy = Darts(space, learned=estimator.distribution) if learned else Evolution(space)
         study = Study(space)
 
         def estimate(trial: Trial, report: Any) -> Mapping[str, float]:
-            return judge.estimate(trial.network)
+            return estimator.estimate(trial.network)
 
         run(study, strategy, estimate, trials=TRIALS, seed=seed)
         row: dict[str, Any] = {"task": task, "how": how, "seed": seed}
@@ -168,7 +177,7 @@ def search(task: str, how: str, seed: int, **more: Any) -> dict[str, Any]:
         row["fitness"] = study.best.fitness
         right = all(best[name] == option for name, option in truth.items())
         if learned:
-            found = judge.distribution()
+            found = estimator.distribution()
             row |= {"probabilities": found, "right": right and _learned(space, truth, found)}
             if not truth:
                 row["right"] = min(entropy(found).values()) >= FLAT
@@ -177,7 +186,7 @@ def search(task: str, how: str, seed: int, **more: Any) -> dict[str, Any]:
                 row["rejected"] = zero <= SURE / len(found["p2.block"])
         else:
             row["right"] = right
-        judge.close()
+        estimator.close()
     return {**row, "seconds": round(time.process_time() - begin, 1)}
 
 
@@ -189,45 +198,36 @@ def _learned(space: DetectorSpace, truth: Mapping[str, Any], found: Mapping[str,
     )
 
 
-def main(arguments: list[str]) -> int:
-    """Run what is missing, print the table and the figures, and return the exit code."""
-    given = {**USUAL, **parse_arguments(arguments)}
+def main(given: dict[str, Any]) -> Figures:
+    """Run what is missing, print the table and return the figures."""
     plant()
-    out = Path(str(given["out"]))
-    lines = out.read_text(encoding="utf-8").splitlines() if out.is_file() else []
-    rows = {(r["task"], r["how"], r["seed"]): r for r in map(json.loads, lines)}
-    names = [str(given[name]).split(",") for name in ("tasks", "how")]
+    kept = Rows(given["out"])
+    rows = {(r["task"], r["how"], r["seed"]): r for r in kept}
     wanted = [
         (task, how, seed)
-        for seed in range(int(given["seeds"]))
-        for task in names[0]
-        for how in names[1]
+        for seed, task, how in itertools.product(
+            range(int(given["seeds"])), names(given["tasks"]), names(given["how"])
+        )
         if task != "shuffled" or how != "evolution"  # which has no distribution
     ]
     for key in wanted:
         if key not in rows:
-            rows[key] = search(*key)
-            with out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(rows[key]) + "\n")
-            print(f"{' '.join(map(str, key))}: {rows[key]['right']}", file=sys.stderr, flush=True)
-    print("| task | by | right | zeros rejected | seconds of one core |\n|---|---|---|---|---|")
+            rows[key] = kept.keep(search(*key))
+            print(f"{' '.join(map(str, key))}: {rows[key]['right']}", flush=True)
+    table = Table("task    ", "by       ", "right   ", "zeros rejected", "seconds of one core")
     found: dict[str, float] = {}
     for task, how in dict.fromkeys(key[:2] for key in wanted):
         mine = [rows[key] for key in wanted if key[:2] == (task, how)]
-        share = mean(row["right"] for row in mine)
+        found[f"{task} {how}"] = mean(row["right"] for row in mine)
         zeros = [row["rejected"] for row in mine if "rejected" in row]
-        found[f"{task} {how}"] = share
         if zeros:
             found["zeros"] = mean(zeros)
-        cells = [f"{sum(row['right'] for row in mine)} of {len(mine)}"]
-        cells += [f"{sum(zeros)} of {len(zeros)}" if zeros else ""]
-        print(
-            f"| {task} | {how} | {' | '.join(cells)} | {median(r['seconds'] for r in mine):.0f} |"
-        )
+        right = f"{sum(row['right'] for row in mine)} of {len(mine)}"
+        rejected = f"{sum(zeros)} of {len(zeros)}" if zeros else ""
+        table.row(task, how, right, rejected, f"{median(r['seconds'] for r in mine):.0f}")
     met = {name: share >= SHARE for name, share in found.items()}
-    print(json.dumps({"shares": found, "met": met, "pass": all(met.values())}))
-    return 0 if all(met.values()) else 1
+    return {"shares": found, "met": met, "pass": targets(met)}
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

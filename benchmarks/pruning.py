@@ -1,10 +1,10 @@
-"""What giving up early saves and what it loses, replayed on networks that were trained in full.
+"""What pruning saves and what it loses, replayed on networks that were trained in full.
 
     python benchmarks/pruning.py [set=brain] [orders=200]
 
-The learning curves of a reference set (benchmarks/reference) come in random orders, as a random
+The learning curves of a reference set (`reference.py`) come in random orders, as a random
 search would meet them, and every pruner decides epoch by epoch as in a search. The table gives the
-share of all epochs that are trained, how often the best network is given up, and the regret: the
+share of all epochs that are trained, how often the best network is pruned, and the regret: the
 fitness of the best network less that of the best one which is trained to its end, on average and
 in the worst twentieth of the orders. The last line is a JSON object; `pass` is a mean regret of at
 most 0.01 with at least a quarter of the epochs saved, for any pruner.
@@ -12,40 +12,31 @@ most 0.01 with at least a quarter of the epochs saved, for any pruner.
 
 from __future__ import annotations
 
-import json
 import random
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import reference
+from lib import Figures, Table, start
 
-sys.path.insert(0, str(Path(__file__).parent / "reference"))
-import train as reference  # the script beside it
-
-from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.estimators.training import localisation
 from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.study.pruning import PRUNERS, Pruning
 from yolo_nas_ext.study.trial import Trial
 
-HERE = Path(__file__).parent / "reference"
+KEYS = {"set": "brain", "orders": 200}
 REGRET, SAVED = 0.01, 0.25
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table and figures, and return the exit code."""
-    given = {"set": "brain", "orders": 200, **parse_arguments(arguments)}
+def main(given: dict[str, Any]) -> Figures:
+    """Print the table and return the figures."""
     rows = [
-        row
-        for row in reference.read(HERE / f"{given['set']}.jsonl")
-        if row["metrics"] and row["seed"] == 0
+        row for row in reference.trainings(str(given["set"])) if row["metrics"] and row["seed"] == 0
     ]
     print(f"{given['set']}: {len(rows)} networks, {len(rows[0]['losses'])} epochs\n")
-    print("| pruner | epochs trained | best given up | regret | regret, 95 % |")
-    print("|---|---|---|---|---|")
+    table = Table("pruner", "epochs trained", "best pruned", "regret", "regret, 95 %")
     figures: dict[str, dict[str, float]] = {}
     for name in PRUNERS:
         replays = [replay(name, rows, seed) for seed in range(int(given["orders"]))]
@@ -56,13 +47,10 @@ def main(arguments: list[str]) -> int:
             "regret": float(regret.mean()),
             "worst": float(np.quantile(regret, 0.95)),
         }
-        print(
-            f"| {name} | {figure['epochs']:.0%} | {figure['lost']:.0%} | {figure['regret']:.4f} | "
-            f"{figure['worst']:.4f} |"
-        )
+        shares = [f"{figure[share]:.0%}" for share in ("epochs", "lost")]
+        table.row(name, *shares, f"{figure['regret']:.4f}", f"{figure['worst']:.4f}")
     good = any(f["regret"] <= REGRET and f["epochs"] <= 1 - SAVED for f in figures.values())
-    print(json.dumps({**given, "networks": len(rows), "figures": figures, "pass": good}))
-    return 0 if good else 1
+    return {**given, "networks": len(rows), "figures": figures, "pass": good}
 
 
 def replay(pruner: str, rows: Sequence[Mapping[str, Any]], seed: int) -> tuple[float, float]:
@@ -87,4 +75,4 @@ def replay(pruner: str, rows: Sequence[Mapping[str, Any]], seed: int) -> tuple[f
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

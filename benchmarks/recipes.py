@@ -9,20 +9,19 @@ average, so that a better one does not go unnoticed.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import random
-import sys
 from statistics import mean
+from typing import Any
 
-from yolo_nas_ext.config.arguments import parse_arguments
+from lib import Figures, Table, machine, start
+
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.models import definition
 from yolo_nas_ext.network.parse import read as read_model
 from yolo_nas_ext.space.detector import DetectorSpace
 
+KEYS = {"epochs": 8, "imgsz": 128}
 RECIPES: dict[str, dict[str, object]] = {
     "shipped": {"batch": 8},
     "lr0=0.002": {"batch": 8, "lr0": 0.002},
@@ -34,34 +33,26 @@ RECIPES: dict[str, dict[str, object]] = {
 }
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table and figures and return the exit code."""
-    settings = {"epochs": 8, "imgsz": 128, **parse_arguments(arguments)}
+def main(given: dict[str, Any]) -> Figures:
+    """Print the table and return the figures."""
     data = read("cells")
     space = DetectorSpace.load("tiny")
     networks = {
         "yolov8n": read_model(*definition("yolov8n")),
         "tiny": space.architecture(space.sample(random.Random(0))),
     }
-    table: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, float]] = {}
+    table = Table(f"{'recipe':<20}", *(f"{name:<7}" for name in networks))
     for name, recipe in RECIPES.items():
         overrides = dict(recipe)
         batch = int(str(overrides.pop("batch")))
-        short = ShortTraining(data, batch=batch, overrides=overrides, **settings)
-        table[name] = {n: short.estimate(a)["fitness"] for n, a in networks.items()}
-        print(
-            f"{name:<20}" + "".join(f"{n:>10} {f:.4f}" for n, f in table[name].items()), flush=True
-        )
-    means = {name: mean(row.values()) for name, row in table.items()}
+        short = ShortTraining(data, batch=batch, overrides=overrides, **given)
+        found[name] = {n: short.estimate(a)["fitness"] for n, a in networks.items()}
+        table.row(name, *(f"{fitness:.4f}" for fitness in found[name].values()))
+    means = {name: mean(row.values()) for name, row in found.items()}
     good = means["shipped"] >= 0.9 * max(means.values())
-    machine = platform.processor() or platform.machine()
-    print(
-        json.dumps(
-            {**settings, "fitness": table, "cpu": machine, "cores": os.cpu_count(), "pass": good}
-        )
-    )
-    return 0 if good else 1
+    return {**given, "fitness": found, **machine(), "pass": good}
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS, others=True)

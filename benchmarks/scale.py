@@ -20,8 +20,6 @@ import json
 import math
 import random
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from contextlib import closing
@@ -29,10 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+from lib import Figures, Table, alone, memory_mib, names, start, targets
 from optuna.distributions import distribution_to_json
 
-from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import STRATEGIES, make
@@ -40,22 +37,23 @@ from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
+KEYS = {
+    "trials": 20_000,
+    "space": "tiny",
+    "file": "runs/scale.db",
+    "strategies": "all",
+    "objectives": "fitness",
+}
 RESUME, PROPOSE, MEMORY = 60.0, 0.5, 500.0  # seconds, seconds, MiB
 FEW, PROPOSE_FEW = 500, 0.3  # up to so many trials, seconds of bayes
 REPEATS = 6
 
 
-def main(arguments: list[str]) -> int:
-    """Fill the study, measure in a new process, and return the exit code."""
-    given = {"trials": 20_000, "space": "tiny", "file": "runs/scale.db", "strategies": "all"}
-    given |= {"objectives": "fitness"}
-    given |= parse_arguments(arguments)
+def main(given: dict[str, Any]) -> Figures:
+    """Fill the study, measure in a new process and return the figures."""
     Path(given["file"]).parent.mkdir(parents=True, exist_ok=True)
-    if "measure" in given:
-        return measure(given)
     fill(given["space"], Path(given["file"]), given["trials"])
-    command = [sys.executable, __file__, *(f"{n}={v}" for n, v in given.items()), "measure=1"]
-    return subprocess.run(command, check=False).returncode
+    return alone(measure, given)
 
 
 def fill(name: str, path: Path, trials: int) -> None:
@@ -99,28 +97,27 @@ def fill(name: str, path: Path, trials: int) -> None:
     temporary.rename(path)
 
 
-def measure(given: dict[str, Any]) -> int:
-    """Open the study, propose, print the table, and return the exit code."""
-    process = psutil.Process()
+def measure(given: dict[str, Any]) -> Figures:
+    """Open the study, propose, print the table and return the figures."""
     budget = Budget({"max_flops": 1e12})  # all of them are within it, but each has to be asked
     space = DetectorSpace.load(given["space"]).within(budget)
     goal = Goal(tuple(given["objectives"].split(",")))
     space.sample(random.Random(0))
-    before = process.memory_info().rss
+    before = memory_mib()
     begin = _now()
     study = Study(space, Path(given["file"]), goal)
     resume = _now() - begin
-    print(f"{len(study.trials)} trials of the space {given['space']}: read in {_say(resume)}")
+    print(f"{len(study.trials)} trials of the space {given['space']}: read in {_say(resume)}\n")
 
     def features(point: Any) -> list[float]:
         return [math.log(max(c, 1.0)) for c in budget.record(space.architecture(point)).values()]
 
     # Of the two that are left out one is one of the others, one draws from no record.
     own = [s for s in STRATEGIES if s not in ("auto", "darts")]
-    names = own if given["strategies"] == "all" else given["strategies"].split(",")
+    table = Table("strategy ", f"{'a proposal':<32}", f"{'the first':<32}")
     usual: dict[str, np.ndarray] = {}
     first: list[np.ndarray] = []
-    for name in names:
+    for name in own if given["strategies"] == "all" else names(given["strategies"]):
         strategy = make(name, space, goal=goal, trials=given["trials"] + 9, features=features)
         times, history = [], list(study.trials)
         for seed in range(REPEATS):
@@ -131,21 +128,23 @@ def measure(given: dict[str, Any]) -> int:
             history.append(Trial(len(history), point, state="complete", metrics=metrics))
         first.append(times[0])
         usual[name] = np.median(times[1:], axis=0)
-        print(f"{name:<12} a proposal in {_say(usual[name])}, the first in {_say(times[0])}")
-    memory = (process.memory_info().rss - before) / 2**20
+        table.row(name, _say(usual[name]), _say(times[0]))
+    memory = memory_mib() - before
     resume = resume + max(first, key=lambda seconds: seconds[0])
-    print(f"resumed in {_say(resume)}, the slowest first proposal included")
+    print(f"\nresumed in {_say(resume)}, the slowest first proposal included")
     print(f"memory grew by {memory:.0f} MiB")
     bounds = dict.fromkeys(usual, PROPOSE)
     if len(study.trials) <= FEW:
         bounds["bayes"] = PROPOSE_FEW
     quick = all(seconds[0] <= bounds[name] for name, seconds in usual.items())
-    passed = bool(resume[0] <= RESUME and quick and memory <= MEMORY)
+    met = {
+        f"resumed in {RESUME:g} s": bool(resume[0] <= RESUME),
+        f"a proposal in {PROPOSE} s": quick,
+        f"memory below {MEMORY:g} MiB": memory <= MEMORY,
+    }
     figures = {name: seconds.round(3).tolist() for name, seconds in usual.items()}
     result = {"trials": len(study.trials), "resume_s": resume.round(2).tolist()}
-    result |= {"propose_s": figures, "memory_mib": round(memory), "pass": passed}
-    print(json.dumps(result))
-    return 0 if passed else 1
+    return {**result, "propose_s": figures, "memory_mib": round(memory), "pass": targets(met)}
 
 
 def _now() -> np.ndarray:
@@ -158,4 +157,4 @@ def _say(seconds: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main, KEYS)

@@ -1,44 +1,36 @@
-"""Searches on real scans and pictures, and what the host's own commands make of their answers.
+"""Searches on real scans and pictures, and what Ultralytics' own commands make of the results.
 
     python benchmarks/scans.py part=segment source=msd_hippocampus   # also part=detect
     python benchmarks/scans.py part=classify source=mednist
     python benchmarks/scans.py part=findings source=brain_tumor
     python benchmarks/scans.py part=coco source=coco128
 
-Every part converts what has to be converted, searches, goes on with the host's own command and
-measures the val part, which the search has not seen. Everything is kept below `out` (runs/scans):
-run again, the same command goes on where it was. `pass` holds the targets of the part; an accuracy
-is measured after the last epoch, as the best epoch would be picked by the images that are measured.
+Every part converts what has to be converted, searches, goes on with Ultralytics' own command and
+measures the val part, which the search has not seen. `source` is a folder, or the name of one in
+../shared/data. Everything is kept below `out` (runs/scans): run again, the same command goes on
+where it was. The last line is a JSON object; `pass` holds the targets of the part. An accuracy is
+measured after the last epoch, as the best epoch would be picked by the images that are measured.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.config.arguments import parse_arguments
+from lib import Figures, Table, located, start, yolo
+
+from yolo_nas_ext.errors import NASError
 
 SEEDS = (0, 1, 2)
 BASELINES = ("yolo11n-cls", "yolo26n-cls")
 QUICK = ("threads=1", "workers=0")
-Figures = dict[str, Any]
-
-
-def command(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
-    """Run a command of the host, or one that is added to it, and return what it prints."""
-    script = Path(sys.executable).with_name("yolo")
-    run = subprocess.run([str(script), *arguments], stdout=subprocess.PIPE, text=True, check=False)
-    print(run.stdout[-2000:], flush=True)
-    if run.returncode not in allowed:
-        raise SystemExit(f"yolo {' '.join(arguments)} exits with {run.returncode}")
-    return run.stdout
+SCANS = ("space=tiny", "augment=mri", "trials=12", "confirm=0")  # of every search on scans
+TUNING = {"batch": 16, "fliplr": 0, "hsv_h": 0, "hsv_s": 0, "optimizer": "AdamW", "lr0": 0.002}
+KEYS = {"part": "", "source": "", "out": "runs/scans"}
 
 
 def search(out: Path, name: str, *arguments: str) -> Figures:
@@ -47,25 +39,35 @@ def search(out: Path, name: str, *arguments: str) -> Figures:
     if not (folder / "best.yaml").is_file():
         begun = (folder / "args.yaml").is_file()
         keys = (f"resume={folder}",) if begun else (f"project={out}", f"name={name}", *arguments)
-        command("nas-search", *keys, *(() if begun else QUICK), allowed=(0, 3))
+        yolo("nas-search", *keys, *(() if begun else QUICK), allowed=(0, 3))
     rows = list(csv.DictReader((folder / "trials.csv").read_text("utf-8").splitlines()))
     good = [row for row in rows if row["state"] == "complete"]
     seconds = sum(float(row["seconds"] or 0) for row in rows)
     return {
-        "trials": len(rows), "failed": len(rows) - len(good), "minutes": round(seconds / 60, 1),
+        "trials": len(rows),
+        "failed": len(rows) - len(good),
+        "minutes": round(seconds / 60, 1),
         "fitness": max(round(float(row["fitness"]), 4) for row in good),
-    }  # fmt: skip
+    }
 
 
 def train(out: Path, name: str, task: str, *, model: str, data: Path, **keys: Any) -> Figures:
-    """Train with the host's own command, unless that is done, and return its last row."""
+    """Train with Ultralytics' own command, unless that is done, and return its last row."""
     table = out / name / "results.csv"
     if not table.is_file() or len(table.read_text("utf-8").splitlines()) <= keys["epochs"]:
-        command(
-            task, "train", f"model={model}", f"data={data}", f"project={out.resolve()}",
-            f"name={name}", "exist_ok=True", "workers=0", "plots=False", "amp=False",
+        yolo(
+            task,
+            "train",
+            f"model={model}",
+            f"data={data}",
+            f"project={out.resolve()}",
+            f"name={name}",
+            "exist_ok=True",
+            "workers=0",
+            "plots=False",
+            "amp=False",
             *(f"{key}={value}" for key, value in keys.items()),
-        )  # fmt: skip
+        )
     return list(csv.DictReader(table.read_text("utf-8").splitlines()))[-1]
 
 
@@ -73,7 +75,7 @@ def convert(out: Path, name: str, source: Path, *keys: str) -> Path:
     """Convert scans in one command, unless that is done."""
     folder = out / name
     if not (folder / "conversion.json").is_file():
-        command(
+        yolo(
             "nas-data", f"source={source}", f"out={folder}", "salt=benchmark", *keys, allowed=(0, 3)
         )
     return folder
@@ -81,40 +83,59 @@ def convert(out: Path, name: str, source: Path, *keys: str) -> Path:
 
 def compared(*keys: str) -> Figures:
     """Return the figures of `yolo nas-compare` for one model."""
-    return json.loads(command("nas-compare", *keys, "json=True").splitlines()[-1])[0]
+    return json.loads(yolo("nas-compare", *keys, "json=True").splitlines()[-1])[0]
+
+
+def tuned(
+    out: Path, part: str, task: str, data: Path, *, kind: str, imgsz: int, **more: Any
+) -> tuple[float, Figures]:
+    """Go on with the best of a search for four epochs.
+
+    Returns:
+        mAP50-95 on val, of boxes (kind ``B``) or masks (``M``), and the figures of nas-compare.
+    """
+    row = train(
+        out,
+        f"tuned_{part}",
+        task,
+        model=str(out / f"search_{part}" / "best.pt"),
+        data=data,
+        epochs=4,
+        imgsz=imgsz,
+        **TUNING,
+        **more,
+    )
+    model = out / f"tuned_{part}" / "weights" / "last.pt"
+    seen = compared(f"models={model}", f"data={data}", f"imgsz={imgsz}")
+    return round(float(row[f"metrics/mAP50-95({kind})"]), 4), seen
 
 
 def volumes(task: str) -> Callable[[Path, Path], Figures]:
     """Return the part for volumes with masks."""
 
     def part(source: Path, out: Path) -> Figures:
-        folder = convert(out, f"hippocampus_{task}", source, f"task={task}",
-                         "names=1:anterior,2:posterior")  # fmt: skip
-        data, name = folder / "data.yaml", f"search_{task}"
+        folder = convert(
+            out, f"hippocampus_{task}", source, f"task={task}", "names=1:anterior,2:posterior"
+        )
+        data = folder / "data.yaml"
         # Boxes are cheaper than masks; both searches take about a quarter of an hour of a core.
         fitness, batch = {"segment": ("dice", 8), "detect": ("froc", 16)}[task]
-        found = search(
-            out, name, f"data={data}", f"task={task}", "imgsz=64", "space=tiny", "augment=mri",
-            "trials=12", "confirm=0", "epochs=1", "max_flops=70M", f"batch={batch}",
-            f"fitness={fitness}",
-        )  # fmt: skip
-        tuned = f"tuned_{task}"
-        row = train(
-            out, tuned, task, model=str(out / name / "best.pt"), data=data, epochs=4, imgsz=64,
-            batch=16, fliplr=0, flipud=0, hsv_h=0, hsv_s=0, optimizer="AdamW", lr0=0.002,
-        )  # fmt: skip
+        keys = (f"task={task}", "imgsz=64", "epochs=1", "max_flops=70M", f"batch={batch}")
+        found = search(out, f"search_{task}", f"data={data}", *keys, f"fitness={fitness}", *SCANS)
         kind = "M" if task == "segment" else "B"
-        model = out / tuned / "weights" / "last.pt"
-        seen = compared(f"models={model}", f"data={data}", "imgsz=64")
-        map50_95 = round(float(row[f"metrics/mAP50-95({kind})"]), 4)
-        return {"search": found, "map50_95": map50_95, **seen,
-                "pass": found["trials"] - found["failed"] >= 12 and map50_95 > 0.1}  # fmt: skip
+        map50_95, seen = tuned(out, task, task, data, kind=kind, imgsz=64, flipud=0)
+        return {
+            "search": found,
+            "map50_95": map50_95,
+            **seen,
+            "pass": found["trials"] - found["failed"] >= 12 and map50_95 > 0.1,
+        }
 
     return part
 
 
 def pictures(source: Path, out: Path) -> Figures:
-    """Search a classifier, and train it and the host's alike at no more of their FLOPs.
+    """Search a classifier, and train it and Ultralytics' alike at no more of their FLOPs.
 
     Seven tenths of the pictures measure, and a training is of ten epochs: with many to train on, or
     twice the epochs, every network comes so close to 1 that a mistake more or less decides. The
@@ -125,12 +146,23 @@ def pictures(source: Path, out: Path) -> Figures:
     keys: dict[str, Any] = {"epochs": 10, "imgsz": 64, "batch": 16, "fliplr": 0}
     longer = {**keys, "epochs": round(keys["epochs"] / (1 - CLASSIFIED))}
     found = search(
-        out, "search_classify", f"data={folder}", "task=classify", "space=yolo", "estimator=full",
-        "trials=36", "confirm=8", f"val_fraction={CLASSIFIED}", f"max_flops={CLASSIFIER}",
-        "baseline=yolo11n", *(f"{key}={value}" for key, value in longer.items()),
-    )  # fmt: skip
-    models = {"found": str(out / "search_classify" / "best.yaml"),
-              **{name: f"{name}.yaml" for name in BASELINES}}  # fmt: skip
+        out,
+        "search_classify",
+        f"data={folder}",
+        "task=classify",
+        "space=yolo",
+        "estimator=full",
+        "trials=36",
+        "confirm=8",
+        f"val_fraction={CLASSIFIED}",
+        f"max_flops={CLASSIFIER}",
+        "baseline=yolo11n",
+        *(f"{key}={value}" for key, value in longer.items()),
+    )
+    models = {
+        "found": str(out / "search_classify" / "best.yaml"),
+        **{name: f"{name}.yaml" for name in BASELINES},
+    }
     if same(*BASELINES):  # as of Ultralytics 8.4: the same network under two names
         print(f"{' and '.join(BASELINES)} are the same network, which is trained once a seed")
         del models[BASELINES[1]]
@@ -148,16 +180,21 @@ def pictures(source: Path, out: Path) -> Figures:
         print(f"{name:<14}{cost / 1e6:8.1f} MFLOPs  accuracy {mean[name]:.4f} ({values})")
     good = all(mean["found"] > value for name, value in mean.items() if name != "found")
     mflops = {name: round(cost / 1e6, 2) for name, cost in zip(models, costs, strict=True)}
-    return {"search": found, "accuracy": mean, "seeds": accuracies, "mflops": mflops,
-            "pass": good and costs[0] <= min(costs[1:])}  # fmt: skip
+    return {
+        "search": found,
+        "accuracy": mean,
+        "seeds": accuracies,
+        "mflops": mflops,
+        "pass": good and costs[0] <= min(costs[1:]),
+    }
 
 
 CLASSIFIED = 0.4  # of the pictures to train on, held out by the search
-CLASSIFIER = "33M"  # FLOPs; both hand-made classifiers have 32.5M at 64 px and six classes
+CLASSIFIER = "33M"  # FLOPs; both baselines have 32.5M at 64 px and six classes
 
 
 def same(*names: str) -> bool:
-    """Say whether models of the host are built of the same modules, with the same first weights."""
+    """Say whether Ultralytics builds models of the same modules, with the same first weights."""
     import torch
     from ultralytics import YOLO
 
@@ -172,7 +209,7 @@ def same(*names: str) -> bool:
 
 
 def flops(models: list[Path], imgsz: int) -> list[float]:
-    """Return the FLOPs of checkpoints by the host's own count."""
+    """Return the FLOPs of checkpoints by Ultralytics' own count."""
     from ultralytics import YOLO
     from ultralytics.utils.torch_utils import get_flops
 
@@ -181,20 +218,16 @@ def flops(models: list[Path], imgsz: int) -> list[float]:
 
 def findings(source: Path, out: Path) -> Figures:
     """Search a detector by its findings."""
-    found = search(
-        out, "search_findings", f"data={source}", "imgsz=128", "space=tiny", "augment=mri",
-        "trials=12", "confirm=0", "epochs=2", "batch=8", "max_flops=150M", "fitness=froc",
-    )  # fmt: skip
+    keys = ("imgsz=128", "epochs=2", "batch=8", "max_flops=150M", "fitness=froc")
+    found = search(out, "search_findings", f"data={source}", *keys, *SCANS)
     data = out / "search_findings" / "data.yaml"
-    row = train(
-        out, "tuned_findings", "detect", model=str(out / "search_findings" / "best.pt"),
-        data=data, epochs=4, imgsz=128, batch=16, fliplr=0, hsv_h=0, hsv_s=0,
-        optimizer="AdamW", lr0=0.002,
-    )  # fmt: skip
-    model = out / "tuned_findings" / "weights" / "last.pt"
-    seen = compared(f"models={model}", f"data={data}", "imgsz=128")
-    return {"search": found, "map50_95": round(float(row["metrics/mAP50-95(B)"]), 4), **seen,
-            "pass": found["trials"] - found["failed"] >= 12 and seen["froc_cpm"] > 0}  # fmt: skip
+    map50_95, seen = tuned(out, "findings", "detect", data, kind="B", imgsz=128)
+    return {
+        "search": found,
+        "map50_95": map50_95,
+        **seen,
+        "pass": found["trials"] - found["failed"] >= 12 and seen["froc_cpm"] > 0,
+    }
 
 
 def coco(source: Path, out: Path) -> Figures:
@@ -202,33 +235,54 @@ def coco(source: Path, out: Path) -> Figures:
     file, images = source / "annotations" / "instances_train2017.json", source / "train2017"
     folder = out / "coco_subset"
     if not folder.is_dir():
-        command("nas-data", f"source={file}", f"images={images}", f"out={folder}", "subset=64",
-                "all_classes=True")  # fmt: skip
-    train(out, "coco_yolo11n", "detect", model="yolo11n.yaml", data=folder / "data.yaml",
-          epochs=50, imgsz=128, batch=8, optimizer="AdamW", lr0=0.002, warmup_epochs=1, nbs=8,
-          mosaic=0, val=False)  # fmt: skip
+        yolo(
+            "nas-data",
+            f"source={file}",
+            f"images={images}",
+            f"out={folder}",
+            "subset=64",
+            "all_classes=True",
+        )
+    train(
+        out,
+        "coco_yolo11n",
+        "detect",
+        model="yolo11n.yaml",
+        data=folder / "data.yaml",
+        epochs=50,
+        imgsz=128,
+        batch=8,
+        optimizer="AdamW",
+        lr0=0.002,
+        warmup_epochs=1,
+        nbs=8,
+        mosaic=0,
+        val=False,
+    )
     model = out / "coco_yolo11n" / "weights" / "last.pt"
     seen = compared(f"models={model}", f"coco={file}", f"images={images}", "imgsz=128")
     return {**seen, "pass": seen["AP"] > 0}
 
 
 PARTS: dict[str, Callable[[Path, Path], Figures]] = {
-    "segment": volumes("segment"), "detect": volumes("detect"), "classify": pictures,
-    "findings": findings, "coco": coco,
-}  # fmt: skip
+    "segment": volumes("segment"),
+    "detect": volumes("detect"),
+    "classify": pictures,
+    "findings": findings,
+    "coco": coco,
+}
 
 
-def main(arguments: list[str]) -> int:
-    """Run a part, print its figures, and return the exit code."""
-    settings = parse_arguments(arguments)
-    os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false")
-    out = Path(settings.get("out", "runs/scans"))
-    figures = PARTS[settings["part"]](Path(settings["source"]), out)
+def main(given: dict[str, Any]) -> Figures:
+    """Run a part, print its figures and return them."""
+    if given["part"] not in PARTS or not given["source"]:
+        raise NASError(f"give part= and source=; parts: {', '.join(PARTS)}")
+    figures = PARTS[given["part"]](located(str(given["source"])), Path(given["out"]))
+    table = Table(f"{'figure':<20}", "value")
     for name, value in figures.items():
-        print(f"{name:<16}{value}")
-    print(json.dumps(figures))
-    return 0 if figures["pass"] else 1
+        table.row(name, value)
+    return figures
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

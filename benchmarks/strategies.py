@@ -19,11 +19,8 @@ whether `bayes` meets its targets.
 from __future__ import annotations
 
 import csv
-import json
 import math
-import multiprocessing
 import re
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -34,10 +31,10 @@ from typing import Any
 
 import numpy as np
 import optuna
+from lib import SHARED, Figures, Rows, Table, parallel, start
 from scipy.stats import wilcoxon
 
 from yolo_nas_ext import ChoiceSpace, search
-from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.study.objectives import hypervolume
 
 DATA = ("cifar10", "cifar100", "imagenet")
@@ -49,29 +46,28 @@ LIMITED = ("random", "optuna:tpe", "bayes")
 FRONTS = ("random", "optuna's NSGA-II", "nsga2", "bayes")
 TPE = {"cifar10": 137, "cifar100": 67, "imagenet": 50}  # its rank after 25, which bayes must keep
 ALLOWED = 1 / 3  # part of the cells within the bound on latency
+KEYS = {
+    "tables": SHARED / "nasbench201",
+    "seeds": 50,
+    "jobs": 1,
+    "out": "runs/strategies.jsonl",
+}
 Run = dict[str, Any]
 
 
-def main(arguments: list[str]) -> int:
-    """Make the runs that are missing, print the tables, and return the exit code."""
-    given = {"tables": "../shared/data/nasbench201", "seeds": 50, "jobs": 1}
-    given |= {"out": "runs/strategies.jsonl", **parse_arguments(arguments)}
-    file = Path(given["out"])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    runs = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+def main(given: dict[str, Any]) -> Figures:
+    """Make the runs that are missing, print the tables and return the figures."""
+    runs = Rows(given["out"])
     have = {_key(run) for run in runs}
     todo = [task for task in _tasks(given["seeds"]) if _key(task) not in have]
     print(f"{len(runs)} runs are there, {len(todo)} to do")
-    context = multiprocessing.get_context("spawn")
     begin = time.monotonic()
-    with context.Pool(given["jobs"], _start, (given["tables"],)) as pool, file.open("a") as out:
-        for done, run in enumerate(pool.imap_unordered(_run, todo), 1):
-            out.write(json.dumps(run) + "\n")
-            out.flush()
-            runs.append(run)
-            if done % 100 == 0:
-                left = (time.monotonic() - begin) / done * (len(todo) - done) / 60
-                print(f"{done}/{len(todo)}, {left:.0f} min left", flush=True)
+    found = parallel(_run, todo, given["jobs"], _start, (given["tables"],))
+    for done, run in enumerate(found, 1):
+        runs.keep(run)
+        if done % 100 == 0:
+            left = (time.monotonic() - begin) / done * (len(todo) - done) / 60
+            print(f"{done}/{len(todo)}, {left:.0f} min left", flush=True)
     return _report([run for run in runs if run["seed"] < given["seeds"]])
 
 
@@ -96,10 +92,10 @@ def _key(run: Run) -> tuple[Any, ...]:
 
 
 def _start(folder: str) -> None:
-    Table.folder = Path(folder)
+    Cells.folder = Path(folder)
 
 
-class Table:
+class Cells:
     """The cells and what is known of them, read once a process."""
 
     folder = Path()
@@ -129,8 +125,8 @@ class Table:
 
 
 @cache
-def _table() -> Table:
-    return Table()
+def _table() -> Cells:
+    return Cells()
 
 
 def _run(task: Run) -> Run:
@@ -144,9 +140,12 @@ def _rank(task: Run) -> Run:
     table = _table()
     seen, test = (table.columns[f"{task['on']}-{part}"] for part in ("val", "test"))
     study = search(
-        table.space, lambda p: {"fitness": seen[table.place(p)]}, strategy=task["strategy"],
-        trials=max(BUDGETS), seed=task["seed"],
-    )  # fmt: skip
+        table.space,
+        lambda p: {"fitness": seen[table.place(p)]},
+        strategy=task["strategy"],
+        trials=max(BUDGETS),
+        seed=task["seed"],
+    )
     rows = [table.place(t.point) for t in study.trials]
     return {
         "ranks": [int((seen > seen[rows[:n]].max()).sum()) + 1 for n in BUDGETS],
@@ -159,14 +158,18 @@ def _limit(task: Run) -> Run:
     fitness, latency = table.columns["cifar100-val"], table.columns[task["on"]]
     bound = float(np.quantile(latency, ALLOWED))
 
-    def judge(point: Any) -> dict[str, float]:
+    def estimate(point: Any) -> dict[str, float]:
         row = table.place(point)
         return {"fitness": fitness[row], "latency_ms": latency[row]}
 
     study = search(
-        table.space, judge, strategy=task["strategy"], trials=n, seed=task["seed"],
+        table.space,
+        estimate,
+        strategy=task["strategy"],
+        trials=n,
+        seed=task["seed"],
         limits={"latency_ms": bound},
-    )  # fmt: skip
+    )
     row = table.place(study.best.point)
     allowed = fitness[latency <= bound]
     return {
@@ -184,24 +187,28 @@ def _front(task: Run) -> Run:
         rows = _optuna_rows(table, everything, n, task["seed"])
     else:
 
-        def judge(point: Any) -> dict[str, float]:
+        def estimate(point: Any) -> dict[str, float]:
             values = everything[table.place(point)]
             return {"fitness": values[0], "latency_ms": -values[1]}
 
         study = search(
-            table.space, judge, strategy=task["strategy"], trials=n, seed=task["seed"],
+            table.space,
+            estimate,
+            strategy=task["strategy"],
+            trials=n,
+            seed=task["seed"],
             objectives="fitness,latency_ms",
-        )  # fmt: skip
+        )
         rows = [table.place(t.point) for t in study.trials]
     part = hypervolume(everything[rows], low) / hypervolume(everything, low)
     return {"hypervolume": part}
 
 
-def _optuna_rows(table: Table, values: np.ndarray, n: int, seed: int) -> list[int]:
+def _optuna_rows(table: Cells, values: np.ndarray, n: int, seed: int) -> list[int]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rows = []
 
-    def judge(trial: optuna.Trial) -> tuple[float, float]:
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
         chosen = [trial.suggest_categorical(c, o) for c, o in table.space.choices.items()]
         rows.append(table.index[tuple(chosen)])
         return tuple(values[rows[-1]])
@@ -209,46 +216,50 @@ def _optuna_rows(table: Table, values: np.ndarray, n: int, seed: int) -> list[in
     # Its best setting for so few: with the default population of 50 only one generation is bred.
     sampler = optuna.samplers.NSGAIISampler(population_size=20, seed=seed)
     study = optuna.create_study(directions=["maximize"] * 2, sampler=sampler)
-    study.optimize(judge, n_trials=n)
+    study.optimize(objective, n_trials=n)
     return rows
 
 
 # The tables
 
 
-def _report(runs: list[Run]) -> int:
+def _report(runs: list[Run]) -> Figures:
     groups: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in sorted(runs, key=lambda run: run["seed"]):
         groups[run["part"], run["on"]][run["strategy"]].append(run)
-    figures: dict[str, Any] = {"seeds": len({run["seed"] for run in runs})}
+    figures: Figures = {"seeds": len({run["seed"] for run in runs})}
     missed: list[str] = []
     for (part, on), group in sorted(groups.items(), key=lambda item: item[0], reverse=True):
-        print(f"\n{part} on {on}")
+        print(f"\n{part} on {on}\n")
         write = {"rank": _ranks, "limit": _limits, "front": _fronts}[part]
         figures[f"{part} {on}"] = write(group, on, missed)
     for miss in missed:
-        print(f"missed: {miss}")
-    print(json.dumps({**figures, "pass": not missed}))
-    return 1 if missed else 0
+        print(f"MISSED  {miss}")
+    return {**figures, "pass": bool(runs) and not missed}
+
+
+def _columns(group: dict[str, list[Run]], name: str) -> dict[str, np.ndarray]:
+    """Return a figure of every run, by strategy, the seeds in order."""
+    return {strategy: np.array([run[name] for run in runs]) for strategy, runs in group.items()}
 
 
 def _ranks(group: dict[str, list[Run]], on: str, missed: list[str]) -> Run:
-    print(f"{'strategy':<18}{'25':>7}{'50':>7}{'100':>7}{'test %':>9}{'CPU s':>8}   p at 50, 100")
+    table = Table(
+        f"{'strategy':<12}", "25    ", "50    ", "100   ", "test %", "CPU s", "p at 50, 100"
+    )
     figures: Run = {}
-    mine = np.array([run["ranks"] for run in group["bayes"]])
+    ranks = _columns(group, "ranks")
     for strategy, runs in group.items():
-        ranks = np.array([run["ranks"] for run in runs])
-        middle = [float(m) for m in np.median(ranks, axis=0)]
-        tests = ["", ""]
-        if strategy in RIVALS:
-            for i in (1, 2):
-                p = _p(mine[:, i], ranks[:, i])
-                tests[i - 1] = f"{p:.1e}"
-                if middle[i] > 1 and not p < 0.01:
-                    missed.append(f"{on}: bayes against {strategy} at {BUDGETS[i]}: p = {p:.2g}")
-        test, cpu = median(r["test"] for r in runs), median(r["cpu_seconds"] for r in runs)
-        cells = "".join(f"{m:>7g}" for m in middle)
-        print(f"{strategy:<18}{cells}{test:>9.2f}{cpu:>8.2f}   {', '.join(filter(None, tests))}")
+        middle = [float(m) for m in np.median(ranks[strategy], axis=0)]
+        tests = []
+        for i in (1, 2) if strategy in RIVALS else ():
+            p = _p(ranks["bayes"][:, i], ranks[strategy][:, i])
+            tests.append(f"{p:.1e}")
+            if middle[i] > 1 and not p < 0.01:
+                missed.append(f"{on}: bayes against {strategy} at {BUDGETS[i]}: p = {p:.2g}")
+        test, cpu = (median(run[name] for run in runs) for name in ("test", "cpu_seconds"))
+        cells = (f"{m:g}" for m in middle)
+        table.row(strategy, *cells, f"{test:.2f}", f"{cpu:.2f}", ", ".join(tests))
         figures[strategy] = middle
     for n, found, bound in zip(BUDGETS, figures["bayes"], (TPE[on], 2, 1), strict=True):
         if found > bound:
@@ -257,12 +268,12 @@ def _ranks(group: dict[str, list[Run]], on: str, missed: list[str]) -> Run:
 
 
 def _limits(group: dict[str, list[Run]], on: str, missed: list[str]) -> Run:
-    print(f"{'strategy':<18}{'50':>7}   infeasible answers")
+    table = Table(f"{'strategy':<12}", "50    ", "infeasible answers")
     figures: Run = {}
     for strategy, runs in group.items():
         figures[strategy] = float(median(run["ranks"][0] for run in runs))
         broken = sum(not run["feasible"] for run in runs)
-        print(f"{strategy:<18}{figures[strategy]:>7g}   {broken}")
+        table.row(strategy, f"{figures[strategy]:g}", broken)
         if strategy == "bayes" and broken:
             missed.append(f"{on}: {broken} infeasible answers of bayes")
     for strategy in group.keys() - {"bayes"}:
@@ -272,14 +283,13 @@ def _limits(group: dict[str, list[Run]], on: str, missed: list[str]) -> Run:
 
 
 def _fronts(group: dict[str, list[Run]], on: str, missed: list[str]) -> Run:
-    print(f"{'strategy':<18}{'hypervolume at 100':>20}   p of bayes being above")
+    table = Table(f"{'strategy':<18}", "hypervolume at 100", "p of bayes being above")
     figures: Run = {}
-    mine = np.array([run["hypervolume"] for run in group["bayes"]])
-    for strategy, runs in group.items():
-        volumes = np.array([run["hypervolume"] for run in runs])
-        figures[strategy] = round(float(np.median(volumes)), 5)
-        p = "" if strategy == "bayes" else f"{_p(-mine, -volumes):.1e}"
-        print(f"{strategy:<18}{figures[strategy]:>20.4f}   {p}")
+    volumes = _columns(group, "hypervolume")
+    for strategy, mine in volumes.items():
+        figures[strategy] = round(float(np.median(mine)), 5)
+        p = "" if strategy == "bayes" else f"{_p(-volumes['bayes'], -mine):.1e}"
+        table.row(strategy, f"{figures[strategy]:.4f}", p)
     if figures["bayes"] <= figures["optuna's NSGA-II"]:
         missed.append(f"{on}: hypervolume of bayes is not above Optuna's NSGA-II")
     return figures
@@ -293,4 +303,4 @@ def _p(mine: np.ndarray, other: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main, KEYS)

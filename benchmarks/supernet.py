@@ -3,7 +3,7 @@
     python benchmarks/supernet.py [set=brain] [space=tiny] [epochs=60] [sampling=spos] [distill=0]
         [paths=200] [alone=1] [keep=folder]
 
-One supernet of a space is trained on the images of a reference set (benchmarks/reference), and
+One supernet of a space is trained on the images of a reference set (`reference.py`), and
 scores those of the set's networks that are in the space; tau is against their trainings in full,
 beside that of FLOPs. `paths` drawn networks are scored as well: the time of a score against a bare
 pass over the held-out images and the batch-norm calibration of the same network, and the memory
@@ -19,72 +19,80 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
-import psutil
+import reference
+from estimators import Truth, ordering
+from lib import Figures, Table, growth, memory_mib, start, targets
 
-sys.path.insert(0, str(Path(__file__).parent / "reference"))
-sys.path.insert(0, str(Path(__file__).parent))
-import estimators as tables  # the scripts beside it
-import train as reference
-
-from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.host.supernet.model import extract
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
 
-HERE = Path(__file__).parent / "reference"
-USUAL = {
-    "set": "brain", "space": "tiny", "epochs": 60, "sampling": "spos", "distill": 0.0,
-    "paths": 200, "alone": 0, "keep": "", "batch": 16, "memory": 0,
-}  # fmt: skip
+KEYS = {
+    "set": "brain",
+    "space": "tiny",
+    "epochs": 60,
+    "sampling": "spos",
+    "distill": 0.0,
+    "paths": 200,
+    "alone": 0,
+    "keep": "",
+    "batch": 16,
+    "memory": 0,
+}
 FEW = 16  # images of each part where memory alone is measured
 TAU, PRICE, SCORE, MEMORY = 0.55, 6.0, 1.3, 0.05  # targets; memory grows by at most a twentieth
 BEHIND, TUNED = 0.02, 0.2  # mAP50-95 that an extracted network may lack; share of the schedule
 
 
-def main(arguments: list[str]) -> int:
-    """Measure, print the tables and figures, and return the exit code."""
-    given = {**USUAL, **parse_arguments(arguments)}
-    plan = json.loads((HERE / f"{given['set']}.json").read_text(encoding="utf-8"))
-    truth = tables.Truth(reference.read(HERE / f"{given['set']}.jsonl"))
-    reference.start(plan["settings"])
+def main(given: dict[str, Any]) -> Figures:
+    """Measure, print the tables and return the figures."""
+    plan = reference.plan_of(str(given["set"]))
+    truth = Truth(reference.trainings(str(given["set"])))
+    reference.load(plan["settings"])
     options = {
-        "imgsz": plan["settings"]["imgsz"], "batch": given["batch"], "device": "cpu", "threads": 1,
-    }  # fmt: skip
+        "imgsz": plan["settings"]["imgsz"],
+        "batch": given["batch"],
+        "device": "cpu",
+        "threads": 1,
+    }
     space = DetectorSpace.load(str(given["space"]))
     with tempfile.TemporaryDirectory() as folder:
-        judge = SharedWeights(
-            reference.state["seen"], space, epochs=given["epochs"], sampling=given["sampling"],
-            distill=given["distill"], **options,
-        )  # fmt: skip
-        judge.images = Path(given["keep"] or folder).absolute() / "images"
+        estimator = SharedWeights(
+            reference.state["seen"],
+            space,
+            epochs=given["epochs"],
+            sampling=given["sampling"],
+            distill=given["distill"],
+            **options,
+        )
+        estimator.use_context(Context(Path(given["keep"] or folder).absolute()))
         if given["memory"]:
-            return _memory(judge, space, int(given["paths"]), given)
+            return {**given, **_memory(estimator, space, int(given["paths"]))}
         begin = time.process_time()
-        judge.supernet()
+        estimator.supernet()
         spent = time.process_time() - begin
-        figures = _price(judge, spent, truth, given)
-        figures |= _order(judge, space, plan, truth)
-        figures |= _paths(judge, space, int(given["paths"]))
+        figures = _price(estimator, spent, truth)
+        figures |= _order(estimator, space, plan, truth)
+        figures |= _paths(estimator, space, int(given["paths"]))
         if given["alone"]:
-            figures |= _alone(judge, space, int(given["paths"]), options)
-    met = _targets(figures)
-    print(json.dumps({**given, **figures, "met": met, "pass": all(met.values())}))
-    return 0 if all(met.values()) else 1
+            figures |= _alone(estimator, space, int(given["paths"]), options)
+    met = _met(figures)
+    return {**given, **figures, "met": met, "pass": targets(met)}
 
 
-def _price(judge: Any, spent: float, truth: Any, given: dict[str, Any]) -> dict[str, float]:
+def _price(estimator: Any, spent: float, truth: Truth) -> dict[str, float]:
     """Return what the supernet's training took, in trainings in full; nothing if it was resumed."""
-    note = judge.folder / "price.json"
+    note = estimator.folder / "price.json"
     if note.is_file():
         return json.loads(note.read_text())
     found = {"trainings": spent / truth.seconds, "cpu_minutes": spent / 60}
@@ -93,7 +101,7 @@ def _price(judge: Any, spent: float, truth: Any, given: dict[str, Any]) -> dict[
     return found
 
 
-def _order(judge: Any, space: DetectorSpace, plan: Any, truth: Any) -> dict[str, Any]:
+def _order(estimator: Any, space: DetectorSpace, plan: Any, truth: Truth) -> Figures:
     """Return tau of the scores, and of FLOPs, on the reference networks of the space."""
     rows = []
     for network in plan["networks"]:
@@ -103,7 +111,7 @@ def _order(judge: Any, space: DetectorSpace, plan: Any, truth: Any) -> dict[str,
         except NASError:
             continue
         if network["key"] in truth.fitness:
-            metrics = judge.estimate(architecture)
+            metrics = estimator.estimate(architecture)
             rows.append((truth.fitness[network["key"]], network["flops"], metrics))
     target = [row[0] for row in rows]
     scores = {
@@ -113,24 +121,24 @@ def _order(judge: Any, space: DetectorSpace, plan: Any, truth: Any) -> dict[str,
         "held-out class loss": [-row[2]["val_loss_cls"] for row in rows],
     }
     print(f"\n{len(rows)} networks of the set are in the space and trained in full\n")
-    print("| score | tau | 95 % |\n|---|---|---|")
+    table = Table(f"{'score':<20}", "tau  ", f"{'95 %':<14}")
     found = {}
     for name, values in scores.items():
-        line = tables.judge(values, target)
+        line = ordering(values, target)
         found[name] = {k: round(line[k], 3) for k in ("tau", "low", "high")}
-        print(f"| {name} | {line['tau']:.2f} | {line['low']:.2f} to {line['high']:.2f} |")
+        table.row(name, f"{line['tau']:.2f}", f"{line['low']:.2f} to {line['high']:.2f}")
     return {"networks": len(rows), "order": found}
 
 
-def _paths(judge: Any, space: DetectorSpace, count: int) -> dict[str, float]:
+def _paths(estimator: Any, space: DetectorSpace, count: int) -> dict[str, float]:
     """Return the time of a score against its bare parts, and how memory grows."""
-    supernet, bench = judge._opened()
+    supernet, bench = estimator.opened()
     ratios, rss = [], []
-    process, rng = psutil.Process(), random.Random(1)
+    rng = random.Random(1)
     for index in range(count):
         architecture = space.architecture(space.sample(rng))
         begin = time.process_time()
-        model = extract(supernet, architecture, judge.data.names)
+        model = extract(supernet, architecture, estimator.data.names)
         bench.calibrate(model)
         bench.score(model)
         whole = time.process_time() - begin
@@ -139,41 +147,38 @@ def _paths(judge: Any, space: DetectorSpace, count: int) -> dict[str, float]:
         bench.score(model)
         ratios.append(whole / (time.process_time() - begin))
         if index >= count // 10:  # what is remembered has filled up by then
-            rss.append(process.memory_info().rss / 2**20)
-    growth = mean(rss[-len(rss) // 5 :]) / mean(rss[: len(rss) // 5]) - 1
+            rss.append(memory_mib())
     print(
         f"\na score takes {median(ratios):.2f} times its calibration and validation; over {count} "
         f"networks memory went from {rss[0]:.0f} to {rss[-1]:.0f} MiB"
     )
-    return {"score_ratio": round(median(ratios), 3), "memory_growth": round(growth, 4)}
+    return {"score_ratio": round(median(ratios), 3), "memory_growth": round(growth(rss), 4)}
 
 
-def _memory(judge: Any, space: DetectorSpace, count: int, given: dict[str, Any]) -> int:
-    """Score networks, print how the memory of the process grows, and return the exit code."""
-    judge.split = tuple(part[:FEW] for part in judge.split)
-    process, rng, rss = psutil.Process(), random.Random(1), []
+def _memory(estimator: Any, space: DetectorSpace, count: int) -> Figures:
+    """Score networks, print how the memory of the process grows, and return by how much."""
+    estimator.split = tuple(part[:FEW] for part in estimator.split)
+    rng, rss = random.Random(1), []
+    table = Table("networks", "MiB   ")
     for index in range(count):
-        judge.estimate(space.architecture(space.sample(rng)))
-        rss.append(process.memory_info().rss / 2**20)
+        estimator.estimate(space.architecture(space.sample(rng)))
+        rss.append(memory_mib())
         if (index + 1) % (count // 10 or 1) == 0:
-            print(f"{index + 1} networks: {rss[-1]:.0f} MiB", flush=True)
-    rss = rss[count // 10 :]  # what is remembered has filled up by then
-    growth = mean(rss[-len(rss) // 5 :]) / mean(rss[: len(rss) // 5]) - 1
-    good = growth <= MEMORY
-    print(json.dumps({**given, "memory_growth": round(growth, 4), "pass": good}))
-    return 0 if good else 1
+            table.row(index + 1, f"{rss[-1]:.0f}")
+    grown = growth(rss[count // 10 :])  # what is remembered has filled up by then
+    return {"memory_growth": round(grown, 4), "pass": targets({"memory flat": grown <= MEMORY})}
 
 
-def _alone(judge: Any, space: DetectorSpace, count: int, options: dict[str, Any]) -> dict[str, Any]:
+def _alone(estimator: Any, space: DetectorSpace, count: int, options: Figures) -> Figures:
     """Return the best drawn network as extracted, trained alone, and extracted and fine-tuned."""
     rng = random.Random(2)
     drawn = [space.architecture(space.sample(rng)) for _ in range(count)]
-    best = max(drawn, key=lambda one: judge.estimate(one)["fitness"])
-    file = judge.folder / "best.pt"
-    extracted = judge.estimate(best, weights=file)["map50_95"]
-    alone = ShortTraining(judge.data, epochs=judge.epochs, **options)
+    best = max(drawn, key=lambda one: estimator.estimate(one)["fitness"])
+    file = estimator.folder / "best.pt"
+    extracted = estimator.estimate(best, weights=file)["map50_95"]
+    alone = ShortTraining(estimator.data, epochs=estimator.epochs, **options)
     trained = alone.estimate(best)["map50_95"]
-    tune = ShortTraining(judge.data, epochs=round(TUNED * judge.epochs), **options)
+    tune = ShortTraining(estimator.data, epochs=round(TUNED * estimator.epochs), **options)
     tuned = tune.estimate(best, inherit=file)["map50_95"]
     print(
         f"\nbest of {count}, nas-{best.key}: mAP50-95 {extracted:.4f} extracted, {trained:.4f} "
@@ -182,8 +187,8 @@ def _alone(judge: Any, space: DetectorSpace, count: int, options: dict[str, Any]
     return {"extracted": extracted, "alone": trained, "tuned": tuned}
 
 
-def _targets(figures: dict[str, Any]) -> dict[str, bool]:
-    """Print which targets are met and return them."""
+def _met(figures: Figures) -> dict[str, bool]:
+    """Return which targets are met."""
     order = figures["order"]
     met = {
         f"at most {PRICE:g} trainings": figures["trainings"] <= PRICE,
@@ -195,10 +200,8 @@ def _targets(figures: dict[str, Any]) -> dict[str, bool]:
     if "alone" in figures:
         met["extracted close to trained alone"] = figures["extracted"] >= figures["alone"] - BEHIND
         met["fine-tuned level"] = figures["tuned"] >= figures["alone"]
-    for name, good in met.items():
-        print(f"{name}: {'met' if good else 'missed'}")
     return met
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

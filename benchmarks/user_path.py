@@ -1,6 +1,6 @@
 """A new user's way, timed: clone, install, search, verdict, export, prediction in ONNX Runtime.
 
-    python benchmarks/user_path.py [guide=docs/guides/latency_budget.md] [data=folder] [keep=folder]
+    python benchmarks/user_path.py [guide=docs/guides/first_search.md] [data=folder] [keep=folder]
 
 Clones what is committed here, makes a new environment as the README says, and types the commands of
 the guide, one after the other, as they stand there; with `data` the user's folder of `images/` and
@@ -11,25 +11,22 @@ prediction has drawn pictures, and all of it took ten minutes at most after the 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-from yolo_nas_ext.config.arguments import parse_arguments
+from lib import ROOT, Figures, Table, start
 
-ROOT = Path(__file__).resolve().parent.parent
+KEYS = {"guide": "docs/guides/first_search.md", "data": "", "keep": ""}
 MINUTES = 10
 
 
-def main(arguments: list[str]) -> int:
-    """Clone, install and type; print the times and figures, and return the exit code."""
-    given = {"guide": "docs/guides/latency_budget.md", "data": "", "keep": "",
-             **parse_arguments(arguments)}  # fmt: skip
+def main(given: dict[str, Any]) -> Figures:
+    """Clone, install and type; print the times and return the figures."""
     data = Path(given["data"]).resolve() if given["data"] else None
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(given["keep"] or folder).resolve() / "yolo_nas_ext"
@@ -43,20 +40,24 @@ def main(arguments: list[str]) -> int:
         for name, line, where in steps:
             print(f"\n$ {line}", flush=True)
             begin = time.perf_counter()
-            code = subprocess.run(["bash", "-c", line], cwd=where, env=environment(clone),
-                                  check=False).returncode  # fmt: skip
+            shell = ["bash", "-c", line]
+            done = subprocess.run(shell, cwd=where, env=environment(clone), check=False)
             times[name] = round(time.perf_counter() - begin, 1)
-            if code:
-                print(f"exit code {code}")
+            if done.returncode:
+                print(f"exit code {done.returncode}")
                 break
         drawn = len(list((clone / "runs").glob("**/predict*/*.jpg")))
     used = sum(times.values()) - times.get("clone", 0) - times.get("install", 0)
+    table = Table("seconds", "command")
     for name, seconds in times.items():
-        print(f"{seconds:8.1f} s  {name[:90]}")
+        table.row(f"{seconds:.1f}", name[:90])
     good = len(times) == len(steps) and drawn > 0 and used <= 60 * MINUTES
-    print(json.dumps({"seconds": round(used, 1), "install": times.get("install"),
-                      "pictures": drawn, "pass": good}))  # fmt: skip
-    return 0 if good else 1
+    return {
+        "seconds": round(used, 1),
+        "install": times.get("install"),
+        "pictures": drawn,
+        "pass": good,
+    }
 
 
 def commands(guide: str, data: Path | None) -> list[str]:
@@ -66,19 +67,22 @@ def commands(guide: str, data: Path | None) -> list[str]:
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line]
     if data is None:
         return lines
-    lines = [line.replace("data=cells", f"data={data}") for line in lines]
-    return [re.sub(r"source=\$\(python -c .*\)\S*", f"source={data / 'images' / 'val'}", line)
-            for line in lines]  # fmt: skip
+    lines = [line for line in lines if "demo=" not in line]  # the data are drawn already
+    lines = [line.replace("data=cells/data.yaml", f"data={data / 'data.yaml'}") for line in lines]
+    return [line.replace("source=cells/", f"source={data}/") for line in lines]
 
 
 def environment(clone: Path) -> dict[str, str]:
     """Return the variables of a user whose environment is active, with a cache of its own."""
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     home = str(clone.parent / "home")
-    return {**kept, "PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{kept['PATH']}",
-            "YOLO_NAS_CACHE": home, "YOLO_CONFIG_DIR": home, "YOLO_OFFLINE": "1",
-            "YOLO_AUTOINSTALL": "false"}  # fmt: skip
+    return {
+        **kept,
+        "PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{kept['PATH']}",
+        "YOLO_NAS_CACHE": home,
+        "YOLO_CONFIG_DIR": home,
+    }
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

@@ -13,17 +13,14 @@ times the time a candidate.
 
 from __future__ import annotations
 
-import json
-import platform
 import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from yolo_nas_ext.config.arguments import parse_arguments
+from lib import Figures, Table, alone, machine, start, targets
+
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.files import resource as shipped
@@ -31,7 +28,8 @@ from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.vectorized.evolution import evolve
 
-RATE, SECONDS, WORSE, MOST, SLOWER = 25_000, 20.0, 0.01, 2**30, 1.2
+KEYS = {"runs": 10, "trials": 500_000, "long": 5_000_000}
+RATE, SECONDS, WORSE, MOST, SLOWER = 25_000, 20.0, 0.01, 2**10, 1.2
 
 
 def run(trials: int, seed: int) -> dict[str, Any]:
@@ -42,58 +40,56 @@ def run(trials: int, seed: int) -> dict[str, Any]:
     begin, cpu = time.perf_counter(), time.process_time()
     found = evolve(space, budget, trials=trials, seed=seed)
     return {
-        "best": found.population[0].score, "key": found.population[0].architecture.key,
-        "cpu_seconds": time.process_time() - cpu, "seconds": time.perf_counter() - begin,
-        "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, **found.counts,
-    }  # fmt: skip
+        "best": found.population[0].score,
+        "key": found.population[0].architecture.key,
+        "cpu_seconds": time.process_time() - cpu,
+        "seconds": time.perf_counter() - begin,
+        "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **found.counts,
+    }
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table and the JSON line; returns the exit code."""
-    given = {"runs": 10, "trials": 500_000, "long": 5_000_000, **parse_arguments(arguments)}
-    if "alone" in given:
-        print(json.dumps(run(given["trials"], given["alone"])))
-        return 0
-    print("seed    best score    CPU s   wall s   candidates/s (CPU)", flush=True)
+def main(given: dict[str, Any]) -> Figures:
+    """Print the table and return the figures."""
+    table = Table("seed", "best score  ", "CPU s ", "wall s", "candidates/s (CPU)")
     rows = []
     for seed in range(given["runs"]):
         row = run(given["trials"], seed)
         rows.append(row)
+        seconds = (f"{row[kind]:.1f}" for kind in ("cpu_seconds", "seconds"))
         rate = row["evaluated"] / row["cpu_seconds"]
-        print(
-            f"{seed:>4}  {row['best']:>12.4f}  {row['cpu_seconds']:>7.1f}  {row['seconds']:>7.1f}"
-            f"  {rate:>12,.0f}", flush=True,
-        )  # fmt: skip
-    command = [sys.executable, __file__, "alone=0", f"trials={given['long']}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    long = json.loads(done.stdout.splitlines()[-1])
+        table.row(seed, f"{row['best']:.4f}", *seconds, f"{rate:,.0f}")
+    long = alone(run, given["long"], 0)
     each = long["cpu_seconds"] / long["evaluated"]
     usual = median(row["cpu_seconds"] / row["evaluated"] for row in rows)
     print(
-        f"{long['evaluated']:,} candidates: {long['cpu_seconds']:.1f} s of CPU time, "
+        f"\n{long['evaluated']:,} candidates: {long['cpu_seconds']:.1f} s of CPU time, "
         f"{each / usual:.2f} times the time a candidate of the short runs, {long['mib']:.0f} MiB"
     )
     bests = [row["best"] for row in rows]
     figures = {
-        "machine": platform.processor() or platform.machine(), "runs": len(rows),
+        **machine(),
+        "runs": len(rows),
         "candidates_per_cpu_second": 1 / usual,
         "most_cpu_seconds": max(row["cpu_seconds"] for row in rows),
         "most_wall_seconds": max(row["seconds"] for row in rows),
-        "best": max(bests), "worst_best": min(bests),
+        "best": max(bests),
+        "worst_best": min(bests),
         "worst_shortfall": 1 - min(bests) / max(bests),
-        "long_candidates": long["evaluated"], "long_cpu_seconds": long["cpu_seconds"],
-        "long_time_ratio": each / usual, "long_mib": long["mib"],
-    }  # fmt: skip
-    passed = (
-        figures["candidates_per_cpu_second"] >= RATE
-        and figures["most_cpu_seconds"] <= SECONDS
-        and figures["worst_shortfall"] <= WORSE
-        and long["mib"] * 2**20 < MOST
-        and figures["long_time_ratio"] <= SLOWER
-    )
-    print(json.dumps({**figures, "pass": passed}))
-    return 0 if passed else 1
+        "long_candidates": long["evaluated"],
+        "long_cpu_seconds": long["cpu_seconds"],
+        "long_time_ratio": each / usual,
+        "long_mib": long["mib"],
+    }
+    met = {
+        f"{RATE:,} candidates a second": figures["candidates_per_cpu_second"] >= RATE,
+        f"at most {SECONDS:g} s a run": figures["most_cpu_seconds"] <= SECONDS,
+        f"every best within {WORSE:.0%}": figures["worst_shortfall"] <= WORSE,
+        f"the long run below {MOST} MiB": long["mib"] < MOST,
+        f"and {SLOWER} times the time": figures["long_time_ratio"] <= SLOWER,
+    }
+    return {**figures, "pass": targets(met)}
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    start(main, KEYS)

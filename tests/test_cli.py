@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import subprocess
+import sys
+from importlib import import_module
 
 import pytest
 import yaml
 
-from yolo_nas_ext.cli import main
+from yolo_nas_ext.cli import COMMANDS, main
+from yolo_nas_ext.config.settings import keys, page
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 
 
@@ -126,9 +130,26 @@ def test_unknown_command(refuses):
     assert "Did you mean 'search'" in refuses(command="nas-serch")
 
 
-def test_help_lists_every_key(capsys):
-    from yolo_nas_ext.config.search import KEYS
-
-    assert main(["search", "help"]) == 0
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_every_key_in_a_hundred_columns(command, capsys):
+    assert main([command, "help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"\n{key}:" in text for key in KEYS)
+    module = import_module(f"yolo_nas_ext.config.{command.removeprefix('nas-')}")
+    known = [key for kind in module.HELP for key in keys(kind).values()]
+    for key in known:
+        usual = "" if key.usual in (None, "") else f" {key.usual}"
+        assert f"\n{key.name}:{usual} # ({key.kind}) " in text
+    assert max(map(len, text.splitlines())) <= 100
+    for kind in module.HELP:
+        assert page(kind) in text and yaml.safe_load(page(kind)).keys() == keys(kind).keys()
+    assert "\n\n\n" not in text and text.endswith("\n") and not text.endswith("\n\n")
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from yolo_nas_ext.cli import main, COMMANDS\n"
+        "for command in COMMANDS: main([command, 'help'])\n"
+        "print(*{m.partition('.')[0] for m in sys.modules} & {'torch', 'ultralytics', 'numpy'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""

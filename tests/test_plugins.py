@@ -25,7 +25,7 @@ class Mute:
 """
 BLOCK = """
 from yolo_nas_ext.network.architecture import Block
-from yolo_nas_ext.network.blocks import BlockType
+from yolo_nas_ext.network.block_rows import BlockType
 BLOCKS = {{{name!r}: BlockType(rows=lambda b: {rows}, read=lambda rows: {read}, about="")}}
 """
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from yolo_nas_ext.estimators.factory import training_options
     from yolo_nas_ext.estimators.training import ShortTraining
     from yolo_nas_ext.network.architecture import Architecture, Block
-    from yolo_nas_ext.network.blocks import BlockType, ratio
+    from yolo_nas_ext.network.block_rows import BlockType, ratio
     from yolo_nas_ext.network.emit import emit
     from yolo_nas_ext.space import tabular as tables
     from yolo_nas_ext.space.choices import ChoiceSpace
@@ -49,7 +49,7 @@ __all__ = [
 _HOME = {  # the module of each; `tables` is one itself
     "Architecture": "network.architecture",
     "Block": "network.architecture",
-    "BlockType": "network.blocks",
+    "BlockType": "network.block_rows",
     "ChoiceSpace": "space.choices",
     "DetectorSpace": "space.detector",
     "NASError": "errors",
@@ -60,7 +60,7 @@ _HOME = {  # the module of each; `tables` is one itself
     "TrialError": "errors",
     "costs": "cost.counts",
     "emit": "network.emit",
-    "ratio": "network.blocks",
+    "ratio": "network.block_rows",
     "search": "api",
     "tables": "space.tabular",
     "training_options": "estimators.factory",

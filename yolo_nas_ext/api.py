@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.config import search as config
+from yolo_nas_ext.config.search import KEYS
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.executors import check as check_executor
@@ -41,9 +41,9 @@ def search(
 ) -> Study:
     """Search, and return the record.
 
-    With a callable as estimator: judge the points of any `ChoiceSpace` by it; the record is kept in
-    memory unless `project` names a folder. Otherwise: the whole job of ``yolo nas-search`` with the
-    same keys, for example ``search(data="cells.yaml", trials=20)``.
+    With a callable as estimator: evaluate the points of any `ChoiceSpace` by it; the record is kept
+    in memory unless `project` names a folder. Otherwise: the whole job of ``yolo nas-search`` with
+    the same keys, for example ``search(data="cells.yaml", trials=20)``.
 
     Args:
         space: A space, or for the whole job the name of a shipped one or a YAML.
@@ -54,13 +54,14 @@ def search(
         trials: Number of trials; 50 with a callable.
         seed: Of the proposals; 0 unless given.
         project: Folder for the record; of the whole job, the folder of runs.
-        objectives: Names of metrics, ``fitness`` alone unless given; see `objectives.sign` for
-            their directions.
+        objectives: Names of metrics, ``fitness`` alone unless given; see `study.objectives.sign`
+            for their directions.
         limits: Bounds that the answer must keep, by name of a metric: the most a cost may be, the
             least a score may be.
         features: With a callable: free numbers about a point that a model may learn from.
         jobs: Number of trials at a time, each in a process of its own; 1 unless given.
-        executor: ``local``, or ``ray`` for tasks of a Ray cluster; see `executors.cluster.Cluster`.
+        executor: ``local``, or ``ray`` for tasks of a Ray cluster; see
+            `executors.ray_cluster.Cluster`.
         storage: URL of an Optuna storage that several processes may share; see `study.study.Study`.
         **settings: Further keys of the command, for the whole job only. With a callable, of Ray:
             ``ray_address``, ``cpus_per_trial`` and ``gpus_per_trial``.
@@ -95,8 +96,8 @@ def search(
         raise NASError(f"space={space!r}: with a callable estimator, give a ChoiceSpace")
     if unknown := set(settings) - RAY_KEYS.keys():
         raise NASError(f"{min(unknown)}: not a key of a search with a callable estimator")
-    n = config.value("trials", 50 if trials is None else trials)
-    base = config.value("seed", seed or 0)
+    n = KEYS["trials"].value(50 if trials is None else trials)
+    base = KEYS["seed"].value(seed or 0)
     path = None
     if project is not None:
         path = Path(project) / "study.db"

@@ -1,10 +1,12 @@
-"""Where `cfg/` and `datasets/` are: inside the package in a wheel, beside it in a checkout."""
+"""Files: where the shipped ones are, and writing one whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 
 def resource(*parts: str) -> Path:
     """Return the path of a shipped file or folder, for example ``resource("cfg", "nas.yaml")``.
+
+    `cfg/` and `datasets/` are inside the package in a wheel, and beside it in a checkout.
 
     Args:
         *parts: Path components; the first is ``cfg`` or ``datasets``.
@@ -24,30 +28,38 @@ def resource(*parts: str) -> Path:
     return root.joinpath(*parts)
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+@contextmanager
+def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Yield a new file beside `path` that takes its place when the block ends well.
 
+    So a reader sees the old file or the new one, each of them whole, and writers do not meet. After
+    an error the new file is gone and the old one as it was.
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(
-        json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8", newline="\n"
-    )
-    if path.name == "state.json":
-        temporary.chmod(0o600)
-    os.replace(temporary, path)
+    Args:
+        path: The file to be written; its folder exists.
+        mode: Permissions, less what the process masks.
 
-
-def replace(path: Path, fill: Callable[[Path], object]) -> None:
-    """Let `fill` write a temporary file beside `path` and move it there."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    Raises:
+        OSError: Where the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}.tmp")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
-        fill(temporary)
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, content: Any, *, private: bool = False) -> None:
+    """Write a file whole or not at all; a private one is for its owner alone."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    with replacing(path, 0o600 if private else 0o666) as temporary:
+        temporary.write_text(text, "utf-8", newline="\n")

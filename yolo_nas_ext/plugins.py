@@ -18,8 +18,9 @@ import cloudpickle
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.architecture import Block
-from yolo_nas_ext.network.blocks import BLOCKS, BlockType
-from yolo_nas_ext.network.layers import MODULES
+from yolo_nas_ext.network.block_rows import BlockType
+from yolo_nas_ext.network.blocks import BLOCKS
+from yolo_nas_ext.network.modules import MODULES
 from yolo_nas_ext.space import schema
 
 PATTERN = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")

@@ -5,59 +5,90 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from filelock import FileLock, Timeout
 
 from yolo_nas_ext import __version__
+from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.fields import usual_threads
-from yolo_nas_ext.config.search import MAY_CHANGE, Config, configure, defaults
+from yolo_nas_ext.config.search import MAY_CHANGE, SearchSettings, configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import arguments
-from yolo_nas_ext.host.data_fingerprint import changes, traits
+from yolo_nas_ext.host.data_identity import changes, identity
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.network.emit import TASKS
 
 SITTINGS = "seconds.json"
 TRAITS = "trained_on"  # in the settings: what the data set was
+S = TypeVar("S", SearchSettings, CompareSettings)
 
 
-def settings(given: Mapping[str, Any]) -> tuple[Config, Path | None]:
-    """Return the settings, and the folder of a run to resume."""
-    config = configure(given, arguments.TRAINING, arguments.REFUSED)
-    if config.task not in TASKS:
-        raise NASError(f"task={config.task}: not supported yet; allowed: {', '.join(TASKS)}")
+def settings(given: Mapping[str, Any]) -> tuple[SearchSettings, Path | None]:
+    """Return the settings of a search, and the folder of a run to resume."""
+
+    def configured(given: Mapping[str, Any]) -> SearchSettings:
+        return configure(given, arguments.TRAINING, arguments.REFUSED)
+
+    config, folder = resumed(given, configured, MAY_CHANGE)
     arguments.check(config.host)
-    if config.resume is None:
+    if folder is None:
         shared = config.threads or usual_threads(config.jobs)
-        return replace(config, values={**config.values, "threads": shared}), None
-    folder = Path(config.resume)
-    kept = saved(folder)
-    before = configure(kept, arguments.TRAINING, arguments.REFUSED)
-    for name in config.given - {*MAY_CHANGE, "name", "project"}:
+        return replace(config, threads=shared), None
+    changed = config.given & {*given} & {*MAY_CHANGE}
+    return replace(config, given=_given(folder, config) | changed), folder
+
+
+def resumed(
+    given: Mapping[str, Any],
+    configured: Callable[[Mapping[str, Any]], S],
+    may_change: Sequence[str],
+    *,
+    noun: str = "run",
+    dropped: Collection[str] = (),
+) -> tuple[S, Path | None]:
+    """Return the settings of a command, and the folder that ``resume`` names, if it does.
+
+    Args:
+        given: Keys and raw values.
+        configured: Makes settings of them.
+        may_change: Keys that may differ from those of the folder.
+        noun: What the folder is of, for messages.
+        dropped: Keys of folders of earlier versions that are none any more.
+
+    Raises:
+        NASError: For a key that differs from that of the folder and may not.
+    """
+    config = configured(given)
+    resume = config.values["resume"]
+    if resume is None:
+        return config, None
+    folder = Path(resume)
+    kept = {name: value for name, value in saved(folder).items() if name not in dropped}
+    before = configured(kept)
+    for name in config.given - {*may_change, "name", "project"}:
         now, then = ({**c.values, **c.host}.get(name) for c in (config, before))
         if now != then:
+            allowed = ", ".join(name for name in may_change if name != "resume")
             raise NASError(
-                f"{name}={now}: the run in {folder} has {name}={then}; leave it out to resume, or "
-                f"start a new run. Only {', '.join(MAY_CHANGE[:-1])} may change"
+                f"{name}={now}: the {noun} in {folder} has {name}={then}; leave it out to resume, "
+                f"or start a new one. Only {allowed} may change"
             )
-    changed = {name: given[name] for name in given if name in MAY_CHANGE}
-    config = configure({**kept, **changed}, arguments.TRAINING, arguments.REFUSED)
-    return replace(config, given=_given(folder, config) | frozenset(changed)), folder
+    changed = {name: given[name] for name in given if name in may_change}
+    return configured({**kept, **changed}), folder
 
 
-def _given(folder: Path, config: Config) -> frozenset[str]:
+def _given(folder: Path, config: SearchSettings) -> frozenset[str]:
     """Return the keys that were given when a run was started; its settings hold all of them."""
     content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
     if isinstance(names := content.get("given"), list):
         return frozenset(map(str, names))
-    usual = defaults()  # of a run of an earlier version
+    usual = SearchSettings().values  # of a run of an earlier version
     return frozenset(n for n in config.given if config.values.get(n) != usual.get(n))
 
 
@@ -89,7 +120,7 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
     return found
 
 
-def claim(config: Config, data: DataSet | None = None) -> Path:
+def claim(config: SearchSettings | CompareSettings, data: DataSet | None = None) -> Path:
     """Return a new run folder, made for this run alone, with its settings in it.
 
     Args:
@@ -100,7 +131,7 @@ def claim(config: Config, data: DataSet | None = None) -> Path:
     given = {**config.values, **config.host, "version": __version__}
     given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items() if n != "resume"}
     given["given"] = sorted(config.given)  # some keys mean more where they were given
-    given |= {TRAITS: traits(data)} if data else {}
+    given |= {TRAITS: identity(data, say=print)} if data else {}
     folder = None
     try:
         project.mkdir(parents=True, exist_ok=True)
@@ -116,7 +147,7 @@ def claim(config: Config, data: DataSet | None = None) -> Path:
     return folder
 
 
-def _new_folder(config: Config, project: Path) -> Path:
+def _new_folder(config: SearchSettings | CompareSettings, project: Path) -> Path:
     """Make and return the folder of the run's name, or of that with the first free number."""
     number = 1
     while True:
@@ -185,17 +216,17 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     """
     content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
     before = content.get(TRAITS)  # of a run of an earlier version there is none
-    found = "; ".join(changes(before, data)) if isinstance(before, dict) else ""
+    now = identity(data, before, say=print) if isinstance(before, dict) else {}
+    found = "; ".join(changes(before, now)) if now else ""
     if found and not accepted:
         raise NASError(
             f"resume={folder}: data={data.source} has changed since the run began ({found}), and "
             "fitness on it is not that of the trials so far; start a new run, or give "
             f"data={data.source} beside resume= to go on all the same"
         )
-    if found:
-        keep(folder, (TRAITS,), {TRAITS: traits(data)})
-        return f"data={data.source} has changed since the run began ({found})"
-    return ""
+    if now:  # also where it is the same and only its times, or an earlier version's record, are not
+        keep(folder, (TRAITS,), {TRAITS: now})
+    return f"data={data.source} has changed since the run began ({found})" if found else ""
 
 
 def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:

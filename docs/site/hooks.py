@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.config.settings import groups
+from yolo_nas_ext.host.plugin.startup import COMMANDS
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.report.tables import FIXED
 from yolo_nas_ext.space import schema
 
 ROOT = Path(__file__).resolve().parents[2]
-KEY = re.compile(r"^(?P<name>\w+):(?: (?P<usual>[^#]*?))? *# \((?P<kind>\w+)\) (?P<about>.*)$")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -40,27 +42,25 @@ def _outside(name: str) -> str:
 
 
 def keys() -> str:
-    """Return the keys of ``yolo nas-search`` as tables, from cfg/nas.yaml."""
-    lines = [
-        "## Keys of `yolo nas-search`",
-        "",
-        "From `cfg/nas.yaml`, which `yolo nas-search help` prints. Training keys of Ultralytics "
-        "pass through to every candidate.",
-    ]
-    for line in (ROOT / "cfg" / "nas.yaml").read_text(encoding="utf-8").splitlines():
-        if section := re.match(r"# (.*?) -{5,}$", line):
+    """Return the keys of every command as tables, from the classes that they are fields of."""
+    lines: list[str] = []
+    for command in COMMANDS:
+        module = import_module(f"yolo_nas_ext.config.{command.removeprefix('nas-')}")
+        lines += ["", f"## Keys of `yolo {command}`"]
+        if command == "nas-search":
             lines += [
                 "",
-                f"### {section[1]}",
-                "",
-                "| key | default | type | meaning |",
-                "|---|---|---|---|",
+                "`cfg/nas.yaml` holds them too, and `yolo nas-search help` prints them. Training "
+                "keys of Ultralytics pass through to every candidate.",
             ]
-        elif found := KEY.match(line):
-            usual = f"`{found['usual'].strip()}`" if (found["usual"] or "").strip() else ""
-            about = _cell(found["about"])
-            lines.append(f"| `{found['name']}` | {usual} | {found['kind']} | {about} |")
-    return "\n".join(lines) + "\n"
+        for kind in module.HELP:
+            for title, members in groups(kind).items():
+                lines += ["", f"### {title}", ""]
+                lines += ["| key | default | type | meaning |", "|---|---|---|---|"]
+                for key in members:
+                    usual = "" if key.usual in (None, "") else f"`{key.usual}`"
+                    lines.append(f"| `{key.name}` | {usual} | {key.kind} | {_cell(key.about)} |")
+    return "\n".join(lines).strip() + "\n"
 
 
 def run_files() -> str:

@@ -81,7 +81,7 @@ def test_any_judged_network_can_be_extracted(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments,message",
     [
-        ([], "run: missing"),
+        ([], "run: is required"),
         (["run={tmp}"], "not the folder of a run"),
         (["run={run}", "key=123"], "key=123: no network"),
         (["run={run}", "kee=1"], "Did you mean 'key'"),

@@ -134,7 +134,7 @@ def test_short_trainings_choose_where_there_are_data(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "model is missing"),
+        ((), "model: is required"),
         (("model=yolo11n", "flops=2y"), r"flops=2y: not allowed; flops takes budgets such as 2x"),
         (("model=yolo11n", "flops=1x"), "a family grows, give 2x or more"),
         (("model=yolo11n", "flops=2x,3x,4x,5x,6x"), "1 to 4 budgets"),

@@ -83,7 +83,7 @@ def test_standard_output_is_json_alone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["imgsz=640"], "model is missing"),
+        (["imgsz=640"], "model: is required"),
         (["model=yolo11n", "imgsz=100"], "multiple of 32"),
         (["model=yolo11n", "json=maybe"], "True or False"),
         (["model=yolo11n", "size=3"], "unknown key"),

@@ -1,8 +1,9 @@
-"""Comparing trained models: perfect ones score 1, and the host's own measures agree."""
+"""Comparing trained models: perfect ones score 1, and Ultralytics' own measures agree."""
 
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from ultralytics import YOLO
@@ -64,8 +65,8 @@ def perfect(data, task, *, spoil=lambda view: view):
                     scores = np.eye(len(self.names))[int(label["cls"][0, 0])]
                     yield spoil(View(file, label["shape"], np.zeros((0, 6)), None, scores))
                     continue
-                masks = np.array(trained._true_masks(label)).reshape(-1, *label["shape"])
-                boxes = trained._true_boxes(label)
+                masks = np.array(trained.true_masks(label)).reshape(-1, *label["shape"])
+                boxes = trained.true_boxes(label)
                 yield spoil(View(file, label["shape"], boxes, masks if task == "segment" else None))
 
     return Perfect
@@ -100,8 +101,6 @@ def test_classes_that_are_right(tmp_path, monkeypatch, capsys):
         for name in ("dark", "light"):
             (folder / part / name).mkdir(parents=True)
             for index in range(n):
-                import cv2
-
                 cv2.imwrite(str(folder / part / name / f"{index}.png"), np.zeros((32, 32), "u1"))
     monkeypatch.setattr(compare, "Trained", perfect(folder, "classify"))
     assert figures(capsys, f"data={folder}")["accuracy"] == 1
@@ -116,7 +115,7 @@ def coco_of(data, folder):
     """The val part as a COCO JSON, with ids and an order of categories of its own."""
     truth = coco.Truth(data.names)
     for label in data.labels:
-        truth.add(label["shape"], trained._true_boxes(label))
+        truth.add(label["shape"], trained.true_boxes(label))
     file = truth.write(folder)
     content = json.loads(file.read_text())
     ids = {1: 70, 2: 5}
@@ -130,8 +129,8 @@ def coco_of(data, folder):
     return file
 
 
-def test_numbers_on_a_coco_json_are_the_hosts(shapes, model, tmp_path, capsys):
-    """Three ways to the same detections: our command twice, and the host's validator."""
+def test_numbers_on_a_coco_json_are_those_of_ultralytics(shapes, model, tmp_path, capsys):
+    """Three ways to the same detections: our command twice, and Ultralytics' validator."""
     data = read(shapes, part="val")
     file, images = coco_of(data, tmp_path), shapes.parent / "images" / "val"
     assert (
@@ -153,7 +152,7 @@ def test_numbers_on_a_coco_json_are_the_hosts(shapes, model, tmp_path, capsys):
     assert {n: found[n] for n in coco.NAMES} == {
         n: pytest.approx(of_data[n], abs=1e-6) for n in coco.NAMES
     }
-    host = YOLO(model).val(
+    validated = YOLO(model).val(
         data=str(shapes),
         imgsz=64,
         plots=False,
@@ -175,28 +174,28 @@ def test_numbers_on_a_coco_json_are_the_hosts(shapes, model, tmp_path, capsys):
     ):
         assert np.sort(ours[:, column]) == pytest.approx(np.sort(of), abs=2e-3)
     assert found["AP50"] > 0.2  # else there would be nothing to compare
-    assert found["AP50"] == pytest.approx(host.box.map50, abs=0.02)
-    assert found["AP"] == pytest.approx(host.box.map, abs=0.02)
+    assert found["AP50"] == pytest.approx(validated.box.map50, abs=0.02)
+    assert found["AP"] == pytest.approx(validated.box.map, abs=0.02)
 
 
-def test_the_hosts_evaluator_of_coco_says_the_same(shapes, model, tmp_path):
+def test_the_coco_evaluator_of_ultralytics_says_the_same(shapes, model, tmp_path):
     data = read(shapes, part="val")
     file = coco_of(data, tmp_path)
     ids = {label["im_file"]: index for index, label in enumerate(data.labels, 1)}
     rows = [
         row
         for view in Trained(model).see(list(ids), imgsz=64)
-        for row in trained._detections(view, ids[view.file], {0: 70, 1: 5})
+        for row in trained.detections(view, ids[view.file], {0: 70, 1: 5})
     ]
     ours = coco.numbers(file, rows)
     validator = DetectionValidator(args={"save_json": True, "mode": "val"}, save_dir=tmp_path)
     validator.training = False
     validator.jdict, validator.is_coco, validator.is_lvis, validator.gdict = rows, True, False, {1}
-    host = validator.coco_evaluate({}, rows, str(file))
-    assert host["metrics/mAP50-95(B)"] == pytest.approx(ours["AP"], abs=1e-6) and ours["AP"] > 0
-    assert host["metrics/mAP50(B)"] == pytest.approx(ours["AP50"], abs=1e-6)
+    theirs = validator.coco_evaluate({}, rows, str(file))
+    assert theirs["metrics/mAP50-95(B)"] == pytest.approx(ours["AP"], abs=1e-6) and ours["AP"] > 0
+    assert theirs["metrics/mAP50(B)"] == pytest.approx(ours["AP50"], abs=1e-6)
     for size in ("small", "medium", "large"):
-        assert host[f"metrics/mAP_{size}(B)"] == pytest.approx(ours[f"AP_{size}"], abs=1e-6)
+        assert theirs[f"metrics/mAP_{size}(B)"] == pytest.approx(ours[f"AP_{size}"], abs=1e-6)
 
 
 def test_pictures_that_are_not_there_are_named(shapes, model, tmp_path, capsys):
@@ -218,7 +217,7 @@ def test_pictures_that_are_not_there_are_named(shapes, model, tmp_path, capsys):
     [
         ({}, "models: is required"),
         ({"models": "a.pt"}, "data: give either"),
-        ({"models": "a.pt", "data": "x", "coco": "y"}, "data: give either"),
+        ({"models": "a.pt", "data": "x", "coco": "y"}, "data=x: give either"),
         ({"models": "a.pt", "coco": "y.json"}, "images=None: is not a folder"),
         ({"models": "a.pt", "data": "x"}, "models=a.pt: no such checkpoint"),
         ({"model": "a.pt"}, "Did you mean 'models'"),

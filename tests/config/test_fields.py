@@ -1,28 +1,22 @@
 import pytest
 
-from yolo_nas_ext.config.fields import checked, flag, whole
+from yolo_nas_ext.config.fields import flag, one_of, path, whole
 from yolo_nas_ext.console import aligned
-from yolo_nas_ext.errors import NASError
-
-KEYS = {"json": flag, "seed": whole(0)}
-
-
-def test_what_is_not_given_is_as_usual():
-    assert checked({"seed": 3}, KEYS, {"seed": 0, "json": False}) == {"seed": 3, "json": False}
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("parse", "value", "allowed"),
     [
-        ({"sed": 1}, "sed=1: unknown key. Did you mean 'seed'"),
-        ({"seed": -1}, "seed=-1: not allowed; seed takes a whole number"),
-        ({"json": "yes"}, "json=yes: not allowed; json takes True or False"),
+        (whole(0), -1, "a whole number of 0 or more"),
+        (flag, "yes", "True or False"),
+        (one_of("axial", "coronal"), "axil", "one of axial, coronal. Did you mean 'axial'?"),
+        (path, ["a"], "a path"),
     ],
 )
-def test_bad_keys_are_one_clear_line(given, message):
-    with pytest.raises(NASError, match=message) as caught:
-        checked(given, KEYS, {})
-    assert "\n" not in str(caught.value)
+def test_a_bad_value_says_what_is_allowed(parse, value, allowed):
+    with pytest.raises(ValueError) as caught:
+        parse(value)
+    assert str(caught.value) == allowed
 
 
 def test_a_table_is_aligned():

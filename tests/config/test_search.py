@@ -1,8 +1,12 @@
+from inspect import signature
+
 import pytest
 import yaml
 
+from yolo_nas_ext import search
 from yolo_nas_ext.config.arguments import parse_arguments
-from yolo_nas_ext.config.search import KEYS, configure, defaults
+from yolo_nas_ext.config.search import KEYS, SearchSettings, configure
+from yolo_nas_ext.config.settings import groups, help_text
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import resource
 
@@ -10,13 +14,36 @@ HOST = {"lr0": 0.01, "mosaic": 1.0}
 REFUSED = {"model": "a search sets this itself"}
 
 
-def test_every_key_has_a_type_and_a_default_and_an_explanation():
-    path = resource("cfg", "nas.yaml")
-    assert set(yaml.safe_load(path.read_text())) == set(KEYS) == set(defaults())
-    for line in path.read_text().splitlines():
-        if line and not line.startswith("#"):
+def test_the_file_of_defaults_is_made_from_the_class():
+    text = resource("cfg", "nas.yaml").read_text(encoding="utf-8")
+    assert text == help_text(SearchSettings), "its first lines say how to write it anew"
+    usual = {name: KEYS[name].value(raw) for name, raw in yaml.safe_load(text).items()}
+    assert usual == SearchSettings().values and set(usual) == set(KEYS)
+    for line in text.splitlines():
+        if line and not line.lstrip().startswith("#"):
             explained = line.partition("# ")[2]
             assert explained.startswith(("(str)", "(int)", "(float)", "(list)", "(number)")), line
+
+
+def test_the_ten_keys_that_most_searches_need_come_first():
+    first = next(iter(groups(SearchSettings).values()))
+    assert [key.name for key in first] == [
+        "data",
+        "space",
+        "epochs",
+        "imgsz",
+        "trials",
+        "max_flops",
+        "max_latency",
+        "latency",
+        "pretrained",
+        "finalists",
+    ]
+
+
+def test_the_function_of_the_package_takes_keys_of_the_command():
+    own = {"estimator", "space", "features", "settings"}  # which may be objects of Python's
+    assert set(signature(search).parameters) - own <= set(KEYS)
 
 
 @pytest.mark.parametrize(

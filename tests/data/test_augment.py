@@ -16,7 +16,7 @@ def test_pictures_stay_pictures_and_boxes_follow(name, channels):
     image = rng.integers(0, 60, (96, 96, channels), dtype=np.uint8)
     image[30:60, 20:70] = 230
     transforms = preset(name).transforms()
-    moves = any(isinstance(t, A.DualTransform) for t in transforms)  # as the host asks
+    moves = any(isinstance(t, A.DualTransform) for t in transforms)  # as Ultralytics asks
     params = A.BboxParams(format="pascal_voc", label_fields=["labels"]) if moves else None
     change = A.Compose(transforms, seed=0, bbox_params=params)
     boxes = {"bboxes": [(20, 30, 70, 60)], "labels": [0]}
@@ -32,7 +32,7 @@ def test_pictures_stay_pictures_and_boxes_follow(name, channels):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_keys_are_the_hosts(name):
+def test_keys_are_of_ultralytics(name):
     arguments.check({**preset(name).keys, "augmentations": preset(name).transforms()})
 
 

@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 
 import pytest
 
-from yolo_nas_ext.config.search import KEYS
+from yolo_nas_ext.config.settings import keys
+from yolo_nas_ext.host.plugin.startup import COMMANDS
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.space import schema
 
@@ -40,7 +42,11 @@ def rows(text):
 
 def test_every_key_is_in_the_reference(hooks):
     text = hooks.keys()
-    assert sorted(rows(text)) == sorted(KEYS)
+    for command in COMMANDS:
+        module = import_module(f"yolo_nas_ext.config.{command.removeprefix('nas-')}")
+        expected = [name for kind in module.HELP for name in keys(kind)]
+        part = text.partition(f"## Keys of `yolo {command}`\n")[2].partition("\n## ")[0]
+        assert sorted(rows(part)) == sorted(expected)
     assert "| `finalists` | `0` | int |" in text
 
 

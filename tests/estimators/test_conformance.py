@@ -6,8 +6,10 @@ import random
 import pytest
 
 from tests.helpers.shapes import draw
+from yolo_nas_ext.config import rules
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.factory import ESTIMATORS, make
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -29,19 +31,20 @@ def estimator(name, data):
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
-def test_metrics_are_finite_numbers_and_the_same_again(name, data):
+def test_metrics_are_finite_numbers_and_the_same_again(name, data, tmp_path):
     space = DetectorSpace.load("tiny")
     architecture = space.architecture(space.sample(random.Random(0)))
-    judge = estimator(name, data)
-    assert all(isinstance(value, (int, float)) for value in judge.fidelity.values())
-    assert judge.fidelity["imgsz"] == 64
-    assert isinstance(judge.seeded, bool) and judge.images is None and not judge.shared
-    found = judge.estimate(architecture, judge.fidelity)
+    made = estimator(name, data)
+    assert all(isinstance(value, (int, float)) for value in made.fidelity.values())
+    assert made.fidelity["imgsz"] == 64
+    assert isinstance(made.seeded, bool)
+    hand_over(Context(tmp_path), made)  # which changes no number
+    found = made.estimate(architecture, made.fidelity)
     assert "fitness" in found and all(map(math.isfinite, found.values()))
     random.seed(99)  # what else draws numbers does not matter
     assert estimator(name, data).estimate(architecture) == found
 
 
-def test_an_unknown_name(data):
+def test_an_unknown_name():
     with pytest.raises(NASError, match="Did you mean 'naswot'"):
-        estimator("nasswot", data)
+        rules.check(configure({"estimator": "nasswot"}, {}, {}))

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,15 +45,17 @@ def test_a_training_has_the_threads_that_were_asked_for(data, architecture, thre
 
 
 def test_capitals_of_an_optimiser_do_not_matter(data):
-    assert ShortTraining(data, overrides={"optimizer": "sgd"}).overrides["optimizer"] == "sgd"
+    short = ShortTraining(data, overrides={"optimizer": "sgd"})
+    assert short.settings.overrides["optimizer"] == "sgd"
     with pytest.raises(NASError, match="Did you mean 'SGD'"):
         ShortTraining(data, overrides={"optimizer": "sgdd"})
 
 
 def test_keys_of_the_user_replace_the_recipe(data):
     short = ShortTraining(data, overrides={"lr0": 0.5, "degrees": 10.0})
-    assert short.overrides["lr0"] == 0.5 and short.overrides["degrees"] == 10.0
-    assert short.overrides["optimizer"] == "AdamW"
+    overrides = short.settings.overrides
+    assert overrides["lr0"] == 0.5 and overrides["degrees"] == 10.0
+    assert overrides["optimizer"] == "AdamW"
 
 
 @pytest.mark.parametrize(
@@ -78,8 +81,8 @@ def test_bad_settings_are_found_before_the_first_trial(data, given, message):
 def calls(short, monkeypatch, *fidelities):
     seen = []
 
-    def train(model, data, split, **more):
-        seen.append({"model": model, "split": split, **more})
+    def train(model, data, split, settings, **more):
+        seen.append({"model": model, "split": split, **vars(settings)})
         return type("Result", (), {"metrics": {}})
 
     monkeypatch.setattr("yolo_nas_ext.estimators.training.train", train)
@@ -147,15 +150,8 @@ def test_every_estimator_keeps_the_protocol(name, data, architecture):
     assert metrics == estimator.estimate(architecture)
 
 
-def test_unknown_estimator(data):
-    from yolo_nas_ext.config.search import configure
-
-    with pytest.raises(NASError, match="Did you mean 'short'"):
-        make(configure({"estimator": "shorts"}, {}, {}), data)
-
-
-def test_full_is_the_hosts_schedule(data, architecture, monkeypatch):
-    """Nothing is set but what a search needs, and the trainer's averages are the host's."""
+def test_full_is_ultralytics_schedule(data, architecture, monkeypatch):
+    """Nothing is set but what a search needs, and the trainer's averages are Ultralytics'."""
     config = configure(
         {"estimator": "full", "imgsz": 64, "lr0": 0.02}, arguments.TRAINING, arguments.REFUSED
     )
@@ -182,14 +178,15 @@ def test_slices_of_a_patient_are_held_out_together(tmp_path):
 def test_fitness_can_be_the_findings_in_scans(data, architecture):
     estimator = ShortTraining(data, epochs=1, imgsz=64, batch=4, fitness="froc", threads=2)
     seen = []
-    judge = estimator.judge
-    estimator.judge = lambda *both: seen.append(both) or judge(*both)
+    measure = estimator.settings.measure
+    noted = replace(estimator.settings, measure=lambda *both: seen.append(both) or measure(*both))
+    estimator.settings = noted
     metrics = estimator.estimate(architecture)
     assert metrics["fitness"] == metrics["froc_cpm"] and "host_fitness" in metrics
     found, truth = (part.boxes for part in seen[-1])
     held = [data.labels[i] for i in estimator.split[1]]
     assert set(found) == set(truth) == {Path(label["im_file"]).stem for label in held}
-    for label in held:  # the judge sees the objects where the labels say
+    for label in held:  # the measure sees the objects where the labels say
         rows = truth[Path(label["im_file"]).stem]
         sizes = sorted(map(tuple, (rows[:, 2:4] - rows[:, :2]).round(2)))
         assert sizes == sorted(map(tuple, (label["bboxes"][:, 2:] * 64).round(2)))

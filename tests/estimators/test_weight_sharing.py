@@ -11,6 +11,7 @@ from ultralytics import YOLO
 
 from tests.helpers.shapes import draw, draw_for
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.weight_sharing import FILE, SCORES, SharedWeights
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.supernet import trainer
@@ -31,16 +32,16 @@ def tiny():
 def estimator(data, space, folder, **more):
     settings = {"epochs": 2, "imgsz": 64, "batch": 4, "threads": 1, "overrides": {"workers": 0}}
     made = SharedWeights(data, space, **{**settings, "say": lambda line: None, **more})
-    made.images = folder / "images"
+    made.use_context(Context(folder))
     return made
 
 
 @pytest.fixture(scope="module")
 def run(data, tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    judge = estimator(data, tiny, folder)
-    judge.estimate(network(tiny, 0))
-    return folder, judge
+    made = estimator(data, tiny, folder)
+    made.estimate(network(tiny, 0))
+    return folder, made
 
 
 def network(space, seed):
@@ -48,11 +49,11 @@ def network(space, seed):
 
 
 def test_networks_are_scored_by_one_supernet(run, tiny, data, tmp_path, monkeypatch):
-    folder, judge = run
+    folder, made = run
     assert (folder / "supernet" / FILE).is_file()
-    found = judge.estimate(network(tiny, 1), weights=tmp_path / "nas-a.pt")
+    found = made.estimate(network(tiny, 1), weights=tmp_path / "nas-a.pt")
     assert {"fitness", "map50_95", "map50", "val_loss_box", "val_loss_cls"} <= set(found)
-    assert judge.estimate(network(tiny, 2)) != found
+    assert made.estimate(network(tiny, 2)) != found
     monkeypatch.setattr(trainer, "session", lambda *_, **__: pytest.fail("trained again"))
     again = pickle.loads(pickle.dumps(estimator(data, tiny, folder)))
     assert again.estimate(network(tiny, 1)) == found  # from the file
@@ -63,33 +64,33 @@ def test_networks_are_scored_by_one_supernet(run, tiny, data, tmp_path, monkeypa
 
 
 def test_a_score_is_that_of_the_stock_model_that_is_written(run, tiny, data, tmp_path):
-    _, judge = run
+    _, made = run
     file = tmp_path / "nas-a.pt"
-    found = judge.estimate(network(tiny, 1), weights=file)
-    bench = judge._opened()[1]
+    found = made.estimate(network(tiny, 1), weights=file)
+    evaluator = made.opened()[1]
     loaded = YOLO(file).model.float()
-    assert bench.score(loaded)["val_loss_cls"] == pytest.approx(found["val_loss_cls"], rel=0.02)
+    assert evaluator.score(loaded)["val_loss_cls"] == pytest.approx(found["val_loss_cls"], rel=0.02)
     fresh = [m for m in loaded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert all(norm.momentum == 0.03 for norm in fresh)
 
 
 def test_scores_are_kept_by_key(run, tiny, monkeypatch):
-    folder, judge = run
-    judge.estimate(network(tiny, 5))
-    bench = judge._opened()[1]
-    monkeypatch.setattr(bench, "score", lambda model: pytest.fail("scored again"))
-    judge.estimate(network(tiny, 5))
+    folder, made = run
+    made.estimate(network(tiny, 5))
+    evaluator = made.opened()[1]
+    monkeypatch.setattr(evaluator, "score", lambda model: pytest.fail("scored again"))
+    made.estimate(network(tiny, 5))
     rows = [json.loads(line) for line in (folder / "supernet" / SCORES).read_text().splitlines()]
     assert network(tiny, 5).key in {row["key"] for row in rows}
 
 
 def test_a_cut_line_of_the_scores_is_passed_over(run, tiny, data):
-    folder, judge = run
+    folder, made = run
     file = folder / "supernet" / SCORES
-    judge.estimate(network(tiny, 6))
+    made.estimate(network(tiny, 6))
     file.write_text(file.read_text() + '{"key": "abc", "fitn')
     other = estimator(data, tiny, folder)
-    assert other.estimate(network(tiny, 6)) == judge.estimate(network(tiny, 6))
+    assert other.estimate(network(tiny, 6)) == made.estimate(network(tiny, 6))
     other.close()
 
 
@@ -119,11 +120,11 @@ def test_another_supernet_in_the_folder_is_refused(run, data, tiny):
 def test_a_search_of_another_task_learns_and_scores_by_its_fitness(task, tmp_path):
     data = read(draw_for(task, tmp_path / "shapes"), task)
     space = DetectorSpace.load("tiny", task, {"p4.width": 64, "p5.width": 96})
-    judge = estimator(data, space, tmp_path, learn=True, cost_weight=0.1)
+    made = estimator(data, space, tmp_path, learn=True, cost_weight=0.1)
     file = tmp_path / "nas-a.pt"
-    found = judge.estimate(network(space, 1), weights=file)
-    assert [row["epoch"] for row in judge.history()] == [2]
-    assert any(abs(p - 1 / len(ps)) > 1e-4 for ps in judge.distribution().values() for p in ps)
+    found = made.estimate(network(space, 1), weights=file)
+    assert [row["epoch"] for row in made.history()] == [2]
+    assert any(abs(p - 1 / len(ps)) > 1e-4 for ps in made.distribution().values() for p in ps)
     if task == "classify":
         assert found["fitness"] == pytest.approx(
             (found["accuracy_top1"] + found["accuracy_top5"]) / 2
@@ -135,10 +136,10 @@ def test_a_search_of_another_task_learns_and_scores_by_its_fitness(task, tmp_pat
     assert stock.task == task
     assert weights.load(file).architecture == network(space, 1)  # to be trained on from there
     assert not any("yolo_nas_ext" in type(module).__module__ for module in stock.model.modules())
-    again = judge._opened()[1].score(stock.model.float())
+    again = made.opened()[1].score(stock.model.float())
     losses = [name for name in found if name.startswith("val_loss")]
     assert losses and all(again[n] == pytest.approx(found[n], rel=0.05) for n in losses)
-    judge.close()
+    made.close()
 
 
 PROGRAM = """

@@ -1,7 +1,7 @@
 """A space of what the shipped ones do not have, for tests of compiled spaces."""
 
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.schema import parse
+from yolo_nas_ext.space.parse import parse
 
 # What the shipped spaces do not have: one level only, P6, kernels and attention in the neck, blocks
 # whose hidden width is their width, a stage of stride 1 at its level's start of the neck.

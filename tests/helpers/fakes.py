@@ -55,7 +55,7 @@ def baselines() -> dict[str, Architecture]:
 
 
 def detectors(trials: int = 40, seed: int = 0, *, lift: float = 0.0) -> Study:
-    """A search that gets better, beside three hand-made networks; every ninth trial fails."""
+    """A search that gets better, beside three baselines; every ninth trial fails."""
     rng = random.Random(seed)
     space = DetectorSpace.load("tiny")
     study = Study(space)
@@ -64,7 +64,7 @@ def detectors(trials: int = 40, seed: int = 0, *, lift: float = 0.0) -> Study:
             point = space.point_of(architecture)
         except NASError:
             point = None
-        judged(study, architecture, rng, 0.0, point=point, name=name)
+        evaluated(study, architecture, rng, 0.0, point=point, name=name)
     for number in range(3, trials):
         point = space.sample(random.Random(f"{seed}/{number}"))
         if number % 9 == 8:
@@ -72,11 +72,11 @@ def detectors(trials: int = 40, seed: int = 0, *, lift: float = 0.0) -> Study:
             add(study, None, point=point, error=error, seconds=3.0)
         else:
             gain = lift + 0.05 * (1 - math.exp(-number / 12))
-            judged(study, space.architecture(point), rng, gain, point=point)
+            evaluated(study, space.architecture(point), rng, gain, point=point)
     return study
 
 
-def judged(
+def evaluated(
     study: Study, architecture: Architecture, rng: random.Random, gain: float, **more: object
 ) -> None:
     cost = cost_of(architecture)

@@ -30,7 +30,7 @@ def state(folder):
 
 
 def test_reads_what_the_host_reads(folder):
-    """The oracle: the host's own data set over the same folder."""
+    """The oracle: Ultralytics' own data set over the same folder."""
     from ultralytics.data import YOLODataset
 
     data = read(folder / "data.yaml")
@@ -75,7 +75,7 @@ def test_nothing_is_written_and_nothing_changed(folder):
     import numpy as np
 
     cv2.imwrite(str(truncated), np.zeros((64, 64, 3), np.uint8))
-    truncated.write_bytes(truncated.read_bytes()[:-2])  # the host would rewrite this file
+    truncated.write_bytes(truncated.read_bytes()[:-2])  # Ultralytics would rewrite this file
     before = state(folder)
     read(folder)
     assert state(folder) == before

@@ -77,5 +77,5 @@ def test_what_no_runtime_can_load_is_one_line(tmp_path: Path) -> None:
         measure_models({"mine": tmp_path / "none.onnx"}, Protocol(**SHORT))
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("backbone: 3\n")
-    with pytest.raises(NASError, match="mine: the host cannot build"):
+    with pytest.raises(NASError, match="mine: Ultralytics cannot build"):
         measure_models({"mine": wrong}, Protocol(**SHORT))

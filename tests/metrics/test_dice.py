@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from yolo_nas_ext.errors import TrialError
-from yolo_nas_ext.metrics.dice import dice, judge
+from yolo_nas_ext.metrics.dice import dice, evaluate
 
 
 def test_slices_of_a_scan_are_one_volume():
@@ -17,8 +17,8 @@ def test_slices_of_a_scan_are_one_volume():
             a, b = (np.stack([m[s][c] for s in stems]) for m in (found, truth))
             assert got[c] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()))
     mean = np.mean(list(values.values()))
-    assert judge(found, truth) == pytest.approx({"fitness": mean, "dice": mean})
-    assert judge(truth, truth)["dice"] == 1
+    assert evaluate(found, truth) == pytest.approx({"fitness": mean, "dice": mean})
+    assert evaluate(truth, truth)["dice"] == 1
 
 
 def test_scans_without_a_class_do_not_count():
@@ -26,6 +26,6 @@ def test_scans_without_a_class_do_not_count():
     half[0, :2] = True
     values = dice({"a": half, "b": half}, {"a": half, "b": blank})
     assert values["a"][0] == 1 and np.isnan(values["a"][1]) and np.isnan(values["b"]).all()
-    assert judge({"a": half, "b": half}, {"a": half, "b": blank})["fitness"] == 1
+    assert evaluate({"a": half, "b": half}, {"a": half, "b": blank})["fitness"] == 1
     with pytest.raises(TrialError, match="no objects"):
-        judge({"a": half}, {"a": blank})
+        evaluate({"a": half}, {"a": blank})

@@ -3,7 +3,7 @@ import pytest
 
 from yolo_nas_ext.data.naming import place
 from yolo_nas_ext.errors import TrialError
-from yolo_nas_ext.metrics.froc import RATES, Box, by_patient, froc, hits, iou, judge, merge
+from yolo_nas_ext.metrics.froc import RATES, Box, by_patient, evaluate, froc, hits, iou, merge
 
 LESION = (10.0, 10.0, 20.0, 20.0)
 ELSEWHERE = (40.0, 40.0, 50.0, 50.0)
@@ -76,10 +76,10 @@ def test_pictures_to_scans_and_patients():
     assert by_patient(found, truth) == {"p0": [([0.9], [], 1)], "p1": [([], [0.4], 0)]}
 
 
-def test_the_judge_takes_the_surest_boxes():
+def test_the_surest_boxes_are_taken():
     lesion = np.array([[*LESION, 0, 1.0]])
     many = np.array([[*ELSEWHERE, 0, 0.1 + k / 1000] for k in range(50)])
     found = {"a": np.concatenate((many, [[*LESION, 0, 0.9]]))}
-    assert judge(found, {"a": lesion}) == {"fitness": 1.0, "froc_cpm": 1.0}
+    assert evaluate(found, {"a": lesion}) == {"fitness": 1.0, "froc_cpm": 1.0}
     with pytest.raises(TrialError, match="no lesions"):
-        judge(found, {"a": lesion[:0]})
+        evaluate(found, {"a": lesion[:0]})

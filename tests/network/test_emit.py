@@ -7,7 +7,8 @@ from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck
-from yolo_nas_ext.network.blocks import BLOCKS, ratio
+from yolo_nas_ext.network.block_rows import ratio
+from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.emit import TASKS, emit, to_yaml
 from yolo_nas_ext.network.layers import lower
 from yolo_nas_ext.network.parse import read
@@ -78,7 +79,7 @@ def test_damo_super_block_is_convolution_for_convolution():
     ]
 
 
-def test_ratio_gives_the_hosts_integer():
+def test_ratio_gives_the_integer_of_ultralytics():
     for width in range(8, 520, 8):
         for hidden in range(8, 2 * width, 8):
             assert int(width * ratio(hidden, width)) == hidden
@@ -96,7 +97,7 @@ def test_key_depends_on_the_architecture_alone():
 @pytest.mark.parametrize(
     "name", ["yolov8s", "yolov8m", "yolo11m", "yolo26x", "yolov8n-p2", "yolo26n-p2"]
 )
-def test_other_host_models_keep_their_parameters(name):
+def test_other_models_of_ultralytics_keep_their_parameters(name):
     definition = yaml_model_load(f"{name}.yaml")
     host = DetectionModel(dict(definition), nc=4, verbose=False)
     assert lower(read(definition, definition["scale"]), 4, 64).params == sum(
@@ -136,7 +137,7 @@ def test_other_task_is_refused():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_model_takes_the_classes_of_the_data_it_is_trained_on(task):
-    """The host builds a definition with the number of classes of the data set, whatever it says."""
+    """Ultralytics builds a definition with the data set's number of classes, whatever it says."""
     from ultralytics.models.yolo.model import YOLO
 
     space = DetectorSpace.load("tiny")

@@ -1,4 +1,4 @@
-"""Every task's head on every space: parameters and FLOPs are the host's own counts."""
+"""Every task's head on every space: parameters and FLOPs are Ultralytics' own counts."""
 
 import random
 
@@ -21,7 +21,7 @@ from yolo_nas_ext.space.detector import DetectorSpace
 
 @pytest.mark.parametrize("name", ["tiny", "yolo", "damo"])
 @pytest.mark.parametrize("task", TASKS)
-def test_costs_are_the_hosts(name, task):
+def test_costs_are_those_of_ultralytics(name, task):
     space, rng = DetectorSpace.load(name, task), random.Random(5)
     for _ in range(2):
         architecture = space.architecture(space.sample(rng))
@@ -67,7 +67,7 @@ def test_hand_made_classifiers_are_points_of_the_space(name):
 
 
 def test_segmentation_reads_no_level_below_p3(tmp_path):
-    """The host's validator cannot compare the masks of any other."""
+    """Ultralytics' validator cannot compare the masks of any other."""
     for name in ("tiny", "yolo", "damo"):
         space, rng = DetectorSpace.load(name, "segment"), random.Random(1)
         lowest = {space.architecture(space.sample(rng)).head.levels[0] for _ in range(30)}
@@ -91,7 +91,7 @@ def test_a_semantic_segmentation_has_no_way_up(name):
     assert not any(n.startswith("head") or n == "neck.top" for n in space.active(point))
 
 
-def test_a_detector_of_the_host_as_semantic_segmentation():
+def test_a_detector_of_ultralytics_as_semantic_segmentation():
     """YOLO26's own is its detector without the way up, so the rule can be checked against it."""
     hosts, scale = definition("yolo26n", "semantic")
     detector, letter = definition("yolo26n")

@@ -24,10 +24,10 @@ from yolo_nas_ext.network.roles import pieces, total
 from yolo_nas_ext.network.rows import Task, rows
 from yolo_nas_ext.report.drawing import drawing
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.schema import parse
+from yolo_nas_ext.space.parse import parse
 from yolo_nas_ext.space.supernet import slots
 from yolo_nas_ext.vectorized.encoding import Draw
-from yolo_nas_ext.vectorized.evaluator import CompiledSpace
+from yolo_nas_ext.vectorized.evaluator import VectorizedSpace
 
 LEVELS = ["3-5", "2-5", "3-4", "2-4", "4-5", "2-5:3-5", "2-5:3-4", "2-5:2-3", "4-4"]
 
@@ -135,17 +135,17 @@ def test_a_re_parameterised_neck_is_plain_convolutions_when_fused():
     assert mine == theirs
 
 
-def test_costs_and_moves_of_the_compiled_space_are_the_exact_ones():
-    rng, compiled = random.Random(1), CompiledSpace(SPACE, nc=3, imgsz=128)
+def test_costs_and_moves_of_the_vectorized_space_are_the_exact_ones():
+    rng, vectorized = random.Random(1), VectorizedSpace(SPACE, nc=3, imgsz=128)
     points = [SPACE.sample(rng) for _ in range(150)]
-    networks = np.stack([compiled.encode(point) for point in points])
-    assert (compiled.canonical(networks) == networks).all()
-    found = compiled.measure(networks)
+    networks = np.stack([vectorized.encode(point) for point in points])
+    assert (vectorized.canonical(networks) == networks).all()
+    found = vectorized.evaluate(networks)
     for index, point in enumerate(points):
         exact = costs(SPACE.architecture(point), 3, 128)
         assert (found.params[index], found.flops[index]) == (exact.params, exact.flops), point
-    for child in compiled.mutate(networks, Draw(1)):
-        point = compiled.decode(child)
+    for child in vectorized.mutate(networks, Draw(1)):
+        point = vectorized.decode(child)
         assert SPACE.canonical(point) == point
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from tests.helpers.devices import SIZE, made_up, model_ms
 from tests.space.test_detector import check_one
 from yolo_nas_ext.cli import main
-from yolo_nas_ext.commands.scale import _model
+from yolo_nas_ext.commands import scale
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.cost.latency.fused_layers import deployed
@@ -31,7 +31,7 @@ from yolo_nas_ext.report.drawing import drawing
 from yolo_nas_ext.space.decode import split_levels
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.supernet.slots import check
-from yolo_nas_ext.vectorized.evaluator import CompiledSpace
+from yolo_nas_ext.vectorized.evaluator import VectorizedSpace
 
 OWN = {
     "stem": {"width": 16},
@@ -61,7 +61,7 @@ def space_of(tmp_path, backbone, task="detect", **changes):
     "name",
     ["resnet18d", "mobilenetv3_small_050", "convnext_atto", "tf_efficientnetv2_b0", "nf_regnet_b0"],
 )
-def test_costs_are_the_hosts(name, tmp_path):
+def test_costs_are_those_of_ultralytics(name, tmp_path):
     space = space_of(tmp_path, {"timm": name}, levels=["2-4", "3-5"])
     point = space.sample(random.Random(1))
     check_one(space, point)
@@ -142,7 +142,7 @@ def test_keys_and_dictionaries(tmp_path):
     for network in networks:
         again = Architecture.from_dict(network.to_dict())
         assert again == network and again.key == network.key
-        assert ("whole" in network.to_dict()) == (network.whole is not None)
+        assert ("whole" in network.to_dict()) == (network.timm is not None)
 
 
 def test_a_budget_leaves_the_backbones_that_fit(tmp_path):
@@ -212,7 +212,7 @@ def test_what_knows_blocks_alone_says_so(tmp_path):
     ):
         check(space)
     with pytest.raises(NASError, match="fix=backbone:own"):
-        CompiledSpace(space)
+        VectorizedSpace(space)
     alone = space_of(tmp_path, {"timm": "resnet18"}, levels="3-4")
     with pytest.raises(
         NASError, match="whose weights are not shared; give a space that has blocks"
@@ -222,7 +222,7 @@ def test_what_knows_blocks_alone_says_so(tmp_path):
     point = space.canonical({**space.sample(random.Random(0)), "backbone": "timm/resnet18"})
     path.write_text(yaml.safe_dump(emit(space.architecture(point), 3)))
     with pytest.raises(NASError, match="its backbone is timm's resnet18, which cannot be made"):
-        _model({"model": str(path), "imgsz": 64, "nc": None})
+        scale.main({"model": str(path), "imgsz": 64})
     path = resource("cfg", "spaces", "timm.yaml")
     check(DetectorSpace.load(path, fix={"backbone": "own"}))
     with pytest.raises(NASError, match=r"not an option; .*\. Did you mean 'timm/resnet18/pretr"):
@@ -233,9 +233,9 @@ def test_what_knows_blocks_alone_says_so(tmp_path):
 def test_layers_as_they_are_executed(name, tmp_path):
     space = space_of(tmp_path, {"timm": name}, levels="3-5")
     architecture = space.architecture(space.sample(random.Random(0)))
-    assert architecture.whole
+    assert architecture.timm
     found = [op for op in deployed(architecture, 3, 64) if op.kind == "conv"]
-    model = Timm(3, name, False, architecture.whole.indices)
+    model = Timm(3, name, False, architecture.timm.indices)
     convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     mine = sorted(
         (op.c_in, op.c_out, op.kernel, op.stride, op.groups) for op in found[: len(convs)]
@@ -252,7 +252,7 @@ def test_a_profile_predicts_the_sum_of_its_layers(tmp_path):
     space = space_of(tmp_path, [{"timm": "resnet18"}, {"timm": "mobilenetv3_small_050"}])
     profile = made_up()
     within = space.within(Budget({"max_latency": 1e3}, 3, SIZE, profile=profile))
-    for architecture in space.wholes():
+    for architecture in space.timm_networks():
         assert within.feasible(space.point_of(architecture))
         wanted = model_ms(deployed(architecture, 3, SIZE))  # what the device takes
         # Most of these layers are none of those that it was profiled with.

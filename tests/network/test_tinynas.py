@@ -44,7 +44,7 @@ def test_the_drop_in_configs_are_the_published_structures(name):
     assert f"{cost.params:,} parameters" in file.read_text(encoding="utf-8")
 
 
-def test_a_drop_in_config_trains_in_the_stock_host():
+def test_a_drop_in_config_trains_in_stock_ultralytics():
     model = DetectionModel(str(resource("cfg", "backbones", "damo-l20.yaml")), nc=2, verbose=False)
     assert sum(p.numel() for p in model.parameters()) == costs(read_l20(), 2).params
     outputs = model.train()(torch.rand(1, 3, 64, 64))
@@ -74,7 +74,7 @@ def changed(index, **values):
         (changed(1, **{"in": 40}), "entry 1 has in=40, but the block before it has out=24"),
         (changed(2, **{"class": "SuperResConvK1KXK1"}), "Did you mean 'SuperResConvK1KX'"),
         (changed(2, L=None), "L is None"),
-        (changed(2, btn=60), "btn is 60; the host builds multiples of 8"),
+        (changed(2, btn=60), "btn is 60; Ultralytics builds multiples of 8"),
         (changed(2, s=3), "s is 1 or 2"),
         (changed(0, **{"in": 5}), "a stem has in=12"),
         (changed(0, **{"class": "Conv"}), "begins with ConvKXBNRELU"),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from yolo_nas_ext.config import rules
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.pipeline import confirm
@@ -26,7 +27,7 @@ def config(**keys):
 )
 def test_what_is_not_said_is_what_suits_the_estimator(keys, way, epochs):
     found = config(**keys)
-    confirm.check(found)
+    rules.check(found)
     assert confirm.way(found) == way
     if epochs is not None:
         assert confirm.epochs_of(found) == epochs and f"{epochs} epochs" in confirm.how(found)
@@ -43,5 +44,5 @@ def test_what_is_not_said_is_what_suits_the_estimator(keys, way, epochs):
 )
 def test_what_has_no_part_in_the_search_is_refused(keys, said):
     with pytest.raises(NASError) as caught:
-        confirm.check(config(**keys))
+        rules.check(config(**keys))
     assert said in str(caught.value)

@@ -1,6 +1,7 @@
-"""The end of a search: finalists against hand-made models on val, and what follows from it."""
+"""The end of a search: finalists against baselines on val, and what follows from it."""
 
 import random
+import shutil
 import time
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 import yaml
 
 from tests.helpers.kills import killed_and_resumed
+from tests.helpers.version_before import recorded, restored
 from yolo_nas_ext import report, run_dir
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.compare import latency
@@ -15,6 +17,7 @@ from yolo_nas_ext.compare import outputs as comparison_outputs
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.training import UntouchedTraining
+from yolo_nas_ext.host import dataset
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.pipeline import final_comparison, job, outputs, plan
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -32,8 +35,8 @@ def cells(tmp_path_factory):
 # Who takes part
 
 
-def record(*trials):
-    """A study of (fitness, FLOPs, name) in the space `tiny`."""
+def record(*trials, network=None):
+    """A study of (fitness, FLOPs, name) in the space `tiny`, of one network if it is given."""
     space, rng = DetectorSpace.load("tiny"), random.Random(0)
     study = Study(space)
     for number, (fitness, flops, name) in enumerate(trials):
@@ -43,7 +46,7 @@ def record(*trials):
                 Trial(
                     number,
                     point,
-                    space.architecture(point),
+                    network or space.architecture(point),
                     name=name,
                     state="complete",
                     metrics={"fitness": fitness},
@@ -61,9 +64,9 @@ def numbers(study, most=9):
 def test_there_is_a_finalist_for_each_sentence_of_the_verdict():
     study = record(
         (0.90, 9.0, ""),  # the best
-        (0.80, 5.0, ""),  # on the front, dearer than the hand-made
+        (0.80, 5.0, ""),  # on the front, dearer than the baseline
         (0.70, 4.0, ""),  # the best at no more cost
-        (0.60, 2.0, ""),  # better than the hand-made, on the front
+        (0.60, 2.0, ""),  # better than the baseline, on the front
         (0.50, 1.0, ""),  # the cheapest that is as good
         (0.40, 0.5, ""),  # on the front
         (0.65, 4.5, ""),  # behind another
@@ -72,7 +75,7 @@ def test_there_is_a_finalist_for_each_sentence_of_the_verdict():
     assert numbers(study) == [0, 2, 4, 1, 3, 5, 6] and numbers(study, 3) == [0, 2, 4]
 
 
-def test_behind_a_hand_made_network_that_is_better_there_are_finalists_all_the_same():
+def test_behind_a_baseline_that_is_better_there_are_finalists_all_the_same():
     study = record((0.9, 1.0, "yolo"), (0.3, 2.0, ""), (0.5, 3.0, ""))
     assert numbers(study) == [2, 1]
     assert numbers(record((0.3, 2.0, ""))) == [0] and numbers(record((0.3, 2.0, "yolo"))) == []
@@ -91,10 +94,10 @@ def test_the_first_finalist_is_the_best_by_its_own_training():
 class Trainings:
     """Stands in for the complete trainings: fitness by the name of the model's first rows."""
 
-    def __init__(self, monkeypatch, outcomes):
-        self.asked, self.outcomes = [], iter(outcomes)
+    def __init__(self, monkeypatch, values):
+        self.asked, self.values = [], iter(values)
         monkeypatch.setattr(UntouchedTraining, "estimate", self.estimate)
-        monkeypatch.setattr(latency, "measure", lambda contest, protocol: "")
+        monkeypatch.setattr(latency, "measured", lambda comparison, protocol: comparison)
         monkeypatch.setattr(plan, "make_estimator", lambda config, data: Short())
         for module, name in (
             (comparison_outputs, "comparison_png"),
@@ -105,12 +108,12 @@ class Trainings:
 
     def estimate(self, definition, fidelity, report=None, weights=None):
         self.asked.append(fidelity["seed"])
-        outcome = next(self.outcomes)
-        if isinstance(outcome, BaseException):
-            raise outcome
+        value = next(self.values)
+        if isinstance(value, BaseException):
+            raise value
         if weights:
-            torch.save({"fitness": outcome}, weights)
-        return {"fitness": outcome}
+            torch.save({"fitness": value}, weights)
+        return {"fitness": value}
 
 
 class Short:
@@ -128,8 +131,8 @@ class Short:
 
 @pytest.fixture
 def held(monkeypatch, cells, tmp_path, capsys):
-    def run(outcomes, *more):
-        trainings = Trainings(monkeypatch, outcomes)
+    def run(values, *more):
+        trainings = Trainings(monkeypatch, values)
         keys = [
             f"data={cells}",
             f"project={tmp_path}",
@@ -154,7 +157,7 @@ def test_best_follows_the_verdict(held):
     names = next(line for line in out.splitlines() if line.startswith("finals: "))
     first, second = names.removeprefix("finals: ").split(" from ")[0].split(", ")
     said = (folder / "verdict.md").read_text()
-    assert f"{second} is 0.3000 above yolov8n, the best hand-made model, in mAP50-95 on val" in said
+    assert f"{second} is 0.3000 above yolov8n, the best baseline, in mAP50-95 on val" in said
     assert said == (folder / "finals" / "verdict.md").read_text()
     assert "The search that found it took" in said and "trainings of yolov8n" in said
     assert f"nas-{read(folder / 'best.yaml').key}" == second != first
@@ -166,10 +169,10 @@ def test_best_follows_the_verdict(held):
     assert f"yolo export model={folder / 'finals' / 'weights' / second}.pt format=onnx" in out
 
 
-def test_a_hand_made_model_that_is_better_is_the_verdict(held):
+def test_a_baseline_that_is_better_is_the_verdict(held):
     code, folder, out, _ = held([0.3, 0.4, 0.6] * 2)
-    assert code == 0 and "A hand-made model is better: yolov8n is 0.2000 above" in out
-    assert "A hand-made model is better" in (folder / "verdict.md").read_text()
+    assert code == 0 and "A baseline is better: yolov8n is 0.2000 above" in out
+    assert "A baseline is better" in (folder / "verdict.md").read_text()
     assert torch.load(folder / "best.pt") == {"fitness": 0.4}  # the best of the found ones
     assert f"export model={folder / 'finals' / 'weights' / 'yolov8n.pt'}" in out
 
@@ -180,7 +183,7 @@ def test_ctrl_c_in_the_finals_and_on_again(held):
     before = read(folder / "best.yaml").key  # that of the search, as long as finals are open
     assert not (folder / "best.pt").exists()
     html = (folder / "report.html").read_text()
-    assert "No hand-made model was trained" in html
+    assert "No baseline was trained" in html
     code, _, out, trainings = held([0.2, 0.3, 0.5, 0.2], f"resume={folder}")
     assert code == 0 and trainings.asked == [0, 1, 1, 1]
     assert "2 of 6 trainings are recorded already" in out
@@ -228,7 +231,7 @@ def test_ctrl_c_in_a_resumed_search_leaves_the_best_of_its_finals(held, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "_search", interrupt)
+        patch.setattr(job, "SEARCH", (("interrupted", interrupt),))
         code, _, out, _ = held([], f"resume={folder}")
     assert code == 3 and f"go on with:\n  yolo nas-search resume={folder}" in out
     assert (folder / "best.yaml").read_text() == before
@@ -273,6 +276,24 @@ def test_the_cost_of_a_search_is_that_of_its_sittings(tmp_path):
     assert run_dir.spent(tmp_path) == 0.0
 
 
+def test_finals_that_the_version_before_held_are_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    restored("finals", tmp_path, "runs/search/finals")
+    shutil.move(tmp_path / "runs" / "search" / "finals" / "args.yaml", tmp_path / "runs" / "search")
+    config, folder = run_dir.settings({"resume": "runs/search"})
+    assert folder is not None
+    (model,) = (folder / "finals" / "models").glob("nas-*.yaml")
+    study = record((0.2, 1.0, ""), network=read(model))
+    prepared = final_comparison.prepare(config, dataset.read(config.data, config.task))
+    assert prepared is not None
+    held = final_comparison.enter(prepared, study, folder, finalists=1, seconds=10.0)
+    rows = recorded("finals")
+    assert held.complete and [model.name for model in held.models] == [r["model"] for r in rows]
+    found = held.leaderboard().evaluations
+    assert [e.metrics["loss_box"] for e in found] == [float(row["loss_box"]) for row in rows]
+    assert final_comparison.winner(held, study) == study.best
+
+
 def small(cells, tmp_path):
     return [
         f"data={cells}",
@@ -290,7 +311,7 @@ def small(cells, tmp_path):
     ]
 
 
-def test_through_the_hosts_trainer(cells, tmp_path):
+def test_through_ultralytics_trainer(cells, tmp_path):
     assert main(["search", *small(cells, tmp_path)]) == 0
     folder = tmp_path / "s"
     assert len(list((folder / "finals" / "trainings").glob("*.json"))) == 2

@@ -1,4 +1,4 @@
-"""A small search from end to end, through the host's own trainer."""
+"""A small search from end to end, through Ultralytics' own trainer."""
 
 import csv
 import io
@@ -15,6 +15,7 @@ from yolo_nas_ext import loop, run_dir
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.pipeline import job, plan
 
@@ -189,6 +190,10 @@ class Fake:
     def __init__(self, outcomes):
         self.fidelity = {"epochs": 1.0}
         self.outcomes = iter(outcomes)
+        self.context = None
+
+    def use_context(self, context):
+        self.context = context
 
     def estimate(self, architecture, fidelity=None, report=None, weights=None):
         outcome = next(self.outcomes)
@@ -208,7 +213,8 @@ def test_workers_share_the_decoded_images(monkeypatch, cells, tmp_path, jobs, sh
     given = {"data": str(cells), "project": str(tmp_path), "baseline": "none", "jobs": jobs}
     monkeypatch.setattr(loop, "run", lambda study, *arguments, **options: False)
     job.search(given)
-    assert estimator.shared is shared and estimator.images == tmp_path / "search" / "images"
+    assert estimator.context == Context(tmp_path / "search", shared)
+    assert estimator.context.images == tmp_path / "search" / "images"
 
 
 def test_ctrl_c_ends_with_what_is_there(monkeypatch, cells, tmp_path, capsys):
@@ -316,3 +322,26 @@ def test_a_full_training_of_the_best_names_the_winner(cells, tmp_path, capsys):
     said = (tmp_path / "named" / "best.yaml").read_text()
     assert f"fitness {best:.4f} trained alone, full, for 1 epochs" in said
     assert "trained alone, full, for 1 epochs" in (tmp_path / "named" / "report.html").read_text()
+
+
+def test_every_step_has_a_name_of_its_own():
+    steps = [*job.BEGIN, *job.SEARCH, *job.RESULTS]
+    assert len({name for name, _ in steps}) == len({step for _, step in steps}) == len(steps)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in job.SEARCH])
+def test_ctrl_c_in_any_step_of_the_search_leaves_results(name, monkeypatch, cells, tmp_path):
+    """Each step is replaced in turn by one that is interrupted."""
+
+    def interrupted(state):
+        raise KeyboardInterrupt
+
+    steps = tuple((n, interrupted if n == name else step) for n, step in job.SEARCH)
+    monkeypatch.setattr(job, "SEARCH", steps)
+    fake(monkeypatch, [0.1, 0.2])
+    done = search({"data": str(cells), "project": str(tmp_path), "baseline": "none", "trials": 2})
+    assert done.interrupted and (done.folder / "report.html").is_file()
+    assert len(done.study.complete) == (0 if name == "try candidates" else 2)
+    monkeypatch.undo()
+    fake(monkeypatch, [0.3, 0.4])
+    assert not search({"resume": str(done.folder)}).interrupted

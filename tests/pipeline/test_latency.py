@@ -17,6 +17,7 @@ from tests.helpers.devices import NAME, SIZE, made_up
 from tests.helpers.shapes import draw
 from yolo_nas_ext import cli
 from yolo_nas_ext.commands import score
+from yolo_nas_ext.config import rules
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.counts import costs
@@ -50,14 +51,15 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def settled(**given: Any) -> latency.Timing | None:
     config = configure({"imgsz": SIZE, **given}, {}, {})
+    rules.check(config)
     return latency.settle(config, 3, DetectorSpace.load(config.space, fix=config.fix))
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"max_latency": 8}, r"max_latency=8.0: give latency="),
-        ({"runtime": "torch"}, r"runtime=torch: give latency="),
+        ({"max_latency": 8}, r"max_latency=8.0: nothing measures latency; give latency="),
+        ({"runtime": "torch"}, r"runtime=torch: nothing measures latency; give latency="),
         ({"latency": "none.json"}, r"latency=none.json: no such file"),
         ({"latency": "measure", "estimator": "madnas"}, r"latency=measure: estimator=madnas"),
         ({"latency": "measure", "jobs": 2}, r"latency=measure: .*leave out jobs"),
@@ -235,10 +237,10 @@ def test_a_candidate_is_not_dropped_for_what_other_work_adds(
     assert found
     network = SPACE.architecture(SPACE.sample(random.Random(0)))
     low = 7.8
-    assert found.judge(network) == {"latency_ms": 7.8}
+    assert found.of_candidate(network) == {"latency_ms": 7.8}
     low = 15.9
     with pytest.raises(TrialError, match=r"16.00 ms measured > max_latency=8"):
-        found.judge(network)
+        found.of_candidate(network)
 
 
 def test_what_cannot_be_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,14 +252,16 @@ def test_what_cannot_be_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     assert text == "the best could not be measured: 0: onnxruntime cannot run it"
 
 
-def test_each_candidate_is_measured_before_it_is_judged() -> None:
+def test_each_candidate_is_measured_before_it_is_trained() -> None:
     architecture = SPACE.architecture(SPACE.sample(random.Random(0)))
     found = settled(latency="measure", max_latency=0.0001)
     assert found
     fast = replace(found.protocol, warmup=0, repeats=3)
     with pytest.raises(TrialError, match=r"ms measured > max_latency=0.0001"):
-        replace(found, protocol=fast).judge(architecture)
-    assert 0 < replace(found, protocol=fast, limit=None).judge(architecture)["latency_ms"] < 1e3
+        replace(found, protocol=fast).of_candidate(architecture)
+    assert (
+        0 < replace(found, protocol=fast, limit=None).of_candidate(architecture)["latency_ms"] < 1e3
+    )
 
 
 def test_networks_are_measured_and_predicted_at_their_own_image_size() -> None:
@@ -350,7 +354,7 @@ def test_a_network_of_another_size_is_scored_at_the_one_that_is_asked_for(
 
 
 @pytest.mark.parametrize("strategy", ["bayes", "evolution", "local"])
-def test_the_limit_may_be_the_latency_of_a_hand_made_network(
+def test_the_limit_may_be_the_latency_of_a_baseline(
     strategy: str, device: str, tmp_path: Path
 ) -> None:
     yolo26n = read(*models.definition("yolo26n"))

@@ -9,8 +9,9 @@ from ultralytics import YOLO
 
 from tests.helpers.shapes import draw, draw_for
 from yolo_nas_ext.cli import main
+from yolo_nas_ext.config import rules
+from yolo_nas_ext.config.search import SearchSettings, configure
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators.factory import ESTIMATORS, make
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.pipeline import job, warm_start
@@ -153,9 +154,7 @@ def test_a_checkpoint_for_every_candidate(shapes, tmp_path, capsys):
 
 
 def test_it_is_off_by_default(whole):
-    from yolo_nas_ext.config.search import defaults
-
-    assert defaults()["inherit"] is None and whole.config.inherit == "parent"
+    assert SearchSettings().inherit is None and whole.config.inherit == "parent"
 
 
 @pytest.mark.parametrize("damaged", [False, True])
@@ -170,13 +169,10 @@ def test_a_bad_checkpoint_is_one_line_and_nothing_is_written(shapes, tmp_path, c
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_estimator_that_does_not_train_has_no_use_for_weights(shapes, monkeypatch):
-    from yolo_nas_ext.config.search import configure
-
-    monkeypatch.setitem(ESTIMATORS, "formula", lambda config, data: None)
-    config = configure({"estimator": "formula", "inherit": "parent"}, {}, {})
-    with pytest.raises(NASError, match="inherit=parent: estimator=formula does not start from"):
-        make(config, read(shapes))
+def test_an_estimator_that_does_not_train_has_no_use_for_weights():
+    config = configure({"estimator": "resolved", "inherit": "parent"}, {}, {})
+    with pytest.raises(NASError, match="inherit=parent: estimator=resolved does not start from"):
+        rules.check(config)
 
 
 def test_a_trained_network_starts_where_its_source_ended(shapes, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import fakes
 from yolo_nas_ext import report
 from yolo_nas_ext.report.summary import label
-from yolo_nas_ext.study.leaderboard import Entrant, Result, Standings
+from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), "")
@@ -59,8 +59,13 @@ def visit(page, folder):
 def test_the_page_in_a_browser(tmp_path):
     study, bad = fakes.detectors(24), fakes.HOSTILE
     best = label(study.best)
-    entrants = [Entrant(best, False, 1e6, 1e9, 2.0), Entrant(bad, True, 2e6, 2e9, 4.0)]
-    results = [Result(e.name, seed, 0.4 - 0.1 * e.baseline) for e in entrants for seed in (0, 1)]
+    models = [
+        Model(best, params=1e6, flops=1e9, latency_ms=2.0),
+        Model(bad, baseline=True, params=2e6, flops=2e9, latency_ms=4.0),
+    ]
+    evaluations = [
+        Evaluation(m.name, seed, 0.4 - 0.1 * m.baseline) for m in models for seed in (0, 1)
+    ]
     report.write(
         study,
         tmp_path / "run",
@@ -68,7 +73,7 @@ def test_the_page_in_a_browser(tmp_path):
         settings={bad: bad},
         notes=[f"skipped {bad}.png"],
         command=bad,
-        finals=Standings(entrants, results),
+        finals=Leaderboard(models, evaluations),
         beside=fakes.baselines(),
     )
     dom, console, asked = visit(tmp_path / "run" / "report.html", tmp_path)
@@ -79,7 +84,7 @@ def test_the_page_in_a_browser(tmp_path):
     for text in (
         "The finals",
         "Which choices mattered",
-        "yolo11n, hand-made",
+        "yolo11n, baseline",
         "Failures",
         "Run this search again",
     ):

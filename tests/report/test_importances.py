@@ -5,6 +5,7 @@ import random
 import pytest
 
 from tests.helpers import fakes
+from yolo_nas_ext.report import page
 from yolo_nas_ext.report.importances import LEAST, importance_section, importances
 from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.space.choices import ChoiceSpace
@@ -32,9 +33,11 @@ def test_shares_are_those_of_the_variance():
 
 
 def test_the_page_names_them_and_few_candidates_say_nothing():
-    html = importance_section(Findings(additive(30, {"<much>": 3.0, "some": 1.0})))
+    study = additive(30, {"<much>": 3.0, "some": 1.0})
+    html = page(study, title="A search", settings={})
+    html = html[html.index("Which choices mattered") : html.index("All trials")]
     assert html.index("&lt;much&gt;") < html.index("some") and "among 30 candidates" in html
-    assert importance_section(Findings(additive(LEAST - 1, {"a": 1.0, "b": 1.0}))) == ""
+    assert importance_section(Findings(additive(LEAST - 1, {"a": 1.0, "b": 1.0}))) is None
     assert importances(Findings(additive(30, {"a": 0.0}))) == []  # all equally good
     assert importances(Findings(fakes.detectors(3))) == []
 

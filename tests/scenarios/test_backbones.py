@@ -1,4 +1,4 @@
-"""The drop-in models: each is built by the host and costs what its header says."""
+"""The drop-in models: each is built by Ultralytics and costs what its header says."""
 
 import re
 import sys
@@ -19,7 +19,7 @@ NAMES = [path.stem for path in FILES]
 # Published parameters in millions and GFLOPs at 640 px (Xu et al. 2022, table 6).
 PUBLISHED = {"t": (8.5, 18.1), "s": (16.3, 37.8), "m": (28.2, 61.8), "l": (42.1, 97.3)}
 
-# What our own searches ended in: the winner of a search of benchmarks/proof.
+# What our own searches ended in: the winner of a search of benchmarks/proof.py.
 FOUND = {
     "found-brain-small": "brain/small-0",
     "found-brain": "brain/found-0",
@@ -47,7 +47,7 @@ def test_all_are_there():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_header_says_what_the_host_counts(name, benchmark):
+def test_the_header_says_what_ultralytics_counts(name, benchmark):
     path = resource("cfg", "backbones", f"{name}.yaml")
     assert benchmark.header(path) == benchmark.counts(path)
     text = path.read_text(encoding="utf-8")
@@ -59,22 +59,22 @@ def test_the_header_says_what_the_host_counts(name, benchmark):
 
 @pytest.mark.parametrize("size", PUBLISHED)
 def test_damo_yolos_are_backbone_and_queen_fusion(size):
-    whole = read(resource("cfg", "backbones", f"damo-yolo-{size}.yaml"))
+    model = read(resource("cfg", "backbones", f"damo-yolo-{size}.yaml"))
     layers = {"t": "l20", "s": "l25", "m": "l35", "l": "l45"}[size]
     searched = read(resource("cfg", "backbones", f"damo-{layers}.yaml")).backbone
-    assert whole.backbone[:-1] == searched and whole.backbone[-1].kind == "sppf"
-    assert whole.neck.kind == "gfpn"
-    assert not any(BLOCKS[block.kind].plugin for block in blocks_of(whole))
+    assert model.backbone[:-1] == searched and model.backbone[-1].kind == "sppf"
+    assert model.neck.kind == "gfpn"
+    assert not any(BLOCKS[block.kind].plugin for block in blocks_of(model))
     params, gflops = PUBLISHED[size]
     assert f"Published: {params} M parameters, {gflops} GFLOPs" in text_of(f"damo-yolo-{size}")
 
 
-def test_the_host_does_not_take_a_name_for_another_model():
+def test_ultralytics_does_not_take_a_name_for_another_model():
     from ultralytics.nn.tasks import guess_model_scale
 
     for path in FILES:
         assert guess_model_scale(path) == ""
-        assert not any(part in path.stem for part in ("yolo_nas", "sam_", "rtdetr", "-world"))
+        assert not any(word in path.stem for word in ("yolo_nas", "sam_", "rtdetr", "-world"))
 
 
 def test_what_reads_several_features_of_one_row_is_no_point_of_a_space():
@@ -95,9 +95,6 @@ def test_each_trains_an_epoch_and_is_exported(name, benchmark, tmp_path):
 
 @pytest.mark.parametrize("name", FOUND)
 def test_found_ones_are_those_of_the_proof(name, root):
-    folder = root / "benchmarks" / "proof" / FOUND[name]
-    shipped, won = (
-        read(path)
-        for path in (resource("cfg", "backbones", f"{name}.yaml"), folder / f"{folder.name}.yaml")
-    )
+    winner = root / "benchmarks" / "results" / "winners" / f"{FOUND[name]}.yaml"
+    shipped, won = (read(path) for path in (resource("cfg", "backbones", f"{name}.yaml"), winner))
     assert replace(shipped, imgsz=won.imgsz) == won  # for any image size

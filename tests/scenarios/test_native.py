@@ -35,7 +35,7 @@ print(table)
 """
 
 
-def through_the_host(definition, data, out):
+def through_ultralytics(definition, data, out):
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(definition), str(data), str(out)],
         capture_output=True,
@@ -62,14 +62,14 @@ def sampled(name, seed, tmp_path):
 
 
 def test_a_found_model_goes_all_the_way_without_the_plugin(data, tmp_path):
-    through_the_host(sampled("tiny", 0, tmp_path), data, tmp_path)
+    through_ultralytics(sampled("tiny", 0, tmp_path), data, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("name", NATIVE)
 def test_sampled_models_go_all_the_way_without_the_plugin(data, tmp_path, name, seed):
-    through_the_host(sampled(name, seed, tmp_path), data, tmp_path)
+    through_ultralytics(sampled(name, seed, tmp_path), data, tmp_path)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -81,8 +81,8 @@ def test_a_space_with_plugin_blocks_says_so_and_others_have_none(name):
     assert needs == (name in PLUGIN) == ("NEEDS THIS PACKAGE" in text)
 
 
-def test_cells_are_a_data_set_of_the_host(tmp_path, monkeypatch):
-    """`yolo detect train data=cells.yaml`: the host alone, with this package installed."""
+def test_cells_are_a_data_set_of_ultralytics(tmp_path, monkeypatch):
+    """`yolo detect train data=cells.yaml`: Ultralytics alone, with this package installed."""
     cache = tmp_path / "cache"
     program = (
         "import sys; from ultralytics.data.utils import check_det_dataset as check;"

@@ -158,6 +158,8 @@ def test_the_wheel_has_what_it_needs(wheel: Path, root: Path) -> None:
     for folder in ("cfg", "datasets"):
         shipped = {p.relative_to(root).as_posix() for p in (root / folder).rglob("*.yaml")}
         assert shipped and {f"yolo_nas_ext/{name}" for name in shipped} <= inside
+    pages = (p for p in (root / "yolo_nas_ext" / "report").rglob("*.*") if p.suffix != ".pyc")
+    assert {page.relative_to(root).as_posix() for page in pages} <= inside
     assert "yolo_nas_ext/py.typed" in inside
     assert {name.partition("/")[0] for name in inside} == {
         "yolo_nas_ext",

@@ -1,19 +1,17 @@
-import importlib.util
-from pathlib import Path
+import sys
 
 import pytest
 
 from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.network.layers import MODULES
-
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "planted.py"
+from yolo_nas_ext.network.modules import MODULES
 
 
 @pytest.fixture
-def planted(monkeypatch):
-    spec = importlib.util.spec_from_file_location("planted", SCRIPT)
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
+def planted(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    monkeypatch.delitem(sys.modules, "planted", raising=False)
+    import planted as found  # pyright: ignore[reportMissingImports]
+
     for table, names in (
         (BLOCKS, found.PLANTED),
         (MODULES, {m for m, _ in found.PLANTED.values()}),

@@ -21,7 +21,7 @@ from yolo_nas_ext.network.emit import emit, to_yaml
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.pipeline import plan
 from yolo_nas_ext.space.supernet import slots
-from yolo_nas_ext.vectorized.evaluator import CompiledSpace
+from yolo_nas_ext.vectorized.evaluator import VectorizedSpace
 
 HEAD = {"reg_max": 16, "end2end": False}
 SPACE = space_of("pan", imgsz=[64, 96, 128], head=HEAD)
@@ -45,7 +45,7 @@ def test_the_definition_names_the_size_and_reads_back():
     definition = yaml.safe_load(text)
     assert read(definition) == architecture == SPACE.architecture(SPACE.point_of(architecture))
     assert Architecture.from_dict(architecture.to_dict()) == architecture
-    model = build(emit(architecture, 3), task="detect", ch=3, nc=3)  # the host has no use for it
+    model = build(emit(architecture, 3), task="detect", ch=3, nc=3)  # Ultralytics has no use for it
     assert sum(p.numel() for p in model.parameters()) == costs(architecture, 3).params
 
 
@@ -59,12 +59,12 @@ def test_supernets_and_compiled_spaces_have_one_size():
     with pytest.raises(NASError, match=r"images of one size; fix it with fix=imgsz:64"):
         slots.check(SPACE)
     with pytest.raises(NASError, match=r"one size: fix=imgsz:64"):
-        CompiledSpace(SPACE)
+        VectorizedSpace(SPACE)
     one = space_of("pan", imgsz=96, head=HEAD)
     slots.check(one)
     point = one.sample(random.Random(0))
-    compiled = CompiledSpace(one, nc=3, imgsz=96)
-    found = compiled.measure(compiled.encode(point)[None])
+    compiled = VectorizedSpace(one, nc=3, imgsz=96)
+    found = compiled.evaluate(compiled.encode(point)[None])
     assert found.flops[0] == Budget(nc=3).costs(one.architecture(point)).flops
 
 

@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.constraints import NonDecreasing, Ratio
+from yolo_nas_ext.space.point import Point
 
 
 class Cap:

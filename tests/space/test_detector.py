@@ -22,13 +22,13 @@ SPACES = sorted(p.stem for p in resource("cfg", "spaces").glob("*.yaml"))
 
 
 def check_one(space, point, nc=3):
-    """One point: build in the host, forward, count, read back."""
+    """One point: build in Ultralytics, forward, count, read back."""
     architecture = space.architecture(point)
     model = DetectionModel(emit(architecture, nc), nc=nc, verbose=False)
     cost = costs(architecture, nc, 64)
     assert cost.params == sum(p.numel() for p in model.parameters())
-    # The host's own counter, run at this size: its summary extrapolates from 32 px, which is exact
-    # but for squeeze and excitation.
+    # Ultralytics' own counter, run at this size: its summary extrapolates from 32 px, which is
+    # exact but for squeeze and excitation.
     assert 2 * thop.profile(model, inputs=[torch.zeros(1, 3, 64, 64)], verbose=False)[0] == (
         cost.flops
     )

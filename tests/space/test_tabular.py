@@ -54,12 +54,13 @@ def test_unknown_name():
 
 def test_they_are_the_reference_sets(tmp_path):
     """What is shipped is what the script makes of the trainings on record."""
-    script = ROOT / "benchmarks" / "reference" / "to_table.py"
+    scripts = ROOT / "benchmarks"
     for name in tabular.names():
         shipped = ROOT / "cfg" / "tables" / f"{name}.json"
         code = (
-            f"import sys, pathlib; sys.path.insert(0, {str(script.parent)!r}); import to_table; "
-            f"to_table.TABLES = pathlib.Path({str(tmp_path)!r}); to_table.main(['set={name}'])"
+            f"import sys, pathlib; sys.path.insert(0, {str(scripts)!r}); import reference_table; "
+            f"reference_table.TABLES = pathlib.Path({str(tmp_path)!r}); "
+            f"reference_table.main({{'set': {name!r}}})"
         )
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT)
         made = json.loads((tmp_path / shipped.name).read_text(encoding="utf-8"))

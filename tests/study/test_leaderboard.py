@@ -1,4 +1,4 @@
-"""Standings: numbers against scipy and closed forms, sentences against what they have to say."""
+"""The leaderboard: numbers against scipy and closed forms, sentences against what they must say."""
 
 import math
 
@@ -7,25 +7,24 @@ import pytest
 from scipy import stats
 
 from yolo_nas_ext.report.verdict import better, sentences
-from yolo_nas_ext.study.leaderboard import Entrant, Result, Standings, interval, paired
+from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model, interval, paired
 
 
-def standings(values, *, costs=None, searched=None, **more):
-    """Standings of fitness by seed; names that start with `yolo` are baselines."""
+def board(values, *, costs=None, searched=None):
+    """The leaderboard of fitness by seed; names that start with `yolo` are baselines."""
     costs = costs or {}
-    entrants = [
-        Entrant(
+    models = [
+        Model(
             name,
-            name.startswith("yolo"),
-            1e6,
-            costs.get(name, 1e9),
-            None,
-            (searched or {}).get(name),
+            baseline=name.startswith("yolo"),
+            params=1e6,
+            flops=costs.get(name, 1e9),
+            search_seconds=(searched or {}).get(name),
         )
         for name in values
     ]
-    results = [
-        Result(
+    evaluations = [
+        Evaluation(
             name,
             seed,
             math.nan if fitness is None else fitness,
@@ -35,7 +34,7 @@ def standings(values, *, costs=None, searched=None, **more):
         for name, by_seed in values.items()
         for seed, fitness in enumerate(by_seed)
     ]
-    return Standings(entrants, results, metric="mAP50-95", **more)
+    return Leaderboard(models, evaluations, metric="mAP50-95")
 
 
 def test_intervals_are_students():
@@ -62,45 +61,45 @@ def test_the_paired_difference_and_its_tests_are_scipys():
 
 def test_pairs_are_of_the_same_seed():
     """The seeds differ by much and the models by little: pairing tells them apart."""
-    found = standings({"a": [0.11, 0.31, 0.52, 0.72], "yolo": [0.10, 0.30, 0.50, 0.70]})
+    found = board({"a": [0.11, 0.31, 0.52, 0.72], "yolo": [0.10, 0.30, 0.50, 0.70]})
     pair = found.pair("a", "yolo")
     assert pair.mean == pytest.approx(0.015) and pair.low > 0
     assert found.mean("a").low < found.mean("yolo").mean
-    missing = standings({"a": [None, 0.3], "yolo": [0.1, 0.2]})
+    missing = board({"a": [None, 0.3], "yolo": [0.1, 0.2]})
     assert missing.pair("a", "yolo").n == 1 and missing.values("a") == {1: 0.3}
     assert len(missing.failed("a")) == 1 and "1 of 4 trainings failed." in sentences(missing)
 
 
 def test_a_found_model_that_is_better():
-    found = standings(
+    found = board(
         {"a": [0.40, 0.42, 0.41], "yolo11n": [0.35, 0.36, 0.36], "yolov8n": [0.30, 0.30, 0.31]},
         costs={"a": 0.5e9, "yolo11n": 1e9, "yolov8n": 1e9},
         searched={"a": 900.0},
     )
     text = sentences(found)
-    assert text[0].startswith("a is 0.0533 above yolo11n, the best hand-made model, in mAP50-95")
+    assert text[0].startswith("a is 0.0533 above yolo11n, the best baseline, in mAP50-95")
     assert "0.50 times its FLOPs" in text[0] and "chance" not in text[0]
     assert "Paired over 3 seeds: +0.0533" in text[1] and "below 0.25" in text[1]
     assert any("took 15 min, as much as 15.0 trainings of yolo11n" in s for s in text)
-    assert found.cheaper() == found.entrant("a") == better(found)
+    assert found.cheaper() == found.model("a") == better(found)
 
 
-def test_a_hand_made_model_that_is_better_is_said_first():
-    found = standings({"a": [0.30, 0.31, 0.30], "yolo11n": [0.35, 0.37, 0.36]})
-    assert sentences(found)[0].startswith("A hand-made model is better: yolo11n is 0.0567 above a")
+def test_a_baseline_that_is_better_is_said_first():
+    found = board({"a": [0.30, 0.31, 0.30], "yolo11n": [0.35, 0.37, 0.36]})
+    assert sentences(found)[0].startswith("A baseline is better: yolo11n is 0.0567 above a")
     assert better(found).name == "yolo11n" and found.cheaper() is None
-    unsure = standings({"a": [0.30, 0.38], "yolo11n": [0.35, 0.36]})
-    assert sentences(unsure)[0].startswith("A hand-made model is at least as good")
-    equal = standings({"a": [0.3, 0.3], "yolo11n": [0.3, 0.3]}, noun="baseline")
+    unsure = board({"a": [0.30, 0.38], "yolo11n": [0.35, 0.36]})
+    assert sentences(unsure)[0].startswith("A baseline is at least as good")
+    equal = board({"a": [0.3, 0.3], "yolo11n": [0.3, 0.3]})
     assert sentences(equal)[0].startswith("a and yolo11n, the best baseline, are equal: 0.3000")
 
 
 def test_what_may_be_chance_is_called_so():
-    found = standings({"a": [0.30, 0.38], "yolo11n": [0.31, 0.30]})
+    found = board({"a": [0.30, 0.38], "yolo11n": [0.31, 0.30]})
     assert "which may be chance" in sentences(found)[0]
-    once = standings({"a": [0.4], "yolo11n": [0.3]})
+    once = board({"a": [0.4], "yolo11n": [0.3]})
     assert "trained once" in sentences(once)[1]
-    several = standings({"a": [0.4, 0.4], "b": [0.3, 0.4], "yolo11n": [0.3, 0.2]})
+    several = board({"a": [0.4, 0.4], "b": [0.3, 0.4], "yolo11n": [0.3, 0.2]})
     assert "2 models stood against the baselines" in sentences(several)[-1]
 
 
@@ -112,35 +111,36 @@ def test_the_best_at_no_more_cost_and_the_cheapest_that_is_as_good():
         "yolo11n": [0.30, 0.301],
     }
     costs = {"big": 3e9, "mid": 1e9, "small": 0.4e9, "yolo11n": 1e9}
-    found = standings(values, costs=costs)
+    found = board(values, costs=costs)
     text = " ".join(sentences(found))
     assert "At no more FLOPs than yolo11n, the best of the others is mid: +0.1045" in text
     assert "small is as good as yolo11n to 0.005 (0.2975) at 0.40 times its FLOPs." in text
     costs |= {"mid": 2e9, "small": 2e9}
-    assert "No other model has at most the FLOPs" in " ".join(
-        sentences(standings(values, costs=costs))
-    )
+    assert "No other model has at most the FLOPs" in " ".join(sentences(board(values, costs=costs)))
 
 
 def test_latency_counts_where_all_have_one():
-    entrants = [Entrant("a", latency_ms=2.0, flops=9), Entrant("b", True, latency_ms=4.0, flops=1)]
-    results = [Result(name, seed, 0.3) for name in "ab" for seed in (0, 1)]
-    found = Standings(entrants, results)
-    assert found.cost == "latency_ms" and found.ratio(*entrants) == 0.5
+    models = [
+        Model("a", latency_ms=2.0, flops=9),
+        Model("b", baseline=True, latency_ms=4.0, flops=1),
+    ]
+    evaluations = [Evaluation(name, seed, 0.3) for name in "ab" for seed in (0, 1)]
+    found = Leaderboard(models, evaluations)
+    assert found.cost == "latency_ms" and found.ratio(*models) == 0.5
     assert "0.50 times its measured latency" in sentences(found)[0]
-    assert Standings([*entrants, Entrant("c", flops=1)], results).cost == "flops"
+    assert Leaderboard([*models, Model("c", flops=1)], evaluations).cost == "flops"
 
 
 def test_trainings_that_were_too_short_are_no_verdict():
-    text = sentences(standings({"a": [0.0, 0.0], "yolo11n": [0.0, 0.0]}))
+    text = sentences(board({"a": [0.0, 0.0], "yolo11n": [0.0, 0.0]}))
     assert text[0].startswith("a, yolo11n: all have 0 mAP50-95 on val. These trainings are too")
     assert not any("as good as" in sentence for sentence in text)
 
 
 def test_without_anything_to_compare():
-    assert sentences(standings({"a": [], "yolo": []})) == [
+    assert sentences(board({"a": [], "yolo": []})) == [
         "No training has ended yet: there is nothing to compare."
     ]
-    assert sentences(standings({"a": [None]}))[0].startswith("All 1 trainings failed, the first by")
-    assert sentences(standings({"a": [0.2]}))[0].startswith("No hand-made model was trained; a is")
-    assert sentences(standings({"yolo": [0.2]}))[0].startswith("Nothing but hand-made models was")
+    assert sentences(board({"a": [None]}))[0].startswith("All 1 trainings failed, the first by")
+    assert sentences(board({"a": [0.2]}))[0].startswith("No baseline was trained; a is")
+    assert sentences(board({"yolo": [0.2]}))[0].startswith("Nothing but baselines was")

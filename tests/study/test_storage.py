@@ -19,7 +19,7 @@ from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.pipeline import latency, plan
-from yolo_nas_ext.pipeline.confirm import repeat
+from yolo_nas_ext.pipeline.reevaluate import reevaluate
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.study.devices import tag
 from yolo_nas_ext.study.objectives import Goal
@@ -166,9 +166,9 @@ def test_repeats_are_shared(url):
     def tell(before, after):
         told.append((before.fitness, after.fitness))
 
-    repeat(one, lambda trial, seed: {"fitness": 0.1}, n=1, seed=0, on_repeat=tell)
+    reevaluate(one, lambda trial, seed: {"fitness": 0.1}, n=1, seed=0, on_reevaluated=tell)
     assert told[0] == (0.8, pytest.approx(0.45)) and len(told) == 2
-    repeat(other, lambda trial, seed: pytest.fail("it was repeated"), n=1, seed=0)
+    reevaluate(other, lambda trial, seed: pytest.fail("it was repeated"), n=1, seed=0)
     assert other.results == Study(SPACE, url).results == one.results
     assert dict(other.repeats) == {last: [0.1], one.trials[-2].number: [0.1]}
 
@@ -246,7 +246,9 @@ def test_two_machines_that_measure_say_that_they_are_two(tmp_path, monkeypatch, 
     said = []
     for device, ms, trials in (("server", 3.0, 2), ("board", 90.0, 4)):
         monkeypatch.setattr(latency, "device_name", lambda name=device: name)
-        monkeypatch.setattr(latency.Timing, "judge", lambda self, a, ms=ms: {"latency_ms": ms})
+        monkeypatch.setattr(
+            latency.Timing, "of_candidate", lambda self, a, ms=ms: {"latency_ms": ms}
+        )
         project = tmp_path / device
         assert main(["search", *keys, f"project={project}", f"trials={trials}"]) == 0
         said.append(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""The compiled space says what the space, the costs and the scores say."""
+"""The vectorized space says what the space, the costs and the scores say."""
 
 import random
 
@@ -12,19 +12,21 @@ from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
 from yolo_nas_ext.network.architecture import Block
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.layers import lower_rows
-from yolo_nas_ext.vectorized.evaluator import CompiledSpace
-from yolo_nas_ext.vectorized.tables import PROBES, Part, Row, row_of
+from yolo_nas_ext.vectorized.evaluator import VectorizedSpace
+from yolo_nas_ext.vectorized.latency_tables import FIT_CHANNELS
+from yolo_nas_ext.vectorized.rows import Row, row_of
+from yolo_nas_ext.vectorized.tables import PartTable
 
 
 @pytest.mark.parametrize("name", ["damo", "yolo", "tiny", "efficientnet", "corners"])
 @pytest.mark.parametrize(("nc", "imgsz", "channels"), [(80, 640, 3), (2, 192, 1)])
 def test_costs_and_scores_are_the_exact_ones(name, nc, imgsz, channels):
     space, rng = load(name), random.Random(3)
-    compiled = CompiledSpace(space, nc=nc, imgsz=imgsz, channels=channels)
+    vectorized = VectorizedSpace(space, nc=nc, imgsz=imgsz, channels=channels)
     points = [space.sample(rng) for _ in range(60)]
-    networks = np.stack([compiled.encode(point) for point in points])
-    found = compiled.measure(networks)
-    scores = compiled.madnas(found), compiled.deepmad(found)
+    networks = np.stack([vectorized.encode(point) for point in points])
+    found = vectorized.evaluate(networks)
+    scores = vectorized.madnas(found), vectorized.deepmad(found)
     for index, point in enumerate(points):
         architecture = space.architecture(point)
         exact = costs(architecture, nc, imgsz, channels=channels)
@@ -37,9 +39,9 @@ def test_costs_and_scores_are_the_exact_ones(name, nc, imgsz, channels):
 @pytest.mark.parametrize("name", ["damo", "yolo", "tiny", "efficientnet", "corners"])
 def test_latency_is_the_profiles(name):
     space, rng, profile = load(name), random.Random(4), made_up(layers=150)
-    compiled = CompiledSpace(space, nc=5, imgsz=SIZE, profile=profile)
+    vectorized = VectorizedSpace(space, nc=5, imgsz=SIZE, profile=profile)
     points = [space.sample(rng) for _ in range(80)]
-    found = compiled.measure(np.stack([compiled.encode(point) for point in points]))
+    found = vectorized.evaluate(np.stack([vectorized.encode(point) for point in points]))
     exact = [profile.predict(space.architecture(point), 5, SIZE) for point in points]
     assert found.latency_ms == pytest.approx(exact, rel=1e-9)
 
@@ -51,7 +53,7 @@ def test_a_row_holds_at_widths_it_was_not_made_from(kind):
         block = Block(kind, width, 2 if BLOCKS[kind].deep else 1, 1, hidden, kernel)
         row = row_of([block], 32)
         for c_in in (8, 72, 200):
-            assert c_in not in PROBES
+            assert c_in not in FIT_CHANNELS
             chain = [(-1, *r) for r in BLOCKS[kind].rows(block)]
             table = lower_rows(chain, 1, reg_max=1, end2end=False, imgsz=32, channels=c_in)
             assert row.params[0] + row.params[1] * c_in // 8 == table.params
@@ -66,9 +68,9 @@ def test_a_table_too_large_for_an_array_works_the_same(monkeypatch):
         return Row((at[0], 0), (at[1], 0), 0.0, 0, ((1, 0), (1, 0)), 8, 0, False)
 
     columns = [np.array([3, 1, 3, 2]), np.array([4, 0, 4, 1])]
-    dense = Part((5, 6), make)
+    dense = PartTable((5, 6), make)
     monkeypatch.setattr("yolo_nas_ext.vectorized.tables.DENSE", 1)
-    sparse = Part((5, 6), make)
+    sparse = PartTable((5, 6), make)
     for part in (dense, sparse):
         for _ in range(2):
             assert part.ints[part.find(columns)][:, [0, 2]].tolist() == [

@@ -1,4 +1,4 @@
-"""The inner search finds optima, keeps its limits, and is the same everywhere."""
+"""The vectorized search finds optima, keeps its limits, and is the same everywhere."""
 
 import json
 import random
@@ -13,7 +13,7 @@ from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.space.schema import parse
+from yolo_nas_ext.space.parse import parse
 from yolo_nas_ext.vectorized.evolution import Check, evolve
 
 SMALL = {

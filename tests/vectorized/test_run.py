@@ -45,7 +45,7 @@ def test_a_run_leaves_its_population_and_can_be_run_again(tmp_path, capsys):
             assert trial.cost["params"] == cost.params
     best = read(folder / "best.yaml")
     assert best == done.study.best.network and not (folder / "best.pt").exists()
-    assert "judged by madnas" in (folder / "best.yaml").read_text()
+    assert "evaluated by madnas" in (folder / "best.yaml").read_text()
     assert {f.name for f in folder.iterdir()} >= {"report.html", "trials.csv", "pareto", "study.db"}
     assert "2,000 networks" in capsys.readouterr().out
 

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext import files, run_dir
-from yolo_nas_ext.config.fields import checked
+from yolo_nas_ext.config.extract import FRONT, ExtractSettings
+from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.search import configure
+from yolo_nas_ext.config.settings import read
 from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.factory import make, space_file
 from yolo_nas_ext.host import arguments, dataset
 from yolo_nas_ext.network.architecture import Architecture
@@ -18,27 +21,16 @@ from yolo_nas_ext.pipeline.outputs import write_weights
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.study.study import Study
 
-HELP = """# Keys of `yolo nas-extract`: a network of a supernet as a stock model, with no training.
-
-run: # (str) folder of a search with estimator=supernet, for example runs/nas/search
-key: front # (str) keys of judged networks, separated by commas; front for those no other beats
-out: # (str) folder for nas-<key>.yaml and nas-<key>.pt; the run's pareto/ if empty
-"""
-FRONT = "front"
-USUAL = {"run": "", "key": FRONT, "out": ""}
-KEYS = dict.fromkeys(USUAL, str)
-
 
 def main(given: Mapping[str, Any]) -> int:
-    """Run the command; see `HELP`.
+    """Write the networks of ``nas-extract``; returns the exit code.
 
     Raises:
         NASError: For bad input.
     """
-    settings = checked(given, KEYS, USUAL)
-    if not settings["run"]:
-        raise NASError("run: missing; give the folder of a search with estimator=supernet")
-    folder = Path(settings["run"])
+    settings = read(ExtractSettings, given)
+    check(settings)
+    folder = Path(settings.run)
     config = configure(run_dir.saved(folder, "run"), arguments.TRAINING, arguments.REFUSED)
     if config.estimator != "supernet":
         raise NASError(
@@ -48,15 +40,15 @@ def main(given: Mapping[str, Any]) -> int:
     if not (folder / "study.db").is_file():
         raise NASError(
             f"run={folder}: no record in it (study.db); give the folder of a search that has "
-            "judged networks, without storage="
+            "evaluated networks, without storage="
         )
     load_blocks(config.blocks)
     space = space_file(config)
-    wanted = _wanted(Study(space, folder / "study.db"), settings["key"], folder)
+    wanted = _wanted(Study(space, folder / "study.db"), settings.key_, folder)
     data = dataset.read(config.data, config.task)
     estimator = make(config, data)
-    estimator.images = folder / "images"
-    out = Path(settings["out"] or folder / "pareto")
+    hand_over(Context(folder), estimator)
+    out = Path(settings.out or folder / "pareto")
     for network in wanted:
         metrics = write_weights(estimator, network, out)
         path = out / f"nas-{network.key}.yaml"
@@ -79,7 +71,7 @@ def _wanted(study: Study, key: str, folder: Path) -> list[Architecture]:
     for name in names:
         if name not in known:
             raise NASError(
-                f"key={name}: no network that the search in {folder} has judged."
+                f"key={name}: no network that the search in {folder} has evaluated."
                 f"{did_you_mean(name, known)} Its trials.csv lists them; front is for the best"
             )
     return [known[name] for name in names]

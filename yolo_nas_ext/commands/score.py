@@ -7,14 +7,16 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from yolo_nas_ext.config.fields import checked, flag, size, text, whole
+from yolo_nas_ext.config.rules import check
+from yolo_nas_ext.config.score import ScoreSettings
+from yolo_nas_ext.config.settings import read as read_settings
 from yolo_nas_ext.console import aligned, short
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.cost.latency.probe import device_name
@@ -28,32 +30,6 @@ from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.network.tinynas import structure
 
-HELP = """yolo nas-score model=<model>[,<model>...] [imgsz=640] [nc=80] [json=True]
-             [latency=device.json]
-             [measure=True] [runtime=onnx|torch|openvino] [precision=fp32|int8|fp16] [threads=1]
-
-Costs and analytic scores of models, in milliseconds. A model is
-  a model definition of the host: a YAML, or a name such as yolo11n
-  a TinyNAS structure: its text, or a file with it
-  the key of a network in a run of yolo nas-search, as in nas-<key>.yaml; project=runs/nas is the
-  folder of runs
-nc is the model's own unless given, and imgsz that of a network found for another size. latency=
-predicts each network's latency from a device profile of yolo nas-profile, in milliseconds, and says
-how measure=True measures. measure=True times each network on this machine, in turns, as the host
-exports it: median and interquartile range of a run in milliseconds. With json=True nothing but JSON
-is printed."""
-KEYS: dict[str, Callable[[Any], Any]] = {
-    "imgsz": size,
-    "nc": whole(1),
-    "project": text,
-    "json": flag,
-    "model": lambda value: value,
-    "measure": flag,
-    "latency": text,
-    "runtime": text,
-    "precision": text,
-    "threads": whole(1),
-}
 COLUMNS = ("params", "flops", "memory", "layers")
 
 
@@ -63,35 +39,36 @@ def main(given: Mapping[str, Any]) -> int:
     Raises:
         NASError: For an unknown key, a bad value or a model that cannot be read.
     """
-    settings = _settings(given)
-    profile = load(settings["latency"]) if settings["latency"] else None
-    protocol = _protocol(settings, given, profile)
-    with contextlib.redirect_stdout(sys.stderr):  # the host greets when it loads first
-        models = _models(settings["model"], Path(settings["project"]))
-        own = "imgsz" not in given  # image sizes
-        sizes = [(own and network.imgsz) or settings["imgsz"] for _, network, _ in models]
+    settings = read_settings(ScoreSettings, given)
+    check(settings)
+    profile = load(settings.latency) if settings.latency else None
+    protocol = _protocol(settings, profile)
+    with contextlib.redirect_stdout(sys.stderr):  # Ultralytics greets when it loads first
+        models = _models(settings.model, Path(settings.project))
+        own = "imgsz" not in settings.given  # image sizes
+        sizes = [(own and network.imgsz) or settings.imgsz for _, network, _ in models]
         rows = [
             {
                 "model": name,
                 "px": imgsz,
-                **score(architecture, settings["nc"] or nc, imgsz),
-                **_predicted(profile, architecture, settings["nc"] or nc, imgsz),
+                **score(architecture, settings.nc or nc, imgsz),
+                **_predicted(profile, architecture, settings.nc or nc, imgsz),
             }
             for (name, architecture, nc), imgsz in zip(models, sizes, strict=True)
         ]
-        measured = _measured(models, protocol, settings["nc"], sizes) if settings["measure"] else []
+        measured = _measured(models, protocol, settings.nc, sizes) if settings.measure else []
     for row, latency in zip(rows, measured, strict=False):
         row.update(latency_ms=latency.median_ms, latency_iqr_ms=latency.iqr_ms)
-        if settings["json"]:
+        if settings.json:
             row["latency"] = latency.to_dict()
-    print(_json(rows) if settings["json"] else table(rows))
-    if profile and not settings["json"]:
+    print(_json(rows) if settings.json else table(rows))
+    if profile and not settings.json:
         print(
             f"predicted_ms: {profile.device_name}, {protocol.setting}, {profile.runtime_version}; "
             "on its own networks 90 % were within "
             + ", ".join(f"{profile.at(n).error(0.9):.1%} at {n} px" for n in dict.fromkeys(sizes))
         )
-    if measured and not settings["json"]:
+    if measured and not settings.json:
         first = measured[0]
         print(
             f"latency: {first.protocol.setting}, {first.runs} runs, {first.runtime_version}, "
@@ -100,9 +77,7 @@ def main(given: Mapping[str, Any]) -> int:
     return 0
 
 
-def _protocol(
-    settings: Mapping[str, Any], given: Mapping[str, Any], profile: Profile | None
-) -> Protocol:
+def _protocol(settings: ScoreSettings, profile: Profile | None) -> Protocol:
     """Return how latency is measured: as the profile's was, where one is given.
 
     Raises:
@@ -110,12 +85,13 @@ def _protocol(
     """
     names = ("runtime", "precision", "threads")
     if profile is None:
-        return Protocol(**{n: settings[n] for n in names}, imgsz=settings["imgsz"])
+        asked = {name: getattr(settings, name) for name in names}
+        return Protocol(**asked, imgsz=settings.imgsz)
     for name in names:
-        has = getattr(profile.protocol, name)
-        if name in given and settings[name] != has:
+        has, asked = getattr(profile.protocol, name), getattr(settings, name)
+        if name in settings.given and asked != has:
             raise NASError(
-                f"{name}={settings[name]}: the profile {settings['latency']} has {name}={has}; "
+                f"{name}={asked}: the profile {settings.latency} has {name}={has}; "
                 f"leave {name} out, or give another profile"
             )
     if profile.protocol.device == "cpu" and profile.device_name != (mine := device_name()):
@@ -124,7 +100,7 @@ def _protocol(
             f"{mine}",
             file=sys.stderr,
         )
-    return replace(profile.protocol, imgsz=settings["imgsz"])
+    return replace(profile.protocol, imgsz=settings.imgsz)
 
 
 def _predicted(
@@ -141,7 +117,7 @@ def _measured(
     sizes: Sequence[int],
 ) -> list[Measurement]:
     """Return the latency of each model; two of one network are measured apart."""
-    from yolo_nas_ext.host.latency import measure_models  # loads torch and the host
+    from yolo_nas_ext.host.latency import measure_models  # loads torch and Ultralytics
 
     if busy := busy_note():
         print(f"note: {busy}")
@@ -198,24 +174,6 @@ def _json(rows: list[dict[str, Any]]) -> str:
     return json.dumps(rows[0] if len(rows) == 1 else rows)
 
 
-def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    usual = {
-        "imgsz": 640,
-        "nc": None,
-        "project": "runs/nas",
-        "json": False,
-        "measure": False,
-        "runtime": "onnx",
-        "precision": "fp32",
-        "threads": 1,
-        "latency": None,
-    }
-    values = checked(given, KEYS, usual)
-    if not values.get("model"):
-        raise NASError("model is missing; give a YAML, a name such as yolo11n, or a structure")
-    return values
-
-
 def _models(value: Any, project: Path) -> list[tuple[str, Architecture, int]]:
     """Return (name, architecture, classes) of each model that was given."""
     if isinstance(value, Mapping) or (isinstance(value, list) and isinstance(value[0], Mapping)):
@@ -235,7 +193,7 @@ def _model(name: str, project: Path) -> tuple[str, Architecture, int]:
             raise NASError(f"model={name}: not a text file ({error})") from error
     if re.fullmatch(r"(nas-)?[0-9a-f]{10}", name) and not path.exists():
         return (name, *_of_a_run(name.removeprefix("nas-"), project))
-    from yolo_nas_ext.host import models  # loads torch and the host
+    from yolo_nas_ext.host import models  # loads torch and Ultralytics
 
     try:
         definition, scale = models.definition(name, key="model")

@@ -1,6 +1,6 @@
-"""`yolo nas-compare`: what trained models see in pictures that no search has looked at.
+"""`yolo nas-compare` of trained models: what they find in pictures that no search has looked at.
 
-Model definitions, which are to be trained first, are handed to `comparison`.
+Model definitions are trained first: see `compare.definitions`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from yolo_nas_ext.config.compare import TrainedSettings
 from yolo_nas_ext.console import EVERY, Progress, aligned, short
 from yolo_nas_ext.data.coco import annotations
 from yolo_nas_ext.data.naming import place
@@ -33,15 +34,37 @@ SHOWN = ("AP", "AP50", "mask_AP", "mask_AP50", "froc_cpm", "dice", "accuracy")
 Figures = dict[str, Any]
 
 
-def of_coco(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Figures, list[str]]:
+def measure(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
+    """Return the figures of a trained model, and what was left out.
+
+    Args:
+        name: What the user calls the model.
+        model: The model.
+        settings: With ``coco`` and ``images``, or ``data``, whose val images are taken. With
+            ``imgsz`` in pixels, and the ``seed`` of the intervals' draws.
+
+    Raises:
+        NASError: For a model that does not fit the pictures.
+    """
+    if model.task not in TASKS:
+        raise NASError(
+            f"models={name}: is of task={model.task}; compared are {', '.join(TASKS)}: "
+            f"yolo {model.task} val measures it"
+        )
+    if settings.coco:
+        return _on_coco(name, model, settings)
+    return _on_data(name, model, settings)
+
+
+def _on_coco(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
     """Return COCO's numbers of a model on a COCO JSON, and what was left out."""
     if model.task == "classify":
         raise NASError(f"models={name}: is of task=classify, which a COCO JSON is not of")
-    file = Path(settings["coco"])
+    file = Path(settings.coco)
     content = annotations.load(file)
-    found, skipped = annotations.find_images(content, Path(settings["images"]))
+    found, skipped = annotations.find_images(content, Path(settings.images))
     if not found:
-        raise NASError(f"images={settings['images']}: has none of the images of {file}")
+        raise NASError(f"images={settings.images}: has none of the images of {file}")
     by_name = {str(row["name"]): key for key, row in content.cats.items()}
     categories = {i: by_name[n] for i, n in model.names.items() if n in by_name}
     if not categories:
@@ -52,9 +75,9 @@ def of_coco(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Fig
     ids = {str(path): int(row["id"]) for row, path in found}
     rows: list[dict[str, Any]] = []
     seen = set()
-    for view in _watched(model, list(ids), settings["imgsz"]):
+    for view in _watched(model, list(ids), settings.imgsz):
         seen.add(view.file)
-        rows += _detections(view, ids[view.file], categories)
+        rows += detections(view, ids[view.file], categories)
     damaged = [f"skipped image {path}: cannot be decoded" for path in ids if path not in seen]
     measured = [ids[path] for path in ids if path in seen]
     lines = [f"skipped image {image}: {reason}" for image, reason in skipped] + damaged
@@ -68,8 +91,14 @@ def _watched(model: Trained, files: Sequence[str], imgsz: int) -> Iterator[View]
             progress(done)
 
 
-def _detections(view: View, image: int, categories: Mapping[int, int]) -> list[dict[str, Any]]:
-    """Return what a model sees in a picture as COCO's results."""
+def detections(view: View, image: int, categories: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Return what a model sees in a picture as COCO's results.
+
+    Args:
+        view: What it sees.
+        image: COCO's id of the picture.
+        categories: COCO's id of a category by the model's class; other classes are left out.
+    """
     rows = []
     for index, (x0, y0, x1, y1, label, score) in enumerate(view.boxes.tolist()):
         if int(label) not in categories:
@@ -99,9 +128,9 @@ def _numbers(
     return figures
 
 
-def of_data(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Figures, list[str]]:
-    """Return the figures of a model on the val part of a data set, and what was left out."""
-    data = dataset.read(settings["data"], model.task, part="val")
+def _on_data(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
+    """Return the figures of a model on the val images of a data set, and what was left out."""
+    data = dataset.read(settings.data, model.task, part="val")
     if model.names != data.names:
         raise NASError(
             f"models={name}: knows the classes {', '.join(model.names.values())[:80]}, but "
@@ -109,14 +138,14 @@ def of_data(name: str, model: Trained, settings: Mapping[str, Any]) -> tuple[Fig
             "trained on them"
         )
     labels = {str(label["im_file"]): label for label in data.labels}
-    views = _watched(model, sorted(labels), settings["imgsz"])
+    views = _watched(model, sorted(labels), settings.imgsz)
     if model.task == "classify":
         right = [int(np.argmax(v.scores)) == int(labels[v.file]["cls"][0, 0]) for v in views]
         return {"accuracy": sum(right) / len(right), "images": len(right)}, list(data.skipped)
     seen = _Seen(data, labels)
     for _, scan in groupby(views, lambda view: place(Path(view.file).stem, view.file)[1]):
         seen.add(list(scan))
-    return seen.figures(model.task, np.random.default_rng(settings["seed"])), list(data.skipped)
+    return seen.figures(model.task, np.random.default_rng(settings.seed)), list(data.skipped)
 
 
 class _Seen:
@@ -137,9 +166,9 @@ class _Seen:
         for view in scan:
             label, key = self._labels[view.file], Path(view.file).stem
             key = view.file if key in self._true else key  # of two folders
-            boxes, masks = _true_boxes(label), _true_masks(label)
+            boxes, masks = true_boxes(label), true_masks(label)
             image = self._truth.add(label["shape"], boxes, masks)
-            self._rows += _detections(view, image, same)
+            self._rows += detections(view, image, same)
             self._found[key], self._true[key] = view.boxes, boxes
             if view.masks is not None:
                 sure, nc = view.boxes[:, 5] >= SURE, self._data.nc
@@ -154,10 +183,10 @@ class _Seen:
         with TemporaryDirectory() as folder:
             figures = _numbers(self._truth.write(Path(folder)), self._rows, task)
         scans = froc.patients(self._found, self._true)
-        figures["froc_cpm"] = froc.cpm([scan for part in scans.values() for scan in part])
+        figures["froc_cpm"] = froc.cpm([scan for patient in scans.values() for scan in patient])
         figures["froc_cpm_95"] = interval(scans, froc.cpm, rng=rng, draws=DRAWS)
         if task == "segment":
-            figures["dice"] = _mean([scan for part in self._dice.values() for scan in part])
+            figures["dice"] = _mean([scan for patient in self._dice.values() for scan in patient])
             figures["dice_95"] = interval(self._dice, _mean, rng=rng, draws=DRAWS)
         figures |= {"images": len(self._true), "patients": len(scans)}
         return figures
@@ -169,8 +198,8 @@ def _mean(scans: Sequence[np.ndarray]) -> float:
     return math.nan if np.isnan(values).all() else float(np.nanmean(values))
 
 
-def _true_boxes(label: Mapping[str, Any]) -> np.ndarray:
-    """Return rows (left, top, right, bottom, class, 1) in pixels."""
+def true_boxes(label: Mapping[str, Any]) -> np.ndarray:
+    """Return a picture's labels as rows (left, top, right, bottom, class, 1) in pixels."""
     height, width = label["shape"]
     middle, sides = label["bboxes"][:, :2].astype(float), label["bboxes"][:, 2:].astype(float)
     corners = np.concatenate((middle - sides / 2, middle + sides / 2), 1)
@@ -178,8 +207,8 @@ def _true_boxes(label: Mapping[str, Any]) -> np.ndarray:
     return np.concatenate((corners * (width, height, width, height), label["cls"], ones), 1)
 
 
-def _true_masks(label: Mapping[str, Any]) -> list[np.ndarray]:
-    """Return the masks (h, w) of a picture's polygons, as the host draws them."""
+def true_masks(label: Mapping[str, Any]) -> list[np.ndarray]:
+    """Return the masks (h, w) of a picture's polygons, as Ultralytics draws them."""
     height, width = label["shape"]
     return [fill(segment * (width, height), label["shape"]) for segment in label["segments"]]
 

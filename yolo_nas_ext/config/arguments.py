@@ -8,12 +8,19 @@ from typing import Any
 
 import yaml
 
-from yolo_nas_ext.config.search import KEYS
+from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.config.settings import Settings, keys
 from yolo_nas_ext.errors import NASError, did_you_mean
 
 
-def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+def parse_arguments(
+    arguments: Sequence[str], kinds: Sequence[type[Settings]] = (SearchSettings,)
+) -> dict[str, Any]:
     """Return keys and values of ``key=value`` arguments, values read as YAML reads them.
+
+    Args:
+        arguments: What stands behind the command.
+        kinds: The classes of the command, for messages.
 
     Raises:
         NASError: For an argument without ``=``, or a key given twice.
@@ -22,9 +29,10 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     for argument in _join_equals(arguments):
         name, equals, raw = argument.lstrip("-").rstrip(",").partition("=")
         if not equals or not name:
-            hint = did_you_mean(name, KEYS)
+            hint = did_you_mean(name, [key for kind in kinds for key in keys(kind)])
             raise NASError(
-                f"'{argument}': expected key=value.{hint} `yolo nas-search help` lists the keys"
+                f"'{argument}': expected key=value.{hint} `yolo {kinds[0].command} help` lists "
+                "the keys"
             )
         if name in result:
             raise NASError(f"{name}: given twice; give it once")
@@ -47,7 +55,7 @@ def _value(raw: str) -> Any:
 
 
 def _join_equals(arguments: Sequence[str]) -> list[str]:
-    """Return arguments with ``key = value`` and ``key= value`` joined, as the host does."""
+    """Return arguments with ``key = value`` and ``key= value`` joined, as Ultralytics does."""
     joined: list[str] = []
     for argument in arguments:
         if joined and (

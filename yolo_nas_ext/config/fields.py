@@ -5,36 +5,11 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.errors import NASError, did_you_mean
-
-
-def checked(
-    given: Mapping[str, Any], keys: Mapping[str, Callable[[Any], Any]], usual: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the values of a command's keys.
-
-    Args:
-        given: Keys and raw values, as on the command line.
-        keys: What makes a value of what was given; it raises ValueError with what is allowed.
-        usual: Values of what was not given.
-
-    Raises:
-        NASError: For an unknown key or a bad value.
-    """
-    values = dict(usual)
-    for name, raw in given.items():
-        if name not in keys:
-            raise NASError(
-                f"{name}={raw}: unknown key.{did_you_mean(name, keys)} Allowed: {', '.join(keys)}"
-            )
-        try:
-            values[name] = keys[name](raw)
-        except ValueError as error:
-            raise NASError(f"{name}={raw}: not allowed; {name} takes {error}") from error
-    return values
+from yolo_nas_ext.errors import did_you_mean
 
 
 def flag(value: Any) -> bool:
@@ -53,6 +28,13 @@ def text(value: Any) -> str:
     if isinstance(value, (dict, list)) or value is None:
         raise ValueError("a text")
     return str(value)
+
+
+def path(value: Any) -> str:
+    """Accept the path of a file or a folder; empty where there is none."""
+    if not isinstance(value, (str, int, float, Path, type(None))):
+        raise ValueError("a path")
+    return "" if value is None else str(value)
 
 
 def folder_name(value: Any) -> str:
@@ -130,6 +112,18 @@ def sizes(value: Any) -> tuple[int, ...]:
     except (TypeError, ValueError) as error:
         raise ValueError("multiples of 32 separated by commas, for example 96,128,160") from error
     return tuple(found)
+
+
+def one_of(*allowed: Any) -> Parse:
+    """Accept one of some values."""
+
+    def parse(value: Any) -> Any:
+        if value not in allowed:
+            hint = did_you_mean(value, map(str, allowed))
+            raise ValueError(f"one of {', '.join(map(str, allowed))}.{hint}".rstrip("."))
+        return value
+
+    return parse
 
 
 def optional(parse: Parse) -> Parse:

@@ -1,15 +1,16 @@
-"""Every key of cfg/nas.yaml, typed and validated."""
+"""Every key of `yolo nas-search`: its type, its default and what it means.
+
+cfg/nas.yaml is made of it: ``python -m yolo_nas_ext search help > cfg/nas.yaml``.
+Longer than other modules because it is one table.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
-import yaml
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import (
-    Parse,
     bounds,
     folder_name,
     optional,
@@ -21,18 +22,17 @@ from yolo_nas_ext.config.fields import (
     texts,
     whole,
 )
-from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.files import resource
+from yolo_nas_ext.config.settings import Settings, key, keys, read
 
-# Defaults of cfg/nas.yaml are those of a short training; these are the host's.
+# The class has the defaults of a short training; these are Ultralytics' own.
 FULL = {"epochs": 100, "batch": 16}
-# Of the inner search over an analytic score, which takes seconds: those of TinyNAS.
+# Of the vectorized search over an analytic score, which takes seconds: those of TinyNAS.
 INNER = {"trials": 500_000, "population": 512}
 ANALYTIC = ("madnas", "deepmad")  # closed forms over the layers of the backbone
 # Of a supernet, after whose training a candidate takes a validation pass.
 SHARED = {"epochs": 60, "trials": 200}
 # Of a supernet for detection that no distribution is learned in: several networks a step order much
-# better than one, which is what cfg/nas.yaml has (docs/evidence.md).
+# better than one, which is the default of the two keys (docs/evidence.md).
 SEVERAL = {"sampling": "sandwich", "distill": 1.0}
 # Of a proxy with a network; few images hardly tell networks apart.
 ONE_BATCH = {"batch": 16}
@@ -49,6 +49,10 @@ PROXIES = (
 )
 RESOLVED = "resolved"  # operations, by the grid and the sizes of the objects
 UNTRAINED = (*ANALYTIC, RESOLVED, *PROXIES)  # estimators without a training
+TRAININGS = ("short", "full")  # estimators that start from weights
+HELD_OUT = (*TRAININGS, "supernet")  # estimators that measure on held-out images
+PARENT = "parent"  # of the key inherit: the nearest trial before
+MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
 MAY_CHANGE = (  # on resuming a run
     "trials",
     "budget_hours",
@@ -66,178 +70,442 @@ MAY_CHANGE = (  # on resuming a run
     "resume",
 )
 
-
-@dataclass(frozen=True)
-class Config:
-    """The settings of one search.
-
-    Attributes:
-        values: Every key of cfg/nas.yaml.
-        host: Keys of the host's training that the user gave.
-        given: Names of the keys that the user gave.
-    """
-
-    values: Mapping[str, Any]
-    host: Mapping[str, Any] = field(default_factory=dict)
-    given: frozenset[str] = frozenset()
-
-    def replaced(self, **values: Any) -> Config:
-        """Return the settings with some other values."""
-        return Config({**self.values, **values}, self.host, self.given)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["values"][name]
-        except KeyError:
-            raise AttributeError(name) from None
+FIRST = "What most searches need"
+WHAT = "What is searched"
+HOW = "How it is searched"
+EVALUATED = "How a candidate is evaluated"
+WEIGHTS = "What a candidate starts and learns from"
+SUPERNET = "How a supernet is trained"
+END = "How the search ends"
+COST = "What a candidate may cost (empty: no limit; suffixes K, M, G, T)"
+MEASURED_BY = "How latency is measured"
+WHERE = "Where candidates are evaluated"
+RUN = "Where the run goes"
 
 
-KEYS: dict[str, Parse] = {
-    "data": text,
-    "task": text,
-    "space": text,
-    "fix": options,
-    "sizes": sizes,
-    "blocks": optional(text),
-    "baseline": texts,
-    "strategy": text,
-    "population": whole(2),
-    "objectives": texts,
-    "limits": bounds,
-    "control": optional(text),
-    "trials": whole(1),
-    "pruner": text,
-    "fidelity": optional(text),
-    "budget_hours": optional(real(0)),
-    "seed": whole(0, 2**31 - 1),
-    "screen": optional(text),
-    "estimator": text,
-    "epochs": whole(1),
-    "imgsz": size,
-    "batch": whole(1),
-    "val_fraction": real(0, 0.9),
-    "augment": optional(text),
-    "fitness": text,
-    "confirm": whole(0),
-    "confirm_by": optional(text),
-    "confirm_epochs": optional(whole(1)),
-    "finalists": whole(0),
-    "final_epochs": whole(1),
-    "final_batch": whole(1),
-    "seeds": whole(1),
-    "inherit": optional(text),
-    "pretrained": optional(text),
-    "teacher": optional(text),
-    "sampling": text,
-    "distill": real(0, open_low=False),
-    "cost_weight": real(0, open_low=False),
-    "relaxation": text,
-    "timeout": optional(real(0)),
-    "device": optional(text),
-    "threads": optional(whole(1)),
-    "max_params": optional(real(0)),
-    "max_flops": optional(real(0)),
-    "max_memory": optional(real(0)),
-    "max_layers": optional(whole(1)),
-    "max_latency": optional(real(0)),
-    "latency": optional(text),
-    "runtime": text,
-    "precision": text,
-    "jobs": whole(1),
-    "executor": text,
-    "ray_address": optional(text),
-    "cpus_per_trial": real(0),
-    "gpus_per_trial": real(0, open_low=False),
-    "storage": optional(text),
-    "project": text,
-    "name": folder_name,
-    "resume": optional(text),
-}
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings(Settings):
+    """The settings of one search: the keys of `yolo nas-search`."""
+
+    command: ClassVar[str] = "nas-search"
+    about: ClassVar[str] = """\
+# Keys of `yolo nas-search`, each with its default, its type and what it means. Give them as
+# key=value. Training keys of Ultralytics (batch, device, workers, optimizer, lr0, hsv_h, ...) pass
+# through to the training of every candidate. yolo_nas_ext/config/search.py has the defaults, and
+# `python -m yolo_nas_ext search help > cfg/nas.yaml` writes this file."""
+
+    data: str = key(
+        "cells",
+        text,
+        FIRST,
+        "data YAML, folder with images/ and labels/, or the name of a shipped data set",
+    )
+    space: str = key(
+        "tiny",
+        text,
+        FIRST,
+        "space of networks: damo, yolo, tiny or a YAML of your own (docs/spaces.md)",
+    )
+    epochs: int = key(
+        6,
+        whole(1),
+        FIRST,
+        "epochs of a candidate's training; 100 with estimator=full; 60, of the supernet, with "
+        "estimator=supernet",
+    )
+    imgsz: int = key(128, size, FIRST, "image size in pixels, a multiple of 32")
+    trials: int = key(
+        12,
+        whole(1),
+        FIRST,
+        "number of candidates, baselines included; 200 with estimator=supernet",
+    )
+    max_flops: float | None = key(
+        None,
+        optional(real(0)),
+        FIRST,
+        "FLOPs that a candidate may have for one image at imgsz, 2 x multiply-adds as Ultralytics "
+        "counts them, for example 2.5G; no limit if empty",
+        kind="number",
+    )
+    max_latency: float | None = key(
+        None,
+        optional(real(0)),
+        FIRST,
+        "milliseconds that a candidate may take for one image at imgsz, known by latency=; no "
+        "limit if empty",
+    )
+    latency: str | None = key(
+        None,
+        optional(text),
+        FIRST,
+        "how latency is known: the file of a device profile (yolo nas-profile), which predicts it "
+        "for every network and by which the best are measured, or measure (each candidate on this "
+        "machine before it is trained)",
+    )
+    pretrained: str | None = key(
+        None,
+        optional(text),
+        FIRST,
+        "a .pt of Ultralytics or of a found network that candidates start from, mapped by role and "
+        "shape; with inherit=parent the candidates that have no parent yet",
+    )
+    finalists: int = key(
+        0,
+        whole(0),
+        FIRST,
+        "best networks of the final comparison: trained from scratch on all of train with the "
+        "complete schedule and compared on val with the models of baseline=; 0 for none. A search "
+        "that has ended takes finalists=3 on resuming",
+    )
+    task: str = key(
+        "detect",
+        text,
+        WHAT,
+        "what the network does: detect, segment, semantic, classify, obb or pose",
+    )
+    fix: Mapping[str, str] = key(
+        None,
+        options,
+        WHAT,
+        "choices of the space with the one option that is left, for example "
+        "head.reg_max:16,head.end2end:false",
+    )
+    sizes: tuple[int, ...] = key(
+        None,
+        sizes,
+        WHAT,
+        "image sizes in pixels that are a choice of the search, for example 96,128,160; imgsz is "
+        "the size of the baselines",
+    )
+    blocks: str | None = key(
+        None,
+        optional(text),
+        WHAT,
+        "Python file of your own whose BLOCKS spaces may use too (docs/guides/extend.md)",
+    )
+    baseline: tuple[str, ...] = key(
+        "yolov8n,yolo11n,yolo26n",
+        texts,
+        WHAT,
+        "models of Ultralytics to measure first; none for no baseline",
+    )
+    strategy: str = key(
+        "auto",
+        text,
+        HOW,
+        "where to look next: auto, bayes, evolution, nsga2, local, reinforce, darts "
+        "(differentiable, with estimator=supernet), random, optuna:<sampler> or <file.py>:<class> "
+        "of your own",
+    )
+    population: int = key(
+        8, whole(2), HOW, "newest trials that may have children in strategy=evolution"
+    )
+    objectives: tuple[str, ...] = key(
+        "fitness",
+        texts,
+        HOW,
+        "metrics to search for, for example fitness,flops_g; with several the result is a front",
+    )
+    limits: Mapping[str, float] = key(
+        None,
+        bounds,
+        HOW,
+        "bounds that the answer must keep, for example params_m:3 (at most, a cost) or map50:0.3 "
+        "(at least, a score)",
+    )
+    control: str | None = key(
+        None,
+        optional(text),
+        HOW,
+        "random: spend the same number of trials on a random baseline too and state the difference",
+    )
+    pruner: str = key(
+        "none",
+        text,
+        HOW,
+        "stops candidates that fall behind while they train: none, median or asha",
+    )
+    fidelity: str | None = key(
+        None,
+        optional(text),
+        HOW,
+        "asha: train in three rungs, a third of the epochs each time, and of three candidates let "
+        "one go on; asha:imgsz+images lets these grow too",
+    )
+    budget_hours: float | None = key(
+        None,
+        optional(real(0)),
+        HOW,
+        "no candidate starts after this many hours of trials; without a limit if empty",
+    )
+    seed: int = key(
+        0,
+        whole(0, 2**31 - 1),
+        HOW,
+        "seed of the proposals, the held-out split and the trainings",
+    )
+    screen: str | None = key(
+        None,
+        optional(text),
+        HOW,
+        "screening: draw that many candidates for each one that a strategy draws from the space, "
+        "and keep the best by cheap scores: resolved+madnas:32, madnas*2+deepmad:2000 or "
+        "<proxy>:<n>",
+    )
+    estimator: str = key(
+        "short",
+        text,
+        EVALUATED,
+        "how fitness is measured: short (a short training), full (the complete schedule of "
+        "Ultralytics), supernet (weights shared by all candidates, trained once), madnas or "
+        "deepmad (analytic scores), resolved (operations where the grid is fine enough for the "
+        "objects; free), or a proxy of the untrained network: naswot, synflow, snip, grad_norm, "
+        "jacov, zen, zico, swap, az_nas; or <file.py>:<class> of your own",
+    )
+    batch: int = key(8, whole(1), EVALUATED, "images per step; 16 with estimator=full")
+    val_fraction: float = key(
+        0.25,
+        real(0, 0.9),
+        EVALUATED,
+        "part of the training images held out to measure fitness; val is never used",
+    )
+    augment: str | None = key(
+        None,
+        optional(text),
+        EVALUATED,
+        "augmentation for a kind of pictures: mri, ct, xray, microscopy or natural; that of "
+        "Ultralytics if empty",
+    )
+    fitness: str = key(
+        "auto",
+        text,
+        EVALUATED,
+        "what a training is evaluated by: auto (projected where it applies, else host), host "
+        "(the fitness of Ultralytics for the task), projected (what the short training of a "
+        "detector foretells of a full one), froc (lesions found in scans, task=detect and segment) "
+        "or dice (task=segment)",
+    )
+    confirm: int = key(
+        5,
+        whole(0),
+        EVALUATED,
+        "best candidates re-evaluated before the winner is named, at most a quarter of the trials; "
+        "0 for none",
+    )
+    confirm_by: str | None = key(
+        None,
+        optional(text),
+        EVALUATED,
+        "how: again (by the estimator with another seed; both count), or by a training of their "
+        "own, and of the baselines, which alone decides: full (the complete schedule of "
+        "Ultralytics), short, or tuned (on from the weights in a supernet); tuned with "
+        "estimator=supernet and again otherwise if empty",
+    )
+    confirm_epochs: int | None = key(
+        None,
+        optional(whole(1)),
+        EVALUATED,
+        "epochs of such a training; if empty 100 of full, the search's of short, a fifth of the "
+        "supernet's of tuned, all of them of full and short after a supernet",
+    )
+    final_epochs: int = key(100, whole(1), END, "epochs of each training in the final comparison")
+    final_batch: int = key(16, whole(1), END, "images per step of these trainings")
+    seeds: int = key(
+        3,
+        whole(1),
+        END,
+        "trainings of each model in the final comparison, with seeds from seed= on",
+    )
+    inherit: str | None = key(
+        None,
+        optional(text),
+        WEIGHTS,
+        "weights that candidates start from, mapped by role and shape: parent (the nearest trial "
+        "before) or a .pt; random if empty, as the order of candidates is worth less otherwise",
+    )
+    teacher: str | None = key(
+        None,
+        optional(text),
+        WEIGHTS,
+        "a .pt of a detector that finalists learn from beside the labels, by the distillation of "
+        "Ultralytics; with finalists or confirm_by=full or short",
+    )
+    sampling: str = key(
+        "spos",
+        text,
+        SUPERNET,
+        "candidates that a step of the supernet's training trains: spos (one, drawn), fair (every "
+        "block type once) or sandwich (largest, smallest and two between); where neither this nor "
+        "distill is given, estimator=supernet takes sandwich and distill=1 for detection",
+    )
+    distill: float = key(
+        0,
+        real(0, open_low=False),
+        SUPERNET,
+        "weight of the first candidate's predictions, in sandwich the largest's, as a target of "
+        "the step's others",
+    )
+    cost_weight: float = key(
+        0,
+        real(0, open_low=False),
+        SUPERNET,
+        "weight of the logarithm of the expected FLOPs in the loss that strategy=darts learns from",
+    )
+    relaxation: str = key(
+        "single",
+        text,
+        SUPERNET,
+        "how strategy=darts compares options: single (mAP of drawn networks), gates (gradient of "
+        "the loss with another network added) or continuous (of a mixture of all options, for "
+        "small spaces)",
+    )
+    timeout: float | None = key(
+        None,
+        optional(real(0)),
+        EVALUATED,
+        "seconds after which a candidate's training is stopped; without a limit if empty",
+    )
+    device: str | None = key(
+        None,
+        optional(text),
+        EVALUATED,
+        "cpu, mps or the number of a GPU; if empty the first GPU, or the CPU where there is none",
+    )
+    threads: int | None = key(
+        None,
+        optional(whole(1)),
+        EVALUATED,
+        "CPU threads of a training; half of the logical cores if empty. Another number may give "
+        "other digits",
+    )
+    max_params: float | None = key(None, optional(real(0)), COST, "parameters", kind="number")
+    max_memory: float | None = key(
+        None,
+        optional(real(0)),
+        COST,
+        "bytes of activations alive at once for one image, in single precision",
+        kind="number",
+    )
+    max_layers: int | None = key(
+        None,
+        optional(whole(1)),
+        COST,
+        "layers of the backbone by DAMO-YOLO's count: the stem's one and two a block repeat",
+    )
+    runtime: str = key(
+        "onnx",
+        text,
+        MEASURED_BY,
+        "what runs the networks that are measured: onnx, torch or openvino; a profile has its own",
+    )
+    precision: str = key(
+        "fp32",
+        text,
+        MEASURED_BY,
+        "precision of the network on the device: fp32, fp16 or int8; a profile of another is "
+        "refused",
+    )
+    jobs: int = key(
+        1,
+        whole(1),
+        WHERE,
+        "candidates at a time, each in a process of its own; with executor=ray at most so many, 1 "
+        "for one",
+    )
+    executor: str = key(
+        "local",
+        text,
+        WHERE,
+        "local: this machine; ray: tasks on a Ray cluster, or on this machine without one",
+    )
+    ray_address: str | None = key(
+        None,
+        optional(text),
+        WHERE,
+        "address of a Ray cluster, auto for the one that this machine belongs to",
+    )
+    cpus_per_trial: float = key(1, real(0), WHERE, "cores a Ray task asks for")
+    gpus_per_trial: float = key(
+        0,
+        real(0, open_low=False),
+        WHERE,
+        "GPUs a Ray task asks for; a part of one lets several share it",
+    )
+    storage: str | None = key(
+        None,
+        optional(text),
+        WHERE,
+        "URL of an Optuna storage that several runs add to, for example postgresql://user@host/name",
+    )
+    project: str = key("runs/nas", text, RUN, "folder of runs")
+    name: str = key(
+        "search",
+        folder_name,
+        RUN,
+        "name of the run; a taken one gets a number unless it is given on the command line",
+    )
+    resume: str | None = key(
+        None,
+        optional(text),
+        RUN,
+        "folder of a run to go on with; only trials, budget_hours, timeout, device, the final "
+        "comparison and where candidates are evaluated may differ from it",
+    )
+
+    @property
+    def vectorized(self) -> bool:
+        """Whether the search is one over an analytic score alone, which needs no record a trial.
+
+        The compiled form of a space knows the detection head only, and one number to search for.
+        """
+        return (
+            self.estimator in ANALYTIC
+            and self.strategy in ("auto", "evolution")
+            and self.task == "detect"
+            and self.objectives == ("fitness",)
+            and not self.limits
+            and self.control is None
+            and self.storage is None
+            and self.executor == "local"
+            and self.jobs == 1
+        )
 
 
-def inner(values: Mapping[str, Any]) -> bool:
-    """Say whether a search is one over an analytic score alone, which needs no record a trial.
-
-    The compiled form of a space knows the detection head only, and one number to search for.
-    """
-    usual = {
-        "strategy": ("auto", "evolution"),
-        "task": ("detect",),
-        "objectives": (("fitness",),),
-        "limits": ({},),
-        "control": (None,),
-        "storage": (None,),
-        "executor": ("local",),
-        "jobs": (1,),
-    }
-    return values["estimator"] in ANALYTIC and all(values[n] in u for n, u in usual.items())
-
-
-def defaults() -> dict[str, Any]:
-    """Return what cfg/nas.yaml holds, parsed."""
-    content = yaml.safe_load(resource("cfg", "nas.yaml").read_text(encoding="utf-8"))
-    return {name: KEYS[name](value) for name, value in content.items()}
-
-
-def value(name: str, raw: Any) -> Any:
-    """Return what a raw value of a key of cfg/nas.yaml stands for.
-
-    Raises:
-        NASError: For a value that is not of the key's type.
-    """
-    try:
-        return KEYS[name](raw)
-    except (ValueError, OverflowError) as error:
-        raise NASError(f"{name}={raw}: not allowed; {name} takes {error}") from error
+KEYS = keys(SearchSettings)
+HELP = (SearchSettings,)
 
 
 def configure(
     given: Mapping[str, Any], host_keys: Mapping[str, Any], refused: Mapping[str, str]
-) -> Config:
+) -> SearchSettings:
     """Return the settings of a search from what the user gave.
+
+    A default depends on the estimator and the strategy in some cases. What cannot go together is
+    refused by `rules`, once the settings of a resumed run are whole.
 
     Args:
         given: Keys and raw values.
-        host_keys: Keys of the host's training with their defaults.
-        refused: Keys of the host that a search sets itself, with the reason.
+        host_keys: Keys of Ultralytics' training with their defaults.
+        refused: Keys of Ultralytics that a search sets itself, with the reason.
 
     Raises:
         NASError: For an unknown key, or a value that is not of its type.
     """
-    values, host = defaults(), {}
-    for name, raw in given.items():
-        if name in KEYS:
-            values[name] = value(name, raw)
-        elif name in refused:
-            raise NASError(f"{name}={raw}: {refused[name]}")
-        elif name in host_keys:
-            host[name] = raw
-        else:
-            hint = did_you_mean(name, [*KEYS, *host_keys])
-            raise NASError(
-                f"{name}={raw}: unknown key.{hint} `yolo nas-search help` lists the keys"
-            )
-    if values["estimator"] == "full":
-        values |= {name: value for name, value in FULL.items() if name not in given}
-    if values["strategy"] == "darts":
-        if values["estimator"] != "supernet" and "estimator" in given:
-            raise NASError(
-                f"estimator={values['estimator']}: strategy=darts learns in a supernet; leave "
-                "estimator out or give estimator=supernet, or take another strategy"
-            )
-        values["estimator"] = "supernet"
-    if values["estimator"] == "supernet":
-        plain = values["strategy"] != "darts" and values["task"] == "detect"
-        usual = {**SHARED, **(SEVERAL if plain and not {*SEVERAL} & {*given} else {})}
-        values |= {name: value for name, value in usual.items() if name not in given}
-    if values["estimator"] in PROXIES:
-        values |= {name: value for name, value in ONE_BATCH.items() if name not in given}
-    if inner(values):  # for which a candidate costs nothing
-        values["strategy"] = "evolution"
-        values |= {name: value for name, value in INNER.items() if name not in given}
-    return Config(values, host, frozenset(given))
+    settings = read(SearchSettings, given, host_keys, refused)
 
+    def usually(**values: Any) -> SearchSettings:
+        return replace(settings, **{n: v for n, v in values.items() if n not in given})
 
-def help_text() -> str:
-    """Return what `yolo nas-search help` prints: cfg/nas.yaml itself, which explains every key."""
-    return resource("cfg", "nas.yaml").read_text(encoding="utf-8")
+    if settings.estimator == "full":
+        settings = usually(**FULL)
+    if settings.strategy == "darts":
+        settings = usually(estimator="supernet")
+    if settings.estimator == "supernet":
+        plain = settings.strategy != "darts" and settings.task == "detect"
+        settings = usually(**SHARED, **(SEVERAL if plain and not {*SEVERAL} & {*given} else {}))
+    if settings.estimator in PROXIES:
+        settings = usually(**ONE_BATCH)
+    if settings.vectorized:  # for which a candidate costs nothing
+        settings = replace(usually(**INNER), strategy="evolution")
+    return settings

@@ -35,7 +35,7 @@ class Budget:
         imgsz: Image size in pixels, of networks that have none of their own.
         channels: Channels of the image.
         task: What the networks do.
-        keypoints: See `cost.analytic.costs`.
+        keypoints: See `cost.counts.costs`.
         profile: The device whose latency is predicted.
     """
 

@@ -6,18 +6,18 @@ from typing import NamedTuple
 
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.network.layers import LIGHT_HEAD
+from yolo_nas_ext.network.modules import LIGHT_HEAD
 from yolo_nas_ext.network.row_cost import Shape, row_cost
 from yolo_nas_ext.network.rows import KEYPOINTS, rows
 from yolo_nas_ext.network.timm_backbones import paths
 
 
 class Costs(NamedTuple):
-    """What a network costs.
+    """The costs of a network.
 
     Attributes:
         params: Parameters, unfused.
-        flops: FLOPs of one image: 2 x multiply-adds as the host counts them.
+        flops: FLOPs of one image: 2 x multiply-adds as Ultralytics counts them.
         memory: Peak of activation memory of one image in bytes, in single precision.
         layers: DAMO-YOLO's count of the backbone: the stem's one and two a block repeat. Of a
             backbone of timm, the convolutions on its longest path.
@@ -45,11 +45,11 @@ def costs(
         nc: Number of classes.
         imgsz: Height and width of the image in pixels.
         channels: Channels of the image.
-        task: What the head does, see `space.rows.TASKS`.
+        task: What the head does, see `network.rows.TASKS`.
         keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Returns:
-        Counts; parameters and FLOPs equal those of the model that the host builds. The memory is
+        Counts; parameters and FLOPs equal those of the model that Ultralytics builds. The memory is
         that of a forward pass which frees each activation after its last use.
     """
     backbone, rest = rows(architecture, nc, task, keypoints)
@@ -79,6 +79,6 @@ def costs(
             if last_use.get(source, -1) <= index:
                 alive.pop(source, None)
     layers = 1 + 2 * sum(b.depth for b in architecture.backbone if BLOCKS[b.kind].deep)
-    if architecture.whole:
-        layers = len(paths(architecture.whole, channels, imgsz)[-1][0])
+    if architecture.timm:
+        layers = len(paths(architecture.timm, channels, imgsz)[-1][0])
     return Costs(params, 2 * ops, 4 * peak, layers)

@@ -1,6 +1,6 @@
-"""Augmentation by Albumentations for kinds of pictures, through the host's own argument for it.
+"""Augmentation by Albumentations for kinds of pictures, through Ultralytics' own argument for it.
 
-A preset is keys of the host's training and transforms for its ``augmentations`` argument, which
+A preset is keys of Ultralytics' training and transforms for its ``augmentations`` argument, which
 move boxes and polygons along. What tells a patient's left from right is never mirrored, grey
 pictures get no hue, and warps stay within what anatomy does.
 """
@@ -27,7 +27,7 @@ class Preset:
 
     Attributes:
         about: One line for people.
-        keys: Keys of the host's training; a key that the user gives replaces its entry.
+        keys: Keys of Ultralytics' training; a key that the user gives replaces its entry.
         transforms: Makes the transforms, in the order in which they are applied.
     """
 
@@ -115,7 +115,7 @@ PRESETS: dict[str, Preset] = {
         {"hsv_h": 0.01, "hsv_s": 0.3, "hsv_v": 0.2, "fliplr": 0.5, "flipud": 0.5, "scale": 0.3},
         _microscopy,
     ),
-    "natural": Preset("photographs, with the host's own keys", {}, _natural),
+    "natural": Preset("photographs, with Ultralytics' own keys", {}, _natural),
 }
 
 
@@ -128,7 +128,7 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise NASError(
             f"augment={name}: no such preset.{did_you_mean(name, PRESETS)} Allowed: "
-            f"{', '.join(PRESETS)}; empty for the host's own augmentation"
+            f"{', '.join(PRESETS)}; empty for Ultralytics' own augmentation"
         )
     return PRESETS[name]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# How `data.convert` names pictures.
+# How `data.scans.convert` names pictures.
 NAME = re.compile(r"^(?P<scan>(?P<patient>p[0-9a-f]+)_[0-9a-f]+)_(?P<slice>\d+)$")
 
 

@@ -1,4 +1,4 @@
-"""Masks to boxes and polygons, and polygons to masks as the host draws them."""
+"""Masks to boxes and polygons, and polygons to masks as Ultralytics draws them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from scipy.spatial import KDTree
 
-# Outlines run along the edges of pixels, this far inside of them: cut to whole numbers, as the host
-# does, a point is in the pixel whose edge it is on, also after being written with six decimals.
+# Outlines run along the edges of pixels, this far inside of them. Ultralytics cuts points to whole
+# numbers: each is in the pixel whose edge it is on, also after being written with six decimals.
 INSET = 0.02
 
 
@@ -82,7 +82,7 @@ def _pieces(
 def outline(mask: np.ndarray) -> np.ndarray:
     """Return the outline (n, 2) of a mask with at least one pixel, in pixels along their edges.
 
-    Filled by `fill`, which does as the host, it gives the mask again.
+    Filled by `fill`, which does as Ultralytics, it gives the mask again.
     """
     # At twice the size the border's pixels say which edges of the mask's pixels it runs along.
     double = np.kron(mask, np.ones((2, 2), np.uint8)).astype(np.uint8)
@@ -128,7 +128,7 @@ def _nearest(a: np.ndarray, b: np.ndarray) -> tuple[float, int, int]:
 
 
 def fill(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return the mask (h, w) of a polygon (n, 2) in pixels, as the host draws it for training."""
+    """Return the mask (h, w) of a polygon (n, 2) in pixels, as Ultralytics draws it."""
     mask = np.zeros(shape, np.uint8)
     cv2.fillPoly(mask, [np.asarray(polygon).astype(np.int32)], (1,))
     return mask.astype(bool)

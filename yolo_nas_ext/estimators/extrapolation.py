@@ -2,7 +2,7 @@
 
 After a few epochs all networks have learned little, and a small one the largest part of what it
 ever will; ordered by what they have learned, large networks come too late. Over the reference sets
-(benchmarks/reference) neither the short training nor the number of operations orders networks as
+(benchmarks/reference.py) neither the short training nor the number of operations orders networks as
 well as their product.
 """
 

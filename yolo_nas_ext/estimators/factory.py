@@ -6,28 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 from yolo_nas_ext import plugins
-from yolo_nas_ext.config.search import PROXIES, RESOLVED
+from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.search import PARENT, PROXIES, RESOLVED, SearchSettings
 from yolo_nas_ext.cost.budget import LIMITS, Budget
 from yolo_nas_ext.cost.latency.profile import asked
 from yolo_nas_ext.data import augment
-from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Estimator
 from yolo_nas_ext.space.detector import DetectorSpace
 
 
-def _short(config: Any, data: Any) -> Estimator:
+def _short(config: SearchSettings, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.training import ShortTraining
 
     return ShortTraining(data, **training_options(config))
 
 
-def _full(config: Any, data: Any) -> Estimator:
+def _full(config: SearchSettings, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.training import FullTraining
 
     return FullTraining(data, **training_options(config))
 
 
-def training_options(config: Any) -> dict[str, Any]:
+def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]:
     """Return the arguments of a training that the settings of a search give."""
     overrides = dict(config.host)
     if config.augment:
@@ -45,12 +46,11 @@ def training_options(config: Any) -> dict[str, Any]:
         "timeout": config.timeout,
         "fitness": fitness_of(config),
         "threads": config.threads,
-        "inherit": config.values.get("pretrained")
-        or (None if config.inherit == "parent" else config.inherit),
+        "inherit": config.pretrained or (None if config.inherit == PARENT else config.inherit),
     }
 
 
-def _supernet(config: Any, data: Any) -> Estimator:
+def _supernet(config: SearchSettings, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 
     return SharedWeights(
@@ -65,7 +65,7 @@ def _supernet(config: Any, data: Any) -> Estimator:
     )
 
 
-def space_of(config: Any, data: Any) -> tuple[DetectorSpace, Budget]:
+def space_of(config: SearchSettings, data: Any) -> tuple[DetectorSpace, Budget]:
     """Return the space of a search within its budget, and the budget."""
     limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
     profile = asked(config.latency)
@@ -77,35 +77,31 @@ def space_of(config: Any, data: Any) -> tuple[DetectorSpace, Budget]:
     return space_file(config).within(budget), budget
 
 
-def space_file(config: Any) -> DetectorSpace:
+def space_file(config: SearchSettings) -> DetectorSpace:
     """Return the space of a search without its budget."""
     return DetectorSpace.load(config.space, config.task, config.fix, config.sizes)
 
 
-def fitness_of(config: Any) -> str:
-    """Return what the trainings of a search are judged by, where nothing is said too."""
+def fitness_of(config: SearchSettings | CompareSettings) -> str:
+    """Return what the trainings of a search are evaluated by, where nothing is said too."""
     if config.fitness != "auto":
         return config.fitness
     return "projected" if (config.estimator, config.task) == ("short", "detect") else "host"
 
 
-TRAININGS = ("short", "full")  # which start from weights
-HELD_OUT = (*TRAININGS, "supernet")  # which measure on held-out images
-
-
-def _analytic(config: Any, data: Any) -> Estimator:
+def _analytic(config: SearchSettings, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.zero_cost.closed_form import Analytic
 
     return Analytic(config.estimator, imgsz=config.imgsz, channels=data.channels)
 
 
-def _resolved(config: Any, data: Any) -> Estimator:
+def _resolved(config: SearchSettings, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.zero_cost.resolved import Resolved
 
     return Resolved(data, imgsz=config.imgsz)
 
 
-def _untrained(config: Any, data: Any) -> Estimator:
+def _untrained(config: SearchSettings, data: Any) -> Estimator:
     from yolo_nas_ext.estimators.zero_cost.proxy import AzNas, Untrained
 
     options = {
@@ -131,47 +127,17 @@ ESTIMATORS: dict[str, Callable[[Any, Any], Estimator]] = {
 }
 
 
-def make(config: Any, data: Any) -> Estimator:
+def make(config: SearchSettings, data: Any) -> Estimator:
     """Return the estimator that the settings name.
 
     Args:
-        config: Settings of the search, see `config.Config`.
+        config: Settings of the search, which `config.rules` has checked.
         data: The data set, see `host.dataset.DataSet`.
 
     Raises:
-        NASError: For an unknown name.
+        NASError: For data that the estimator cannot use, or a file of the user's without one.
     """
     name = config.estimator
-    if name not in ESTIMATORS and not plugins.named(name):
-        raise NASError(
-            f"estimator={name}: no such estimator.{did_you_mean(name, ESTIMATORS)} Allowed: "
-            f"{', '.join(ESTIMATORS)}, <file.py>:<class>"
-        )
-    if config.fidelity and name not in TRAININGS:
-        raise NASError(
-            f"fidelity={config.fidelity}: estimator={name} does not train; leave it out or give "
-            f"estimator={' or '.join(TRAININGS)}"
-        )
-    if config.pretrained and config.inherit not in (None, "parent"):
-        raise NASError(
-            f"pretrained={config.pretrained}: candidates start from one checkpoint, and inherit="
-            f"{config.inherit} names another; leave out one"
-        )
-    if config.pretrained and name not in TRAININGS:
-        raise NASError(
-            f"pretrained={config.pretrained}: estimator={name} does not start from weights; leave "
-            f"it out or give estimator={' or '.join(TRAININGS)}"
-        )
-    if config.inherit and name not in TRAININGS:
-        raise NASError(
-            f"inherit={config.inherit}: estimator={name} does not start from weights; leave it out "
-            f"or give estimator={' or '.join(TRAININGS)}"
-        )
-    if config.task == "semantic" and (key := _starts(config)):
-        raise NASError(
-            f"{key}={config.values[key]}: weights are not taken over into the head of "
-            "task=semantic; leave it out"
-        )
     if plugins.named(name):
         return _own(name, config, data)
     made = ESTIMATORS[name](config, data)
@@ -184,12 +150,7 @@ def make(config: Any, data: Any) -> Estimator:
     return made
 
 
-def _starts(config: Any) -> str | None:
-    """Return the key by which candidates start from weights, if any does."""
-    return next((key for key in ("inherit", "pretrained") if config.values.get(key)), None)
-
-
-def _own(name: str, config: Any, data: Any) -> Estimator:
+def _own(name: str, config: SearchSettings, data: Any) -> Estimator:
     """Return an estimator from a file of the user's; what it does not say has its usual value."""
     made = plugins.load(name, "estimator")
     try:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.training import Training
+from yolo_nas_ext.files import write_text
 from yolo_nas_ext.network.architecture import Architecture
 
 REDUCTION = 3  # of three candidates one goes up a rung
@@ -39,7 +40,7 @@ def parse(text: str) -> tuple[str, ...]:
 
 
 class Rungs:
-    """Judges by a training in rungs of growing fidelity (Li et al. 2020, arXiv:1810.05934).
+    """Evaluates by a training in rungs of growing fidelity (Li et al. 2020, arXiv:1810.05934).
 
     Each rung trains three times as many epochs in all as the one before, and goes on from its
     weights: the step sizes are those of a training of its own (a warm restart), the moments of the
@@ -56,14 +57,16 @@ class Rungs:
 
     def __init__(self, training: Training, grows: tuple[str, ...] = ()) -> None:
         self.training = training
-        self.images: Path | None = None
-        self.shared = False
         last = training.fidelity
         below = range(RUNGS - 1, -1, -1)
         epochs = sorted({max(1, round(last["epochs"] / REDUCTION**i)) for i in below})
         self.rungs = [
             self._rung(epoch, len(epochs) - 1 - i, grows) for i, epoch in enumerate(epochs)
         ]
+
+    def use_context(self, context: Context) -> None:
+        """Have the trainings keep their files there."""
+        hand_over(context, self.training)
 
     def _rung(self, epochs: int, below: int, grows: tuple[str, ...]) -> dict[str, float]:
         """Return the fidelity of a rung so many below the last."""
@@ -102,7 +105,6 @@ class Rungs:
         Raises:
             TrialError: For a candidate that cannot be trained, or when `report` raises it.
         """
-        self.training.images, self.training.shared = self.images, self.shared
         seed = int((fidelity or {}).get("seed", self.training.seed))
         with tempfile.TemporaryDirectory() as folder:
             notes = _Notes(weights or Path(folder) / "network.pt", seed)
@@ -167,11 +169,9 @@ class _Notes:
         return self._folder / f"{self._stem}-{number}.pt"
 
     def add(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Note a rung's metrics, once its checkpoint is there, whole or not at all."""
+        """Note a rung's metrics, once its checkpoint is there."""
         self.measured[number] = dict(metrics)
-        temporary = self._file.with_name(f".{self._file.name}.tmp")
-        temporary.write_text(json.dumps(self.measured), encoding="utf-8")
-        os.replace(temporary, self._file)
+        write_text(self._file, json.dumps(self.measured))
 
     def remove(self) -> None:
         """Delete all of it."""

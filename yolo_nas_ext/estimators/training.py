@@ -1,9 +1,9 @@
-"""Short and full trainings through the host's own trainer."""
+"""Short and full trainings through Ultralytics' own trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from typing import Any
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.data.splits import hold_out_patients, subset
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.extrapolation import projected
 from yolo_nas_ext.host import arguments, models
 from yolo_nas_ext.host.dataset import DataSet, joined
-from yolo_nas_ext.host.metrics import Judge
+from yolo_nas_ext.host.metrics import Measure
 from yolo_nas_ext.host.training import distillation as teachers
 from yolo_nas_ext.host.training.lean import OnEpoch
+from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.training.trainer import train
 from yolo_nas_ext.host.transfer.weights import Source, load, transfer
 from yolo_nas_ext.metrics import dice, froc
@@ -24,6 +26,7 @@ from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
 
+USUAL = {"epochs": 10, "imgsz": 128, "batch": 16}  # of a candidate's training
 # A recipe for few steps; a key that the user gives replaces its entry.
 SHORT: dict[str, Any] = {
     "optimizer": "AdamW",  # learns fastest within a hundred steps
@@ -32,12 +35,12 @@ SHORT: dict[str, Any] = {
     "momentum": 0.9,
     "weight_decay": 0.0005,
     "cos_lr": True,
-    "warmup_bias_lr": 0.0,  # the host's 0.1 is meant for SGD
+    "warmup_bias_lr": 0.0,  # Ultralytics' 0.1 is meant for SGD
     "mosaic": 0.0,  # most of the cost of loading, and of no help before some tens of epochs
     "close_mosaic": 0,
 }
-WARMUP = 0.1  # of the epochs; the host's 3 epochs would be most of the training
-MOST_WARMUP = 3.0  # epochs, as the host
+WARMUP = 0.1  # of the epochs; Ultralytics' 3 epochs would be most of the training
+MOST_WARMUP = 3.0  # epochs, as Ultralytics'
 
 
 @dataclass
@@ -58,26 +61,23 @@ class Training:
 
     Args:
         data: The data set; its val part is not used.
-        task: The host's task.
-        epochs: Epochs of a candidate.
-        imgsz: Image size in pixels.
-        batch: Images a step.
-        seed: Of the split and of every training.
         val_fraction: Part of the training images to measure on.
-        device: The host's device; it chooses one unless given.
-        overrides: The host's arguments that the user gave.
-        timeout: Seconds after which a training is given up.
         fitness: ``host``; ``projected`` for what a short training of a detector foretells, see
-            `estimators.projection`; ``froc`` for the CPM of findings in scans, see `data.froc`; or
-            ``dice`` for the Dice of segmented scans, see `data.dice`.
-        threads: CPU threads; `usual_threads` unless given.
+            `estimators.extrapolation`; ``froc`` for the CPM of findings in scans, see
+            `metrics.froc`; or ``dice`` for the Dice of segmented scans, see `metrics.dice`.
         inherit: A checkpoint that every training starts from, by role and shape.
-        teacher: A checkpoint that every training learns from beside the labels, by the host's own
+        teacher: A checkpoint that every training learns from beside the labels, by Ultralytics' own
             distillation.
+        **options: Fields of `TrainingSettings` that differ from `USUAL`; ``threads`` are
+            `usual_threads` unless given, and ``overrides`` are added to the recipe.
+
+    Attributes:
+        settings: How networks are trained and measured.
+        split: Indices of the training images to (train on, measure on).
 
     Raises:
         NASError: For a part that cannot be held out, an image size that is no multiple of 32,
-            arguments that the host refuses, or a checkpoint that cannot be used.
+            arguments that Ultralytics refuses, or a checkpoint that cannot be used.
     """
 
     seeded = True
@@ -87,52 +87,62 @@ class Training:
         self,
         data: DataSet,
         *,
-        task: str = "detect",
-        epochs: int = 10,
-        imgsz: int = 128,
-        batch: int = 16,
-        seed: int = 0,
         val_fraction: float = 0.25,
-        device: str | None = None,
-        overrides: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
-        threads: int | None = None,
-        inherit: str | Path | None = None,
         fitness: str = "host",
+        inherit: str | Path | None = None,
         teacher: str | Path | None = None,
+        **options: Any,
     ) -> None:
-        self.judge = _judge(fitness, task, self.short)
+        given = {**USUAL, **options}
+        given["threads"] = given.get("threads") or usual_threads()
+        given["overrides"] = {**self.recipe(given["batch"]), **(given.get("overrides") or {})}
+        settings = TrainingSettings(**given, short=self.short)
+        measure = _measure(fitness, settings.task, self.short)
+        self.settings = replace(settings, measure=measure)
         self.projects = fitness == PROJECTED
         self.data = data
-        self.task = task
-        self.epochs = epochs
-        self.imgsz = imgsz
-        self.batch = batch
-        self.seed = seed
-        self.device = device
-        self.timeout = timeout
-        self.threads = threads or usual_threads()
-        self.images: Path | None = None
-        self.shared = False  # whether other processes use that folder too
         self.val_fraction = val_fraction
-        self.split = self._split(seed)
-        self.overrides = {**self.recipe(batch), **(overrides or {})}
-        _check_size(imgsz)
-        arguments.check(self.overrides, nc=data.nc)
-        arguments.check_device(device)
+        self.split = self._split(settings.seed)
+        arguments.check(settings.overrides, nc=data.nc)
+        arguments.check_device(settings.device)
         self.source = load(inherit) if inherit else None
-        self.teacher = teachers.load(teacher, task) if teacher else None
+        self.teacher = teachers.load(teacher, settings.task) if teacher else None
         if self.teacher:
-            self.overrides["distill_model"] = str(self.teacher.path)
+            taught = {**settings.overrides, "distill_model": str(self.teacher.path)}
+            self.settings = replace(self.settings, overrides=taught)
+
+    def use_context(self, context: Context) -> None:
+        """Keep decoded images there from now on."""
+        self.settings = replace(self.settings, images=context.images, shared=context.shared)
+
+    @property
+    def task(self) -> str:
+        """Ultralytics' task."""
+        return self.settings.task
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a candidate."""
+        return self.settings.epochs
+
+    @property
+    def imgsz(self) -> int:
+        """Image size in pixels."""
+        return self.settings.imgsz
+
+    @property
+    def seed(self) -> int:
+        """Of the split and of every training."""
+        return self.settings.seed
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
-        """Return the host's arguments for a batch size, without the warm-up."""
+        """Return Ultralytics' arguments for a batch size, without the warm-up."""
         return {}
 
     @staticmethod
     def warmup(epochs: int) -> dict[str, Any]:
-        """Return the host's arguments for the warm-up of so many epochs."""
+        """Return Ultralytics' arguments for the warm-up of so many epochs."""
         return {}
 
     @property
@@ -148,15 +158,15 @@ class Training:
         weights: Path | None = None,
         inherit: Path | None = None,
     ) -> dict[str, float]:
-        """Return the metrics of a network after a short training; see `host.trainer.Result`.
+        """Return the metrics of a network after its training, see `host.training.trainer.Result`.
 
         Args:
-            architecture: What to train, or a model definition of the host: as a dictionary, a name
-                such as ``yolo11n`` or the path of a YAML.
+            architecture: What to train, or a model definition of Ultralytics': as a dictionary, a
+                name such as ``yolo11n`` or the path of a YAML.
             fidelity: Other ``epochs``, ``imgsz`` (pixels) or ``images`` to train on than the
                 estimator's or the network's own, for which the held-out images stay the same; or
                 another ``seed``, which holds out others as well.
-            report: Called after each epoch; see `host.trainer.train`.
+            report: Called after each epoch; see `host.training.trainer.train`.
             weights: Where a stock checkpoint goes.
             inherit: A checkpoint to start from in place of the estimator's. Metrics of a training
                 that starts from one have ``inherited_percent``, of the parameters.
@@ -168,9 +178,14 @@ class Training:
         definition = self._definition(architecture)
         own = definition.get("imgsz", 0)
         fidelity = {**self.fidelity, **({"imgsz": own} if own else {}), **(fidelity or {})}
-        epochs, imgsz = int(fidelity["epochs"]), int(fidelity["imgsz"])
-        _check_size(imgsz)
-        seed = int(fidelity.get("seed", self.seed))
+        epochs, seed = int(fidelity["epochs"]), int(fidelity.get("seed", self.seed))
+        settings = replace(
+            self.settings,
+            epochs=epochs,
+            imgsz=int(fidelity["imgsz"]),
+            seed=seed,
+            overrides={**self.warmup(epochs), **self.settings.overrides},
+        )
         source = load(inherit) if inherit else self.source
         network = partial(_network, architecture, definition)
         start = _Start(source, network()) if source else None
@@ -178,26 +193,15 @@ class Training:
             levels = definition["head"][-1][0]
             count = len(levels) if isinstance(levels, (list, tuple)) else 1
             self.teacher.check(count, "the network", TrialError)
+        split = self._split_of(int(fidelity["images"]), seed)
         metrics = train(
             definition,
             self.data,
-            self._part(int(fidelity["images"]), seed),
-            task=self.task,
-            epochs=epochs,
-            imgsz=imgsz,
-            batch=self.batch,
-            seed=seed,
-            device=self.device,
-            overrides={**self.warmup(epochs), **self.overrides},
+            split,
+            settings,
             weights=weights,
-            timeout=self.timeout,
-            threads=self.threads,
             on_epoch=report,
-            short=self.short,
-            images=self.images,
-            shared=self.shared,
             initial=start,
-            judge=self.judge,
         ).metrics
         if self.projects:
             size = int(self.fidelity["imgsz"])
@@ -218,7 +222,7 @@ class Training:
         data, fraction = self.data, self.val_fraction
         return hold_out_patients(data.images, data.classes, fraction=fraction, seed=seed)
 
-    def _part(self, images: int, seed: int) -> tuple[list[int], list[int]]:
+    def _split_of(self, images: int, seed: int) -> tuple[list[int], list[int]]:
         """Return a seed's split with `images` to train on, the classes kept in share."""
         classes = self.data.classes
         train_on, held_out = self.split if seed == self.seed else self._split(seed)
@@ -235,7 +239,7 @@ class ShortTraining(Training):
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
-        """Return `SHORT`, and a step a batch rather than one for 64 images as the host."""
+        """Return `SHORT`, and a step a batch rather than one for 64 images as Ultralytics'."""
         return {**SHORT, "nbs": batch}
 
     @staticmethod
@@ -245,7 +249,7 @@ class ShortTraining(Training):
 
 
 class FullTraining(Training):
-    """The host's complete training, its defaults for all that is not given: honest and slow.
+    """Ultralytics' complete training with its own defaults: honest and slow.
 
     Fitness is that of the averaged weights after the last epoch; the best epoch is not picked, as
     the images it would be picked by are those that are measured.
@@ -277,15 +281,15 @@ def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
 
 
 PROJECTED = "projected"
-# What else than the host can judge: the tasks that it is of, and how.
-FITNESS: dict[str, tuple[tuple[str, ...], Judge]] = {
-    "froc": (("detect", "segment"), lambda found, true: froc.judge(found.boxes, true.boxes)),
-    "dice": (("segment",), lambda found, true: dice.judge(found.masks, true.masks)),
+# Fitness that is not Ultralytics' own: the tasks that it is of, and how it is measured.
+FITNESS: dict[str, tuple[tuple[str, ...], Measure]] = {
+    "froc": (("detect", "segment"), lambda found, true: froc.evaluate(found.boxes, true.boxes)),
+    "dice": (("segment",), lambda found, true: dice.evaluate(found.masks, true.masks)),
 }
 
 
-def _judge(fitness: str, task: str, short: bool) -> Judge | None:
-    """Return what judges detections beside the host, if anything does.
+def _measure(fitness: str, task: str, short: bool) -> Measure | None:
+    """Return what measures predictions beside Ultralytics' own, if anything does.
 
     Raises:
         NASError: For an unknown fitness, or one that is not of the task or the training.
@@ -310,12 +314,7 @@ def _judge(fitness: str, task: str, short: bool) -> Judge | None:
     return found
 
 
-def _check_size(imgsz: int) -> None:
-    if imgsz < 32 or imgsz % 32:
-        raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
-
-
-def localisation(metrics: Mapping[str, float], part: str = "loss") -> float:
+def localisation(metrics: Mapping[str, float], prefix: str = "loss") -> float:
     """Return the negated box loss: how far boxes are from their objects, 1 - CIoU on average.
 
     It compares between heads, which neither the loss of bins nor that of distances does; of an
@@ -323,10 +322,10 @@ def localisation(metrics: Mapping[str, float], part: str = "loss") -> float:
     Without boxes it is the negated sum of all losses.
 
     Args:
-        metrics: Of a training or of one of its epochs, see `host.trainer.Result`.
-        part: ``loss`` of training images, or ``val_loss`` of held-out ones.
+        metrics: Of a training or of one of its epochs, see `host.training.trainer.Result`.
+        prefix: ``loss`` of training images, or ``val_loss`` of held-out ones.
     """
-    for name in (f"{part}_many_box", f"{part}_box"):
+    for name in (f"{prefix}_many_box", f"{prefix}_box"):
         if name in metrics:
             return -metrics[name]
-    return -sum(value for name, value in metrics.items() if name.startswith(f"{part}_"))
+    return -sum(value for name, value in metrics.items() if name.startswith(f"{prefix}_"))

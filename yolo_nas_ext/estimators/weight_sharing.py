@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,20 @@ from filelock import FileLock
 from yolo_nas_ext.console import Progress
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.continuous import ContinuousTrainer
 from yolo_nas_ext.host.supernet.darts import RELAXATIONS, DartsTrainer
-from yolo_nas_ext.host.supernet.evaluator import Bench
+from yolo_nas_ext.host.supernet.evaluator import Evaluator
 from yolo_nas_ext.host.supernet.model import Supernet, extract
 from yolo_nas_ext.host.supernet.trainer import PAUSE, SupernetTrainer, fit, load, of_task
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.supernet.sampling import paths
-from yolo_nas_ext.space.supernet.slots import check, definition
+from yolo_nas_ext.space.supernet.slots import check
+from yolo_nas_ext.space.supernet.slots import definition as largest
 
 FILE, SCORES, LEARNED = "supernet.pt", "scores.jsonl", "distribution.json"
 MOST_MIXED = 6  # networks of a mixture, whose activations are all in memory
@@ -43,11 +46,11 @@ class SharedWeights(ShortTraining):
     Args:
         data: The data set; its val part is not used.
         space: The space; also what the supernet's training draws from.
-        sampling: A rule of `space.sampling.RULES`.
+        sampling: A rule of `space.supernet.sampling.RULES`.
         distill: Weight of the largest network's predictions in the training of the others, for a
             rule that trains several in a step; 0 for none.
-        learn: Whether the distribution of `strategies.differentiable` is learned, too.
-        cost_weight: See `host.darts.DartsTrainer`.
+        learn: Whether the distribution of `strategies.darts` is learned, too.
+        cost_weight: See `host.supernet.darts.DartsTrainer`.
         relaxation: See there.
         pause: Seconds between two checkpoints.
         say: Where lines of progress go.
@@ -80,8 +83,9 @@ class SharedWeights(ShortTraining):
         check_relaxation(relaxation, learn, space)
         self._paths = paths(sampling, space, self.seed)
         self._pause, self._say = pause, say
+        self._context = Context()
         self._temporary: Path | None = None
-        self._open: tuple[Supernet, Bench] | None = None
+        self._open: tuple[Supernet, Evaluator] | None = None
         self._scores: dict[str, dict[str, float]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,11 +98,16 @@ class SharedWeights(ShortTraining):
         self.__dict__.update(state)
         self._paths = paths(self.sampling, self.space, self.seed)
 
+    def use_context(self, context: Context) -> None:
+        """Keep the supernet and decoded images there from now on."""
+        super().use_context(context)
+        self._context = context
+
     @property
     def folder(self) -> Path:
         """Where the supernet is: in the run folder, or in one of its own without a run."""
-        if self.images is not None:
-            return self.images.parent / "supernet"
+        if self._context.folder is not None:
+            return self._context.folder / "supernet"
         if self._temporary is None:
             self._temporary = Path(tempfile.mkdtemp(prefix="supernet-"))
             weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
@@ -125,7 +134,7 @@ class SharedWeights(ShortTraining):
             TrialError: For a network that is none of the space.
             RunError: Where the supernet cannot be trained.
         """
-        supernet, bench = self._opened()
+        supernet, evaluator = self.opened()
         known = self._scores.get(architecture.key)
         if known is not None and (weights is None or weights.is_file()):
             return dict(known)
@@ -133,17 +142,17 @@ class SharedWeights(ShortTraining):
             model = extract(supernet, architecture, self.data.names)
         except NASError as error:
             raise TrialError("build", str(error)) from error
-        bench.calibrate(model)
-        metrics = known or bench.score(model)
+        evaluator.calibrate(model)
+        metrics = known or evaluator.score(model)
         if known is None:
             self._keep(architecture.key, metrics)
         if weights is not None:
-            bench.save(model, weights, metrics)
+            evaluator.save(model, weights, metrics)
         return dict(metrics)
 
     def supernet(self) -> Supernet:
         """Return the trained supernet, with the averaged weights."""
-        return self._opened()[0]
+        return self.opened()[0]
 
     def distribution(self) -> dict[str, list[float]]:
         """Return the newest learned probabilities of every choice's options."""
@@ -151,7 +160,7 @@ class SharedWeights(ShortTraining):
 
     def history(self) -> list[dict[str, Any]]:
         """Return what was recorded after each epoch in which the distribution was learned."""
-        self._opened()
+        self.opened()
         return json.loads((self.folder / LEARNED).read_text(encoding="utf-8"))
 
     def close(self) -> None:
@@ -163,11 +172,13 @@ class SharedWeights(ShortTraining):
     @property
     def made_with(self) -> dict[str, Any]:
         """What a supernet must have been trained with to be this one."""
-        text = json.dumps([self._definition_of_all(), sorted(map(str, self.overrides.items()))])
+        text = json.dumps(
+            [self._definition_of_all(), sorted(map(str, self.settings.overrides.items()))]
+        )
         return {
             "epochs": self.epochs,
             "imgsz": self.imgsz,
-            "batch": self.batch,
+            "batch": self.settings.batch,
             "seed": self.seed,
             "sampling": self.sampling,
             "distill": self.distill,
@@ -177,26 +188,27 @@ class SharedWeights(ShortTraining):
         }
 
     def _definition_of_all(self) -> dict[str, Any]:
-        return definition(self.space, self.data.nc, self.data.channels, self.data.keypoints)
+        return largest(self.space, self.data.nc, self.data.channels, self.data.keypoints)
 
-    def _opened(self) -> tuple[Supernet, Bench]:
+    def opened(self) -> tuple[Supernet, Evaluator]:
+        """Return the trained supernet and what measures its networks; the first call trains it."""
         if self._open is None:
             self._open = self._train_and_open()
         return self._open
 
-    def _train_and_open(self) -> tuple[Supernet, Bench]:
+    def _train_and_open(self) -> tuple[Supernet, Evaluator]:
         folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
-        whole, made_with = self._definition_of_all(), self.made_with
+        definition, made_with = self._definition_of_all(), self.made_with
         with FileLock(folder / ".lock"):  # of several processes one trains, the others wait
             try:
-                self._fit(whole, made_with, folder / FILE)
+                self._fit(definition, made_with, folder / FILE)
             except TrialError as error:
                 raise RunError(
                     f"the supernet cannot be trained ({error.kind}: {error}); give a lower lr0 or "
                     "batch, or a smaller space"
                 ) from error
-        supernet = Supernet(whole, ch=self.data.channels, nc=self.data.nc)
+        supernet = Supernet(definition, ch=self.data.channels, nc=self.data.nc)
         trained = load(folder / FILE, made_with)
         supernet.load_state_dict(trained["ema"])
         if self.learn:
@@ -204,47 +216,25 @@ class SharedWeights(ShortTraining):
             (folder / LEARNED).write_text(text, encoding="utf-8")
         supernet.eval()
         small = self.space.architecture(self.space.canonical(_smallest(self.space)))
-        bench = Bench(
-            emit(small, self.data.nc, self.task, self.data.keypoints),
-            self.data,
-            self.split,
-            imgsz=self.imgsz,
-            batch=self.batch,
-            task=self.task,
-            seed=self.seed,
-            device=self.device,
-            overrides=self.overrides,
-            threads=self.threads,
-            judge=self.judge,
-            images=self.images,
-            shared=self.shared,
-        )
-        supernet.to(bench.device)
+        first = emit(small, self.data.nc, self.task, self.data.keypoints)
+        evaluator = Evaluator(first, self.data, self.split, self.settings)
+        supernet.to(evaluator.device)
         self._scores = _read(folder / SCORES)
-        return supernet, bench
+        return supernet, evaluator
 
-    def _fit(self, whole: Mapping[str, Any], made_with: Mapping[str, Any], file: Path) -> None:
+    def _fit(self, definition: Mapping[str, Any], made_with: Mapping[str, Any], file: Path) -> None:
+        overrides = {**self.warmup(self.epochs), **self.settings.overrides}
         fit(
-            whole,
+            definition,
             self.data,
             self.split,
+            replace(self.settings, overrides=overrides),
             steps=self._steps,
             checkpoint=file,
             made_with=made_with,
-            epochs=self.epochs,
-            imgsz=self.imgsz,
-            batch=self.batch,
-            seed=self.seed,
-            device=self.device,
             distill=self.distill,
-            overrides={**self.warmup(self.epochs), **self.overrides},
-            threads=self.threads,
-            on_epoch=_on_epoch(self.epochs, self._say),
-            short=self.short,
-            images=self.images,
-            shared=self.shared,
+            on_epoch=_on_epoch(self.settings.epochs, self._say),
             pause=self._pause,
-            task=self.task,
             trainer=self._trainer,
         )
 

@@ -1,4 +1,4 @@
-"""Which of the host's training keys a search passes through, and whether their values are valid."""
+"""The training keys of Ultralytics that a search passes through, and checks of their values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from yolo_nas_ext.host.dataset import quiet
 
 _OWN = "a search sets this itself; leave it out"
 _LATER = "this belongs to the training of the found model; give it to `yolo detect train`"
-# Keys of the host that would change what a search measures, or that have no part in it.
+# Keys of Ultralytics that would change what a search measures, or that mean nothing in it.
 REFUSED: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -58,16 +58,16 @@ TRAINING: dict[str, Any] = {k: DEFAULT_CFG_DICT[k] for k in _TRAINING if k in DE
 
 
 def check(overrides: Mapping[str, Any], *, nc: int | None = None) -> None:
-    """Refuse values that the host's trainer would refuse.
+    """Refuse values that Ultralytics' trainer would refuse.
 
     Args:
-        overrides: Keys of the host's training.
+        overrides: Keys of Ultralytics' training.
         nc: Number of classes of the data set, where it is known.
 
     Raises:
-        NASError: With the host's reason in one line.
+        NASError: With Ultralytics' reason in one line.
     """
-    for name, allowed in NAMED.items():  # of which the host's trainer complains, in every training
+    for name, allowed in NAMED.items():  # the trainer would complain, in every training
         value = str(overrides.get(name, allowed[0]))
         if value.lower() not in map(str.lower, allowed):
             raise NASError(
@@ -82,7 +82,7 @@ def check(overrides: Mapping[str, Any], *, nc: int | None = None) -> None:
 
 
 def _check_classes(classes: Any, nc: float) -> None:
-    """Refuse classes that the data set has not: the host would train on no label."""
+    """Refuse classes that the data set has not: Ultralytics would train on no label."""
     if classes is None:
         return
     listed = classes if isinstance(classes, (list, tuple)) else [classes]
@@ -95,7 +95,7 @@ def _check_classes(classes: Any, nc: float) -> None:
 
 
 def check_device(device: str | None) -> None:
-    """Refuse a device that this machine has not; the host would find out in every training.
+    """Refuse a device that this machine has not; Ultralytics would find out in every training.
 
     Raises:
         NASError: Naming what is there.
@@ -116,4 +116,4 @@ def check_device(device: str | None) -> None:
             f"{', '.join(there)}"
         ) from error
     finally:
-        torch.set_num_threads(threads)  # which the host changes with the device
+        torch.set_num_threads(threads)  # which Ultralytics changes with the device

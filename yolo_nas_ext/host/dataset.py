@@ -1,4 +1,4 @@
-"""Reading a data set as the host does, without touching it, with errors that name the place."""
+"""Reading a data set as Ultralytics does, without touching it, with errors that name the place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from ultralytics.data import utils as host
+from ultralytics.data import utils
 from ultralytics.utils import LOGGER
 
 from yolo_nas_ext.errors import NASError, did_you_mean
@@ -33,9 +33,9 @@ class DataSet:
         nc: Number of classes.
         channels: Channels of its images.
         images: Images of the part that was read, sorted.
-        labels: For each of them the host's label dictionary.
+        labels: For each of them Ultralytics' label dictionary.
         skipped: A line for each image or label file that was left out.
-        data: The host's data dictionary.
+        data: Ultralytics' data dictionary.
         keypoints: Number of keypoints and numbers a point, of the task pose.
     """
 
@@ -61,7 +61,7 @@ def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet
     """Return a data set with the images and labels of a part checked.
 
     Args:
-        data: A data YAML, a name in the shipped `datasets/`, a data set of the host, or a folder
+        data: A data YAML, a name in the shipped `datasets/`, a data set of Ultralytics, or a folder
             with ``images/train``, ``images/val``, ``labels/train`` and ``labels/val``.
         task: Task to read it for.
         part: ``train``, or ``val`` or ``test`` for what a search does not look at.
@@ -71,8 +71,8 @@ def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet
         beside the images. The other part is only checked for images.
 
     Raises:
-        NASError: For a missing or malformed data set, an empty split, no labels, or a label that is
-            not of the data set's classes or not a label: the file and line are named.
+        NASError: For a missing or malformed data set, an empty split or no labels. Also for a label
+            that is none, or not of the data set's classes: the file and line are named.
     """
     path = _locate(str(data))
     if task == "classify":
@@ -94,10 +94,10 @@ def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet
             f"data={data}: {part}: none of {len(images[part])} images can be read; {skipped[0]}"
         )
     if task == "semantic":  # what no polygon covers is a class of its own where there are several
-        content = host.add_polygon_background(dict(content))
+        content = utils.add_polygon_background(dict(content))
         names = {int(index): str(name) for index, name in content["names"].items()}
     if not drawn and not any(len(label["cls"]) for label in labels):
-        where = host.img2label_paths([kept[0]])[0]
+        where = utils.img2label_paths([kept[0]])[0]
         raise NASError(
             f"data={data}: {part}: no labels at all; each image needs a text file such as {where} "
             "with a line 'class x y width height' an object, relative to the image's size"
@@ -207,7 +207,7 @@ def _locate(data: str) -> Path:
     if path.name == data and path.stem in shipped:
         return shipped[path.stem]
     with quiet(), contextlib.suppress(Exception):
-        found: Any = host.check_file(data if path.suffix else f"{data}.yaml", hard=False)
+        found: Any = utils.check_file(data if path.suffix else f"{data}.yaml", hard=False)
         if found and Path(found).is_file():
             return Path(found)
     raise NASError(
@@ -218,19 +218,19 @@ def _locate(data: str) -> Path:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the host's log and its look-up of fonts, which waits for a network."""
-    level, font = LOGGER.level, host.check_font
+    """Silence Ultralytics' log and its look-up of fonts, which waits for the internet."""
+    level, font = LOGGER.level, utils.check_font
     LOGGER.setLevel(logging.CRITICAL)
-    host.check_font = lambda *args, **kwargs: None
+    utils.check_font = lambda *args, **kwargs: None
     try:
         yield
     finally:
         LOGGER.setLevel(level)
-        host.check_font = font
+        utils.check_font = font
 
 
 def _host_dictionary(path: Path) -> dict[str, Any]:
-    """Return the host's data dictionary of a YAML, after its download code has run if it has to."""
+    """Return Ultralytics' data dictionary of a YAML, after its download code where it has to."""
     content = _mapping(path)
     _check_values(path, content)
     for key in ("train", "val"):
@@ -238,7 +238,7 @@ def _host_dictionary(path: Path) -> dict[str, Any]:
             raise NASError(f"data={path}: key '{key}' is missing: the folder of its images")
     try:
         with quiet():
-            data = host.check_det_dataset(str(path))
+            data = utils.check_det_dataset(str(path))
     except NASError:  # of our own data sets' download code
         raise
     except (Exception, SystemExit) as error:  # download code may do anything
@@ -250,7 +250,7 @@ def _host_dictionary(path: Path) -> dict[str, Any]:
 
 
 def _check_values(path: Path, content: dict[str, Any]) -> None:
-    """Refuse values that the host passes over, or meets with an error of Python's.
+    """Refuse values that Ultralytics passes over, or meets with an error of Python's.
 
     Raises:
         NASError: Naming the key.
@@ -317,7 +317,7 @@ def _names(folder: Path) -> dict[int, str]:
         names = _mapping(path).get("names") if path.is_file() else None
         if names and isinstance(names, (list, dict)):
             _check_names(path, names)
-            return host.check_class_names(names)
+            return utils.check_class_names(names)
     top = 0
     for file in (folder / "labels").rglob("*.txt"):
         for line in text(file).splitlines():
@@ -331,7 +331,7 @@ def _images(source: str | Sequence[str], where: str) -> list[str]:
     found: list[str] = []
     for path in map(Path, [source] if isinstance(source, str) else source):
         if path.is_dir():
-            # Without hidden files, as the host: macOS leaves a "._name" beside every image.
+            # Without hidden files, as Ultralytics: macOS leaves a "._name" beside every image.
             found += glob.glob(str(Path(glob.escape(str(path))) / "**" / "*.*"), recursive=True)
         elif path.is_file():
             lines = text(path).split("\n")
@@ -342,9 +342,9 @@ def _images(source: str | Sequence[str], where: str) -> list[str]:
             ]
         else:
             raise NASError(f"{where}: {path} does not exist")
-    images = sorted(f for f in found if f.rpartition(".")[-1].lower() in host.IMG_FORMATS)
+    images = sorted(f for f in found if f.rpartition(".")[-1].lower() in utils.IMG_FORMATS)
     if not images:
         raise NASError(
-            f"{where}: no images in {source}; allowed are {', '.join(sorted(host.IMG_FORMATS))}"
+            f"{where}: no images in {source}; allowed are {', '.join(sorted(utils.IMG_FORMATS))}"
         )
     return images

@@ -1,4 +1,4 @@
-"""Pictures and labels of a data set, read as the host does, with errors that name file and line."""
+"""Pictures and labels of a data set, read as Ultralytics does; errors name file and line."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from ultralytics.data import utils as host
+from ultralytics.data import utils
 from ultralytics.data.dataset import SemanticDataset
 from ultralytics.utils import NUM_THREADS, patches
 from ultralytics.utils.ops import segments2boxes
 
 from yolo_nas_ext.errors import NASError
 
-SMALLEST = 10  # pixels; the host refuses smaller images
-TOLERANCE = 0.01  # how far a coordinate may lie outside [0, 1], as in the host
+SMALLEST = 10  # pixels; Ultralytics refuses smaller images
+TOLERANCE = 0.01  # how far a coordinate may lie outside [0, 1], as in Ultralytics
 
 
 def text(path: Path) -> str:
@@ -48,13 +48,13 @@ def scan(
         keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Returns:
-        Images, for each of them the host's label dictionary, and what was left out.
+        Images, for each of them Ultralytics' label dictionary, and what was left out.
 
     Raises:
         NASError: For a line that is not a label, naming file and line.
     """
     kept, labels, skipped = [], [], []
-    files = host.img2label_paths(list(images))
+    files = utils.img2label_paths(list(images))
     for image, file, shape in zip(images, files, sizes(images), strict=True):
         if isinstance(shape, str):
             skipped.append(f"skipped image {image}: {shape}")
@@ -83,13 +83,13 @@ def scan_masks(
 
     Args:
         images: Paths.
-        content: The host's data dictionary, with ``masks_dir``.
+        content: Ultralytics' data dictionary, with ``masks_dir``.
         where: The data set, for errors.
 
     Raises:
         NASError: For a mapping of values that is none.
     """
-    # The host's own check without its constructor, which writes a cache beside the images.
+    # Ultralytics' own check without its constructor, which writes a cache beside the images.
     check: Any = SemanticDataset.__new__(SemanticDataset)
     check.data, check.im_files, check.prefix = content, list(images), ""
     try:
@@ -122,13 +122,13 @@ def sizes(images: Sequence[str]) -> list[tuple[int, int] | str]:
 def _size(image: str) -> tuple[int, int] | str:
     """Return height and width of an image that can be decoded to its end, or why it cannot.
 
-    The host only looks at the header and rewrites JPEGs that end early; here nothing is written.
+    Ultralytics only looks at the header and rewrites JPEGs that end early; here nothing is written.
     """
-    # The host's `Image.open` takes a damaged file for a HEIF image and wants to install a plugin.
+    # Ultralytics' `Image.open` takes a damaged file for a HEIF image and wants to install a plugin.
     heif = image.lower().endswith((".heic", ".heif"))
     try:
         with (Image.open if heif else patches._image_open)(image) as file:
-            width, height = host.exif_size(file)
+            width, height = utils.exif_size(file)
             file.load()
     except Exception as error:  # a damaged file makes decoders fail in many ways
         return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Latency of whole models, built and exported by the host as a user's would be."""
+"""Latency of whole models, built and exported by Ultralytics as a user's would be."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def measure_models(
 ) -> dict[str, Measurement]:
     """Return the latency of each model, measured in turns that alternate between them.
 
-    Every model is exported by the host with its own defaults (batch norms folded, boxes decoded,
+    Every model is exported by Ultralytics with its own defaults (batch norms folded, boxes decoded,
     no NMS), or run in torch with batch norms folded. Weights do not matter for the time.
 
     Args:
-        models: By name: an `Architecture`, a model definition, a module of the host, or the path
+        models: By name: an `Architecture`, a model definition, a module of Ultralytics, or the path
             of a ``.pt``, ``.yaml`` or ``.onnx`` file.
         protocol: Runtime, precision, image size, threads, repeats.
         nc: Classes, for an `Architecture`.
@@ -57,7 +57,7 @@ def measure_models(
     """
     runtimes.check(protocol)
     own = {name: replace(protocol, imgsz=sizes.get(name, protocol.imgsz)) for name in models}
-    with runtimes.torch_threads(protocol.threads):  # which the host's exporter sets, too
+    with runtimes.torch_threads(protocol.threads):  # which Ultralytics' exporter sets, too
         runs: dict[str, Run] = {}
         for index, (name, model) in enumerate(models.items()):
             progress("load", index, len(models))
@@ -93,7 +93,7 @@ def load(
 
 
 def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "model") -> nn.Module:
-    """Return a model as a module of the host, a copy where it is one.
+    """Return a model as a module of Ultralytics, a copy where it is one.
 
     Raises:
         NASError: Where it cannot be built or read.
@@ -110,13 +110,13 @@ def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "mod
         return build(model, task=str(tasks.guess_model_task(dict(model))))
     except Exception as error:
         what = str(error) if isinstance(error, TrialError) else reason(error)
-        raise NASError(f"{where}: the host cannot build or read it ({what})") from error
+        raise NASError(f"{where}: Ultralytics cannot build or read it ({what})") from error
 
 
 def exported(
     model: Model, protocol: Protocol, *, nc: int = 80, task: str = "detect", where: str = "model"
 ) -> bytes:
-    """Return a model as ONNX, exported by the host with its defaults.
+    """Return a model as ONNX, exported by Ultralytics with its defaults.
 
     Raises:
         NASError: Where it cannot be exported.
@@ -150,7 +150,7 @@ def _export(
         with quiet():
             return str(Exporter(overrides=arguments)(model=module))
     except Exception as error:
-        raise NASError(f"{where}: the host cannot export it ({reason(error)})") from error
+        raise NASError(f"{where}: Ultralytics cannot export it ({reason(error)})") from error
 
 
 def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> Run:
@@ -177,7 +177,7 @@ def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> 
 
 
 def _tensorrt(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> Run:
-    """Return what runs a model as an engine that the host exports and loads."""
+    """Return what runs a model as an engine that Ultralytics exports and loads."""
     from ultralytics.nn.autobackend import AutoBackend
 
     if not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Modules of the host without weights, which are lent those of a supernet.
+"""Modules of Ultralytics without weights, which are lent the weights of a supernet.
 
 They lie on torch's ``meta`` device. Building them draws numbers even there, which whoever asks
 gets back: whether one is built or remembered must make no difference.
@@ -18,13 +18,13 @@ from ultralytics.nn.modules import Detect
 from ultralytics.nn.modules.block import DFL
 from ultralytics.utils.torch_utils import initialize_weights
 
-from yolo_nas_ext.network.blocks import ChainRow
+from yolo_nas_ext.network.block_rows import ChainRow
 from yolo_nas_ext.network.roles import BRANCHES, CLASSIFIER, MORE, PROTOTYPES, SIDE
 from yolo_nas_ext.network.rows import Task, head_row
 
 # Modules with weights whose channels have parts.
 LINEAR = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-# Where the host's heads keep the branches of a purpose, one a level.
+# Where Ultralytics' heads keep the branches of a purpose, one a level.
 PARTS = {"box": "cv2", "class": "cv3", **{name: "cv4" for more in MORE.values() for name in more}}
 
 
@@ -32,7 +32,7 @@ PARTS = {"box": "cv2", "class": "cv3", **{name: "cv4" for more in MORE.values() 
 def skeleton(
     chain: tuple[ChainRow, ...], channels: int, task: str = "detect"
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return rows as the host builds them, without weights, and their convolutions as they run."""
+    """Return rows as Ultralytics builds them, weightless, and their convolutions as they run."""
     definition = {"nc": 1, "backbone": [[-1, n, m, _thawed(a)] for n, m, a in chain], "head": []}
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         made, _ = tasks.parse_model(definition, ch=channels, verbose=False)
@@ -54,7 +54,7 @@ def skeleton(
 
 
 def _set_constants(made: nn.Module, task: str) -> None:
-    """Set the constants of batch norms as the host does, in all models but classifiers."""
+    """Set the constants of batch norms as Ultralytics does, in all models but classifiers."""
     if task != "classify":
         initialize_weights(made)
 
@@ -67,11 +67,11 @@ def _unchanged(input: torch.Tensor) -> torch.Tensor:
 def head_skeleton(
     widths: tuple[int, ...], legacy: bool, task: Task, reg_max: int, end2end: bool
 ) -> nn.Module:
-    """Return a head as the host builds it, without weights but those that are fixed."""
+    """Return a head as Ultralytics builds it, without weights but the fixed ones."""
     name, args = head_row(task, widths[0])
     kind: Any = getattr(host, name)
     before = getattr(kind, "legacy", False)
-    kind.legacy = legacy  # of the module's own class, as the host's parser leaves it
+    kind.legacy = legacy  # of the module's own class, as Ultralytics' parser leaves it
     try:
         with torch.random.fork_rng(devices=[]):
             with torch.device("meta"):
@@ -98,12 +98,12 @@ def branch_names(head: nn.Module, purpose: str, branch: str, index: int) -> list
 
 
 def branch_prefix(purpose: str, branch: str, index: int) -> str:
-    """Return how the names of all modules of a branch in a head of the host begin.
+    """Return how the names of all modules of a branch in a head of Ultralytics begin.
 
     Args:
-        purpose: See `space.roles.Piece`.
-        branch: One of `space.roles.BRANCHES`.
-        index: Number of the level among those that the head reads.
+        purpose: See `network.roles.Piece`.
+        branch: One of `network.roles.BRANCHES`.
+        index: Number of the level among the head's levels.
     """
     if purpose == CLASSIFIER:
         return ""
@@ -116,7 +116,7 @@ def conv_key(modules: Mapping[str, nn.Module], name: str, chain: Sequence[ChainR
     """Return names and types on the way to a convolution, alike whether its row repeats or not."""
     row, *rest = name.split(".")
     steps, at = [row, "0"], row
-    if type(modules[row]).__name__ != chain[int(row)][1]:  # the host wraps rows that repeat
+    if type(modules[row]).__name__ != chain[int(row)][1]:  # Ultralytics wraps rows that repeat
         steps[1], *rest = rest
         at = f"{row}.{steps[1]}"
     for step in rest:

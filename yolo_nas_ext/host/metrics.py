@@ -1,4 +1,4 @@
-"""What a training is judged by: metrics under the field's names, and what a model sees."""
+"""Metrics of a training under the field's names, and the objects that a model sees."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Seen:
     masks: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-# Metrics from what a model sees and what there is; ``fitness`` replaces the host's.
-Judge = Callable[[Seen, Seen], Mapping[str, float]]
+# Metrics from what a model sees and what there is; ``fitness`` replaces Ultralytics'.
+Measure = Callable[[Seen, Seen], Mapping[str, float]]
 SURE = 0.25  # score from which a mask counts; the host shows objects from there
 
 
@@ -39,8 +39,8 @@ def results(trainer: Any) -> dict[str, float]:
         short, _, kind = name.removeprefix("metrics/").rstrip(")").partition("(")
         if name.startswith("metrics/") and short in names:
             metrics[kinds.get(kind, "") + names[short]] = float(value)
-    if judged := trainer.judged():
-        metrics = {**metrics, "host_fitness": metrics["fitness"], **judged}
+    if own := trainer.own_metrics():
+        metrics = {**metrics, "host_fitness": metrics["fitness"], **own}
     return {**metrics, **trainer.losses(), **trainer.measured()}
 
 
@@ -63,5 +63,5 @@ def masks(part: Mapping[str, Any], nc: int) -> np.ndarray:
 
 
 def named(prefix: str, losses: Mapping[str, Any]) -> dict[str, float]:
-    """Return losses under their names here, ``val_loss_box`` for the host's ``box_loss``."""
+    """Return losses under their names here, ``val_loss_box`` for Ultralytics' ``box_loss``."""
     return {f"{prefix}{name.removesuffix('_loss')}": float(v) for name, v in losses.items()}

@@ -1,4 +1,4 @@
-"""The host's hand-made model definitions, by name."""
+"""The model definitions that come with Ultralytics, by name, and models built from definitions."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def definition(
     """Return a model definition and the letter of its compound scale.
 
     Args:
-        name: A host name such as ``yolo11n``, with or without ``.yaml``, or the path of a YAML.
+        name: A model's name such as ``yolo11n``, with or without ``.yaml``, or the path of a YAML.
         task: What the model does: ``yolo11n`` then stands for ``yolo11n-seg``, and so on; where
-            the host has no semantic segmentation of a name, for that of its detector.
+            Ultralytics has no semantic segmentation of a name, for that of its detector.
         key: The user's key that names it, for messages.
 
     Raises:
@@ -85,7 +85,7 @@ def definition(
     if plain not in known:
         names = [f"{n}n" for n in known if n[-1].isdigit()]
         raise NASError(
-            f"{key}={name}: the host has no such model.{did_you_mean(stem, names)} Give names "
+            f"{key}={name}: Ultralytics has no such model.{did_you_mean(stem, names)} Give names "
             "such as yolov8n, yolo11n or yolo26n, or the path of a YAML"
         )
     return YAML.load(str(known[plain])), scale
@@ -105,7 +105,7 @@ def costs(
     task: str = "detect",
     keypoints: tuple[int, int] = KEYPOINTS,
 ) -> tuple[int, float]:
-    """Return the parameters of a model and the FLOPs of one image, as the host counts them.
+    """Return the parameters of a model and the FLOPs of one image, as Ultralytics counts them.
 
     Args:
         definition: A model definition.
@@ -125,12 +125,12 @@ def costs(
 
 
 def build(definition: Mapping[str, Any], *, task: str, **arguments: Any) -> Any:
-    """Return a model of the host; the random generator is where it was.
+    """Return a model of Ultralytics; the random generator is where it was.
 
     Args:
         definition: A model definition.
         task: What the model does.
-        **arguments: The host's, of its model.
+        **arguments: Further ones of the model's class.
 
     Raises:
         TrialError: For a model that cannot be built.
@@ -138,13 +138,13 @@ def build(definition: Mapping[str, Any], *, task: str, **arguments: Any) -> Any:
     with building():
         try:
             return BUILT[task](deepcopy(dict(definition)), verbose=False, **arguments)
-        except Exception as error:  # whatever a wrong row makes the host raise
+        except Exception as error:  # whatever a wrong row makes Ultralytics raise
             raise TrialError("build", reason(error)) from error
 
 
 @contextmanager
 def building() -> Iterator[None]:
-    """Let the host build a model in silence and leave nothing changed, also where it fails."""
+    """Let Ultralytics build a model in silence and leave nothing changed, also where it fails."""
     activation = Conv.default_act
     try:
         with torch.random.fork_rng(devices=[]), quiet():
@@ -154,7 +154,7 @@ def building() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Return kind and text of an error of the host, on one line."""
+    """Return kind and text of an error of Ultralytics, on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 

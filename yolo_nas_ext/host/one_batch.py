@@ -1,4 +1,4 @@
-"""One batch and an untrained model of the host, for what is measured at initialisation."""
+"""One batch and an untrained model of Ultralytics, for what is measured at initialisation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TASKS = ("detect",)  # whose losses need nothing but what `loss` hands on
 
 
 def batch(data: DataSet, indices: Sequence[int], *, imgsz: int) -> dict[str, Any]:
-    """Return images with their labels as the host's loader gives them, without augmentation.
+    """Return images with their labels as Ultralytics' loader gives them, without augmentation.
 
     Args:
         data: The data set.
@@ -25,7 +25,7 @@ def batch(data: DataSet, indices: Sequence[int], *, imgsz: int) -> dict[str, Any
         imgsz: Image size in pixels.
 
     Returns:
-        The host's batch; ``img`` is n x channels x imgsz x imgsz, from 0 to 1.
+        Ultralytics' batch; ``img`` is n x channels x imgsz x imgsz, from 0 to 1.
     """
     args = get_cfg(overrides={"task": data.task, "imgsz": imgsz})
     images = HeldImages(
@@ -49,9 +49,9 @@ def build(definition: Mapping[str, Any], data: DataSet, *, task: str, seed: int)
     """Return an untrained model in training mode, ready for its loss; the generator gets it back.
 
     Args:
-        definition: The host's model definition.
+        definition: Ultralytics' model definition.
         data: The data set.
-        task: The host's task.
+        task: Ultralytics' task.
         seed: Of the weights.
 
     Raises:
@@ -68,11 +68,11 @@ def loss(model: nn.Module, batch: Mapping[str, Any], images: Sequence[int]) -> t
     """Return the task's loss of some images of a batch, a number with a gradient."""
     chosen = {int(n): i for i, n in enumerate(images)}
     kept = [i for i, n in enumerate(batch["batch_idx"].tolist()) if int(n) in chosen]
-    part: dict[str, Any] = {"img": batch["img"][list(images)]}
+    smaller: dict[str, Any] = {"img": batch["img"][list(images)]}
     for name in ("cls", "bboxes"):
-        part[name] = batch[name][kept]
-    part["batch_idx"] = torch.tensor([float(chosen[int(batch["batch_idx"][i])]) for i in kept])
-    return model(part)[0].sum()
+        smaller[name] = batch[name][kept]
+    smaller["batch_idx"] = torch.tensor([float(chosen[int(batch["batch_idx"][i])]) for i in kept])
+    return model(smaller)[0].sum()
 
 
 def outputs(model: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:

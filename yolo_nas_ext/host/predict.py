@@ -1,4 +1,4 @@
-"""What a trained model of the host sees in pictures."""
+"""Objects that a trained model of Ultralytics sees in pictures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ultralytics.utils import nms
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import quiet
 
-# As the host's validator predicts, so that both measure the same detections.
+# As Ultralytics' validator predicts, so that both measure the same detections.
 LEAST, OVERLAP, MOST = 0.001, 0.7, 300
 BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a model sees in a picture.
+    """The objects that a model sees in a picture.
 
     Attributes:
         file: The picture, as it was given.
@@ -42,11 +42,11 @@ class View:
 
 
 class Trained:
-    """A checkpoint of the host.
+    """A checkpoint of Ultralytics.
 
     Args:
         path: A ``.pt`` file, by whomever it was trained.
-        device: The host's device; it chooses one unless given.
+        device: Ultralytics' device; it chooses one unless given.
 
     Attributes:
         task: What it does.
@@ -101,7 +101,7 @@ class Trained:
 
 @contextmanager
 def _all_labels() -> Iterator[None]:
-    """Let a box have several labels, as the host does when it measures, not when it predicts."""
+    """Let a box have several labels, as Ultralytics does when it measures, not when it predicts."""
     usual = nms.non_max_suppression
     nms.non_max_suppression = partial(usual, multi_label=True)
     try:

@@ -22,7 +22,7 @@ def interval(
 
     Args:
         parts: What there is of each patient, for example the scans; they stay together.
-        statistic: A number of many parts; draws of which it is nan are left out.
+        statistic: A number of many parts; draws for which it is nan are left out.
         rng: Draws the patients.
         draws: How often.
         level: Part of the draws within the interval.

@@ -46,7 +46,7 @@ def numbers(
     Args:
         annotations: The instances JSON.
         detections: COCO results: ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in
-            pixels) or ``segmentation``, and ``score`` each; or a file of them, such as the host's
+            pixels) or ``segmentation``, and ``score`` each; or a file of them, such as Ultralytics'
             ``predictions.json``.
         kind: ``bbox`` or ``segm``.
         images: Ids of the images to measure on; all without.
@@ -77,13 +77,13 @@ def numbers(
     coco.dataset.setdefault("info", {})
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it speaks numpy 1 to numpy 2
-        judged = COCOeval(coco, coco.loadRes([dict(row) for row in rows]), kind)
+        evaluation = COCOeval(coco, coco.loadRes([dict(row) for row in rows]), kind)
         if images is not None:
-            judged.params.imgIds = list(images)
-        judged.evaluate()
-        judged.accumulate()
-        judged.summarize()
-    return {name: float(value) for name, value in zip(NAMES, judged.stats, strict=True)}
+            evaluation.params.imgIds = list(images)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {name: float(value) for name, value in zip(NAMES, evaluation.stats, strict=True)}
 
 
 def encoded(mask: np.ndarray) -> dict[str, Any]:
@@ -153,5 +153,7 @@ def _read(detections: Path | Sequence[Mapping[str, Any]]) -> Sequence[Mapping[st
     except (OSError, ValueError) as error:
         raise NASError(f"{detections}: cannot be read as JSON ({error})") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise NASError(f"{detections}: is not a list of detections, as the host's predictions.json")
+        raise NASError(
+            f"{detections}: is not a list of detections, as Ultralytics' predictions.json"
+        )
     return rows

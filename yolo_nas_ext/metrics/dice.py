@@ -37,7 +37,7 @@ def dice(found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> di
     return result
 
 
-def judge(found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> dict[str, float]:
+def evaluate(found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Return the mean Dice over classes and scans as ``fitness`` and ``dice``.
 
     Args:

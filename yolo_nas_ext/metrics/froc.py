@@ -176,7 +176,7 @@ def froc(scans: Sequence[Scores]) -> Froc:
 SUREST = 10  # detections of a picture that are looked at; further ones are far below any threshold
 
 
-def judge(found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> dict[str, float]:
+def evaluate(found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Return the CPM of detections in pictures as ``fitness`` and ``froc_cpm``.
 
     Args:
@@ -195,7 +195,7 @@ def judge(found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> d
 def patients(
     found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
 ) -> dict[str, list[Scores]]:
-    """Return what `cpm` takes, by patient, from rows of pictures as `judge` takes them."""
+    """Return what `cpm` takes, by patient, from rows of pictures as `evaluate` takes them."""
     surest = {stem: rows[np.argsort(-rows[:, 5])][:SUREST] for stem, rows in found.items()}
     return by_patient(_boxes(surest), _boxes(truth))
 

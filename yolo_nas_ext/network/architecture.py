@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block of the catalogue in `space.blocks` with its sizes.
+    """One block of the catalogue in `network.blocks` with its sizes.
 
     Attributes:
         kind: Name in the catalogue.
@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Neck:
-    """What joins levels of the backbone; `space.neck` has the wiring.
+    """What joins levels of the backbone; `network.neck` has the wiring.
 
     Attributes:
         levels: Levels joined, ascending and without gaps; level n has stride 2**n.
@@ -55,7 +55,7 @@ class Neck:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The host's head.
+    """Ultralytics' head.
 
     Attributes:
         levels: Levels it reads, ascending.
@@ -69,7 +69,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class TimmBackbone:
     """A backbone of timm, in place of blocks.
 
     Attributes:
@@ -93,18 +93,19 @@ class Architecture:
 
     Attributes:
         backbone: Stem, stages and context in order. Its levels end where the next stride of 2
-        begins. neck: What joins the levels.
+            begins.
+        neck: What joins the levels.
         head: What reads them.
-        imgsz: Height and width in pixels of the images that it is meant for; 0 where that is no
-            part of the choice, and it takes the search's own.
-        whole: What stands in the place of the backbone's blocks, of which there are none then.
+        imgsz: Height and width in pixels of the images that it is meant for. 0 says that it has no
+            size of its own and takes the search's.
+        timm: A backbone of timm, in the place of `backbone`, which has no blocks then.
     """
 
     backbone: tuple[Block, ...]
     neck: Neck
     head: Head
     imgsz: int = 0
-    whole: Whole | None = None
+    timm: TimmBackbone | None = None
 
     @cached_property
     def key(self) -> str:
@@ -127,8 +128,9 @@ class Architecture:
             del found["neck"]["kind"]
         if not self.imgsz:
             del found["imgsz"]
-        if not self.whole:
-            del found["whole"]
+        timm = found.pop("timm")
+        if timm:  # under the name that files of before have
+            found["whole"] = timm
         return found
 
     @classmethod
@@ -145,14 +147,14 @@ class Architecture:
             ),
             head=_head(**{**head, "levels": tuple(head["levels"])}),
             imgsz=data.get("imgsz", 0),
-            whole=_whole(data.get("whole")),
+            timm=_timm(data.get("whole")),
         )
 
     @property
     def levels(self) -> dict[int, int]:
-        """Index of the last backbone block of every level; of a whole one, of the feature."""
-        if self.whole:
-            return {level: index for index, level in enumerate(self.whole.levels)}
+        """Index of the last backbone block of every level; of one of timm, of the feature."""
+        if self.timm:
+            return {level: index for index, level in enumerate(self.timm.levels)}
         level, ends = 0, {}
         for index, block in enumerate(self.backbone):
             level += block.stride == 2
@@ -162,17 +164,17 @@ class Architecture:
     @property
     def widths(self) -> dict[int, int]:
         """Channels of every level of the backbone."""
-        if self.whole:
-            return dict(zip(self.whole.levels, self.whole.widths, strict=True))
+        if self.timm:
+            return dict(zip(self.timm.levels, self.timm.widths, strict=True))
         return {level: self.backbone[index].width for level, index in self.levels.items()}
 
 
-def _whole(data: Mapping[str, Any] | None) -> Whole | None:
-    """Return a whole backbone from plain lists."""
+def _timm(data: Mapping[str, Any] | None) -> TimmBackbone | None:
+    """Return a backbone of timm from plain lists."""
     if data is None:
         return None
     numbers = {name: tuple(data[name]) for name in ("indices", "levels", "widths")}
-    return Whole(data["name"], data["pretrained"], **numbers)
+    return TimmBackbone(data["name"], data["pretrained"], **numbers)
 
 
 # A record holds many thousand networks made of a few hundred blocks.

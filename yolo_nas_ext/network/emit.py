@@ -1,4 +1,4 @@
-"""Architecture -> the host's model definition, and a host model definition -> Architecture."""
+"""Architecture -> a model definition of Ultralytics; `network.parse` has the way back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def emit(
     task: str = "detect",
     keypoints: tuple[int, int] = KEYPOINTS,
 ) -> dict[str, Any]:
-    """Return the host's model definition of an architecture.
+    """Return Ultralytics' model definition of an architecture.
 
     Args:
         architecture: What to emit.
@@ -27,9 +27,9 @@ def emit(
         keypoints: Number of keypoints and numbers a point, of the task pose.
 
     Returns:
-        A dictionary with ``nc``, ``backbone`` and ``head`` rows, ``reg_max`` and ``end2end``
-        where they differ from the host's defaults, and ``imgsz`` where the network is meant for
-        images of a size. Stock Ultralytics builds it.
+        A dictionary with ``nc`` and the rows of ``backbone`` and ``head``. It has ``reg_max`` and
+        ``end2end`` where they differ from Ultralytics' defaults, and ``imgsz`` where the network is
+        meant for images of a size. Stock Ultralytics builds it.
 
     Raises:
         NASError: For a task without a head here.
@@ -38,8 +38,8 @@ def emit(
         raise NASError(f"task={task} has no head yet; allowed: {', '.join(TASKS)}")
     backbone, head = rows(architecture, nc, task, keypoints)
     model: dict[str, Any] = {"nc": nc}
-    # By their names, which the host replaces by what the data has: a model found on one data set is
-    # trained on another with other classes.
+    # By their names, which Ultralytics replaces by what the data has: a model found on one data set
+    # is trained on another with other classes.
     *rest, (source, n, module, (_, *others)) = head
     if task == "pose":
         model["kpt_shape"] = list(keypoints)
@@ -49,11 +49,11 @@ def emit(
         model["reg_max"] = architecture.head.reg_max
     if task not in PLAIN and architecture.head.end2end:
         model["end2end"] = True
-    if architecture.imgsz:  # a note to people and to `read`; the host has no use for it
+    if architecture.imgsz:  # a note to people and to `read`; Ultralytics has no use for it
         model["imgsz"] = architecture.imgsz
-    for name, part in (("backbone", backbone), ("head", head)):
+    for name, chain in (("backbone", backbone), ("head", head)):
         model[name] = [
-            [list(f) if isinstance(f, tuple) else f, n, m, _plain(a)] for f, n, m, a in part
+            [list(f) if isinstance(f, tuple) else f, n, m, _plain(a)] for f, n, m, a in chain
         ]
     return model
 
@@ -70,7 +70,7 @@ def to_yaml(
     notes: Sequence[str] = (),
     keypoints: tuple[int, int] = KEYPOINTS,
 ) -> str:
-    """Return the text of the host's YAML, a row a line, with a commented header.
+    """Return the text of Ultralytics' YAML, a row a line, with a commented header.
 
     Args:
         architecture: What to write.
@@ -81,8 +81,8 @@ def to_yaml(
     """
     model = emit(architecture, nc, task, keypoints)
     needs = sorted({b.kind for b in blocks_of(architecture) if BLOCKS[b.kind].plugin})
-    needs += ["the backbone of timm"] if architecture.whole else []
-    picked = dict(enumerate(architecture.whole.levels, 1)) if architecture.whole else {}
+    needs += ["the backbone of timm"] if architecture.timm else []
+    picked = dict(enumerate(architecture.timm.levels, 1)) if architecture.timm else {}
     header = [
         f"# nas-{architecture.key}: a {task} model of {'' if needs else 'stock '}Ultralytics, "
         "found by yolo_nas_ext",
@@ -118,7 +118,7 @@ def _stride(row: list[Any]) -> bool:
 
 
 def _flow(value: Any) -> str:
-    """Return a value as one line of YAML in the host's style."""
+    """Return a value as one line of YAML in Ultralytics' style."""
     if isinstance(value, list):
         return "[" + ", ".join(_flow(v) for v in value) + "]"
     if isinstance(value, bool):

@@ -42,7 +42,7 @@ class Layer:
     Attributes:
         op: ``conv``, ``norm``, ``act``, ``pool``, ``add``, ``scale``, ``concat``, ``upsample``,
             ``matmul``, ``dormant`` for weights that only training uses, or ``other``, of backbones
-            that come whole.
+            of timm.
         c_in: Input channels.
         c_out: Output channels.
         h_in: Input height in pixels.
@@ -52,8 +52,8 @@ class Layer:
         kernel: Kernel size in pixels; 1 where there is none.
         stride: Stride.
         groups: Groups of a convolution.
-        params: Weights and biases, trained or not, as the host counts them.
-        ops: Multiply-adds as the host counts them (4 an element for batch norm, 0 for pooling).
+        params: Weights and biases, trained or not, as Ultralytics counts them.
+        ops: Multiply-adds as Ultralytics counts them (4 an element for batch norm, 0 for pooling).
         reads: Storages it reads.
         writes: Storage it writes; shapes of in-place operations repeat the storage they read.
         size: Elements of the storage it writes.
@@ -81,18 +81,19 @@ class Graph:
 
     Attributes:
         exact: Whether it takes only layers whose sizes say all of them.
+        next_id: Storage of the next new activation.
     """
 
     exact = False
 
     def __init__(self, first_id: int = 0) -> None:
         self.layers: list[Layer] = []
-        self._next = first_id
+        self.next_id = first_id
 
     def tensor(self, c: int, h: int, w: int) -> Tensor:
         """Return a new activation."""
-        self._next += 1
-        return Tensor(self._next - 1, c, h, w)
+        self.next_id += 1
+        return Tensor(self.next_id - 1, c, h, w)
 
     def slid(self, x: Tensor, c: int, k: int, s: int, pad: int | None = None) -> Tensor:
         """Return a new activation as large as a sliding window leaves; padded by half of it."""
@@ -137,7 +138,7 @@ class Graph:
         bias: bool = False,
         pad: int | None = None,
     ) -> Tensor:
-        """Convolution, with the norm and activation of the host's `Conv` unless told otherwise."""
+        """Convolution, with the norm and activation of the module `Conv` unless told otherwise."""
         y = self.slid(x, c, k, s, pad)
         weights = c * (x.c // g) * k * k
         self._add(
@@ -165,7 +166,7 @@ class Graph:
         return self._add("act", [x], x)
 
     def pool(self, x: Tensor, k: int, s: int = 1, pad: int | None = None) -> Tensor:
-        """Max or average pooling; the host counts no FLOPs for it."""
+        """Max or average pooling; Ultralytics counts no FLOPs for it."""
         return self._add("pool", [x], self.slid(x, x.c, k, s, pad), kernel=k, stride=s)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
@@ -173,7 +174,7 @@ class Graph:
         return self._add("add", [x, y], self.tensor(x.c, x.h, x.w))
 
     def squeeze(self, x: Tensor) -> Tensor:
-        """Mean over all pixels, for which the host counts no FLOPs."""
+        """Mean over all pixels, for which Ultralytics counts no FLOPs."""
         return self._add("pool", [x], self.tensor(x.c, 1, 1))
 
     def scale(self, x: Tensor, gate: Tensor) -> Tensor:
@@ -226,7 +227,7 @@ class Graph:
         params: int,
         ops: int,
     ) -> Tensor:
-        """A step of `space.whole`; `y` has the storage -1 where it is a new activation."""
+        """A step of `timm_backbones.Trace`; `y` has the storage -1 where it is a new activation."""
         made = self.tensor(y.c, y.h, y.w) if y.id < 0 else y
         return self._add(
             {"relu": "act", "average": "pool"}.get(op, op),

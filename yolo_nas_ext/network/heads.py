@@ -1,4 +1,4 @@
-"""The layers of the host's heads, one for each task."""
+"""The layers of Ultralytics' heads, one for each task."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from yolo_nas_ext.network.graph import Graph, Tensor
 
 
 class Kind(NamedTuple):
-    """What is decided outside of a head's row.
+    """The settings of a head that stand outside of its row.
 
     Attributes:
         reg_max: See `architecture.Head`.
         end2end: See `architecture.Head`.
-        legacy: Whether the host builds its older head.
+        legacy: Whether Ultralytics builds its older head.
     """
 
     reg_max: int
@@ -79,7 +79,7 @@ def _classify(g: Graph, xs: Sequence[Tensor], kind: Kind, nc: int) -> None:
     g.conv(y, nc, norm=False, act=False, bias=True)  # a linear layer is a convolution of a pixel
 
 
-# Module of the host -> its layers; arguments are those of its row.
+# Module of Ultralytics -> its layers; arguments are those of its row.
 HEADS: dict[str, Callable[..., Any]] = {
     "Detect": detect,
     "Segment": _segment,
@@ -88,4 +88,4 @@ HEADS: dict[str, Callable[..., Any]] = {
     "Classify": _classify,
     "SemanticSegment": _semantic,
 }
-BOXLESS = ("Classify", "SemanticSegment")  # of them, those that find no boxes
+BOXLESS = ("Classify", "SemanticSegment")  # heads that find no boxes

@@ -1,9 +1,9 @@
 """The wiring of the necks: what each of their places reads, in the order in which they run.
 
 ``pan`` is a path-aggregation network (Liu et al. 2018): top-down, then bottom-up. ``gfpn`` adds the
-queen fusion of DAMO-YOLO's efficient RepGFPN (Xu et al. 2022, arXiv:2211.15444): a place also reads
-the level below it as it was before, halved by a convolution, and the highest level has a place in
-the top-down path, too. There is no extra up-sampling, which is what makes it efficient.
+queen fusion of DAMO-YOLO's efficient RepGFPN (Xu et al. 2022, arXiv:2211.15444). A place also reads
+the level below it as it was before, halved by a convolution. The highest level has a place in the
+top-down path, too. There is no extra up-sampling, which is what makes it efficient.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Output = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a place reads.
+    """An input of a place.
 
     Attributes:
         source: The tensor.

@@ -1,4 +1,4 @@
-"""Ultralytics' model definition -> Architecture."""
+"""A model definition of Ultralytics -> Architecture."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any
 import yaml
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck, Whole
-from yolo_nas_ext.network.blocks import BLOCKS, ChainRow, read_chain
+from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck, TimmBackbone
+from yolo_nas_ext.network.block_rows import ChainRow
+from yolo_nas_ext.network.blocks import BLOCKS, read_chain
 from yolo_nas_ext.network.rows import Row, rows
 from yolo_nas_ext.network.timm_backbones import features
 
 
 def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architecture:
-    """Return the architecture of a host model definition.
+    """Return the architecture of a model definition of Ultralytics.
 
     Args:
         source: The definition as a dictionary or a YAML file.
@@ -30,12 +31,11 @@ def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architectur
 
     Raises:
         NASError: For a file that is not a model definition, or a network with rows that the
-        catalogue
-            of blocks does not know, which are named.
+            catalogue of blocks does not know, which are named.
     """
     where = str(source) if isinstance(source, (str, Path)) else "model definition"
     model = _load(Path(source)) if isinstance(source, (str, Path)) else dict(source)
-    missing = [part for part in ("backbone", "head") if not isinstance(model.get(part), list)]
+    missing = [key for key in ("backbone", "head") if not isinstance(model.get(key), list)]
     if missing:
         raise NASError(f"{where}: no '{missing[0]}' list of rows; give a YOLO model definition")
     try:
@@ -63,7 +63,7 @@ def _load(path: Path) -> dict[str, Any]:
     return model
 
 
-# Heads that are read; of the later kinds of the host's 26 series the task's plain head is emitted.
+# Heads that are read. For the newer kinds of the YOLO26 series the task's plain head is emitted.
 READABLE = (
     "Detect",
     "Segment",
@@ -75,7 +75,7 @@ READABLE = (
     "Classify",
     "SemanticSegment",
 )
-# Modules whose first argument the host scales by width.
+# Modules whose first argument Ultralytics scales by width.
 _SCALED = {
     "Conv",
     "Focus",
@@ -93,7 +93,7 @@ _SCALED = {
 def scaled_rows(
     model: Mapping[str, Any], scale: str = "", where: str = "model definition"
 ) -> list[Row]:
-    """Return all rows with the compound scale of the host applied."""
+    """Return all rows with the compound scale of Ultralytics applied."""
     scales = model.get("scales") or {}
     if scale and scale not in scales:
         raise NASError(f"{where}: scale '{scale}' is none of {', '.join(scales) or '(no scales)'}")
@@ -119,13 +119,13 @@ def _read_body(chain: Sequence[Row], where: str) -> tuple[Architecture, list[int
     """Return a network that is a backbone alone, and the rows in which its parts end."""
     bare = Neck((), (), ()), Head(())
     if chain and chain[0][2] == "Timm":
-        whole = _read_whole(chain, where)
-        return Architecture((), *bare, whole=whole), list(range(1, len(chain)))
+        timm = _read_timm(chain, where)
+        return Architecture((), *bare, timm=timm), list(range(1, len(chain)))
     blocks, ends = _read_backbone(chain, where)
     return Architecture(tuple(blocks), *bare), ends
 
 
-def _read_whole(chain: Sequence[Row], where: str) -> Whole:
+def _read_timm(chain: Sequence[Row], where: str) -> TimmBackbone:
     """Return a backbone of timm: its row, and one that picks a feature for each of them."""
     name, pretrained, indices = [*chain[0][3], *(None,) * 3][:3]
     known = features(str(name))
@@ -145,7 +145,7 @@ def _read_whole(chain: Sequence[Row], where: str) -> Whole:
     if len(chain) != 1 + len(indices):
         raise NASError(f"{where}: the row Timm has {len(indices)} features, not all of them read")
     levels = tuple(known.levels[i] for i in indices)
-    return Whole(str(name), bool(pretrained), indices, levels, widths)
+    return TimmBackbone(str(name), bool(pretrained), indices, levels, widths)
 
 
 def _read_backbone(chain: Sequence[Row], where: str) -> tuple[list[Block], list[int]]:
@@ -189,7 +189,7 @@ def _read_head(
     reads = tuple(
         rows_of.get(row, -1) for row in ([sources] if isinstance(sources, int) else sources)
     )
-    if -1 not in reads and list(reads) != sorted(reads):  # the host builds it, with wrong strides
+    if -1 not in reads and list(reads) != sorted(reads):  # it would build, with wrong strides
         raise NASError(f"{where}: Detect reads levels {list(reads)}; they must ascend")
     if -1 in reads or -1 in joined or joined != tuple(range(joined[0], top + 1)):
         raise NASError(
@@ -255,7 +255,7 @@ def _read_block(path: Sequence[Row], at: int, count: int, where: str) -> tuple[B
 
 
 def split_scale(name: str) -> tuple[str, str]:
-    """Return the file name and scale letter of a host model name such as ``yolo11n.yaml``."""
+    """Return the file name and the scale letter of a model's name such as ``yolo11n.yaml``."""
     path = Path(name)
     match = re.match(r"^(yolo(?:v)?\d+)([nslmx])(.*)$", path.stem)
     if not match:

@@ -1,9 +1,9 @@
-"""What every part of a network is for and how its channels are made up, to map weights by.
+"""The purpose of every part of a network and the make-up of its channels, to map weights by.
 
 Two networks are compared by role (the down-sampling of level 4, the box branch of level 3) and not
 by row numbers, which shift with every block. Within a role, a convolution that reads a
-concatenation has its input channels in parts, one for each thing that was concatenated, and parts
-are compared with parts.
+concatenation has its input channels in parts, one for each input of the concatenation. Parts are
+compared with parts.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from itertools import count
 from typing import Any
 
 from yolo_nas_ext.network.architecture import Architecture, Block, Head
-from yolo_nas_ext.network.blocks import BLOCKS, ChainRow
+from yolo_nas_ext.network.block_rows import ChainRow
+from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.graph import Graph, Tensor
 from yolo_nas_ext.network.heads import HEADS, Kind
-from yolo_nas_ext.network.layers import forward, is_legacy
+from yolo_nas_ext.network.modules import forward, is_legacy
 from yolo_nas_ext.network.neck import places
 from yolo_nas_ext.network.rows import Row, Task, head_row, rows
 
@@ -66,7 +67,7 @@ class Piece:
             one piece, ``("head", 5, "classifier", "one-to-many")``.
         row: Index of the model's row that it is in.
         module: The row's module.
-        convolutions: In the order in which the host runs them.
+        convolutions: In the order in which Ultralytics runs them.
     """
 
     role: Role
@@ -162,7 +163,7 @@ def run_head(
     Args:
         head: The head.
         inputs: What it reads at each of its levels.
-        legacy: Whether the host builds its older head.
+        legacy: Whether Ultralytics builds its older head.
         task: What it does; a key of `MORE`.
     """
     graph, xs = _reading(inputs)
@@ -242,7 +243,7 @@ class _Channels(Graph):
         return [self.tensor(size, x.h, x.w) for size in sizes]
 
     def heads(self, x: Tensor, count: int, *sizes: int) -> list[Tensor]:
-        """Views across the heads, each of which is a part with parts of its own."""
+        """Views across the heads; each head is a part with parts of its own."""
         self.parts[x.id] = (sizes,) * count
         views = [self.tensor(count * size, x.h, x.w) for size in sizes]
         self.parts |= {view.id: (size,) * count for view, size in zip(views, sizes, strict=True)}
@@ -269,8 +270,8 @@ def total(parts: Parts) -> int:
 def shared(mine: Parts, theirs: Parts) -> list[tuple[int, int]]:
     """Return pairs of channels of two activations in the same role: (mine, theirs).
 
-    Parts go with parts of the same place, and in a part the leading channels; where one side is
-    made of parts and the other is not, the leading channels of the whole.
+    Parts go with parts of the same place, and in a part the leading channels. Where only one side
+    is made of parts, the leading channels of both go together.
     """
     if isinstance(mine, int) or isinstance(theirs, int):
         return [(i, i) for i in range(min(total(mine), total(theirs)))]

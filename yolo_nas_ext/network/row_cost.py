@@ -49,14 +49,14 @@ def row_cost(
     """Return the cost of one row, memoised.
 
     Args:
-        module: The host's module.
+        module: Ultralytics' module.
         n: Repeats.
         args: Arguments.
         shapes: Channels, height and width of each input.
         last: For each input whether nothing behind the row reads it, so that it can be freed.
         reg_max: See `Head`.
         end2end: See `Head`.
-        legacy: Whether the host builds its older head.
+        legacy: Whether Ultralytics builds its older head.
     """
     xs = tuple(_tensor(i, shape) for i, shape in enumerate(shapes))
     layers, y, _ = lower_row(module, n, args, xs, len(xs), reg_max, end2end, legacy)

@@ -1,4 +1,4 @@
-"""The rows of a host model definition, from an architecture."""
+"""The rows of a model definition of Ultralytics, from an architecture."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from yolo_nas_ext.network.architecture import Architecture, Block, Head
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.neck import BACKBONE, places
 
-# A row of a host model definition: (from, repeats, module, arguments).
+# A row of a model definition of Ultralytics: (from, repeats, module, arguments).
 Row = tuple[Any, int, str, tuple[Any, ...]]
 TASKS = ("detect", "segment", "semantic", "classify", "obb", "pose")
-PLAIN = ("semantic", "classify")  # of them, those whose heads have no boxes and so no choices
-FINEST = 3  # level that the host's heads for masks read first
+PLAIN = ("semantic", "classify")  # tasks whose heads have no boxes and so no choices
+FINEST = 3  # level that Ultralytics' heads for masks read first
 KEYPOINTS = (17, 3)  # number of keypoints and numbers a point; COCO's people
-MASKS = 32  # coefficients of a mask, as in the host's models
+MASKS = 32  # coefficients of a mask, as in Ultralytics' models
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a network does, and what its head has to know for that.
+    """The work of a network, and the numbers that its head needs for it.
 
     Attributes:
         nc: Number of classes.
@@ -62,9 +62,9 @@ def rows(
     """
     chain: list[Row] = []
     ends: list[int] = []  # index of each backbone block's last row, or feature's
-    if whole := architecture.whole:
-        chain.append((-1, 1, "Timm", (whole.name, whole.pretrained, whole.indices)))
-        chain += ((0, 1, "Index", (width, i)) for i, width in enumerate(whole.widths))
+    if timm := architecture.timm:
+        chain.append((-1, 1, "Timm", (timm.name, timm.pretrained, timm.indices)))
+        chain += ((0, 1, "Index", (width, i)) for i, width in enumerate(timm.widths))
         ends = list(range(1, len(chain)))
     for block in architecture.backbone:
         chain.extend((-1, *row) for row in BLOCKS[block.kind].rows(block))
@@ -86,13 +86,13 @@ def rows(
 
 
 def head_row(task: Task, width: int) -> tuple[str, tuple[Any, ...]]:
-    """Return the host's module of a task's head and its arguments.
+    """Return Ultralytics' module of a task's head and its arguments.
 
     Args:
         task: The task.
         width: Channels of the finest level that the head reads.
     """
-    if task.name == "segment":  # prototypes as wide as the level they are made of, as in the host
+    if task.name == "segment":  # prototypes are as wide as the level they are made of
         return "Segment", (task.nc, MASKS, width)
     if task.name == "obb":
         return "OBB", (task.nc, 1)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import product, starmap
 
 from yolo_nas_ext.network.architecture import Architecture, Block, Neck
-from yolo_nas_ext.network.blocks import BLOCKS, round8
+from yolo_nas_ext.network.block_rows import round8
+from yolo_nas_ext.network.blocks import BLOCKS
 
 STEP = 32  # pixels between image sizes
 # Depth, width and resolution of the grid, as in the paper's search: from 1 in small steps.

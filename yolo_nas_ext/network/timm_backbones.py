@@ -1,4 +1,4 @@
-"""Backbones that come whole, from timm: what is known of them, and their layers.
+"""Backbones of timm: their features, their options in a space file, and their layers.
 
 No library is imported in this folder: `LIBRARY` names the module that answers. It is imported when
 a space, a model definition or a count has such a backbone, and answers are remembered.
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, Protocol, cast
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.network.architecture import Whole
+from yolo_nas_ext.network.architecture import TimmBackbone
 from yolo_nas_ext.network.graph import Bundle, Graph, Tensor, longest_paths
 
 # Who answers, by name: this folder may import neither timm nor the folder that does.
@@ -24,7 +24,7 @@ TIMM, PRETRAINED = "timm/", "/pretrained"
 
 
 class Features(NamedTuple):
-    """What a backbone offers, by the library's numbers of its features.
+    """The features of a backbone, by the library's numbers.
 
     Attributes:
         levels: Level n has stride 2**n; 0 where the stride is no power of two.
@@ -47,8 +47,8 @@ class Step(NamedTuple):
         stride: Stride.
         groups: Groups of a convolution.
         pad: Padding in pixels.
-        params: Parameters, as the host counts them.
-        ops: Multiply-adds, as the host counts them.
+        params: Parameters, as Ultralytics counts them.
+        ops: Multiply-adds, as Ultralytics counts them.
         name: What the library calls the operation.
         plain: Whether these numbers say all of it, so that its time can be looked up.
     """
@@ -140,23 +140,23 @@ def blocks_alone(choices: Mapping[str, Sequence[Any]]) -> tuple[str, str]:
     return timm, how if timm else ""
 
 
-def parts(text: str) -> tuple[str, bool]:
+def name_of(text: str) -> tuple[str, bool]:
     """Return the name and whether timm's weights are wanted, of an option other than `OWN`."""
     return text.removeprefix(TIMM).removesuffix(PRETRAINED), text.endswith(PRETRAINED)
 
 
 def offered(text: str) -> dict[int, int]:
     """Return the feature of every level of an option other than `OWN`: the last one there."""
-    known = features(parts(text)[0])
+    known = features(name_of(text)[0])
     return {level: index for index, level in enumerate(known.levels) if level}
 
 
-def whole(text: str, levels: tuple[int, ...]) -> Whole:
-    """Return an option's backbone with the features of some levels, all of which it offers."""
-    name, pretrained = parts(text)
+def timm_backbone(text: str, levels: tuple[int, ...]) -> TimmBackbone:
+    """Return an option's backbone with the features of some levels, which it has to offer."""
+    name, pretrained = name_of(text)
     indices = tuple(offered(text)[level] for level in levels)
     widths = tuple(features(name).widths[index] for index in indices)
-    return Whole(name, pretrained, indices, levels, widths)
+    return TimmBackbone(name, pretrained, indices, levels, widths)
 
 
 # Layers
@@ -200,18 +200,18 @@ def pick(graph: Graph, x: Tensor, n: int, width: int, index: int) -> Tensor:
 
 
 @lru_cache(maxsize=1000)
-def paths(whole: Whole, channels: int, imgsz: int) -> list[tuple[tuple[int, ...], int]]:
+def paths(backbone: TimmBackbone, channels: int, imgsz: int) -> list[tuple[tuple[int, ...], int]]:
     """Return each level's fan-ins along the longest path from the image to it, and its channels.
 
     Args:
-        whole: The backbone; levels below those that it is read at are included.
+        backbone: The backbone; levels below the ones in use are included.
         channels: Channels of the image.
         imgsz: Height and width of the image in pixels.
     """
-    levels = offered(option(whole.name, False))
-    upto = {level: index for level, index in levels.items() if level <= whole.levels[-1]}
+    levels = offered(option(backbone.name, False))
+    upto = {level: index for level, index in levels.items() if level <= backbone.levels[-1]}
     graph = Graph(1)
     image = Tensor(0, channels, imgsz, imgsz)
-    found = run(graph, image, 1, whole.name, False, tuple(upto.values()))
+    found = run(graph, image, 1, backbone.name, False, tuple(upto.values()))
     reached = longest_paths(graph.layers)
     return [(reached[t.id], t.c) for t in found.parts]

@@ -1,8 +1,8 @@
 """TinyNAS structures, the text in which DAMO-YOLO's backbones were published, as architectures.
 
-A structure is a list of dictionaries: a stem ``{'class': 'ConvKXBNRELU', 'in': 12, 'out': 24,
-'k': 3, 's': 1}`` behind a Focus, or with 3 inputs and stride 2, then super-blocks such as
-``{'class': 'SuperResConvK1KX', 'in': 24, 'out': 64, 'btn': 24, 'k': 3, 's': 2, 'L': 2}``. A
+A structure is a list of dictionaries. The first is a stem, ``{'class': 'ConvKXBNRELU', 'in': 12,
+'out': 24, 'k': 3, 's': 1}`` behind a Focus, or with 3 inputs and stride 2. Super-blocks follow,
+such as ``{'class': 'SuperResConvK1KX', 'in': 24, 'out': 64, 'btn': 24, 'k': 3, 's': 2, 'L': 2}``. A
 dictionary with ``best_structures`` holds several; the first is read.
 """
 
@@ -33,9 +33,9 @@ LEVELS = (3, 4, 5)
 def structure(
     source: str | list[Any] | Mapping[str, Any], where: str = "structure"
 ) -> Architecture:
-    """Return the architecture of a structure, with a path-aggregation neck and the host's head.
+    """Return the architecture of a structure, with a path-aggregation neck and Ultralytics' head.
 
-    The neck joins P3 to P5 by C3k2 blocks, of twice the width from level to level; its width at P3
+    The neck joins P3 to P5 by C3k2 blocks, of twice the width from level to level. Its width at P3
     is the largest power of two up to the backbone's, which gives DAMO-YOLO's own neck widths.
 
     Args:
@@ -114,7 +114,7 @@ def _numbers(entry: Any, names: str, where: str) -> list[int]:
 def _widths(where: str, **values: int) -> None:
     for name, value in values.items():
         if value % 8:
-            raise NASError(f"{where}: {name} is {value}; the host builds multiples of 8 only")
+            raise NASError(f"{where}: {name} is {value}; Ultralytics builds multiples of 8 only")
 
 
 def _stem(entry: Any, where: str) -> Block:

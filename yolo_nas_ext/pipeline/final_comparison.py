@@ -1,31 +1,31 @@
-"""The end of a search: its best networks and the hand-made models, all trained in full, on val.
+"""The final comparison: a search's best networks and the baselines, all trained in full, on val.
 
-What a search measures it has also picked by, on images held out of train and after short trainings.
-So the few best are trained again from random weights, on the whole of train with the host's
-complete schedule, and measured once on the user's own val beside the hand-made models; what that
-says is the verdict, whatever the search thought.
+A search measures on images held out of train, after short trainings, and it also picks by these
+measurements. So the few best are trained again from random weights, on the whole of train with
+Ultralytics' complete schedule. They are measured once on the user's own val beside the baselines.
+The verdict is what these measurements say, whatever the search thought.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from yolo_nas_ext.compare import definitions as comparison
-from yolo_nas_ext.compare import outputs
-from yolo_nas_ext.compare.runner import Contest
-from yolo_nas_ext.config.search import Config
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.compare import latency, models
+from yolo_nas_ext.compare.comparison import Comparison
+from yolo_nas_ext.compare.run import announce, run, write_definitions
+from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.report.summary import label
-from yolo_nas_ext.study.leaderboard import Standings
+from yolo_nas_ext.study.leaderboard import Model
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -45,181 +45,121 @@ SAME = (
 )
 
 
-@dataclass(frozen=True)
-class Entry:
-    """Finals that can be held: settings and data are checked.
-
-    Attributes:
-        config: Settings of the comparison.
-        train: What is trained on.
-        training: How.
-        definitions: Those of the hand-made models, by name.
-        most: Number of found networks that take part.
-    """
-
-    config: Config
-    train: dataset.DataSet
-    training: UntouchedTraining
-    definitions: Mapping[str, Mapping[str, Any]]
-    most: int
-
-
-@dataclass
-class Finals:
-    """Finals that are being held, or are over.
-
-    Attributes:
-        contest: The trainings.
-        settings: Of the comparison.
-        trials: The found networks that take part, by name.
-        command: What repeats them.
-    """
-
-    contest: Contest
-    settings: Config
-    trials: Mapping[str, Trial]
-    command: str
-
-    @property
-    def standings(self) -> Standings:
-        """What the trainings so far say."""
-        return self.contest.standings()
-
-    @property
-    def complete(self) -> bool:
-        """Whether every training has ended."""
-        return len(self.standings.results) == len(self.contest.turns)
-
-    @property
-    def winner(self) -> Trial | None:
-        """The best of the found networks; None until all trainings have ended."""
-        best = self.standings.best_other
-        return self.trials[best.name] if best and self.complete else None
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """How models were trained and measured, for the reader."""
-        return outputs.protocol(self.contest, self.settings)
-
-    @property
-    def next_command(self) -> str:
-        """What to run with the weights of the best model of all."""
-        return outputs.following(self.contest)
-
-    def weights(self, trial: Trial) -> Path:
-        """Return where the weights of a found network are, of the first seed."""
-        return self.contest.weights(label(trial))
-
-
-def prepare(config: Config, train: dataset.DataSet) -> Entry | None:
-    """Return the finals of a search, everything checked before it begins; None without any.
+def prepare(config: SearchSettings, train: dataset.DataSet) -> Comparison | None:
+    """Return the final comparison with its baselines alone, everything checked before the search.
 
     Args:
         config: Settings of the search.
         train: Its data.
 
+    Returns:
+        None where ``finalists=0``.
+
     Raises:
-        NASError: For settings or data that no finals can be held with.
+        NASError: For settings, data or baselines that cannot be compared.
     """
     if not config.finalists:
         return None
-    if config.storage:
-        raise NASError(
-            f"finalists={config.finalists}: not with storage, whose processes each end by "
-            "themselves; leave it out and run yolo nas-compare on pareto/*.yaml at the end"
-        )
-    settings = Config(
-        {
-            **comparison.USUAL,
-            **{name: config.values[name] for name in SAME},
-            "epochs": config.final_epochs,
-            "batch": config.final_batch,
-            "fitness": config.fitness if config.fitness in ("froc", "dice") else "host",
-        },
-        config.host,
+    settings = CompareSettings(
+        **{name: config.values[name] for name in SAME},
+        epochs=config.final_epochs,
+        batch=config.final_batch,
+        fitness=config.fitness if config.fitness in ("froc", "dice") else "host",
+        name=FOLDER,
+        host=config.host,
     )
-    comparison.clock(settings)
+    latency.protocol(settings)
     measured = dataset.read(config.data, config.task, part=settings.part)
-    names = comparison.labels(config.baseline)
-    definitions = {
-        name: comparison.read(path, config.task, "baseline")
-        for path, name in zip(config.baseline, names, strict=True)
-    }
+    baselines = [
+        Model(name, definition=models.read(path, config.task, "baseline"), baseline=True)
+        for path, name in zip(config.baseline, models.labels(config.baseline), strict=True)
+    ]
     options = training_options(settings)
     training = UntouchedTraining(train, measured, **options, teacher=config.teacher)
-    return Entry(settings, train, training, definitions, config.finalists)
+    costed = tuple(models.costed(model, train, settings.imgsz) for model in baselines)
+    return Comparison(settings, training, costed)
 
 
-def enter(entry: Entry, study: Study, folder: Path, seconds: float) -> Finals:
-    """Return the finals of a record, with what of them is recorded; nothing is written.
+def enter(
+    comparison: Comparison, study: Study, folder: Path, *, finalists: int, seconds: float
+) -> Comparison:
+    """Return the final comparison with the found networks and its folder; nothing is written.
 
     Args:
-        entry: From `prepare`.
+        comparison: From `prepare`.
         study: The record of the search.
         folder: Its run folder; all goes into ``finals`` there.
+        finalists: Number of found networks that take part, at most.
         seconds: What the search took.
     """
-    trials = {label(trial): trial for trial in chosen(study, entry.most)}
-    data, config = entry.train, entry.config
-    definitions = {
-        name: emit(trial.network, data.nc, config.task, data.keypoints)
-        for name, trial in trials.items()
-    } | dict(entry.definitions)
-    entered = comparison.contestants(
-        definitions, data, config.imgsz, list(entry.definitions), dict.fromkeys(trials, seconds)
+    config, data = comparison.config, comparison.training.data
+    found = [
+        Model(
+            label(trial),
+            definition=emit(trial.network, data.nc, config.task, data.keypoints),
+            trial=trial.number,
+            search_seconds=seconds,
+        )
+        for trial in chosen(study, finalists)
+    ]
+    entered = replace(
+        comparison,
+        models=(*(models.costed(m, data, config.imgsz) for m in found), *comparison.models),
+        folder=folder / FOLDER,
     )
-    contest = Contest(
-        entry.training,
-        entered,
-        range(config.seed, config.seed + config.seeds),
-        folder / FOLDER,
-        schedule=comparison.schedule(config),
-        part=config.part,
-    )
-    return Finals(contest, config, trials, _again(config, contest, trials))
+    files = tuple(str(entered.definition(model.name)) for model in found)
+    return replace(entered, config=replace(config, models=files))  # as it would be typed
 
 
-def hold(finals: Finals, folder: Path) -> bool:
-    """Train the finalists and the hand-made models, as far as that is not recorded, and compare.
+def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
+    """Train the finalists and the baselines, as far as that is not recorded, and compare.
 
     Args:
-        finals: From `enter`.
+        comparison: From `enter`.
         folder: The run folder; ``verdict.md`` goes there.
 
     Returns:
-        Whether Ctrl-C ended them.
+        The comparison with the latencies, and whether Ctrl-C ended it.
     """
-    contest, config = finals.contest, finals.settings
-    contest.folder.mkdir(exist_ok=True)
-    contest.training.images = contest.folder / "images"
-    print(f"\nfinals: {', '.join(finals.trials)} from random weights beside the hand-made models")
-    comparison.announce(config, contest, folder)
-    comparison.write_models(contest)
+    comparison.folder.mkdir(exist_ok=True)
+    comparison.training.use_context(Context(comparison.folder))
+    found = ", ".join(model.name for model in comparison.models if not model.baseline)
+    print(f"\nfinals: {found} from random weights beside the baselines")
+    announce(comparison, folder)
+    write_definitions(comparison)
     try:
-        interrupted = comparison.run(contest, config, finals.command)
+        comparison, interrupted = run(comparison)
     finally:
-        shutil.rmtree(contest.training.images, ignore_errors=True)
-    said = (contest.folder / "verdict.md").read_text(encoding="utf-8")
+        shutil.rmtree(comparison.folder / "images", ignore_errors=True)
+    said = (comparison.folder / "verdict.md").read_text(encoding="utf-8")
     write_text(folder / "verdict.md", said)
-    return interrupted
+    return comparison, interrupted
+
+
+def winner(comparison: Comparison, study: Study) -> Trial | None:
+    """Return the trial of the best found network; None until all trainings have ended."""
+    best = comparison.leaderboard().best_other
+    if best is None or not comparison.complete:
+        return None
+    return next(trial for trial in study.results if trial.number == best.trial)
 
 
 def chosen(study: Study, most: int) -> list[Trial]:
-    """Return the found networks that go into the finals.
+    """Return the found networks that go into the final comparison.
 
     They are, in this order and as far as they differ: the best; the best that costs no more than
-    the best hand-made network; the cheapest that is no worse than it; then the front by fitness;
-    then all others by fitness. So there is a candidate for each sentence of the verdict.
+    the best baseline; the cheapest that is no worse than it; then the front by fitness; then all
+    others by fitness. So there is a candidate for each sentence of the verdict.
     """
     everything = _by_fitness([t for t in study.candidates if not t.name and t.architecture])
     inside = {trial.number for trial in study.front}
     on_front = [t for t in everything if t.number in inside]
     confirmed = [t for t in everything if t.trained is not t]  # by a training of its own
     order = sorted(confirmed, key=lambda t: -t.trained.fitness)[:1] or on_front[:1]
-    hand = _by_fitness([t for t in study.complete if t.name and "flops" in t.cost])[:1]
-    for other in hand:
-        cheaper = [t for t in on_front if t.cost.get("flops", 0) <= other.cost["flops"]]
-        as_good = [t for t in on_front if t.fitness >= other.fitness]
+    baselines = [t for t in study.complete if t.name and "flops" in t.cost]
+    for baseline in _by_fitness(baselines)[:1]:
+        cheaper = [t for t in on_front if t.cost.get("flops", 0) <= baseline.cost["flops"]]
+        as_good = [t for t in on_front if t.fitness >= baseline.fitness]
         order += cheaper[:1] + sorted(as_good, key=lambda t: t.cost.get("flops", 0))[:1]
     found: dict[str, Trial] = {}
     for trial in (*order, *on_front, *everything):
@@ -229,9 +169,3 @@ def chosen(study: Study, most: int) -> list[Trial]:
 
 def _by_fitness(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda t: (-t.fitness, t.number))
-
-
-def _again(config: Config, contest: Contest, trials: Mapping[str, Trial]) -> str:
-    """Return the command that compares the same models once more, outside of the search."""
-    files = tuple(str(contest.folder / "models" / f"{name}.yaml") for name in trials)
-    return comparison.command(config.replaced(models=files, name="finals"))

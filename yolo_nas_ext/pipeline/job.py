@@ -1,30 +1,28 @@
-"""The whole job of `yolo nas-search`: from keys to a run folder with a model in it."""
+"""The whole job of `yolo nas-search` in steps: from keys to a run folder with a model in it."""
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext import executors, loop, report, run_dir
-from yolo_nas_ext.compare import definitions
-from yolo_nas_ext.config.search import Config
-from yolo_nas_ext.config.search import inner as is_inner
+from yolo_nas_ext import loop, report, run_dir
+from yolo_nas_ext.compare.comparison import Comparison
+from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
-from yolo_nas_ext.estimators.multi_fidelity import rung_fitness
-from yolo_nas_ext.estimators.training import localisation
+from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.host.transfer.weights import foretell
 from yolo_nas_ext.pipeline import confirm, final_comparison, latency, outputs, warm_start
 from yolo_nas_ext.pipeline import plan as plans
+from yolo_nas_ext.pipeline.evaluation import evaluation, executor
 from yolo_nas_ext.pipeline.plan import Plan
 from yolo_nas_ext.pipeline.progress import Progress
-from yolo_nas_ext.pipeline.random_control import difference
+from yolo_nas_ext.pipeline.random_baseline import difference
+from yolo_nas_ext.pipeline.reevaluate import reevaluate
 from yolo_nas_ext.pipeline.state import Job
-from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.report.darts_plot import collapse, learned_png
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies.auto import Auto
@@ -32,12 +30,12 @@ from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 from yolo_nas_ext.vectorized import run as vectorized
 
-Report = Callable[[int, float], None]
+Steps = tuple[tuple[str, Callable[[Job], None]], ...]
 FINAL = ("finalists", "final_epochs", "final_batch", "seeds")
 
 
 def search(given: Mapping[str, Any]) -> Job:
-    """Run, or resume, a search and write its results.
+    """Run, or resume, a search and write its results; the steps are listed below.
 
     Args:
         given: Keys and raw values, as on the command line.
@@ -50,36 +48,20 @@ def search(given: Mapping[str, Any]) -> Job:
     """
     config, folder = run_dir.settings(given)
     plan = plans.make(config)
-    entry = final_comparison.prepare(config, plan.data)
-    shared = None
-    if config.storage:  # before anything is written, as it may not be reached
-        clock = plan.clock
-        shared = Study(
-            plan.space,
-            config.storage,
-            plan.goal,
-            name=config.name,
-            latency_of=clock.latency_of if clock else "",
-            measured_on=clock.measured_on if clock else "",
-        )
+    finals = final_comparison.prepare(config, plan.data)
+    shared = _shared(plan) if config.storage else None  # may not be reached: nothing is written yet
     folder = folder or run_dir.claim(config, plan.data)
     with run_dir.locked(folder):
-        changed = run_dir.check_data(folder, plan.data, "data" in given)
-        if entry:  # so that `resume=` alone goes on with them after a kill at any moment
-            run_dir.keep(folder, FINAL, config.values)
-        job = _begin(plan, folder, shared, [changed] if changed else [])
+        job = _open(plan, folder, finals, shared, accepted="data" in given)
+        take(BEGIN, job)
         try:
-            _search(job, plan)
+            take(SEARCH, job)
         except KeyboardInterrupt:
             job.interrupted = True
         finally:
             shutil.rmtree(folder / "images", ignore_errors=True)
         try:
-            final = _entered(job, entry)
-            outputs.write(job)
-            if final and not job.interrupted:
-                _finals(job, final)
-            outputs.tell(job)
+            take(RESULTS, job)
         except OSError as error:
             raise RunError(
                 f"{folder}: results cannot be written ({error.strerror}); check that the disk has "
@@ -88,44 +70,64 @@ def search(given: Mapping[str, Any]) -> Job:
     return job
 
 
-def _entered(job: Job, entry: final_comparison.Entry | None) -> final_comparison.Finals | None:
-    """Return the finals to hold, if any; where all of them are recorded, they name the best.
+def take(steps: Steps, job: Job) -> None:
+    """Take steps of a job, one after the other."""
+    for _, step in steps:
+        step(job)
 
-    So a resumed run, killed or interrupted before it comes to them, leaves that best network too.
+
+def _shared(plan: Plan) -> Study:
+    """Return the record that other processes write into, too."""
+    config, timing = plan.config, plan.timing
+    return Study(
+        plan.space,
+        config.storage,
+        plan.goal,
+        name=config.name,
+        latency_of=timing.latency_of if timing else "",
+        measured_on=timing.measured_on if timing else "",
+    )
+
+
+def _open(
+    plan: Plan,
+    folder: Path,
+    finals: Comparison | None,
+    shared: Study | None,
+    *,
+    accepted: bool,
+) -> Job:
+    """Open the record of a run, new or resumed.
+
+    Args:
+        plan: What is going to be done.
+        folder: The run folder.
+        finals: The final comparison that was asked for.
+        shared: The record, where other processes write into it.
+        accepted: Whether the user wants to go on with a data set that has changed.
     """
-    if entry is None or not job.study.candidates:
-        return None
-    job.notes += [line for line in entry.training.data.skipped if line not in job.notes]
-    final = final_comparison.enter(entry, job.study, job.folder, definitions.cost(job.folder))
-    job.finals = final if final.complete else None
-    return final
-
-
-def _finals(job: Job, final: final_comparison.Finals) -> None:
-    """Hold the finals, after which the best network is the one that they say."""
-    print("\n" + report.summary_table(job.study))
-    job.finals = final
-    try:
-        job.interrupted = final_comparison.hold(final, job.folder)
-    except KeyboardInterrupt:
-        job.interrupted = True
-    outputs.write(job)
-
-
-def _begin(plan: Plan, folder: Path, shared: Study | None, notes: Sequence[str]) -> Job:
-    """Open the record, and say what is going to be done."""
-    config, data = plan.config, plan.data
-    if is_inner(config.values):  # run again from its seed, which is as good as resuming it
+    config = plan.config
+    changed = run_dir.check_data(folder, plan.data, accepted)
+    if finals:  # so that `resume=` alone goes on with them after a kill at any moment
+        run_dir.keep(folder, FINAL, config.values)
+    if config.vectorized:  # run again from its seed, which is as good as resuming it
         (folder / "study.db").unlink(missing_ok=True)
     study = shared or Study(plan.space, folder / "study.db", plan.goal)
-    warm = warm_start.notes(study, folder) if config.inherit == warm_start.PARENT else []
-    job = Job(config, folder, study, data, notes=[*notes, *plan.notes, *warm, *study.elsewhere])
-    job.latency = plan.clock.text if plan.clock else ""
+    progress = Progress(study, config.trials, config.budget_hours or math.inf)
+    job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
+    warm = warm_start.notes(study, folder) if job.warm else []
+    job.notes = [*([changed] if changed else []), *plan.notes, *warm, *study.elsewhere]
+    return job
+
+
+def _announce(job: Job) -> None:
+    """Say what is going to be done."""
+    plan, config, data = job.plan, job.config, job.data
     print(
         f"searching {config.space} by {config.strategy} on {data.source}: {len(data.images)} "
         f"training images, {data.nc} classes, {outputs.how(config)} at "
         f"{' or '.join(map(str, plan.space.sizes(config.imgsz)))} px\n"
-        f"results go to {folder}"
+        f"results go to {job.folder}"
     )
     for note in job.notes:
         print(f"note: {note}")
@@ -134,79 +136,146 @@ def _begin(plan: Plan, folder: Path, shared: Study | None, notes: Sequence[str])
         print(f"note: {len(data.skipped)} of {total} training images were skipped")
     if isinstance(plan.strategy, Auto):
         print(f"auto: {plan.strategy.name}, as {plan.strategy.reason}")
+
+
+def _draw_augmentation(job: Job) -> None:
+    """Draw some images as the augmentation makes them."""
+    config = job.config
     if config.augment:
-        augment.sheet(data.images[:4], config.augment, folder / "augment.png", seed=config.seed)
-    plan.estimator.images = folder / "images"
-    plan.estimator.shared = config.executor == "local" and config.jobs > 1
-    return job
+        sheet = job.folder / "augment.png"
+        augment.sheet(job.data.images[:4], config.augment, sheet, seed=config.seed)
 
 
-def _search(job: Job, plan: Plan) -> None:
-    """Try candidates until the trials or the hours are used up; then the control and repeats."""
-    config, folder, study = job.config, job.folder, job.study
-    warm = config.inherit == warm_start.PARENT
-    hours = config.budget_hours or math.inf
-    progress = Progress(study, config.trials, hours)
-    score, pruner = (rung_fitness, "asha") if config.fidelity else (localisation, config.pruner)
-    clock = plan.clock if plan.clock and plan.clock.profile is None else None
-    estimate = Judge(plan.estimator, folder, study if warm else None, config.blocks, score, clock)
+def _place_estimator(job: Job) -> None:
+    """Tell the estimator where it works."""
+    shared = job.config.executor == "local" and job.config.jobs > 1
+    hand_over(Context(job.folder, shared), job.plan.estimator)
+
+
+def _try_candidates(job: Job) -> None:
+    """Try candidates until the trials or the hours are used up."""
+    plan, study = job.plan, job.study
 
     def on_trial(trial: Trial) -> None:
-        if trial.state != "running" and not warm:
-            outputs.keep_best_weights(folder, study)
-        progress(trial)
+        if trial.state != "running" and not job.warm:
+            outputs.keep_best_weights(job.folder, study)
+        job.progress(trial)
 
-    def spend(study: Study, strategy: Strategy, seed: int, **options: Any) -> None:
-        loop.run(
-            study,
-            strategy,
-            estimate,
-            trials=config.trials,
-            seed=seed,
-            hours=hours,
-            fidelity=plan.estimator.fidelity,
-            pruner=pruner,
-            cost_of=plan.budget.record,
-            executor=_executor(config, estimate),
-            **options,
-        )
-
-    with run_dir.sitting(folder):
-        if is_inner(config.values):
+    with run_dir.sitting(job.folder):
+        if job.config.vectorized:
             job.interrupted = vectorized.run(
-                config, plan.space, plan.budget, study, folder, baselines=plan.baselines
+                job.config, plan.space, plan.budget, study, job.folder, baselines=plan.baselines
             )
         else:
-            spend(study, plan.strategy, config.seed, seeds=plan.baselines, on_trial=on_trial)
-    if plan.control:
-        rival = Study(plan.space, folder / "control.db", plan.goal)
-        watch = Progress(rival, config.trials, hours)
-        spend(rival, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
-        job.notes.append(difference(study, rival, config.control))
-        print(f"\ncontrol: {job.notes[-1]}")
-    if warm:
-        print(f"{warm_start.disk_use(folder)}; all but the best's are deleted")
-    with run_dir.sitting(folder):
-        _confirm(job, plan, estimate, progress)
-    outputs.keep_best_weights(folder, study)
-    for note in study.elsewhere:
+            _spend(
+                job, study, plan.strategy, job.config.seed, seeds=plan.baselines, on_trial=on_trial
+            )
+
+
+def _try_random_baseline(job: Job) -> None:
+    """Give the strategy of ``control`` the same number of trials, and compare."""
+    plan, config = job.plan, job.config
+    if plan.control is None:
+        return
+    baseline = Study(plan.space, job.folder / "control.db", plan.goal)
+    watch = Progress(baseline, config.trials, config.budget_hours or math.inf)
+    _spend(job, baseline, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
+    job.notes.append(difference(job.study, baseline, str(config.control)))
+    print(f"\ncontrol: {job.notes[-1]}")
+
+
+def _spend(job: Job, study: Study, strategy: Strategy, seed: int, **options: Any) -> None:
+    """Spend the trials or the hours of the search on a strategy."""
+    plan, config = job.plan, job.config
+    loop.run(
+        study,
+        strategy,
+        job.evaluate,
+        trials=config.trials,
+        seed=seed,
+        hours=config.budget_hours or math.inf,
+        fidelity=plan.estimator.fidelity,
+        pruner="asha" if config.fidelity else config.pruner,
+        cost_of=plan.budget.record,
+        executor=executor(config, job.evaluate),
+        **options,
+    )
+
+
+def _confirm(job: Job) -> None:
+    """Re-evaluate or confirm the best before one of them is named, and measure their latency.
+
+    The latency comes first, as a network above the limit is not worth a training. It comes once
+    more at the end, as others may be the best by then.
+    """
+    if job.warm:
+        print(f"{warm_start.disk_use(job.folder)}; all but the best's are deleted")
+    with run_dir.sitting(job.folder):
+        _measure_latency(job)  # what it could not, the second time may
+        if confirm.way(job.config) == confirm.AGAIN:
+            _reevaluate_best(job)
+        elif job.config.confirm and not job.interrupted:
+            _train_best(job)
+        if wrong := _measure_latency(job):
+            job.notes.append(wrong)
+            print(f"note: {wrong}")
+
+
+def _reevaluate_best(job: Job) -> None:
+    """Evaluate the best again, where another seed gives another measurement."""
+    if job.plan.estimator.seeded and not job.warm:
+        reevaluate(
+            job.study,
+            lambda trial, seed: job.evaluate(trial, seed=seed),
+            n=job.config.confirm,
+            seed=job.config.seed,
+            on_reevaluated=job.progress.again,
+        )
+
+
+def _train_best(job: Job) -> None:
+    """Give the best a training of their own."""
+    plan = job.plan
+    training = confirm.ConfirmTraining(job.config, job.data, plan.estimator, Context(job.folder))
+    confirm.confirm(
+        job.study,
+        lambda t: training.train(t.network, warm_start.weights_of(job.folder, t)),
+        n=job.config.confirm,
+        on_confirmed=job.progress.confirmed,
+    )
+
+
+def _measure_latency(job: Job) -> str:
+    """Measure the best where the device of the profile is this machine; return what went wrong."""
+    timing = job.plan.timing
+    if timing is None or timing.profile is None or not timing.here or job.interrupted:
+        return ""
+    return latency.measure_best(
+        job.study,
+        timing,
+        max(job.config.confirm, 1),
+        say=lambda trial: job.progress.measured(trial, latency.MEASURED, timing.limit),
+    )
+
+
+def _keep_best_weights(job: Job) -> None:
+    """Delete all weights but the best's."""
+    outputs.keep_best_weights(job.folder, job.study)
+    shutil.rmtree(job.folder / "weights" / "rungs", ignore_errors=True)
+
+
+def _note_others(job: Job) -> None:
+    """Note what other processes that share the record measured elsewhere."""
+    for note in job.study.elsewhere:
         if note not in job.notes:
             job.notes.append(note)
             print(f"note: {note}")
-    _say_taken(job, plan)
-    shutil.rmtree(folder / "weights" / "rungs", ignore_errors=True)
-    if config.estimator == "supernet":
-        outputs.write_front_weights(plan.estimator, study, folder)
-    if config.strategy == "darts":
-        history = plan.estimator.history()  # pyright: ignore[reportAttributeAccessIssue]
-        learned_png(history, folder / "learned.png")
-        job.notes.append(collapse(history, [trial.fitness for trial in study.candidates]))
-        print(f"\n{job.notes[-1]}")
 
 
-def _say_taken(job: Job, plan: Plan) -> None:
+def _say_inherited(job: Job) -> None:
     """Say what the best network took from the checkpoint that candidates start from."""
-    source = getattr(getattr(plan.estimator, "training", plan.estimator), "source", None)
+    estimator = job.plan.estimator
+    source = getattr(getattr(estimator, "training", estimator), "source", None)
     if source is None or not job.study.candidates:
         return
     network = job.study.best.network
@@ -217,101 +286,82 @@ def _say_taken(job: Job, plan: Plan) -> None:
     print("\n" + "\n  ".join([f"nas-{network.key} began with {lines[0]}", *lines[1:]]))
 
 
-def _confirm(job: Job, plan: Plan, estimate: Judge, progress: Progress) -> None:
-    """Judge the best once more before one of them is named, and measure their latency.
+def _write_shared_weights(job: Job) -> None:
+    """Write the supernet's weights of the front's networks."""
+    if job.config.estimator == "supernet":
+        outputs.write_front_weights(job.plan.estimator, job.study, job.folder)
 
-    That comes first, as a network above the limit is not worth a training, and once more at the
-    end, as others may be the best by then.
+
+def _show_distribution(job: Job) -> None:
+    """Draw the distribution that DARTS learned, and say whether it collapsed."""
+    if job.config.strategy != "darts":
+        return
+    history = job.plan.estimator.history()  # pyright: ignore[reportAttributeAccessIssue]
+    learned_png(history, job.folder / "learned.png")
+    job.notes.append(collapse(history, [trial.fitness for trial in job.study.candidates]))
+    print(f"\n{job.notes[-1]}")
+
+
+def _enter_finals(job: Job) -> None:
+    """Enter the finalists; where all trainings of them are recorded, they name the best.
+
+    So a resumed run, killed or interrupted before it comes to them, leaves that best network too.
     """
-    config, study = job.config, job.study
-    _measure(job, plan, progress)  # what it could not, the second time may
-    if confirm.way(config) != confirm.AGAIN:
-        if config.confirm and not job.interrupted:
-            judged = confirm.ConfirmTraining(config, job.data, plan.estimator)
-            confirm.confirm(
-                study,
-                lambda t: judged.train(t.network, warm_start.weights_of(job.folder, t)),
-                n=config.confirm,
-                on_confirmed=progress.confirmed,
-            )
-    elif plan.estimator.seeded and config.inherit != warm_start.PARENT:
-        confirm.repeat(
-            study,
-            lambda trial, seed: estimate(trial, seed=seed),
-            n=config.confirm,
-            seed=config.seed,
-            on_repeat=progress.again,
-        )
-    if wrong := _measure(job, plan, progress):
-        job.notes.append(wrong)
-        print(f"note: {wrong}")
-
-
-def _measure(job: Job, plan: Plan, progress: Progress) -> str:
-    """Measure the best where the device of the profile is this machine; return what went wrong."""
-    clock = plan.clock
-    if clock is None or clock.profile is None or not clock.here or job.interrupted:
-        return ""
-    return latency.measure_best(
+    if job.asked is None or not job.study.candidates:
+        return
+    job.notes += [line for line in job.asked.training.data.skipped if line not in job.notes]
+    entered = final_comparison.enter(
+        job.asked,
         job.study,
-        clock,
-        max(job.config.confirm, 1),
-        say=lambda trial: progress.measured(trial, latency.MEASURED, clock.limit),
+        job.folder,
+        finalists=job.config.finalists,
+        seconds=search_seconds(job.folder),
     )
+    job.entered, job.finals = entered, entered if entered.complete else None
 
 
-def _ignore(epoch: int, value: float) -> None:
-    """Take no notice of a learning curve."""
+def _write_results(job: Job) -> None:
+    """Write what is there so far, before the long trainings of a final comparison."""
+    outputs.write(job)
 
 
-@dataclass(frozen=True)
-class Judge:
-    """Judges a trial of a run; copied to other processes, data included.
-
-    Attributes:
-        estimator: How.
-        folder: The run folder, where weights go.
-        study: The record, where weights are taken from parents.
-        blocks: File with blocks of the user's, which every process has to know.
-        score: What a learning curve consists of, from the metrics of an epoch or a rung.
-        clock: What measures the latency first, where it is measured of each candidate.
-    """
-
-    estimator: Any
-    folder: Path
-    study: Study | None = None
-    blocks: str | None = None
-    score: Callable[[Mapping[str, float]], float] = localisation
-    clock: latency.Timing | None = None
-
-    def __call__(
-        self, trial: Trial, report: Report = _ignore, **other: float
-    ) -> Mapping[str, float]:
-        """Return the metrics of the trial's network; `other` fidelity replaces the trial's."""
-        load_blocks(self.blocks)
-        weights = warm_start.weights_of(self.folder, trial)
-        parent = warm_start.nearest(trial, self.study, self.folder) if self.study else None
-        start = {"inherit": parent} if parent else {}
-        latency = self.clock.judge(trial.network) if self.clock and not other else {}
-
-        def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-            report(epoch, self.score(metrics))
-
-        found = self.estimator.estimate(
-            trial.network, {**trial.fidelity, **other}, on_epoch, weights=weights, **start
-        )
-        return {**found, **latency}
+def _hold_finals(job: Job) -> None:
+    """Hold the final comparison, after which the best network is the one that it says."""
+    if job.entered is None or job.interrupted:
+        return
+    print("\n" + report.summary_table(job.study))
+    job.finals = job.entered
+    try:
+        job.finals, job.interrupted = final_comparison.hold(job.entered, job.folder)
+    except KeyboardInterrupt:
+        job.interrupted = True
+    outputs.write(job)
 
 
-def _executor(config: Config, estimate: Judge) -> executors.Executor:
-    """Return what judges the trials; workers of this machine share its cores."""
-    if config.executor == "ray":
-        return executors.make(
-            "ray",
-            estimate,
-            config.jobs if "jobs" in config.given else 0,
-            address=config.ray_address,
-            cpus=config.cpus_per_trial,
-            gpus=config.gpus_per_trial,
-        )
-    return executors.make(config.executor, estimate, config.jobs)
+def _tell(job: Job) -> None:
+    """Say what was found and what to type next."""
+    outputs.tell(job)
+
+
+BEGIN: Steps = (
+    ("say what is going to be done", _announce),
+    ("draw augmented images", _draw_augmentation),
+    ("tell the estimator where it works", _place_estimator),
+)
+# Ctrl-C ends these, and the results follow of what is there by then.
+SEARCH: Steps = (
+    ("try candidates", _try_candidates),
+    ("try as many of the random baseline", _try_random_baseline),
+    ("re-evaluate or confirm the best", _confirm),
+    ("keep the weights of the best", _keep_best_weights),
+    ("note what other processes measured", _note_others),
+    ("say what the best inherited", _say_inherited),
+    ("write shared weights", _write_shared_weights),
+    ("show the learned distribution", _show_distribution),
+)
+RESULTS: Steps = (
+    ("enter the finalists", _enter_finals),
+    ("write the results", _write_results),
+    ("hold the final comparison", _hold_finals),
+    ("say what was found", _tell),
+)

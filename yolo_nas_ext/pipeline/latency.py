@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yolo_nas_ext.config.search import Config, inner
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.probe import device_name
 from yolo_nas_ext.cost.latency.profile import CHECKSUM, MEASURE, Profile, asked
@@ -47,12 +47,12 @@ class Timing:
 
     @property
     def bounds(self) -> dict[str, float]:
-        """Bounds on what is measured, which count for those that are."""
+        """Bounds on the measured latency, which count for networks that have one."""
         return {MEASURED: self.limit} if self.profile and self.limit else {}
 
     @property
     def measured_on(self) -> str:
-        """What is measured here is the latency of."""
+        """Device, runtime and setting that latency is measured of here."""
         version = runtimes.runtime_version(self.protocol.runtime) if self.here else "not measured"
         return f"{device_name()}, {version}, {self.protocol.setting}"
 
@@ -101,10 +101,10 @@ class Timing:
                 found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
         return found
 
-    def judge(self, architecture: Architecture) -> dict[str, float]:
+    def of_candidate(self, architecture: Architecture) -> dict[str, float]:
         """Return the measured latency of a candidate, before it is trained.
 
-        Of one whose times other work on the machine disturbs, again and again, the first quartile
+        Where other work on the machine disturbs its times again and again, the first quartile
         counts.
 
         Raises:
@@ -120,7 +120,7 @@ class Timing:
         return {"latency_ms": ms}
 
 
-def settle(config: Config, nc: int, space: DetectorSpace) -> Timing | None:
+def settle(config: SearchSettings, nc: int, space: DetectorSpace) -> Timing | None:
     """Return how latency is known in a search; None where nothing asks for it.
 
     Raises:
@@ -128,12 +128,6 @@ def settle(config: Config, nc: int, space: DetectorSpace) -> Timing | None:
             measured here.
     """
     if config.latency is None:
-        for key in ("max_latency", *(k for k in ("runtime", "precision") if k in config.given)):
-            if config.values[key] is not None:
-                raise NASError(
-                    f"{key}={config.values[key]}: give latency= a device profile "
-                    "(yolo nas-profile), or latency=measure"
-                )
         return None
     sizes = space.sizes(config.imgsz)
     if config.latency == MEASURE:
@@ -158,7 +152,7 @@ def settle(config: Config, nc: int, space: DetectorSpace) -> Timing | None:
     return Timing(protocol, profile, config.max_latency, here, notes, nc, config.task)
 
 
-def _fitting(config: Config, profile: Profile, sizes: Sequence[int]) -> Protocol:
+def _fitting(config: SearchSettings, profile: Profile, sizes: Sequence[int]) -> Protocol:
     """Return how a profile's device is measured, where the profile is of what is searched."""
     other = [size for size in sizes if size not in profile.sizes]
     has = profile.protocol
@@ -181,18 +175,8 @@ def _fitting(config: Config, profile: Profile, sizes: Sequence[int]) -> Protocol
     return Protocol.from_dict({**has.to_dict(), "imgsz": sizes[0]})
 
 
-def _measured(config: Config, nc: int, sizes: Sequence[int]) -> Timing:
+def _measured(config: SearchSettings, nc: int, sizes: Sequence[int]) -> Timing:
     """Return the timing of a search that measures each candidate on this machine."""
-    if inner(config.values):
-        raise NASError(
-            f"latency=measure: estimator={config.estimator} looks at more networks than can be "
-            "measured; give a device profile (yolo nas-profile)"
-        )
-    if config.jobs > 1 or config.executor != "local":
-        raise NASError(
-            "latency=measure: candidates that train beside it would slow it down; leave out jobs "
-            "and executor, or give a device profile (yolo nas-profile)"
-        )
     if len(sizes) > 1:
         raise NASError(
             "latency=measure: the image size is a choice of the space; give a device profile "
@@ -208,9 +192,9 @@ def _measured(config: Config, nc: int, sizes: Sequence[int]) -> Timing:
 def measure_best(
     study: Study, timing: Timing, n: int, say: Callable[[Trial], Any] = lambda trial: None
 ) -> str:
-    """Measure the best candidates, and those that take the place of one above the limit.
+    """Measure the best candidates, and the next ones in place of any above the limit.
 
-    Of one whose times other work on the machine disturbs, again and again, the prediction stands.
+    Where other work on the machine disturbs the times again and again, the prediction stands.
 
     Args:
         study: The record, to which the measurements are added.

@@ -1,8 +1,16 @@
-"""What a run leaves: models, weights, tables, the report, and the next command to type."""
+"""What a run leaves: its models, their weights, the report, and the next command to type.
+
+| file | written by |
+|---|---|
+| ``best.yaml``, ``best.pt`` | `write_best` |
+| ``pareto/*.yaml`` | `write_front` |
+| ``pareto/*.pt``, of a supernet | `write_front_weights` |
+| ``report.html``, ``trials.csv``, the plots | `write_report` |
+| ``data.yaml``, of a data set without one | `data_yaml` |
+"""
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 from importlib.metadata import version
@@ -12,10 +20,12 @@ from typing import Any
 import yaml
 
 from yolo_nas_ext import plugins, report
-from yolo_nas_ext.config.search import Config, defaults
+from yolo_nas_ext.compare import outputs as comparisons
+from yolo_nas_ext.config.search import HELD_OUT, TRAININGS, SearchSettings
+from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.data import augment
-from yolo_nas_ext.estimators.factory import HELD_OUT, TRAININGS, fitness_of
-from yolo_nas_ext.files import write_text
+from yolo_nas_ext.estimators.factory import fitness_of
+from yolo_nas_ext.files import replacing, write_text
 from yolo_nas_ext.host import models
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import to_yaml
@@ -34,107 +44,69 @@ PROJECTED = (
 )
 
 
-def keep_best_weights(folder: Path, study: Study) -> None:
-    """Delete the weights of every network but the best and those that are being judged."""
-    running = [t for t in study.trials if t.state == "running"]
-    best = {t.architecture.key for t in (*best_of(study), *running) if t.architecture}
-    for file in (folder / "weights").glob("*.pt"):
-        if file.stem not in best:
-            file.unlink(missing_ok=True)
-
-
 def write(job: Job) -> None:
-    """Write what a run leaves."""
-    folder, config = job.folder, job.config
-    _write_front(job)
-    measured = [t.metrics.get("host_fitness", t.fitness) for t in job.study.complete]
-    if measured and max(measured) <= 0 and ALL_ZERO not in job.notes:
-        job.notes.append(ALL_ZERO)
-        print(f"note: {ALL_ZERO}")
-    if trial := job.best:
-        _write_model(job, folder / "best.yaml", trial)
-        _copy_weights(_weights(job, trial), folder / "best.pt")
-    shown: dict[str, Any] = {}
-    if job.finals:
-        shown = {"finals": job.finals.standings, "finals_protocol": job.finals.protocol}
-        shown["finals_command"] = job.finals.command
-    report.write(
-        job.study,
-        folder,
-        title=f"{_strategy(config)} on {Path(job.data.source).name}",
-        settings={**config.values, **config.host},
-        notes=job.notes,
-        command=_command(config),
-        next_command=_next(job),
-        data_name=config.data,
-        protocol=_protocol(job),
-        pictures={
-            f"Augmentation: {config.augment}": folder / "augment.png",
-            "Learned distribution": folder / "learned.png",
-        },
-        beside=_beside(config),
-        **shown,
-    )
+    """Write what a run leaves, each file whole or not at all."""
+    write_front(job)
+    note_zeros(job)
+    write_best(job)
+    write_report(job)
 
 
-def _strategy(config: Config) -> str:
-    """Return what a strategy is called in a heading."""
-    own = plugins.named(config.strategy)
-    return config.strategy.rpartition(":")[2] if own else config.strategy.capitalize()
+# The best network
 
 
-def _beside(config: Config) -> dict[str, Architecture]:
-    """Return the hand-made network that the best one is drawn beside."""
-    return {BESIDE: read(*models.definition(BESIDE, config.task))}
-
-
-def tell(job: Job) -> None:
-    """Say what was found and what to type next."""
-    folder = shlex.quote(str(job.folder))
-    if job.finals is None:  # after whose end the table of the search was long ago
-        print("\n" + report.summary_table(job.study))
-    if job.interrupted:
-        if job.config.inherit == warm_start.PARENT:
-            print(f"\n{warm_start.disk_use(job.folder)}")
-        print(f"\ninterrupted; go on with:\n  yolo nas-search resume={folder}")
-    if following := _next(job):
-        print(f"\nreport: {job.folder / 'report.html'}\nnext:\n  {following}")
-        if not (job.finals or job.config.finalists or job.config.storage):
-            print(
-                "or train the best beside the hand-made models, in full, and compare them on val:\n"
-                f"  yolo nas-search resume={folder} finalists=3"
-            )
-
-
-def _next(job: Job) -> str:
-    """Return the command to type next: the training of the best, or what follows the finals."""
-    config = job.config
-    if job.finals and job.finals.next_command:
-        return job.finals.next_command
-    if job.best is None:
-        return ""
-    model = shlex.quote(str(job.folder / "best.yaml"))
-    return (
-        f"yolo {config.task} train model={model} data={shlex.quote(str(_data_yaml(job)))} "
-        f"imgsz={job.best.network.imgsz or config.imgsz} epochs=100"
-        + "".join(f" {k}={v}" for k, v in _augmentation(config).items())
-    )
+def write_best(job: Job) -> None:
+    """Write ``best.yaml``, and ``best.pt`` where the best network was trained."""
+    if (best := job.best) is None:
+        return
+    _write_model(job, job.folder / "best.yaml", best)
+    _copy_weights(_weights(job, best), job.folder / "best.pt")
 
 
 def _weights(job: Job, trial: Trial) -> Path:
     """Return the weights of a network: those of the finals where it has won them."""
-    if job.finals and job.finals.winner is trial:
-        return job.finals.weights(trial)
+    if job.finals and _won(job, trial):
+        return job.finals.weights(label(trial))
     return warm_start.weights_of(job.folder, trial)
 
 
-def _augmentation(config: Config) -> dict[str, Any]:
-    """Return the host's keys of the augmentation; its transforms have none on the command line."""
-    chosen = augment.preset(config.augment).keys if config.augment else {}
-    return {key: config.host.get(key, value) for key, value in chosen.items()}
+def _won(job: Job, trial: Trial) -> bool:
+    winner = job.winner
+    return winner is not None and winner.number == trial.number
 
 
-def _write_front(job: Job) -> None:
+def _write_model(job: Job, path: Path, trial: Trial) -> Path:
+    """Write a network's model definition, with what is known of it in the header."""
+    config, data, cost = job.config, job.data, trial.cost
+    notes = [
+        f"{int(cost['params']):,} parameters, {cost['flops'] / 1e9:.3f} GFLOPs at "
+        f"{trial.network.imgsz or config.imgsz} px",
+        f"fitness {trial.fitness:.4f}, {how(config)} (trial {trial.number + 1}"
+        + (f", {trial.name})" if trial.name else ")"),
+    ]
+    if (own := trial.trained) is not trial:
+        notes.append(f"fitness {own.fitness:.4f} {confirm.how(config)}")
+    if job.finals and _won(job, trial):
+        leaderboard = job.finals.leaderboard()
+        mean = leaderboard.mean(label(trial))
+        notes.append(
+            f"{leaderboard.metric} {mean.mean:.4f} on {leaderboard.part}, mean of {mean.n} "
+            f"complete trainings of {config.final_epochs} epochs"
+        )
+    return write_text(path, to_yaml(trial.network, data.nc, config.task, notes, data.keypoints))
+
+
+def _copy_weights(source: Path, target: Path) -> None:
+    """Copy a checkpoint whole or not at all; an estimator that does not train leaves none."""
+    if source.is_file():
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+# The Pareto front
+
+
+def write_front(job: Job) -> None:
     """Write the model definitions of the Pareto front, and delete those that have left it."""
     pareto = job.folder / "pareto"
     pareto.mkdir(exist_ok=True)
@@ -147,12 +119,72 @@ def _write_front(job: Job) -> None:
             file.unlink()
 
 
-def _copy_weights(source: Path, target: Path) -> None:
-    """Copy a checkpoint whole or not at all; an estimator that does not train leaves none."""
-    if source.is_file():
-        temporary = target.with_name(f".{target.name}.tmp")
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
+def write_front_weights(estimator: Any, study: Study, folder: Path) -> None:
+    """Write the weights of the front of a search beside its model definitions, and no others."""
+    out = folder / "pareto"
+    kept = {trial.network.key for trial in study.front}
+    for file in out.glob("nas-*.pt"):
+        if file.stem.removeprefix("nas-") not in kept:
+            file.unlink()
+    for trial in study.front:
+        write_weights(estimator, trial.network, out)
+
+
+def write_weights(estimator: Any, network: Architecture, out: Path) -> dict[str, float]:
+    """Write a network's weights and return its metrics."""
+    return dict(estimator.estimate(network, weights=out / f"nas-{network.key}.pt"))
+
+
+def keep_best_weights(folder: Path, study: Study) -> None:
+    """Delete the weights of every network but the best and those that are being evaluated."""
+    running = [t for t in study.trials if t.state == "running"]
+    best = {t.architecture.key for t in (*best_of(study), *running) if t.architecture}
+    for file in (folder / "weights").glob("*.pt"):
+        if file.stem not in best:
+            file.unlink(missing_ok=True)
+
+
+# The report
+
+
+def write_report(job: Job) -> None:
+    """Write ``report.html``, ``trials.csv`` and the plots."""
+    folder, config, finals = job.folder, job.config, job.finals
+    shown: dict[str, Any] = {}
+    if finals:
+        shown = {"finals": finals.leaderboard(), "finals_protocol": finals.protocol}
+        shown["finals_command"] = finals.command
+    report.write(
+        job.study,
+        folder,
+        title=f"{_strategy(config)} on {Path(job.data.source).name}",
+        settings={**config.values, **config.host},
+        notes=job.notes,
+        command=repeating(config),
+        next_command=next_command(job),
+        data_name=config.data,
+        protocol=_protocol(job),
+        pictures={
+            f"Augmentation: {config.augment}": folder / "augment.png",
+            "Learned distribution": folder / "learned.png",
+        },
+        beside={BESIDE: read(*models.definition(BESIDE, config.task))},
+        **shown,
+    )
+
+
+def note_zeros(job: Job) -> None:
+    """Say once, on the terminal and in the report, that every measured fitness is 0."""
+    measured = [t.metrics.get("host_fitness", t.fitness) for t in job.study.complete]
+    if measured and max(measured) <= 0 and ALL_ZERO not in job.notes:
+        job.notes.append(ALL_ZERO)
+        print(f"note: {ALL_ZERO}")
+
+
+def _strategy(config: SearchSettings) -> str:
+    """Return what a strategy is called in a heading."""
+    own = plugins.named(config.strategy)
+    return config.strategy.rpartition(":")[2] if own else config.strategy.capitalize()
 
 
 def _protocol(job: Job) -> dict[str, Any]:
@@ -173,28 +205,51 @@ def _protocol(job: Job) -> dict[str, Any]:
     }
 
 
-def _write_model(job: Job, path: Path, trial: Trial) -> Path:
-    cost, data = trial.cost, job.data
-    notes = [
-        f"{int(cost['params']):,} parameters, {cost['flops'] / 1e9:.3f} GFLOPs at "
-        f"{trial.network.imgsz or job.config.imgsz} px",
-        f"fitness {trial.fitness:.4f}, {how(job.config)} (trial {trial.number + 1}"
-        + (f", {trial.name})" if trial.name else ")"),
-    ]
-    if (own := trial.trained) is not trial:
-        notes.append(f"fitness {own.fitness:.4f} {confirm.how(job.config)}")
-    if job.finals and job.finals.winner is trial:
-        mean, standings = job.finals.standings.mean(label(trial)), job.finals.standings
-        notes.append(
-            f"{standings.metric} {mean.mean:.4f} on {standings.part}, mean of {mean.n} complete "
-            f"trainings of {job.config.final_epochs} epochs"
-        )
-    return write_text(path, to_yaml(trial.network, data.nc, job.config.task, notes, data.keypoints))
+def how(config: SearchSettings) -> str:
+    """Return how fitness is measured, in words."""
+    trains = config.estimator in TRAININGS
+    return f"{config.epochs} epochs" if trains else f"evaluated by {config.estimator}"
 
 
-def _data_yaml(job: Job) -> Path:
+# Commands
+
+
+def tell(job: Job) -> None:
+    """Say what was found and what to type next."""
+    folder = shlex.quote(str(job.folder))
+    if job.finals is None:  # else the table of the search was printed before its finals
+        print("\n" + report.summary_table(job.study))
+    if job.interrupted:
+        if job.config.inherit == warm_start.PARENT:
+            print(f"\n{warm_start.disk_use(job.folder)}")
+        print(f"\ninterrupted; go on with:\n  yolo nas-search resume={folder}")
+    if following := next_command(job):
+        print(f"\nreport: {job.folder / 'report.html'}\nnext:\n  {following}")
+        if not (job.finals or job.config.finalists or job.config.storage):
+            print(
+                "or train the best beside the baselines, in full, and compare them on val:\n"
+                f"  yolo nas-search resume={folder} finalists=3"
+            )
+
+
+def next_command(job: Job) -> str:
+    """Return the command to type next: the training of the best, or what follows the finals."""
+    config = job.config
+    if job.finals and (following := comparisons.next_command(job.finals)):
+        return following
+    if job.best is None:
+        return ""
+    model = shlex.quote(str(job.folder / "best.yaml"))
+    return (
+        f"yolo {config.task} train model={model} data={shlex.quote(str(data_yaml(job)))} "
+        f"imgsz={job.best.network.imgsz or config.imgsz} epochs=100"
+        + "".join(f" {k}={v}" for k, v in _augmentation(config).items())
+    )
+
+
+def data_yaml(job: Job) -> Path:
     """Return the data YAML to train with; of a folder without one, a file written into the run."""
-    if job.config.task == "classify":  # the host takes a folder of classes
+    if job.config.task == "classify":  # Ultralytics takes a folder of classes
         return Path(job.data.source)
     if job.data.yaml is not None:
         return Path(job.data.yaml)
@@ -207,37 +262,7 @@ def _data_yaml(job: Job) -> Path:
     return write_text(path, yaml.safe_dump(content, sort_keys=False))
 
 
-def _command(config: Config) -> str:
-    """Return the command that repeats the search: every key that is not at its default."""
-    everything, usual = {**config.values, **config.host}, defaults()
-    parts = []
-    for name, value in everything.items():
-        if name not in ("resume", "threads") and value != usual.get(name):
-            text = (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
-            if isinstance(value, dict):
-                pairs = ((n, f"{v:g}" if isinstance(v, float) else v) for n, v in value.items())
-                text = ",".join(f"{key}:{shown}" for key, shown in pairs)
-            parts.append(shlex.quote(f"{name}={text}"))
-    return " ".join(["yolo nas-search", *parts])
-
-
-def how(config: Config) -> str:
-    """Return how fitness is measured, in words."""
-    trains = config.estimator in TRAININGS
-    return f"{config.epochs} epochs" if trains else f"judged by {config.estimator}"
-
-
-def write_weights(estimator: Any, network: Architecture, out: Path) -> dict[str, float]:
-    """Write a network's weights and return its metrics."""
-    return dict(estimator.estimate(network, weights=out / f"nas-{network.key}.pt"))
-
-
-def write_front_weights(estimator: Any, study: Study, folder: Path) -> None:
-    """Write the weights of the front of a search beside its model definitions, and no others."""
-    out = folder / "pareto"
-    kept = {trial.network.key for trial in study.front}
-    for file in out.glob("nas-*.pt"):
-        if file.stem.removeprefix("nas-") not in kept:
-            file.unlink()
-    for trial in study.front:
-        write_weights(estimator, trial.network, out)
+def _augmentation(config: SearchSettings) -> dict[str, Any]:
+    """Return Ultralytics' keys of the augmentation, whose transforms no command line takes."""
+    chosen = augment.preset(config.augment).keys if config.augment else {}
+    return {key: config.host.get(key, value) for key, value in chosen.items()}

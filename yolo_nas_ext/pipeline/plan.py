@@ -5,31 +5,30 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext import executors
-from yolo_nas_ext.config.search import RESOLVED, UNTRAINED, Config, inner
+from yolo_nas_ext.config import rules
+from yolo_nas_ext.config.search import RESOLVED, TRAININGS, SearchSettings
 from yolo_nas_ext.cost.budget import Budget
-from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Estimator
-from yolo_nas_ext.estimators.factory import TRAININGS, space_file, space_of
 from yolo_nas_ext.estimators.factory import make as make_estimator
+from yolo_nas_ext.estimators.factory import space_file, space_of
 from yolo_nas_ext.estimators.zero_cost.closed_form import Analytic, Free
 from yolo_nas_ext.estimators.zero_cost.resolved import Resolved
 from yolo_nas_ext.host import dataset, models
 from yolo_nas_ext.host.plugin import timm_trace
 from yolo_nas_ext.host.training import distillation
 from yolo_nas_ext.network.parse import read
-from yolo_nas_ext.network.timm_backbones import blocks_alone, parts
-from yolo_nas_ext.pipeline import confirm, latency, warm_start
+from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
+from yolo_nas_ext.pipeline import latency
+from yolo_nas_ext.pipeline.screening import Screen, ranker, weighted_ranks
 from yolo_nas_ext.pipeline.screening import parse as parse_screen
-from yolo_nas_ext.pipeline.screening import ranker, weighted_ranks
-from yolo_nas_ext.plugins import load_blocks, named
+from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.decode import split_levels
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -37,30 +36,9 @@ from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screening import Screened
 from yolo_nas_ext.study.objectives import Goal
-from yolo_nas_ext.study.pruning import Pruning
 from yolo_nas_ext.study.trial import Trial
 
 PRIOR = "madnas"  # an analytic score that `bayes` starts from and learns from
-FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
-MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
-    "map50",
-    "map50_95",
-    "precision",
-    "recall",
-    "mask_map50",
-    "mask_map50_95",
-    "mask_precision",
-    "mask_recall",
-    "pose_map50",
-    "pose_map50_95",
-    "pose_precision",
-    "pose_recall",
-    "accuracy_top1",
-    "accuracy_top5",
-    "host_fitness",
-    "froc_cpm",
-    "dice",
-)
 
 
 @dataclass(frozen=True)
@@ -78,10 +56,10 @@ class Plan:
         estimator: How good a candidate is.
         baselines: Hand-made networks to try first.
         notes: What the user should know: skipped images, baselines left out.
-        clock: How latency is known, if it is.
+        timing: How latency is known, if it is.
     """
 
-    config: Config
+    config: SearchSettings
     data: dataset.DataSet
     budget: Budget
     space: DetectorSpace
@@ -91,30 +69,30 @@ class Plan:
     estimator: Estimator
     baselines: Sequence[Trial]
     notes: Sequence[str]
-    clock: latency.Timing | None = None
+    timing: latency.Timing | None = None
 
 
-def make(config: Config) -> Plan:
+def make(config: SearchSettings) -> Plan:
     """Return the plan of a search.
 
     Raises:
         NASError: For settings that cannot be followed, or that cannot go together.
     """
+    rules.check(config)
+    screen = parse_screen(config.screen) if config.screen else None
     load_blocks(config.blocks)
-    data = dataset.read(config.data, config.task)
     config = _sized(config)
+    data = dataset.read(config.data, config.task)
     space, budget = space_of(config, data)
     whole = _whole_backbones(config, space, budget)
-    clock = latency.settle(config, data.nc, space)
-    goal = Goal(config.objectives, config.limits, clock.bounds if clock else {})
-    _check_measured(config)
-    confirm.check(config)
+    timing = latency.settle(config, data.nc, space)
+    goal = Goal(config.objectives, config.limits, timing.bounds if timing else {})
     estimator = make_estimator(config, data)
 
     def strategy(name: str, space: DetectorSpace) -> Strategy:
         return _strategy(name, config, space, budget, goal, estimator, data)
 
-    chosen = strategy(config.strategy, _preferring(space, config, data))
+    chosen = strategy(config.strategy, _preferring(space, screen, config, data))
     if config.screen:
         chosen = Screened(chosen, space)
     _check_teacher(config, space)
@@ -122,8 +100,6 @@ def make(config: Config) -> Plan:
     control = (lambda: strategy(rival, space)) if rival else None
     if control:
         control()  # says what is allowed
-    _check_parallel(config)
-    Pruning(config.pruner)
     baselines, notes = _baselines(config, space, budget)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     return Plan(
@@ -136,12 +112,12 @@ def make(config: Config) -> Plan:
         control,
         estimator,
         baselines,
-        [*data.skipped, *whole, *notes, *(clock.notes if clock else ())],
-        clock,
+        [*data.skipped, *whole, *notes, *(timing.notes if timing else ())],
+        timing,
     )
 
 
-def _sized(config: Config) -> Config:
+def _sized(config: SearchSettings) -> SearchSettings:
     """Return the settings with the one image size of a space that has it.
 
     Raises:
@@ -149,7 +125,7 @@ def _sized(config: Config) -> Config:
     """
     sizes = space_file(config).choices.get("imgsz", ())
     if len(sizes) == 1:
-        return config.replaced(imgsz=sizes[0])
+        return replace(config, imgsz=sizes[0])
     if sizes and config.estimator not in (*TRAININGS, RESOLVED):
         raise NASError(
             f"space={config.space}: imgsz has the options {', '.join(map(str, sizes))}, and "
@@ -164,7 +140,7 @@ def _sized(config: Config) -> Config:
     return config
 
 
-def _whole_backbones(config: Config, space: DetectorSpace, budget: Budget) -> list[str]:
+def _whole_backbones(config: SearchSettings, space: DetectorSpace, budget: Budget) -> list[str]:
     """Return what to say of the backbones of timm in a space.
 
     Raises:
@@ -172,30 +148,26 @@ def _whole_backbones(config: Config, space: DetectorSpace, budget: Budget) -> li
             run at an image size of the search, or whose latency its profile cannot predict.
     """
     timm, instead = blocks_alone(space.choices)
-    if timm and inner(config.values):
+    if timm and config.vectorized:
         raise NASError(
             f"space={config.space}: backbone has {timm}, and estimator={config.estimator} searches "
             f"tables of blocks; {instead}, or give strategy=random"
         )
-    for architecture in space.wholes():
+    for architecture in space.timm_networks():
         budget.record(architecture)
-    wanted = [option for option in space.choices.get("backbone", ()) if parts(option)[1]]
+    wanted = [option for option in space.choices.get("backbone", ()) if name_of(option)[1]]
     return [
         f"backbone {option}: random weights, as there is no network to take timm's from"
         for option in timm_trace.random_weights(wanted)
     ]
 
 
-def _preferring(space: DetectorSpace, config: Config, data: dataset.DataSet) -> DetectorSpace:
+def _preferring(
+    space: DetectorSpace, screen: Screen | None, config: SearchSettings, data: dataset.DataSet
+) -> DetectorSpace:
     """Return the space that the strategy draws from: with a screen, one of several draws."""
-    if not config.screen:
+    if screen is None:
         return space
-    if inner(config.values):
-        raise NASError(
-            f"screen={config.screen}: estimator={config.estimator} is searched as a whole; leave "
-            "screen out, or give another estimator or strategy"
-        )
-    screen = parse_screen(config.screen)
     rank = ranker(screen, config, data)
     return space.preferring(
         lambda points: rank([space.architecture(p) for p in points]), screen.draws
@@ -204,7 +176,7 @@ def _preferring(space: DetectorSpace, config: Config, data: dataset.DataSet) -> 
 
 def _strategy(
     name: str,
-    config: Config,
+    config: SearchSettings,
     space: DetectorSpace,
     budget: Budget,
     goal: Goal,
@@ -253,38 +225,10 @@ def _strategy(
     )
 
 
-def _check_measured(config: Config) -> None:
-    """Refuse objectives and limits that no trial would ever have."""
-    if named(config.estimator):  # which measures what it likes
-        return
-    trains = config.estimator not in UNTRAINED
-    allowed = [*FREE, *(["latency_ms"] * bool(config.latency)), *(MEASURED if trains else ())]
-    for key, names in (("objectives", config.objectives), ("limits", config.limits)):
-        for name in names:
-            loss = trains and re.fullmatch(r"(val_)?loss_\w+", name)
-            if name not in allowed and not loss:
-                text = ",".join(f"{n}:{b:g}" for n, b in config.limits.items())
-                said = ",".join(names) if key == "objectives" else text
-                if name == "latency_ms":
-                    raise NASError(
-                        f"{key}={said}: nothing measures latency_ms; give latency= a device "
-                        "profile (yolo nas-profile), or latency=measure"
-                    )
-                raise NASError(
-                    f"{key}={said}: nothing measures {name}.{did_you_mean(name, allowed)} Allowed: "
-                    f"{', '.join(allowed)}"
-                )
-
-
-def _check_teacher(config: Config, space: DetectorSpace) -> None:
-    """Refuse a teacher that none learns from, or that some network could not learn from."""
+def _check_teacher(config: SearchSettings, space: DetectorSpace) -> None:
+    """Refuse a teacher that some network could not learn from."""
     if not config.teacher:
         return
-    if not config.finalists and confirm.way(config) == confirm.AGAIN:
-        raise NASError(
-            f"teacher={config.teacher}: only finalists learn from one; give finalists=3 or "
-            "confirm_by=full with it"
-        )
     found = distillation.load(config.teacher, config.task)
     for levels in space.choices["levels"]:
         found.check(len(split_levels(levels)[1]), f"levels {levels} of space {config.space}")
@@ -293,35 +237,8 @@ def _check_teacher(config: Config, space: DetectorSpace) -> None:
         found.check(len(head.levels), f"baseline {name}")
 
 
-def _check_parallel(config: Config) -> None:
-    """Refuse what cannot go together, before anything is written."""
-    executors.check(config.executor)
-    apart = config.executor != "local" or config.jobs > 1
-    if config.inherit == warm_start.PARENT and (apart or config.storage):
-        raise NASError(
-            f"inherit={config.inherit}: parents are looked up in this process; leave out jobs, "
-            "executor and storage, or inherit"
-        )
-    if config.fidelity and config.pruner != "none":
-        raise NASError(
-            f"pruner={config.pruner}: fidelity={config.fidelity} decides who goes on; leave out one"
-        )
-    if config.executor == "ray" and config.fidelity:
-        raise NASError(
-            f"fidelity={config.fidelity}: not with executor=ray, whose tasks report at their end; "
-            "use jobs=2 on one machine, or leave it out"
-        )
-    if config.executor == "ray" and config.pruner != "none":
-        raise NASError(
-            f"pruner={config.pruner}: not with executor=ray, whose tasks report at their end; use "
-            "jobs=2 on one machine, or pruner=none"
-        )
-    if config.control and config.storage:
-        raise NASError("control: not with storage, as one budget is compared with another")
-
-
 def _baselines(
-    config: Config, space: DetectorSpace, budget: Budget
+    config: SearchSettings, space: DetectorSpace, budget: Budget
 ) -> tuple[list[Trial], list[str]]:
     """Return the hand-made networks to try first, and what to say of those that are left out.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from yolo_nas_ext.config.search import UNTRAINED
@@ -34,9 +35,9 @@ def parse(text: str) -> Screen:
             "resolved+madnas:32 or madnas*2+deepmad:2000"
         )
     weights: dict[str, float] = {}
-    for part in scores.split("+"):
-        match = re.fullmatch(r"\s*(\w+)\s*(?:\*\s*(\d+(?:\.\d+)?))?\s*", part)
-        name = match[1] if match else part
+    for score in scores.split("+"):
+        match = re.fullmatch(r"\s*(\w+)\s*(?:\*\s*(\d+(?:\.\d+)?))?\s*", score)
+        name = match[1] if match else score
         if match is None or name not in UNTRAINED:
             raise NASError(
                 f"screen={text}: no such score '{name}'.{did_you_mean(name, UNTRAINED)} Allowed: "
@@ -54,13 +55,13 @@ def ranker(screen: Screen, config: Any, data: Any) -> Score:
         config: Settings of the search, from which the scores' estimators are made.
         data: The data set.
     """
-    judges = {
-        name: ESTIMATORS[name](config.replaced(estimator=name), data) for name in screen.weights
+    estimators = {
+        name: ESTIMATORS[name](replace(config, estimator=name), data) for name in screen.weights
     }
 
     def value(name: str, architecture: Architecture) -> float:
         try:
-            return float(judges[name].estimate(architecture)["fitness"])
+            return float(estimators[name].estimate(architecture)["fitness"])
         except TrialError:
             return -float("inf")
 

@@ -5,50 +5,82 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.compare.comparison import Comparison
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.pipeline.final_comparison import Finals
+from yolo_nas_ext.pipeline import final_comparison, warm_start
+from yolo_nas_ext.pipeline.evaluation import Evaluation
+from yolo_nas_ext.pipeline.plan import Plan
+from yolo_nas_ext.pipeline.progress import Progress
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
 
 @dataclass
 class Job:
-    """A search with all it needs, and its folder.
+    """A search with all it needs, and its folder: what its steps read and write.
 
     Attributes:
-        config: Its settings.
+        plan: What is going to be done.
         folder: The run folder.
         study: The record.
-        data: The data set.
+        evaluate: Evaluates a trial.
+        progress: Says how far it is.
+        asked: The final comparison that was asked for, with its baselines alone, if any.
         interrupted: Whether Ctrl-C ended it.
         notes: What the user should know: skipped images, baselines left out.
-        finals: What was trained in full at the end.
-        latency: How latency is known, in words.
+        entered: The final comparison with the finalists in it, once the search has them.
+        finals: The same while it is held and thereafter, when it names the best.
     """
 
-    config: Config
+    plan: Plan
     folder: Path
     study: Study
-    data: DataSet
+    evaluate: Evaluation
+    progress: Progress
+    asked: Comparison | None = None
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
-    finals: Finals | None = None
-    latency: str = ""
+    entered: Comparison | None = None
+    finals: Comparison | None = None
+
+    @property
+    def config(self) -> SearchSettings:
+        """The settings."""
+        return self.plan.config
+
+    @property
+    def data(self) -> DataSet:
+        """The data set."""
+        return self.plan.data
+
+    @property
+    def latency(self) -> str:
+        """How latency is known, in words; nothing where it is not."""
+        return self.plan.timing.text if self.plan.timing else ""
+
+    @property
+    def warm(self) -> bool:
+        """Whether each candidate starts from the weights of a trial before it."""
+        return self.config.inherit == warm_start.PARENT
 
     @property
     def best(self) -> Trial | None:
         """The best network: of the finals where they are over, else of the search."""
-        winner = self.finals.winner if self.finals else None
-        return winner or next(iter(best_of(self.study)), None)
+        return self.winner or next(iter(best_of(self.study)), None)
+
+    @property
+    def winner(self) -> Trial | None:
+        """The best found network of the finals; None where they are not over."""
+        return final_comparison.winner(self.finals, self.study) if self.finals else None
 
     @property
     def partial(self) -> bool:
         """Whether something is left to do, or was left out, and that was said."""
         finals = self.finals
-        left_out = finals is not None and bool(finals.contest.training.data.skipped)
-        failed = finals is not None and not finals.standings.ranking
+        left_out = finals is not None and bool(finals.training.data.skipped)
+        failed = finals is not None and not finals.leaderboard().ranking
         return self.interrupted or bool(self.data.skipped) or left_out or failed
 
 

@@ -40,7 +40,7 @@ def notes(study: Study, folder: Path) -> list[str]:
     """Return what to say when a search with inherited weights begins."""
     said = [
         "inherit=parent: fitness depends on what was trained before, so it orders networks less "
-        "well; candidates are not judged again with another seed, as parents have seen what that "
+        "well; candidates are not re-evaluated under another seed, as parents have seen what that "
         "would hold out. confirm_by=full trains the best alone before one is named",
         f"the weights of all trials stay in {folder / 'weights'} until the search is done, some 2 "
         "bytes a parameter",

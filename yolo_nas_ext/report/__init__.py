@@ -1,4 +1,4 @@
-"""What a search leaves for people: a table, two plots and one page.
+"""What a search leaves for people: a table, two plots and one page, whose templates are beside it.
 
 It may import `network` and `study`.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.errors import RunError
-from yolo_nas_ext.files import replace
+from yolo_nas_ext.files import replacing
 from yolo_nas_ext.report.page import page
 from yolo_nas_ext.report.plots import pareto_png, progress_png
 from yolo_nas_ext.report.summary import first_random_median
@@ -31,13 +31,13 @@ __all__ = [
 def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
     """Write ``trials.csv``, ``pareto.png``, ``progress.png`` and ``report.html`` into a folder.
 
-    Each file replaces the one of the same name whole or not at all, so that a reader never sees
-    half of one while a search goes on.
+    Each file replaces the one of the same name whole or not at all: a reader never sees half of one
+    while a search goes on.
 
     Args:
         study: The record; any number of complete trials, none included.
         folder: Where to write; made if absent.
-        **page_kwargs: Keyword arguments of `page`, of which ``title`` and ``settings`` are needed.
+        **page_kwargs: Keyword arguments of `page`; ``title`` and ``settings`` are needed.
             The title is that of the plot too.
 
     Raises:
@@ -53,7 +53,8 @@ def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, fill in files.items():
-            replace(folder / name, fill)
+            with replacing(folder / name) as temporary:
+                fill(temporary)
     except OSError as error:
         raise RunError(
             f"{folder}: the report cannot be written ({error.strerror or error}); make room or "

@@ -158,20 +158,20 @@ def volume_so_far(findings: Findings) -> list[tuple[float, float]]:
 def time_ticks(findings: Findings, x: Axis, most: int = 5) -> tuple[str, list[tuple[float, str]]]:
     """Return the unit of a second axis and its ticks: (trial, time since the start)."""
     ended = [t for t in findings.trials if t.state != "running"]
-    clock = [0.0]
+    ends = [0.0]
     for trial in ended:
-        clock.append(clock[-1] + max(trial.seconds, 0.0))
-    if clock[-1] <= 0:
+        ends.append(ends[-1] + max(trial.seconds, 0.0))
+    if ends[-1] <= 0:
         return "", []
     units = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
-    unit = next((u for u, s in units.items() if clock[-1] >= 1.5 * s), "milliseconds")
+    unit = next((u for u, s in units.items() if ends[-1] >= 1.5 * s), "milliseconds")
     seconds = units.get(unit, 1e-3)
-    axis = linear_axis([0.0, clock[-1] / seconds], most, margin=0)
+    axis = linear_axis([0.0, ends[-1] / seconds], most, margin=0)
     ticks: list[tuple[float, str]] = []
     for value, text in zip(axis.ticks, axis.texts, strict=True):
-        index = next((i for i, c in enumerate(clock) if c >= value * seconds), len(clock) - 1)
-        before = clock[index - 1] if index else 0.0
-        part = (value * seconds - before) / (clock[index] - before) if index else 0.0
+        index = next((i for i, c in enumerate(ends) if c >= value * seconds), len(ends) - 1)
+        before = ends[index - 1] if index else 0.0
+        part = (value * seconds - before) / (ends[index] - before) if index else 0.0
         place = max(index - 1, 0) + part + 0.5  # trial n lasts from n - 1/2 to n + 1/2
         if not ticks or x.at(place) - x.at(ticks[-1][0]) > 0.08:
             ticks.append((place, text))

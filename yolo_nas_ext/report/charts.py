@@ -1,14 +1,16 @@
-"""The two plots of the page as SVG: every point says what it is and links to its row."""
+"""The plots of the page as places in pixels, which templates draw: every point says what it is."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import ClassVar, NamedTuple
 
 from yolo_nas_ext.console import cut, number, short
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.axes import Axis
-from yolo_nas_ext.report.html import Markup, element, join
 from yolo_nas_ext.report.summary import Findings, label
 from yolo_nas_ext.study.trial import Trial
 
@@ -21,7 +23,7 @@ STAR = " ".join(
     f"{r * math.sin(i * math.pi / 5):.1f},{-r * math.cos(i * math.pi / 5):.1f}"
     for i, r in enumerate([10, 4.2] * 5)
 )
-# Outlines of the markers of hand-made networks, in turn.
+# Outlines of the markers of baselines, in turn.
 MARKERS = (
     "0,-8 8,0 0,8 -8,0",
     "0,-8 8,6 -8,6",
@@ -30,57 +32,144 @@ MARKERS = (
     "0,-8 7.6,-2.5 4.7,6.5 -4.7,6.5 -7.6,-2.5",
     "-4,-8 4,-8 8,0 4,8 -4,8 -8,0",
 )
+EMPTY = "no trial is complete"
 
 
-def pareto_chart(findings: Findings, drawn: Collection[int] = ()) -> Markup:
-    """Return fitness against FLOPs with the front, as SVG.
+class Tick(NamedTuple):
+    """A place along an axis, in pixels, and what is written there."""
+
+    at: float
+    text: str
+
+
+class Point(NamedTuple):
+    """A mark.
+
+    Attributes:
+        x: Where it is, in pixels.
+        y: The same downwards.
+        kind: Class.
+        tip: What it says when one points at it.
+        href: Where it leads; empty where it is no link.
+        tab: Order among what the keys reach; -1 for a mark that they pass over.
+        outline: Corners around its place; a circle without any.
+        r: Radius of a circle, in pixels.
+    """
+
+    x: float
+    y: float
+    kind: str
+    tip: str
+    href: str = ""
+    tab: int = -1
+    outline: str = ""
+    r: float = 4.5
+
+
+class Name(NamedTuple):
+    """A label, with the line to its point where it is not beside it."""
+
+    text: str
+    x: float
+    y: float
+    leader: tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What `charts.html` draws.
+
+    Attributes:
+        title: What a screen reader says.
+        across: Name of the axis across.
+        up: Name of the axis upwards.
+        x_ticks: Of the axis across.
+        y_ticks: Of the axis upwards.
+        line: Corners of the front, or of the best so far.
+        points: Marks.
+        names: Labels of some of them.
+        times: Ticks above the plot.
+        unit: What they are.
+        failures: Marks on the axis across.
+        empty: What is said where there is no point.
+    """
+
+    title: str
+    across: str
+    up: str
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    line: Sequence[tuple[float, float]] = ()
+    points: Sequence[Point] = ()
+    names: Sequence[Name] = ()
+    times: Sequence[Tick] = ()
+    unit: str = ""
+    failures: Sequence[Point] = ()
+    empty: str = ""
+
+    area: ClassVar = SimpleNamespace(
+        width=WIDTH, height=HEIGHT, left=LEFT, top=TOP, right=RIGHT, bottom=BOTTOM
+    )
+
+
+def pareto_chart(findings: Findings, drawn: Collection[int] = ()) -> Chart:
+    """Return fitness against FLOPs with the front.
 
     Args:
         findings: Of the record.
         drawn: Numbers of the trials whose drawing is on the page; their marks link to it.
     """
     x, y, shown = axes.pareto_axes(findings)
-    title = "FLOPs of one image" if findings.has_flops else "trial"
     spots = {t.number: spot(x, y, axes.cost_of(findings, t), t.fitness) for t in shown}
     line = [spot(x, y, *corner) for corner in axes.steps(findings, x)]
-    parts = [
-        frame(x, y, title),
-        *_trials(findings, shown, spots, line, ordered=True, drawn=drawn),
-    ]
-    return svg("Fitness of all networks against their FLOPs", parts)
+    points, marked = _points(findings, shown, spots, ordered=True, drawn=drawn)
+    return Chart(
+        "Fitness of all networks against their FLOPs",
+        "FLOPs of one image" if findings.has_flops else "trial",
+        "fitness",
+        *ticks(x, y),
+        line=line,
+        points=points,
+        names=named(marked, list(spots.values()), line),
+        empty="" if shown else EMPTY,
+    )
 
 
-def progress_chart(findings: Findings) -> Markup:
-    """Return fitness by trial with the best so far, as SVG."""
+def progress_chart(findings: Findings) -> Chart:
+    """Return fitness by trial with the best so far."""
     ended = [t for t in findings.trials if t.state != "running"]
     x = axes.linear_axis([t.number + 1 for t in ended] or [1.0], margin=0.03, whole=True)
     y = axes.linear_axis([t.fitness for t in findings.complete] or [0.0, 1.0], margin=0.14)
     spots = {t.number: spot(x, y, t.number + 1, t.fitness) for t in findings.complete}
-    parts = [frame(x, y, "trial")]
-    unit, ticks = axes.time_ticks(findings, x)
-    for at, text in ticks:
-        across = LEFT + x.at(at) * (RIGHT - LEFT)
-        if LEFT <= across <= RIGHT:
-            parts.append(element("path", d=f"M{across:.1f} {TOP}v-5", class_="axis"))
-            parts.append(element("text", text, x=across, y=TOP - 9, text_anchor="middle"))
-    if unit:
-        parts.append(element("text", f"{unit} of trials", x=RIGHT, y=16, text_anchor="end"))
-    for trial in findings.failed:
-        across = LEFT + x.at(trial.number + 1) * (RIGHT - LEFT)
-        mark = element("path", d=f"M{across:.1f} {BOTTOM}v-12", class_="failed")
-        parts.append(_link(trial, mark))
+    unit, marks = axes.time_ticks(findings, x)
+    times = [Tick(_across(x, at), text) for at, text in marks]
     line = [spot(x, y, *corner) for corner in axes.best_so_far(findings)]
-    parts.extend(_trials(findings, findings.complete, spots, line))
-    return svg("Fitness of each trial and the best so far", parts)
+    points, marked = _points(findings, findings.complete, spots)
+    return Chart(
+        "Fitness of each trial and the best so far",
+        "trial",
+        "fitness",
+        *ticks(x, y),
+        line=line,
+        points=points,
+        names=named(marked, list(spots.values()), line),
+        times=[tick for tick in times if LEFT <= tick.at <= RIGHT],
+        unit=f"{unit} of trials" if unit else "",
+        failures=[
+            _point(trial, (_across(x, trial.number + 1), BOTTOM), "failed")
+            for trial in findings.failed
+        ],
+        empty="" if findings.complete else EMPTY,
+    )
 
 
-def volume_chart(findings: Findings) -> Markup:
-    """Return the hypervolume of several objectives by trial, as SVG."""
+def volume_chart(findings: Findings) -> Chart:
+    """Return the hypervolume of several objectives by trial."""
     corners = axes.volume_so_far(findings)
     x = axes.linear_axis([1.0, corners[-1][0]], margin=0.03, whole=True)
     y = axes.linear_axis([up for _, up in corners])
-    line = _line([spot(x, y, *corner) for corner in corners])
-    return svg("Hypervolume after each trial", [frame(x, y, "trial", "hypervolume"), line])
+    line = [spot(x, y, *corner) for corner in corners]
+    return Chart("Hypervolume after each trial", "trial", "hypervolume", *ticks(x, y), line=line)
 
 
 def tooltip(trial: Trial) -> str:
@@ -97,122 +186,86 @@ def tooltip(trial: Trial) -> str:
     return "\n".join(lines)
 
 
-def marker(index: int) -> Markup:
-    """Return the marker of the hand-made network of this index."""
-    return element("polygon", points=MARKERS[index % len(MARKERS)], class_="baseline")
-
-
-def star() -> Markup:
-    """Return the marker of the best network."""
-    return element("polygon", points=STAR, class_="best")
-
-
-def svg(title: str, parts: Sequence[Markup]) -> Markup:
-    """Return a chart of some parts, with the title that a screen reader says."""
-    return element(
-        "svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=title, class_="chart"
-    )
-
-
 def spot(x: Axis, y: Axis, across: float, up: float) -> tuple[float, float]:
     """Return the place of two values in the plotting area, in pixels."""
-    return LEFT + x.at(across) * (RIGHT - LEFT), BOTTOM - y.at(up) * (BOTTOM - TOP)
+    return _across(x, across), _up(y, up)
 
 
-def frame(x: Axis, y: Axis, title: str, up: str = "fitness") -> Markup:
-    """Return grid, ticks and the names of the axes."""
-    parts = []
-    for value, text in zip(y.ticks, y.texts, strict=True):
-        at = BOTTOM - y.at(value) * (BOTTOM - TOP)
-        parts.append(element("path", d=f"M{LEFT} {at:.1f}H{RIGHT}", class_="grid"))
-        parts.append(element("text", text, x=LEFT - 8, y=at + 5, text_anchor="end"))
-    for value, text in zip(x.ticks, x.texts, strict=True):
-        across = LEFT + x.at(value) * (RIGHT - LEFT)
-        parts.append(element("path", d=f"M{across:.1f} {BOTTOM}v5", class_="axis"))
-        parts.append(element("text", text, x=across, y=BOTTOM + 24, text_anchor="middle"))
-    parts.append(element("path", d=f"M{LEFT} {BOTTOM}H{RIGHT}", class_="axis"))
-    middle = (LEFT + RIGHT) / 2
-    parts.append(element("text", title, x=middle, y=HEIGHT - 12, text_anchor="middle"))
-    parts.append(element("text", up, x=4, y=16))
-    return join(*parts)
+def _up(y: Axis, value: float) -> float:
+    return BOTTOM - y.at(value) * (BOTTOM - TOP)
 
 
-def _line(corners: Sequence[tuple[float, float]]) -> Markup:
-    text = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-    return element("polyline", points=text, class_="front") if corners else Markup()
+def _across(x: Axis, value: float) -> float:
+    return LEFT + x.at(value) * (RIGHT - LEFT)
 
 
-def _link(trial: Trial, mark: Markup, drawn: Collection[int] = ()) -> Markup:
+def ticks(x: Axis, y: Axis) -> tuple[list[Tick], list[Tick]]:
+    """Return the ticks of the axis across and of that upwards, in pixels."""
+    across = [Tick(_across(x, v), text) for v, text in zip(x.ticks, x.texts, strict=True)]
+    return across, [Tick(_up(y, v), text) for v, text in zip(y.ticks, y.texts, strict=True)]
+
+
+def _point(
+    trial: Trial,
+    at: tuple[float, float],
+    kind: str,
+    outline: str = "",
+    drawn: Collection[int] = (),
+) -> Point:
     """Return a mark that links to the trial's drawing, or to its row; drawings by the keys too."""
     there = trial.number in drawn
-    return element(
-        "a",
-        mark,
-        element("title", tooltip(trial)),
-        tabindex=0 if there else -1,
-        href=f"#net-{trial.number}" if there else f"#trial-{trial.number}",
-    )
+    href = f"#net-{trial.number}" if there else f"#trial-{trial.number}"
+    return Point(*at, kind, tooltip(trial), href, 0 if there else -1, outline)
 
 
-def _trials(
+def _points(
     findings: Findings,
     shown: Sequence[Trial],
     spots: dict[int, tuple[float, float]],
-    line: Sequence[tuple[float, float]],
     *,
     ordered: bool = False,
     drawn: Collection[int] = (),
-) -> list[Markup]:
-    """Return the line and all points, then hand-made networks and the best with their names.
+) -> tuple[list[Point], list[tuple[str, tuple[float, float]]]]:
+    """Return all points, then baselines and the best, and the names of these with their places.
 
     Ordered: points are shaded by their order and those of the front outlined.
     """
-    parts, names = [_line(line)], []
+    points, names = [], []
     last = max((t.number for t in shown), default=0) or 1
     front = {t.number for t in findings.front} if ordered else set()
     for trial in shown:
         if not trial.name:
-            x, y = spots[trial.number]
             shade = min(SHADES - 1, trial.number * SHADES // last) if ordered else PLAIN
             kind = f"o{shade}" + (" on-front" if trial.number in front else "")
-            parts.append(_link(trial, element("circle", cx=x, cy=y, r=4.5, class_=kind), drawn))
+            points.append(_point(trial, spots[trial.number], kind, drawn=drawn))
     for index, trial in enumerate(findings.baselines):
         if trial.number in spots:
             names.append(trial)
-            parts.append(_link(trial, _moved(marker(index), spots[trial.number]), drawn))
+            outline = MARKERS[index % len(MARKERS)]
+            points.append(_point(trial, spots[trial.number], "baseline", outline, drawn))
     best = findings.best
     if best is not None and best.number in spots:
         if not best.name:
             names.append(best)
-        parts.append(_link(best, _moved(star(), spots[best.number]), drawn))
-    if not shown:
-        middle = {"x": (LEFT + RIGHT) / 2, "y": (TOP + BOTTOM) / 2, "text_anchor": "middle"}
-        parts.append(element("text", "no trial is complete", **middle))
-    marked = [(label(t), spots[t.number]) for t in names]
-    return [*parts, *named(marked, list(spots.values()), line)]
-
-
-def _moved(mark: Markup, spot: tuple[float, float]) -> Markup:
-    return element("g", mark, transform=f"translate({spot[0]:.1f} {spot[1]:.1f})")
+        points.append(_point(best, spots[best.number], "best", STAR, drawn))
+    return points, [(label(t), spots[t.number]) for t in names]
 
 
 def named(
     marked: Sequence[tuple[str, tuple[float, float]]],
     spots: Sequence[tuple[float, float]],
     line: Sequence[tuple[float, float]] = (),
-) -> list[Markup]:
+) -> list[Name]:
     """Return the names of some points, placed where they hide few spots and little of a line."""
     texts = [cut(text, 20) for text, _ in marked]
     anchors = [at for _, at in marked]
     sizes = [(LETTER * len(text), LINE) for text in texts]
     bounds = (LEFT, TOP - 4, RIGHT + 14, BOTTOM - 4)
     centres = axes.place(anchors, sizes, [*spots, *axes.along(line)], bounds)
-    parts = []
+    found = []
     for text, (x, y), (ax, ay) in zip(texts, centres, anchors, strict=True):
         near = min(max(ax, x - LETTER * len(text) / 2), x + LETTER * len(text) / 2)
         edge = min(max(ay, y - LINE / 2), y + LINE / 2)
-        if math.hypot(near - ax, edge - ay) > 16:
-            d = f"M{ax:.1f} {ay:.1f}L{near:.1f} {edge:.1f}"
-            parts.append(element("path", d=d, class_="leader"))
-        parts.append(element("text", text, x=x, y=y + 5, text_anchor="middle", class_="name"))
-    return parts
+        far = math.hypot(near - ax, edge - ay) > 16
+        found.append(Name(text, x, y + 5, (ax, ay, near, edge) if far else None))
+    return found

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
-from yolo_nas_ext import __version__
 from yolo_nas_ext.console import cut, duration, number, short, signed
-from yolo_nas_ext.report import axes
-from yolo_nas_ext.report.charts import frame, named, spot, svg
-from yolo_nas_ext.report.html import (
-    Cell,
-    Markup,
-    command_block,
-    document,
-    element,
-    join,
-    pairs,
-    table,
-    wide,
-)
+from yolo_nas_ext.report import axes, html
+from yolo_nas_ext.report.charts import Chart, Point, Tick, named, spot, ticks
+from yolo_nas_ext.report.html import Cell, Row, Table, pairs, table, wide
 from yolo_nas_ext.report.verdict import COSTS, sentences
-from yolo_nas_ext.study.leaderboard import LEVEL, Entrant, Standings
+from yolo_nas_ext.study.leaderboard import LEVEL, Leaderboard, Model
 
 WIDTH, LEFT, RIGHT, TOP, PITCH = 560, 16, 544, 12, 46
 NOTE = (
@@ -31,92 +22,127 @@ NOTE = (
 
 
 def page(
-    standings: Standings,
+    leaderboard: Leaderboard,
     *,
     title: str,
     protocol: Mapping[str, object],
     command: str = "",
     next_command: str = "",
 ) -> str:
-    """Return a comparison as one HTML page; see `document` for what it may do.
+    """Return a comparison as one HTML page; see `html.page` for what it may do.
 
     Args:
-        standings: What the trainings say.
+        leaderboard: What the trainings say.
         title: Heading.
         protocol: How models were trained and measured, by name.
         command: What was run, to repeat it.
         next_command: What to run next.
     """
-    done = f"{len(standings.results)} trainings of {len(standings.entrants)} models"
-    spent = sum(result.seconds for result in standings.results)
-    body = join(
-        element("h1", title),
-        element("p", f"{done} · {duration(spent)}", class_="soft"),
-        verdict(standings),
-        section(standings),
-        pairs("Protocol", protocol),
-        command_block("Compare them again", command),
-        command_block("Next", next_command),
-        element("footer", element("p", f"Written by yolo_nas_ext {__version__}")),
-    )
-    return document(title, body)
-
-
-def verdict(standings: Standings) -> Markup:
-    """Return the verdict, its first sentence large."""
-    return element("div", *(element("p", s) for s in sentences(standings)), class_="verdict")
-
-
-def section(standings: Standings, heading: str = "The comparison") -> Markup:
-    """Return the table, the plot and the list of all trainings."""
-    if not standings.results:
-        return Markup()
-    return join(
-        element("h2", heading),
-        _standings(standings),
-        element(
-            "div",
-            element(
-                "figure",
-                element("h3", f"{standings.metric} on {standings.part}"),
-                _chart(standings),
-                element("figcaption", NOTE),
-            ),
-            _against_cost(standings),
-            class_="pair",
-        )
-        if standings.ranking
-        else "",
-        element("details", element("summary", "Every training"), _trainings(standings)),
+    done = f"{len(leaderboard.evaluations)} trainings of {len(leaderboard.models)} models"
+    spent = sum(result.seconds for result in leaderboard.evaluations)
+    return html.page(
+        "comparison.html",
+        title=title,
+        counts=f"{done} · {duration(spent)}",
+        verdict=sentences(leaderboard),
+        section=section(leaderboard),
+        protocol=pairs(protocol),
+        command=command,
+        next_command=next_command,
     )
 
 
-def cells(standings: Standings) -> tuple[list[str], list[list[str]]]:
+class ModelRow(NamedTuple):
+    """A row of the dot plot: a model, its trainings and their mean, in pixels."""
+
+    name: str
+    y: float
+    interval: tuple[float, float] | None
+    points: list[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Dots:
+    """A dot plot, a row a model."""
+
+    title: str
+    ticks: list[Tick]
+    rows: list[ModelRow]
+    bottom: float
+
+    width: ClassVar = WIDTH
+    left: ClassVar = LEFT
+    top: ClassVar = TOP
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What a page shows of a comparison.
+
+    Attributes:
+        table: A row a model.
+        trainings: A row a training.
+        metric: What is compared, and where it was measured.
+        dots: The trainings and means as a plot; None where none has ended well.
+        against: The means against what the models cost; None where that is not known.
+        note: How to read the plot.
+    """
+
+    table: Table
+    trainings: Table
+    metric: str
+    dots: Dots | None
+    against: Chart | None
+    note: str = NOTE
+
+
+def section(leaderboard: Leaderboard) -> Section | None:
+    """Return the table, the plot and the list of all trainings; None before the first one."""
+    if not leaderboard.evaluations:
+        return None
+    return Section(
+        _models(leaderboard),
+        _trainings(leaderboard),
+        f"{leaderboard.metric} on {leaderboard.part}",
+        _dots(leaderboard) if leaderboard.ranking else None,
+        _against_cost(leaderboard) if leaderboard.ranking else None,
+    )
+
+
+def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of the table as text, the best model first.
 
     A difference is that to the best baseline, over the seeds that both have.
     """
-    hand = standings.best_baseline
-    heads = ["model", "params", "FLOPs", "latency", standings.metric, f"{LEVEL:.0%} interval", "n"]
-    heads += [f"over {hand.name}", "p (t)", "p (Wilcoxon)"] if hand else []
+    baseline = leaderboard.best_baseline
+    heads = [
+        "model",
+        "params",
+        "FLOPs",
+        "latency",
+        leaderboard.metric,
+        f"{LEVEL:.0%} interval",
+        "n",
+    ]
+    heads += [f"over {baseline.name}", "p (t)", "p (Wilcoxon)"] if baseline else []
     heads += ["a training", "search"]
     rows = []
-    for entrant in _order(standings):
-        mean = standings.mean(entrant.name)
+    for model in _order(leaderboard):
+        mean = leaderboard.mean(model.name)
         row = [
-            entrant.name,
-            *_cost(entrant),
-            number(mean.mean) if mean.n else "failed" if standings.failed(entrant.name) else "-",
+            model.name,
+            *_cost(model),
+            number(mean.mean) if mean.n else "failed" if leaderboard.failed(model.name) else "-",
             f"{number(mean.low)} to {number(mean.high)}" if mean.n > 1 else "-",
             str(mean.n),
         ]
-        if hand:
-            pair = standings.pair(entrant.name, hand.name)
-            nothing = entrant is hand or not pair.n
+        if baseline:
+            pair = leaderboard.pair(model.name, baseline.name)
+            nothing = model is baseline or not pair.n
             row += ["-"] * 3 if nothing else [signed(pair.mean), _p(pair.t), _p(pair.wilcoxon)]
-        spent = standings.seconds(entrant.name)
+        spent = leaderboard.seconds(model.name)
         row.append(duration(spent) if math.isfinite(spent) else "-")
-        row.append("-" if entrant.search_seconds is None else duration(entrant.search_seconds))
+        row.append("-" if model.search_seconds is None else duration(model.search_seconds))
         rows.append(row)
     keep = [i for i in range(len(heads)) if i < 1 or any(row[i] != "-" for row in rows)]
     return [heads[i] for i in keep], [[row[i] for i in keep] for row in rows]
@@ -126,105 +152,99 @@ def _p(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3g}"
 
 
-def _cost(entrant: Entrant) -> list[str]:
-    counts = [short(v) if v else "-" for v in (entrant.params, entrant.flops)]
-    return [*counts, latency(entrant)]
+def _cost(model: Model) -> list[str]:
+    counts = [short(v) if v else "-" for v in (model.params, model.flops)]
+    return [*counts, latency(model)]
 
 
-def latency(entrant: Entrant) -> str:
+def latency(model: Model) -> str:
     """Return a latency with its interquartile range, ``2.31 ms (IQR 0.08)``."""
-    if not entrant.latency_ms:
+    if not model.latency_ms:
         return "-"
-    spread = f" (IQR {entrant.latency_iqr_ms:.2g})" if entrant.latency_iqr_ms is not None else ""
-    return f"{entrant.latency_ms:.3g} ms{spread}"
+    spread = f" (IQR {model.latency_iqr_ms:.2g})" if model.latency_iqr_ms is not None else ""
+    return f"{model.latency_ms:.3g} ms{spread}"
 
 
-def _order(standings: Standings) -> list[Entrant]:
-    ranked = standings.ranking
-    return [*ranked, *(e for e in standings.entrants if e not in ranked)]
+def _order(leaderboard: Leaderboard) -> list[Model]:
+    ranked = leaderboard.ranking
+    return [*ranked, *(e for e in leaderboard.models if e not in ranked)]
 
 
-def _standings(standings: Standings) -> Markup:
-    heads, rows = cells(standings)
+def _models(leaderboard: Leaderboard) -> Table:
+    heads, rows = cells(leaderboard)
     lines = []
-    for entrant, row in zip(_order(standings), rows, strict=True):
-        first = standings.ranking and entrant is standings.ranking[0]
-        kind = "best-row" if first else "hand" if entrant.baseline else ""
-        shown: list[Cell] = [(text, None if i == 0 else text) for i, text in enumerate(row)]
-        lines.append((kind, None, shown))
-    return table(heads, lines, "standings")
+    for model, row in zip(_order(leaderboard), rows, strict=True):
+        first = leaderboard.ranking and model is leaderboard.ranking[0]
+        kind = "best-row" if first else "baseline-row" if model.baseline else ""
+        shown = [Cell(text, None if i == 0 else text) for i, text in enumerate(row)]
+        lines.append(Row(shown, kind))
+    return table(heads, lines, "leaderboard")
 
 
-def _trainings(standings: Standings) -> Markup:
-    heads = ["Model", "Seed", standings.metric, "Seconds", "Error"]
-    failed = bool(standings.failed())
+def _trainings(leaderboard: Leaderboard) -> Table:
+    heads = ["Model", "Seed", leaderboard.metric, "Seconds", "Error"]
+    failed = bool(leaderboard.failed())
     rows = []
-    for result in sorted(standings.results, key=lambda r: (r.seed, r.name)):
+    for result in sorted(leaderboard.evaluations, key=lambda r: (r.seed, r.name)):
         fine = math.isfinite(result.fitness)
-        shown: list[Cell] = [
-            (result.name, None),
-            (result.seed, result.seed),
-            (number(result.fitness), result.fitness) if fine else ("", ""),
-            (f"{result.seconds:.1f}", result.seconds),
+        shown = [
+            Cell(result.name),
+            Cell(result.seed, result.seed),
+            Cell(number(result.fitness), result.fitness) if fine else Cell("", ""),
+            Cell(f"{result.seconds:.1f}", result.seconds),
         ]
-        rows.append(("", None, [*shown, (wide(result.error), None)] if failed else shown))
+        rows.append(Row([*shown, wide(result.error)] if failed else shown))
     return table(heads if failed else heads[:-1], rows, "sortable")
 
 
-def _chart(standings: Standings) -> Markup:
-    """Return a dot plot, a row a model, as SVG."""
-    ranked = standings.ranking
-    everything = [v for e in ranked for v in standings.values(e.name).values()]
+def _dots(leaderboard: Leaderboard) -> Dots:
+    """Return a dot plot, a row a model."""
+    ranked = leaderboard.ranking
+    everything = [v for e in ranked for v in leaderboard.values(e.name).values()]
     axis = axes.linear_axis(everything, margin=0.18)
-    bottom = TOP + PITCH * len(ranked)
 
     def at(value: float) -> float:
         return LEFT + min(max(axis.at(value), 0.0), 1.0) * (RIGHT - LEFT)
 
-    parts = []
-    for value, text in zip(axis.ticks, axis.texts, strict=True):
-        parts.append(element("path", d=f"M{at(value):.1f} {TOP}V{bottom}", class_="grid"))
-        parts.append(element("text", text, x=at(value), y=bottom + 22, text_anchor="middle"))
-    for index, entrant in enumerate(ranked):
+    rows = []
+    for index, model in enumerate(ranked):
         y = TOP + PITCH * index
-        mean = standings.mean(entrant.name)
-        kind = "baseline" if entrant.baseline else "best"
-        parts.append(element("text", cut(entrant.name, 40), x=LEFT, y=y + 15, class_="name"))
-        d = f"M{at(mean.low):.1f} {y + 30}H{at(mean.high):.1f}"
-        parts.append(element("path", d=d, class_="front") if mean.n > 1 else "")
-        for seed, value in standings.values(entrant.name).items():
-            note = element("title", f"{entrant.name}, seed {seed}: {number(value)}")
-            dot = element("circle", note, cx=at(value), cy=y + 30, r=3.5, class_="o4")
-            parts.append(dot)
-        note = element("title", f"{entrant.name}: mean {number(mean.mean)}")
-        parts.append(element("circle", note, cx=at(mean.mean), cy=y + 30, r=6, class_=kind))
-    return element(
-        "svg",
-        *parts,
-        viewBox=f"0 0 {WIDTH} {bottom + 34}",
-        role="img",
-        class_="chart",
-        aria_label=f"{standings.metric} of all models with intervals",
-    )
+        mean = leaderboard.mean(model.name)
+        points = [
+            Point(at(v), y + 30, "o4", f"{model.name}, seed {seed}: {number(v)}", r=3.5)
+            for seed, v in leaderboard.values(model.name).items()
+        ]
+        kind = "baseline" if model.baseline else "best"
+        note = f"{model.name}: mean {number(mean.mean)}"
+        points.append(Point(at(mean.mean), y + 30, kind, note, r=6))
+        interval = (at(mean.low), at(mean.high)) if mean.n > 1 else None
+        rows.append(ModelRow(cut(model.name, 40), y, interval, points))
+    title = f"{leaderboard.metric} of all models with intervals"
+    marks = [Tick(at(v), text) for v, text in zip(axis.ticks, axis.texts, strict=True)]
+    return Dots(title, marks, rows, TOP + PITCH * len(ranked))
 
 
-def _against_cost(standings: Standings) -> Markup:
-    """Return the means against what the models cost, as SVG."""
-    known = [e for e in standings.ranking if getattr(e, standings.cost)]
+def _against_cost(leaderboard: Leaderboard) -> Chart | None:
+    """Return the means against what the models cost; None where fewer than two costs are known."""
+    known = [e for e in leaderboard.ranking if getattr(e, leaderboard.cost)]
     if len(known) < 2:
-        return Markup()
-    costs = {e.name: float(getattr(e, standings.cost)) for e in known}
-    means = {e.name: standings.mean(e.name).mean for e in known}
+        return None
+    costs = {e.name: float(getattr(e, leaderboard.cost)) for e in known}
+    means = {e.name: leaderboard.mean(e.name).mean for e in known}
     x, y = axes.log_axis(list(costs.values())), axes.linear_axis(list(means.values()), margin=0.2)
     spots = {name: spot(x, y, costs[name], means[name]) for name in costs}
-    latencies = standings.cost == "latency_ms"
-    parts = [frame(x, y, "ms an image" if latencies else "FLOPs of one image", standings.metric)]
-    for entrant in known:
-        at = spots[entrant.name]
-        shown = latency(entrant) if latencies else f"{short(costs[entrant.name])} FLOPs"
-        note = element("title", f"{entrant.name}: {number(means[entrant.name])}, {shown}")
-        kind = "baseline" if entrant.baseline else "best"
-        parts.append(element("circle", note, cx=at[0], cy=at[1], r=7, class_=kind))
-    parts += named([(e.name, spots[e.name]) for e in known], list(spots.values()))
-    title = f"{standings.metric} against {COSTS[standings.cost]}"
-    return element("figure", element("h3", title), svg(title, parts))
+    latencies = leaderboard.cost == "latency_ms"
+    points = []
+    for model in known:
+        shown = latency(model) if latencies else f"{short(costs[model.name])} FLOPs"
+        note = f"{model.name}: {number(means[model.name])}, {shown}"
+        kind = "baseline" if model.baseline else "best"
+        points.append(Point(*spots[model.name], kind, note, r=7))
+    return Chart(
+        f"{leaderboard.metric} against {COSTS[leaderboard.cost]}",
+        "ms an image" if latencies else "FLOPs of one image",
+        leaderboard.metric,
+        *ticks(x, y),
+        points=points,
+        names=named([(e.name, spots[e.name]) for e in known], list(spots.values())),
+    )

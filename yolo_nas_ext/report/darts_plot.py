@@ -27,9 +27,9 @@ def picture(history: Sequence[Mapping[str, Any]]) -> Figure:
 
     Args:
         history: A row an epoch with ``epoch``, ``entropy`` by choice (relative to the uniform
-            one's) and ``leaning``, see `space.learned`. Where rows have an ``eigenvalue``, see
-            `host.continuous`, it is drawn as well, with the epoch whose distribution was taken if
-            it ended the search (``stopped``).
+            one's) and ``leaning``, see `space.supernet.distribution`. Where rows have
+            an ``eigenvalue``, see `host.supernet.continuous`, it is drawn as well, with the epoch
+            whose distribution was taken if it ended the search (``stopped``).
     """
     sharp = [row for row in history if row.get("eigenvalue") is not None]
     count = 3 if sharp else 2

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+from markupsafe import Markup
 
 from yolo_nas_ext.console import number, short
-from yolo_nas_ext.network.architecture import Architecture, Block, Whole
-from yolo_nas_ext.report.html import Markup, element, join
+from yolo_nas_ext.network.architecture import Architecture, Block, TimmBackbone
+from yolo_nas_ext.report.html import render
 from yolo_nas_ext.report.summary import Findings, label
 from yolo_nas_ext.study.trial import Trial
 
@@ -25,24 +28,41 @@ def drawing(architecture: Architecture, name: str) -> Markup:
         architecture: The network.
         name: What a screen reader calls it.
     """
-    picture = _Picture(architecture)
-    return element(
-        "svg",
-        *picture.lines,
-        *picture.boxes,
-        viewBox=f"0 0 {WIDTH} {picture.height}",
-        role="img",
-        aria_label=f"Drawing of {name}",
-        class_="network",
-    )
+    return Markup(render("drawing.html", picture=Picture(architecture), name=name))
 
 
-class _Picture:
-    """Boxes and lines of one drawing."""
+class Box(NamedTuple):
+    """A box with two lines of text, and what it says when one points at it."""
+
+    left: float
+    top: float
+    kind: str
+    first: str
+    second: str
+    detail: str
+    width: float = BOX_WIDTH
+    height: float = BOX_HEIGHT
+
+
+class Word(NamedTuple):
+    """A text outside of boxes."""
+
+    text: str
+    x: float
+    y: float
+    anchor: str = ""
+
+
+class Picture:
+    """Boxes, words, lines and arrows of one drawing, in pixels."""
+
+    width: ClassVar = WIDTH
 
     def __init__(self, architecture: Architecture) -> None:
-        self.boxes: list[Markup] = []
-        self.lines: list[Markup] = []
+        self.boxes: list[Box] = []
+        self.words: list[Word] = []
+        self.lines: list[str] = []  # paths
+        self.arrows: list[str] = []  # corners
         self.neck, self.head = architecture.neck, architecture.head
         self.rows: dict[int, float] = {}  # level: top of the box that gives its output
         self.height = HEADING
@@ -56,14 +76,14 @@ class _Picture:
             heads |= {"down": "top-down", "up": "bottom-up"}
         for column, text in heads.items():
             x = COLUMNS[column] + BOX_WIDTH / 2
-            self.boxes.append(element("text", text, x=x, y=18, text_anchor="middle"))
+            self.words.append(Word(text, x, 18, "middle"))
 
     def _backbone(self, architecture: Architecture) -> None:
         ends = {index: level for level, index in architecture.levels.items()}
         joined = {level for level, _ in zip(self.neck.levels[1:], self.neck.up, strict=False)}
         left, y, at_level = COLUMNS["backbone"], float(HEADING), 0
         parts = [_words(block) for block in architecture.backbone]
-        if whole := architecture.whole:
+        if whole := architecture.timm:
             parts = [_words_whole(whole, index) for index in range(len(whole.widths))]
         for index, words in enumerate(parts):
             if index:
@@ -73,11 +93,10 @@ class _Picture:
             if level in joined and at_level < 2:  # the neck has two boxes here
                 self._line(f"M{left + BOX_WIDTH / 2} {y - 1}V{y + PITCH}")
                 y += PITCH
-            self._text_box(left, y, *words[:2], "backbone", words[2])
+            self.boxes.append(Box(left, y, "backbone", *words))
             if level is not None:
                 self.rows[level] = y
-                text = f"P{level}"
-                self.boxes.append(element("text", text, x=4, y=y + BOX_HEIGHT / 2 + 5))
+                self.words.append(Word(f"P{level}", 4, y + BOX_HEIGHT / 2 + 5))
                 at_level = 0
             y += PITCH
         self.height = int(y)
@@ -134,27 +153,14 @@ class _Picture:
     def _detect(self, level: int, source: str) -> None:
         y, left = self.rows[level], COLUMNS["head"]
         self._arrow(f"M{COLUMNS[source] + BOX_WIDTH} {y + BOX_HEIGHT / 2}H{left}")
-        detail = f"stride {2**level}"
-        self._text_box(left, y, "detect", detail, "head", f"reads level {level}, {detail}")
+        stride = f"stride {2**level}"
+        self.boxes.append(Box(left, y, "head", "detect", stride, f"reads level {level}, {stride}"))
 
     def _box(self, column: str, y: float, block: Block, kind: str) -> None:
-        first, second, detail = _words(block)
-        self._text_box(COLUMNS[column], y, first, second, kind, detail)
-
-    def _text_box(
-        self, left: float, y: float, first: str, second: str, kind: str, detail: str
-    ) -> None:
-        middle = left + BOX_WIDTH / 2
-        parts = [
-            element("title", detail),
-            element("rect", x=left, y=y, width=BOX_WIDTH, height=BOX_HEIGHT, rx=5),
-            element("text", first, x=middle, y=y + 17, text_anchor="middle"),
-            element("text", second, x=middle, y=y + 33, text_anchor="middle"),
-        ]
-        self.boxes.append(element("g", *parts, class_=f"box {kind}"))
+        self.boxes.append(Box(COLUMNS[column], y, kind, *_words(block)))
 
     def _line(self, d: str) -> None:
-        self.lines.append(element("path", d=d, class_="flow"))
+        self.lines.append(d)
 
     def _arrow(self, d: str) -> None:
         """Draw a path ``M<x> <y>`` with one stroke, ``H<x>`` or ``V<y>``, and a head at its end."""
@@ -167,7 +173,7 @@ class _Picture:
         else:
             back = 6 if end > y0 else -6
             head = f"{x0},{end} {x0 - 3.5},{end - back} {x0 + 3.5},{end - back}"
-        self.lines.append(element("polygon", points=head, class_="arrow"))
+        self.arrows.append(head)
 
 
 def _words(block: Block) -> tuple[str, str, str]:
@@ -183,7 +189,7 @@ def _words(block: Block) -> tuple[str, str, str]:
     return first, second, ", ".join(detail)
 
 
-def _words_whole(whole: Whole, index: int) -> tuple[str, str, str]:
+def _words_whole(whole: TimmBackbone, index: int) -> tuple[str, str, str]:
     """Return the same of a feature of a backbone of timm, whose name may be too long for a box."""
     name = whole.name if len(whole.name) <= LETTERS else whole.name[: LETTERS - 1] + "…"
     weights = "timm's weights" if whole.pretrained else "random weights"
@@ -195,7 +201,7 @@ MOST = 40  # drawings on a page; one is some 5 kB
 
 
 def previewed(findings: Findings) -> list[Trial]:
-    """Return the trials with a drawing: the best, the front and the hand-made networks."""
+    """Return the trials with a drawing: the best, the front and the baselines."""
     shown = [*findings.front[::-1], *findings.baselines]
     if findings.best is not None:
         shown.insert(0, findings.best)
@@ -203,15 +209,24 @@ def previewed(findings: Findings) -> list[Trial]:
     return list(unique.values())[:MOST]
 
 
-def previews(trials: Sequence[Trial], finals: Mapping[str, str]) -> Markup:
-    """Return the drawings, of which the style sheet shows the first, or the one that is asked for.
+class Preview(NamedTuple):
+    """A drawing that is shown when its point is pointed at."""
+
+    number: int
+    name: str
+    facts: str
+    drawing: Markup
+
+
+def previews(trials: Sequence[Trial], finals: Mapping[str, str]) -> list[Preview]:
+    """Return drawings; the style sheet shows the first, or the one that is asked for.
 
     Args:
         trials: From `previewed`.
-        finals: What the finals say of a network, by its label.
+        finals: What the final comparison says of a network, by its label.
     """
-    figures = []
-    for index, trial in enumerate(trials):
+    found = []
+    for trial in trials:
         facts = [f"fitness {number(trial.fitness)}"] if trial.state == "complete" else [trial.state]
         facts += [
             f"{short(trial.cost[n])} {unit}"
@@ -222,12 +237,6 @@ def previews(trials: Sequence[Trial], finals: Mapping[str, str]) -> Markup:
             facts.append(f"{trial.metrics['latency_ms']:.3g} ms")
         if label(trial) in finals:
             facts.append(finals[label(trial)])
-        row = element("a", f"trial {trial.number + 1}", href=f"#trial-{trial.number}")
-        about = element("p", join(" · ".join(facts), " · ", row), class_="soft")
         picture = drawing(trial.network, label(trial))
-        heading = element("h3", label(trial))
-        shown = "on" if not index else None
-        figures.append(
-            element("figure", heading, about, picture, id=f"net-{trial.number}", class_=shown)
-        )
-    return element("div", *figures, class_="nets", aria_live="polite") if figures else Markup()
+        found.append(Preview(trial.number, label(trial), " · ".join(facts), picture))
+    return found

@@ -12,15 +12,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.importance import FanovaImportanceEvaluator
 
-from yolo_nas_ext.console import number
-from yolo_nas_ext.report.html import Cell, Markup, element, join, table
 from yolo_nas_ext.report.summary import Findings
 
 LEAST = 10  # candidates below which nothing is said
 MOST = 300  # candidates that are looked at, drawn where there are more: the time grows with them
 TREES = 32
 SHOWN = 10
-BAR = 120  # width of a share of 1 in pixels
 
 
 class Importance(NamedTuple):
@@ -77,8 +74,8 @@ def importances(findings: Findings) -> list[Importance]:
                         params=values, distributions=kinds, value=trial.fitness
                     )
                 )
-            judge = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
-            shares = optuna.importance.get_param_importances(study, evaluator=judge)
+            evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+            shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
         finally:
             optuna.logging.set_verbosity(before)
     ranked = []
@@ -89,39 +86,29 @@ def importances(findings: Findings) -> list[Importance]:
     return sorted(ranked, key=lambda found: -found.share)
 
 
-def importance_section(findings: Findings) -> Markup:
-    """Return the most important choices as a table with bars; nothing for too few candidates."""
+class Section(NamedTuple):
+    """What the page says of choices.
+
+    Attributes:
+        rows: The most important ones.
+        more: Number of the others.
+        note: What is compared, and what it is worth.
+    """
+
+    rows: list[Importance]
+    more: int
+    note: str
+
+
+def importance_section(findings: Findings) -> Section | None:
+    """Return the most important choices for a table with bars; None for too few candidates."""
     ranked = importances(findings)
     if not ranked:
-        return Markup()
-    rows = []
-    for name, share, best, fitness, n in ranked[:SHOWN]:
-        bar = element(
-            "svg",
-            element("rect", width=max(share * BAR, 1.0), height=12, class_="bar"),
-            viewBox=f"0 0 {BAR} 12",
-            class_="share",
-            aria_label=f"{share:.0%}",
-        )
-        cells: list[Cell] = [
-            (name, None),
-            (join(bar, f" {share:.0%}"), share),
-            (best, None),
-            (number(fitness), fitness),
-            (n, n),
-        ]
-        rows.append(("", None, cells))
+        return None
     count = len([t for t in findings.complete if t.point is not None])
     note = (
         f"Shares of the differences in fitness among {count} candidates (fANOVA of a random "
         "forest), with the option whose candidates were best on average. It is said of what was "
         "tried, in short trainings: with few candidates a small share may be chance."
     )
-    heads = ["Choice", "Share", "Best option", "Mean fitness with it", "Candidates"]
-    more = [element("p", f"{len(ranked) - SHOWN} further choices matter less.", class_="soft")]
-    return join(
-        element("h2", "Which choices mattered"),
-        element("p", note, class_="soft"),
-        table(heads, rows, "importances"),
-        *(more if len(ranked) > SHOWN else []),
-    )
+    return Section(ranked[:SHOWN], max(0, len(ranked) - SHOWN), note)

@@ -5,35 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from yolo_nas_ext import __version__
 from yolo_nas_ext.console import duration, number, short, signed
 from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.report import html
 from yolo_nas_ext.report.charts import (
-    marker,
+    MARKERS,
+    STAR,
     pareto_chart,
     progress_chart,
-    star,
     tooltip,
     volume_chart,
 )
-from yolo_nas_ext.report.comparison_page import section, verdict
+from yolo_nas_ext.report.comparison_page import section
 from yolo_nas_ext.report.drawing import drawing, previewed, previews
-from yolo_nas_ext.report.html import (
-    Cell,
-    Markup,
-    command_block,
-    document,
-    element,
-    join,
-    pairs,
-    picture,
-    table,
-    wide,
-)
+from yolo_nas_ext.report.html import Cell, Row, Table, embedded, pairs, table, wide
 from yolo_nas_ext.report.importances import importance_section
 from yolo_nas_ext.report.summary import Findings, label, metric_names, pixels, sized
-from yolo_nas_ext.study.leaderboard import Standings
+from yolo_nas_ext.report.verdict import sentences
+from yolo_nas_ext.study.leaderboard import Leaderboard
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -63,15 +54,15 @@ def page(
     data_name: str = "",
     protocol: Mapping[str, object] = MappingProxyType({}),
     pictures: Mapping[str, Path] = MappingProxyType({}),
-    finals: Standings | None = None,
+    finals: Leaderboard | None = None,
     finals_protocol: Mapping[str, object] = MappingProxyType({}),
     finals_command: str = "",
     beside: Mapping[str, Architecture] = MappingProxyType({}),
 ) -> str:
     """Return the report of a search as one HTML page for any screen and for paper.
 
-    Nothing is loaded from anywhere, and a content security policy with the digests of the page's
-    own style and script keeps a browser from running anything else.
+    Nothing is loaded from anywhere. A content security policy with the digests of the page's own
+    style and script keeps a browser from running anything else.
 
     Args:
         study: The record; any number of complete trials, none included.
@@ -81,167 +72,147 @@ def page(
         command: What was run, to repeat it.
         next_command: What to run next.
         data_name: Name of the data set.
-        protocol: How candidates were judged, by name.
-        pictures: PNG files to show, by what they show; those that do not exist are left out.
+        protocol: How candidates were evaluated, by name.
+        pictures: PNG files by their headings; a file that does not exist is left out.
         finals: What complete trainings at the end said; their verdict comes first then.
         finals_protocol: How they were trained and measured, by name.
         finals_command: What repeats them.
-        beside: Hand-made networks to draw beside the best one, by name.
+        beside: Baselines to draw beside the best one, by name.
     """
     findings = Findings(study)
-    body = [
-        element("h1", title),
-        element("p", " · ".join(_counts(findings, finals, data_name)), class_="soft"),
-        *(
-            (verdict(finals), section(finals, "The finals"), element("h2", "The search"))
-            if finals
-            else ()
-        ),
-        _verdict(findings, "verdict second" if finals else "verdict"),
-        element("ul", *(element("li", note) for note in notes)) if notes else "",
-        _front(findings, finals),
-        _networks(findings, finals, beside),
-        importance_section(findings),
-        _progress(findings),
-        _trials(findings),
-        _failures(findings),
-        *(picture(name, path) for name, path in pictures.items() if path.is_file()),
-        pairs("How candidates were judged", protocol),
-        pairs("How the finals were held", finals_protocol),
-        pairs("Settings", settings),
-        command_block("Run this search again", command),
-        command_block("Compare the finalists again", finals_command),
-        command_block("Next", next_command),
-        element("footer", element("p", f"Written by yolo_nas_ext {__version__}")),
-    ]
-    return document(title, join(*body))
+    return html.page(
+        "search.html",
+        title=title,
+        counts=" · ".join(_counts(findings, finals, data_name)),
+        finals={"verdict": sentences(finals), "section": section(finals)} if finals else None,
+        verdict=_verdict(findings),
+        notes=notes,
+        front=_front(findings, finals),
+        networks=_networks(findings, finals, beside),
+        importances=importance_section(findings),
+        progress=_progress(findings) if findings.trials else None,
+        trials=_trials(findings) if findings.trials else None,
+        failures=_failures(findings) if findings.failed else None,
+        pictures=[(name, embedded(path)) for name, path in pictures.items() if path.is_file()],
+        protocol=pairs(protocol),
+        finals_protocol=pairs(finals_protocol),
+        settings=pairs(settings),
+        command=command,
+        finals_command=finals_command,
+        next_command=next_command,
+    )
 
 
-def _counts(findings: Findings, finals: Standings | None, data_name: str) -> list[str]:
+def _counts(findings: Findings, finals: Leaderboard | None, data_name: str) -> list[str]:
     """Return what was done and what it took, in short."""
     counts = [f"{len(findings.trials)} trials", f"{len(findings.complete)} complete"]
     for state, trials in (("pruned", findings.pruned), ("failed", findings.failed)):
         counts += [f"{len(trials)} {state}"] if trials else []
     counts.append(duration(sum(t.seconds for t in findings.trials)))
     if finals:
-        spent = duration(sum(result.seconds for result in finals.results))
-        counts.append(f"finals: {len(finals.results)} trainings, {spent}")
+        spent = duration(sum(result.seconds for result in finals.evaluations))
+        counts.append(f"finals: {len(finals.evaluations)} trainings, {spent}")
     return counts + ([f"data: {data_name}"] if data_name else [])
 
 
-def _verdict(findings: Findings, kind: str) -> Markup:
-    sentences = findings.verdict()
+def _verdict(findings: Findings) -> list[str]:
+    said = findings.verdict()
     if lead := findings.lead():
-        sentences.insert(1, f"{lead[0].upper()}{lead[1:]}.")
-    return element("div", *(element("p", s) for s in sentences), class_=kind)
+        said.insert(1, f"{lead[0].upper()}{lead[1:]}.")
+    return said
 
 
-def _front(findings: Findings, finals: Standings | None) -> Markup:
+def _front(findings: Findings, finals: Leaderboard | None) -> dict[str, Any]:
     """Return the front: its chart, the drawing of the network that is pointed at, its table."""
-    if not findings.trials:
-        return Markup()
-    parts = [element("h2", "The Pareto front")]
-    if findings.has_flops:
+    shown: dict[str, Any] = {"chart": None, "table": None, "note": POINT}
+    if findings.trials and findings.has_flops:
         trials = previewed(findings)
-        chart = element(
-            "figure",
-            element("h3", "Fitness against FLOPs"),
-            pareto_chart(findings, {t.number for t in trials}),
-            _legend(findings, "Pareto front"),
-            element("figcaption", POINT) if trials else "",
-        )
-        said = (
-            {
-                e.name: f"{number(finals.mean(e.name).mean)} {finals.metric} in the finals"
-                for e in finals.ranking
-            }
-            if finals
-            else {}
-        )
-        parts.append(element("div", chart, previews(trials, said), class_="pair look"))
-    return join(*parts, _front_table(findings)) if findings.front or len(parts) > 1 else Markup()
+        said = _said_of(finals) if finals else {}
+        shown["chart"] = pareto_chart(findings, {t.number for t in trials})
+        shown["legend"] = _legend(findings, "Pareto front")
+        shown["drawings"] = previews(trials, said)
+    if findings.front:
+        shown["meaning"], shown["table"] = _meaning(findings), _front_table(findings)
+    return shown
 
 
-def _progress(findings: Findings) -> Markup:
-    if not findings.trials:
-        return Markup()
-    name, line = "Best so far", "best so far"
-    content = [
-        element("figure", element("h3", name), progress_chart(findings), _legend(findings, line))
-    ]
+def _said_of(finals: Leaderboard) -> dict[str, str]:
+    """Return what the final comparison says of each network, by its name."""
+    return {
+        e.name: f"{number(finals.mean(e.name).mean)} {finals.metric} in the finals"
+        for e in finals.ranking
+    }
+
+
+def _progress(findings: Findings) -> dict[str, Any]:
+    shown = {
+        "chart": progress_chart(findings),
+        "legend": _legend(findings, "best so far"),
+        "volume": None,
+    }
     if findings.volumes:
-        content.append(_volume(findings))
-    return join(element("h2", "Progress"), element("div", *content, class_="pair"))
+        names = ", ".join(findings.study.goal.objectives)
+        shown["volume"] = volume_chart(findings)
+        shown["volume_note"] = (
+            f"What the front dominates of {names}, each scaled to 0 for the worst candidate and 1 "
+            "for the best, above a tenth below the worst: "
+            f"{number(findings.volumes[-1][1])} at the end."
+        )
+    return shown
 
 
-def _volume(findings: Findings) -> Markup:
-    names = ", ".join(findings.study.goal.objectives)
-    text = (
-        f"What the front dominates of {names}, each scaled to 0 for the worst candidate and 1 for "
-        f"the best, above a tenth below the worst: {number(findings.volumes[-1][1])} at the end."
-    )
-    return element(
-        "figure", element("h3", "Hypervolume"), volume_chart(findings), element("figcaption", text)
-    )
-
-
-def _legend(findings: Findings, line: str) -> Markup:
-    shades = [
-        element("circle", cx=7 + 12 * at, cy=10, r=5, class_=f"o{shade}")
-        for at, shade in enumerate((0, 3, 5, 7))
+def _legend(findings: Findings, line: str) -> list[dict[str, str]]:
+    items = [{"mark": "shades", "text": "first to last trial"}] if line != "best so far" else []
+    items += [
+        {"mark": "line", "text": line},
+        {"mark": "best", "text": "best", "outline": STAR},
     ]
-    items = [
-        (element("svg", element("path", d="M0 10H26", class_="front"), viewBox="0 0 26 20"), line),
-        (element("svg", star(), viewBox="-10 -10 20 20"), "best"),
-    ]
-    if line != "best so far":
-        items.insert(0, (element("svg", *shades, viewBox="0 0 50 20"), "first to last trial"))
     if findings.baselines:
-        items.append((element("svg", marker(0), viewBox="-10 -10 20 20"), "hand-made"))
+        items.append({"mark": "baseline", "text": "baseline", "outline": MARKERS[0]})
     if findings.failed and line == "best so far":
-        tick = element("path", d="M4 4V16", class_="failed")
-        items.append((element("svg", tick, viewBox="0 0 8 20"), "failed"))
-    return element("figcaption", *(element("span", *item) for item in items), class_="legend")
+        items.append({"mark": "failed", "text": "failed"})
+    return items
 
 
 # Tables
 
 
-def _front_table(findings: Findings) -> Markup:
-    if not findings.front:
-        return Markup()
-    hand = findings.best_baseline
+def _front_table(findings: Findings) -> Table:
+    baseline = findings.best_baseline
     known = [n for n in LATENCY if any(n in trial.metrics for trial in findings.front)]
     others = dict.fromkeys([*findings.study.goal.objectives, *known])
     others = [n for n in others if n not in {"fitness", *REPEATED}]
     heads = [_noun(findings), "Fitness", *(TITLES.get(n, n) for n in others)]
     heads += ["px"] * sized(findings.study) + ["Parameters", "FLOPs"]
-    heads += [f"Fitness over {hand.name}", f"FLOPs over {hand.name}"] if hand else []
+    heads += [f"Fitness over {baseline.name}", f"FLOPs over {baseline.name}"] if baseline else []
     rows = []
     for trial in findings.front:
         more = [_value(trial.metrics.get(name)) for name in others]
-        cells: list[Cell] = [_network(trial), _fitness(trial), *more]
+        cells = [_network(trial), _fitness(trial), *more]
         cells += [_pixels(trial)] * sized(findings.study) + _costs(trial)
-        if hand:
-            gain = trial.fitness - hand.fitness
-            cells.append((signed(gain), gain))
-            flops = [t.cost.get("flops", 0.0) for t in (trial, hand)]
+        if baseline:
+            gain = trial.fitness - baseline.fitness
+            cells.append(Cell(signed(gain), gain))
+            flops = [t.cost.get("flops", 0.0) for t in (trial, baseline)]
             ratio = flops[0] / flops[1] if all(flops) else None
-            cells.append((f"{ratio:.2f} times" if ratio else "", ratio or ""))
-        rows.append((_kind(findings, trial), None, cells))
+            cells.append(Cell(f"{ratio:.2f} times", ratio) if ratio else Cell("", ""))
+        rows.append(Row(cells, _kind(findings, trial)))
+    return table(heads, rows, "front-table")
+
+
+def _meaning(findings: Findings) -> str:
+    """Return what it means to be on the front."""
     goal = findings.study.goal.objectives
     if len(goal) > 1:
-        text = f"Nothing that was judged is at least as good as one of these in {', '.join(goal)}."
-    elif findings.has_flops:
-        text = "Nothing else in the space that was judged is both cheaper and at least as good."
-    else:
-        text = "Without costs, the front is the best candidate."
-    return join(element("p", text, class_="soft"), table(heads, rows, "front-table"))
+        return (
+            f"Nothing that was evaluated is at least as good as one of these in {', '.join(goal)}."
+        )
+    if findings.has_flops:
+        return "Nothing else in the space that was evaluated is both cheaper and at least as good."
+    return "Without costs, the front is the best candidate."
 
 
-def _trials(findings: Findings) -> Markup:
-    if not findings.trials:
-        return Markup()
+def _trials(findings: Findings) -> Table:
     trials = findings.trials
     metrics = [name for name in metric_names(trials) if name not in REPEATED]
     generic = [t for t in trials if t.architecture is None and t.point is not None]
@@ -250,36 +221,32 @@ def _trials(findings: Findings) -> Markup:
     heads += ["Choices"] * bool(generic) + ["Error"] * bool(findings.failed)
     rows = []
     for trial in trials:
-        cells: list[Cell] = [
-            (trial.number + 1, trial.number + 1),
-            (label(trial), None),
-            (trial.state, None),
+        cells = [
+            Cell(trial.number + 1, trial.number + 1),
+            Cell(label(trial)),
+            Cell(trial.state),
             _fitness(trial),
             *(_value(trial.metrics.get(m)) for m in metrics),
             *[_pixels(trial)] * sized(findings.study),
             *_costs(trial),
             _cost(trial, "memory_bytes", "B"),
             _cost(trial, "layers"),
-            (f"{trial.seconds:.1f}", trial.seconds),
+            Cell(f"{trial.seconds:.1f}", trial.seconds),
         ]
         if generic:
-            choices = ", ".join(f"{n}={v}" for n, v in (trial.point or {}).items())
-            cells.append((wide(choices), None))
+            cells.append(wide(", ".join(f"{n}={v}" for n, v in (trial.point or {}).items())))
         if findings.failed:
-            cells.append((wide(trial.error), None))
-        rows.append((_kind(findings, trial), f"trial-{trial.number}", cells))
-    return join(element("h2", "All trials"), table(heads, rows, "sortable", tall=True))
+            cells.append(wide(trial.error))
+        rows.append(Row(cells, _kind(findings, trial), f"trial-{trial.number}"))
+    return table(heads, rows, "sortable", tall=True)
 
 
-def _failures(findings: Findings) -> Markup:
-    if not findings.failed:
-        return Markup()
+def _failures(findings: Findings) -> Table:
     rows = []
     for kind, trials in findings.failures.items():
         error = trials[0].error.removeprefix(f"{kind}:").strip()
-        cells: list[Cell] = [(kind, None), (len(trials), len(trials)), (wide(error), None)]
-        rows.append(("", None, cells))
-    return join(element("h2", "Failures"), table(["Kind", "Trials", "First message"], rows, ""))
+        rows.append(Row([Cell(kind), Cell(len(trials), len(trials)), wide(error)]))
+    return table(["Kind", "Trials", "First message"], rows)
 
 
 def _noun(findings: Findings) -> str:
@@ -289,24 +256,25 @@ def _noun(findings: Findings) -> str:
 def _kind(findings: Findings, trial: Trial) -> str:
     if findings.best is not None and trial.number == findings.best.number:
         return "best-row"
-    return "hand" if trial.name else ""
+    return "baseline-row" if trial.name else ""
 
 
 def _network(trial: Trial) -> Cell:
-    return element("a", label(trial), href=f"#trial-{trial.number}", title=tooltip(trial)), None
+    return Cell(label(trial), href=f"#trial-{trial.number}", tip=tooltip(trial))
 
 
 def _fitness(trial: Trial) -> Cell:
-    return (number(trial.fitness), trial.fitness) if trial.state == "complete" else ("", "")
+    complete = trial.state == "complete"
+    return Cell(number(trial.fitness), trial.fitness) if complete else Cell("", "")
 
 
 def _value(value: float | None) -> Cell:
-    return ("", "") if value is None else (number(value), value)
+    return Cell("", "") if value is None else Cell(number(value), value)
 
 
 def _pixels(trial: Trial) -> Cell:
     size = pixels(trial)
-    return (str(size), size) if size else ("", "")
+    return Cell(size, size) if size else Cell("", "")
 
 
 def _costs(trial: Trial) -> list[Cell]:
@@ -315,43 +283,29 @@ def _costs(trial: Trial) -> list[Cell]:
 
 def _cost(trial: Trial, name: str, unit: str = "") -> Cell:
     value = trial.cost.get(name)
-    return ("", "") if value is None else (short(value) + unit, value)
+    return Cell("", "") if value is None else Cell(short(value) + unit, value)
 
 
 # The rest
 
 
 def _networks(
-    findings: Findings, finals: Standings | None, beside: Mapping[str, Architecture]
-) -> Markup:
-    """Return the drawings of the answer and of the hand-made networks it is to be seen beside."""
+    findings: Findings, finals: Leaderboard | None, beside: Mapping[str, Architecture]
+) -> dict[str, str]:
+    """Return the drawings of the answer and of the baselines it is to be seen beside."""
     best = _answer(findings, finals)
     shown: dict[str, Architecture] = {}
     if best is not None and best.architecture is not None:
         shown[f"{label(best)}, best found"] = best.network
-    hand = findings.best_baseline
-    hand_made = {**beside}
-    if hand is not None and hand.architecture is not None:
-        hand_made.setdefault(hand.name, hand.network)
-    shown |= {f"{name}, hand-made": network for name, network in hand_made.items()}
-    figures = [
-        element("figure", element("h3", text), drawing(network, text))
-        for text, network in shown.items()
-    ]
-    if not figures:
-        return Markup()
-    note = (
-        "A box is a block: its kind and kernel, its channels, ×repeats, /2 where it halves the "  # noqa: RUF001
-        "resolution. P3 is the level of stride 8."
-    )
-    return join(
-        element("h2", "The networks"),
-        element("p", note, class_="soft"),
-        element("div", *figures, class_="pair"),
-    )
+    baseline = findings.best_baseline
+    baselines = {**beside}
+    if baseline is not None and baseline.architecture is not None:
+        baselines.setdefault(baseline.name, baseline.network)
+    shown |= {f"{name}, baseline": network for name, network in baselines.items()}
+    return {text: drawing(network, text) for text, network in shown.items()}
 
 
-def _answer(findings: Findings, finals: Standings | None) -> Trial | None:
+def _answer(findings: Findings, finals: Leaderboard | None) -> Trial | None:
     """Return the best found network: by the finals where they know one, else by the search."""
     best = finals.best_other if finals else None
     named = (t for t in findings.found if best and label(t) == best.name)

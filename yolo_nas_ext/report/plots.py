@@ -16,19 +16,19 @@ from yolo_nas_ext.console import cut, number
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.axes import Axis
 from yolo_nas_ext.report.summary import Findings, label
-from yolo_nas_ext.study.leaderboard import Standings
+from yolo_nas_ext.study.leaderboard import Leaderboard
 from yolo_nas_ext.study.study import Study
 
 DPI = 150
 SIZE = 10  # of names, in points
 ORDER = LinearSegmentedColormap.from_list("order", ["#c3d6e8", "#4a87bf", "#0b3d7a"])
-BEST, HAND, LINE, SOFT = "#d55e00", "#007a59", "#1b1f24", "#57606a"  # as on the page
+BEST, BASELINE, LINE, SOFT = "#d55e00", "#007a59", "#1b1f24", "#57606a"  # as on the page
 MARKERS = "D^svph"
 Spot = tuple[float, float]
 
 
 def pareto_png(study: Study, path: Path, title: str = "") -> None:
-    """Draw fitness against FLOPs, with the front, the hand-made networks and the best.
+    """Draw fitness against FLOPs, with the front, the baselines and the best.
 
     Args:
         study: The record; without costs the number of the trial takes the place of FLOPs.
@@ -50,34 +50,34 @@ def pareto_png(study: Study, path: Path, title: str = "") -> None:
     _save(figure, path)
 
 
-def comparison_png(standings: Standings, path: Path, title: str = "") -> None:
+def comparison_png(leaderboard: Leaderboard, path: Path, title: str = "") -> None:
     """Draw the mean fitness of compared models against their cost, with intervals.
 
     Args:
-        standings: What trainings say.
+        leaderboard: What trainings say.
         path: PNG to write.
         title: Above the plot.
     """
-    ranked = [e for e in standings.ranking if getattr(e, standings.cost)]
-    costs = [float(getattr(e, standings.cost)) for e in ranked] or [1.0]
-    dots = {e.name: list(standings.values(e.name).values()) for e in ranked}
+    ranked = [e for e in leaderboard.ranking if getattr(e, leaderboard.cost)]
+    costs = [float(getattr(e, leaderboard.cost)) for e in ranked] or [1.0]
+    dots = {e.name: list(leaderboard.values(e.name).values()) for e in ranked}
     everything = [value for values in dots.values() for value in values] or [0.0, 1.0]
     x, y = axes.log_axis(costs), axes.linear_axis(everything, margin=0.25)
     figure, plot = _figure(x, y)
-    latency = standings.cost == "latency_ms"
+    latency = leaderboard.cost == "latency_ms"
     plot.set_xlabel("ms an image" if latency else "FLOPs of one image", color=SOFT)
-    plot.set_ylabel(standings.metric, color=SOFT)
+    plot.set_ylabel(leaderboard.metric, color=SOFT)
     names = []
-    for entrant, cost in zip(ranked, costs, strict=False):
-        colour = HAND if entrant.baseline else BEST
-        mean, low, high, n = standings.mean(entrant.name)
+    for model, cost in zip(ranked, costs, strict=False):
+        colour = BASELINE if model.baseline else BEST
+        mean, low, high, n = leaderboard.mean(model.name)
         if n > 1:
             ends = [max(low, y.low), min(high, y.high)]
             plot.plot([cost, cost], ends, color=colour, lw=1.4, zorder=3)
-        values = dots[entrant.name]
+        values = dots[model.name]
         plot.scatter([cost] * len(values), values, s=14, color=SOFT, zorder=4)
         plot.scatter([cost], [mean], s=70, color=colour, edgecolors="white", zorder=5)
-        names.append((f"{_cut(entrant.name, 24)} {number(mean)}", (cost, mean)))
+        names.append((f"{_cut(model.name, 24)} {number(mean)}", (cost, mean)))
     if title:
         plot.set_title(_cut(title, 70), fontsize=12, loc="left", pad=12, parse_math=False)
     _names(plot, names, [spot for _, spot in names], [])
@@ -173,7 +173,7 @@ def _order(plot: Axes, findings: Findings, where: Mapping[int, Spot]) -> None:
 def _markers(
     plot: Axes, findings: Findings, where: Mapping[int, Spot], line: Sequence[Spot]
 ) -> None:
-    """Draw the hand-made networks and the best with their names, and the legend."""
+    """Draw the baselines and the best with their names, and the legend."""
     shape = {"edgecolors": "white", "linewidths": 0.8, "clip_on": False}
     names: list[tuple[str, Spot]] = []
     for index, trial in enumerate(findings.baselines):
@@ -183,9 +183,9 @@ def _markers(
                 *where[trial.number],
                 s=80,
                 marker=MARKERS[index % len(MARKERS)],
-                color=HAND,
+                color=BASELINE,
                 zorder=4,
-                label=f"{again}hand-made",
+                label=f"{again}baseline",
                 **shape,
             )
             names.append((f"{_cut(trial.name, 24)} {number(trial.fitness)}", where[trial.number]))

@@ -50,16 +50,16 @@ class Findings:
 
     @cached_property
     def best_baseline(self) -> Trial | None:
-        """The best complete hand-made network, in the space or not."""
+        """The best complete baseline, in the space or not."""
         return _highest([t for t in self.baselines if t.state == "complete"])
 
     @cached_property
     def pair(self) -> tuple[Trial | None, Trial | None]:
-        """The best proposal and hand-made network by the measure that both have; see `trained`."""
-        found, hand = self.best_found, self.best_baseline
-        if found and (hand is None or TRAINED in hand.metrics):
-            return found.trained, hand and hand.trained
-        return found, hand
+        """The best proposal and baseline by the measure that both have; see `trained`."""
+        found, baseline = self.best_found, self.best_baseline
+        if found and (baseline is None or TRAINED in baseline.metrics):
+            return found.trained, baseline and baseline.trained
+        return found, baseline
 
     @cached_property
     def trained(self) -> list[Trial]:
@@ -128,51 +128,51 @@ class Findings:
 
     def verdict(self) -> list[str]:
         """Return what was found in plain sentences, the most important one first."""
-        found, hand = self.pair
+        found, baseline = self.pair
         if found is None:
             nothing = [self._nothing_kept()] if self.found else []
-            if hand is None:
+            if baseline is None:
                 return nothing or [self._nothing()]
-            judged = "" if nothing else "No candidate of the search was judged. "
-            best = f"{hand.name} is best with fitness {number(hand.fitness)}"
-            return [*nothing, f"{judged}Of the hand-made models {best}."]
-        if hand is None:
+            evaluated = "" if nothing else "No candidate of the search was evaluated. "
+            best = f"{baseline.name} is best with fitness {number(baseline.fitness)}"
+            return [*nothing, f"{evaluated}Of the baselines {best}."]
+        if baseline is None:
             sentence = (
-                f"{label(found)} is the best of {_count(len(self.found), 'candidate')} judged: "
+                f"{label(found)} is the best of {_count(len(self.found), 'candidate')} evaluated: "
                 f"fitness {number(found.fitness)}{size(found)}."
             )
             if found.architecture is not None:
-                sentence += " No hand-made model was measured beside it."
+                sentence += " No baseline was measured beside it."
             return [sentence, *self._caveat()]
-        return [_compare(found, hand), *self._cheaper(found, hand), *self._caveat()]
+        return [_compare(found, baseline), *self._cheaper(found, baseline), *self._caveat()]
 
     def _nothing_kept(self) -> str:
         bounds = self.study.goal.limits.items()
         limits = ", ".join(f"{name} {bound:g}" for name, bound in bounds)
-        judged = _count(len(self.found), "candidate")
-        return f"None of {judged} keeps the limits ({limits}): widen them, or search on."
+        evaluated = _count(len(self.found), "candidate")
+        return f"None of {evaluated} keeps the limits ({limits}): widen them, or search on."
 
     def _nothing(self) -> str:
         if not self.failed:
             return "No trial has ended yet: there is nothing to compare."
         kind, trials = next(iter(self.failures.items()))
         return (
-            f"No candidate could be judged: all {_count(len(self.failed), 'trial')} failed, "
+            f"No candidate could be evaluated: all {_count(len(self.failed), 'trial')} failed, "
             f"{len(trials)} of them by '{kind}' ({' '.join(trials[0].error.split())[:200]})."
         )
 
-    def _cheaper(self, found: Trial, hand: Trial) -> list[str]:
-        """Name the cheapest proposal that is no worse than the best hand-made network."""
-        if self.trained or found.fitness < hand.fitness or not self.has_flops:
+    def _cheaper(self, found: Trial, baseline: Trial) -> list[str]:
+        """Name the cheapest proposal that is no worse than the best baseline."""
+        if self.trained or found.fitness < baseline.fitness or not self.has_flops:
             return []
-        if "flops" not in hand.cost:
+        if "flops" not in baseline.cost:
             return []
-        good = [t for t in self.front if t.fitness >= hand.fitness and not t.name]
-        if not good or good[0] is found or good[0].cost["flops"] >= hand.cost["flops"]:
+        good = [t for t in self.front if t.fitness >= baseline.fitness and not t.name]
+        if not good or good[0] is found or good[0].cost["flops"] >= baseline.cost["flops"]:
             return []
         return [
-            f"The cheapest network that is no worse than {hand.name} is {label(good[0])}: fitness "
-            f"{number(good[0].fitness)} with {_ratios(good[0], hand)}."
+            f"The cheapest network that is no worse than {baseline.name} is {label(good[0])}: "
+            f"fitness {number(good[0].fitness)} with {_ratios(good[0], baseline)}."
         ]
 
     def _caveat(self) -> list[str]:
@@ -192,8 +192,8 @@ class Findings:
                 f"{signed(before - after)}."
             ]
         return [
-            f"Every candidate was judged once and the best of {len(self.complete)} was picked, so "
-            "its fitness is a little flattered and a small difference may be chance."
+            f"Every candidate was evaluated once and the best of {len(self.complete)} was picked, "
+            "so its fitness is a little flattered and a small difference may be chance."
         ]
 
     def _confirmed(self) -> str:
@@ -220,7 +220,7 @@ def first_random_median(study: Study) -> float | None:
 
 
 def label(trial: Trial) -> str:
-    """Return the name of a hand-made network, ``nas-<key>``, or the trial's place from 1."""
+    """Return the name of a baseline, ``nas-<key>``, or the trial's place from 1."""
     if trial.name:
         return trial.name
     if trial.architecture is None:
@@ -234,7 +234,7 @@ def sized(study: Study) -> bool:
 
 
 def pixels(trial: Trial) -> int:
-    """Return the image size of a network: its own, or that it was judged at; 0 without."""
+    """Return the image size of a network: its own, or that it was evaluated at; 0 without."""
     own = trial.architecture.imgsz if trial.architecture else 0
     return own or int(trial.fidelity.get("imgsz", 0))
 
@@ -253,25 +253,25 @@ def metric_names(trials: Sequence[Trial]) -> list[str]:
     return [n for n in known if n in names] + sorted(names - set(known))
 
 
-def _compare(found: Trial, hand: Trial) -> str:
-    difference = found.fitness - hand.fitness
-    ratios = _ratios(found, hand)
+def _compare(found: Trial, baseline: Trial) -> str:
+    difference = found.fitness - baseline.fitness
+    ratios = _ratios(found, baseline)
     costs = f", with {ratios}" if ratios else ""
-    outside = "" if hand.point is not None else ", which is not in the search space,"
+    outside = "" if baseline.point is not None else ", which is not in the search space,"
     if difference > 0:
         return (
             f"{label(found)} is best: fitness {number(found.fitness)}, {number(difference)} above "
-            f"{hand.name} ({number(hand.fitness)}), the best hand-made model{costs}."
+            f"{baseline.name} ({number(baseline.fitness)}), the best baseline{costs}."
         )
     if difference == 0:
         return (
-            f"{label(found)} equals {hand.name}, the best hand-made model: fitness "
+            f"{label(found)} equals {baseline.name}, the best baseline: fitness "
             f"{number(found.fitness)}{costs}."
         )
     return (
-        f"A hand-made model is best: {hand.name}{outside} has fitness {number(hand.fitness)}"
-        f"{size(hand)}. The best network found, {label(found)}, is {number(-difference)} below it "
-        f"({number(found.fitness)}){costs}."
+        f"A baseline is best: {baseline.name}{outside} has fitness {number(baseline.fitness)}"
+        f"{size(baseline)}. The best network found, {label(found)}, is {number(-difference)} below "
+        f"it ({number(found.fitness)}){costs}."
     )
 
 

@@ -102,7 +102,7 @@ def summary_table(study: Study, top: int = 5) -> str:
 
     Args:
         study: The record.
-        top: Number of proposals to list; hand-made networks with a trial are always listed.
+        top: Number of proposals to list; baselines with a trial are always listed.
 
     Returns:
         Lines without a newline at the end: a heading, a row a network by fitness, and how far the
@@ -130,11 +130,11 @@ def summary_table(study: Study, top: int = 5) -> str:
         ).rstrip()
         for name, *cells, note in rows
     ]
-    best, hand = findings.pair
-    if best and hand and hand.fitness > best.fitness:
+    best, baseline = findings.pair
+    if best and baseline and baseline.fitness > best.fitness:
         lines.append(
-            f"a hand-made model is best: {_clean(hand.name, 40)} "
-            f"({signed(hand.fitness - best.fitness)} over the best network found)"
+            f"a baseline is best: {_clean(baseline.name, 40)} "
+            f"({signed(baseline.fitness - best.fitness)} over the best network found)"
         )
     if lead := findings.lead():
         lines.append(lead)
@@ -153,7 +153,7 @@ def _row(trial: Trial, best: Trial | None) -> tuple[str, str, str, str, str]:
         more = "" if measured is None else f" predicted, {measured:.2f} ms measured"
         notes.append(f"{trial.metrics['latency_ms']:.2f} ms{more}")
     if trial.name:
-        notes.append("hand-made" if trial.point is not None else "hand-made, not in the space")
+        notes.append("baseline" if trial.point is not None else "baseline, not in the space")
     if trial.state == "failed":
         notes.append(f"failed ({_clean(trial.error, 60)})")
     params, flops = (

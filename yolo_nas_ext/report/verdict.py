@@ -5,37 +5,37 @@ from __future__ import annotations
 import math
 
 from yolo_nas_ext.console import duration, number, signed
-from yolo_nas_ext.study.leaderboard import EQUAL, LEVEL, Entrant, Pair, Standings
+from yolo_nas_ext.study.leaderboard import EQUAL, LEVEL, Leaderboard, Model, Pair
 
 COSTS = {"latency_ms": "measured latency", "flops": "FLOPs"}
 
 
-def sentences(standings: Standings) -> list[str]:
+def sentences(leaderboard: Leaderboard) -> list[str]:
     """Return what was found, the most important sentence first."""
-    found, hand = standings.best_other, standings.best_baseline
-    if standings.ranking and all(standings.mean(e.name).mean == 0 for e in standings.ranking):
-        names = ", ".join(entrant.name for entrant in standings.ranking)
+    found, baseline = leaderboard.best_other, leaderboard.best_baseline
+    if leaderboard.ranking and all(leaderboard.mean(e.name).mean == 0 for e in leaderboard.ranking):
+        names = ", ".join(model.name for model in leaderboard.ranking)
         return [
-            f"{names}: all have 0 {standings.metric} on {standings.part}. These trainings are too "
-            "short to tell models apart; give more epochs.",
-            *_caveats(standings),
+            f"{names}: all have 0 {leaderboard.metric} on {leaderboard.part}. These trainings are "
+            "too short to tell models apart; give more epochs.",
+            *_caveats(leaderboard),
         ]
-    if found is None and hand is None:
-        return [_nothing(standings)]
-    if found is None or hand is None:
-        return [_alone(standings), *_caveats(standings)]
-    said = [_headline(standings, found, hand), *_tests(standings, found, hand)]
+    if found is None and baseline is None:
+        return [_nothing(leaderboard)]
+    if found is None or baseline is None:
+        return [_alone(leaderboard), *_caveats(leaderboard)]
+    said = [_headline(leaderboard, found, baseline), *_tests(leaderboard, found, baseline)]
     return [
         *said,
-        *_at_its_cost(standings, found, hand),
-        *_search(standings, found, hand),
-        *_caveats(standings),
+        *_at_its_cost(leaderboard, found, baseline),
+        *_search(leaderboard, found, baseline),
+        *_caveats(leaderboard),
     ]
 
 
-def better(standings: Standings) -> Entrant | None:
-    """Return the entrant to take: the one of the highest mean."""
-    return standings.ranking[0] if standings.ranking else None
+def better(leaderboard: Leaderboard) -> Model | None:
+    """Return the model to take: the one of the highest mean."""
+    return leaderboard.ranking[0] if leaderboard.ranking else None
 
 
 def shown(pair: Pair) -> str:
@@ -45,37 +45,40 @@ def shown(pair: Pair) -> str:
     return f"{signed(pair.mean)} ({signed(pair.low)} to {signed(pair.high)})"
 
 
-def _headline(standings: Standings, found: Entrant, hand: Entrant) -> str:
-    pair, metric = standings.pair(found.name, hand.name), standings.metric
-    mine, theirs = (number(standings.mean(e.name).mean) for e in (found, hand))
-    noun = standings.noun
+def _headline(leaderboard: Leaderboard, found: Model, baseline: Model) -> str:
+    pair, metric = leaderboard.pair(found.name, baseline.name), leaderboard.metric
+    mine, theirs = (number(leaderboard.mean(e.name).mean) for e in (found, baseline))
     if not pair.n:
-        return f"{found.name} and {hand.name} share no seed that both finished: nothing to compare."
+        return (
+            f"{found.name} and {baseline.name} share no seed that both finished: nothing to "
+            "compare."
+        )
     if pair.mean == 0:
         return (
-            f"{found.name} and {hand.name}, the best {noun}, are equal: {theirs} {metric} on "
-            f"{standings.part}{_times(standings, found, hand)}."
+            f"{found.name} and {baseline.name}, the best baseline, are equal: {theirs} {metric} on "
+            f"{leaderboard.part}{_times(leaderboard, found, baseline)}."
         )
     if pair.mean < 0:
         return (
-            f"A {noun} is {'better' if pair.high < 0 else 'at least as good'}: {hand.name} is "
-            f"{number(-pair.mean)} above {found.name}, the best of the others, in {metric} on "
-            f"{standings.part}: {theirs} against {mine}{_times(standings, hand, found)}."
+            f"A baseline is {'better' if pair.high < 0 else 'at least as good'}: {baseline.name} "
+            f"is {number(-pair.mean)} above {found.name}, the best of the others, in {metric} on "
+            f"{leaderboard.part}: {theirs} against {mine}{_times(leaderboard, baseline, found)}."
         )
     sure = "" if pair.low > 0 else ", which may be chance"
     return (
-        f"{found.name} is {number(pair.mean)} above {hand.name}, the best {noun}, in {metric} on "
-        f"{standings.part}: {mine} against {theirs}{_times(standings, found, hand)}{sure}."
+        f"{found.name} is {number(pair.mean)} above {baseline.name}, the best baseline, in "
+        f"{metric} on {leaderboard.part}: {mine} against {theirs}"
+        f"{_times(leaderboard, found, baseline)}{sure}."
     )
 
 
-def _times(standings: Standings, entrant: Entrant, other: Entrant) -> str:
-    ratio = standings.ratio(entrant, other)
-    return "" if math.isnan(ratio) else f", at {ratio:.2f} times its {COSTS[standings.cost]}"
+def _times(leaderboard: Leaderboard, model: Model, other: Model) -> str:
+    ratio = leaderboard.ratio(model, other)
+    return "" if math.isnan(ratio) else f", at {ratio:.2f} times its {COSTS[leaderboard.cost]}"
 
 
-def _tests(standings: Standings, found: Entrant, hand: Entrant) -> list[str]:
-    pair = standings.pair(found.name, hand.name)
+def _tests(leaderboard: Leaderboard, found: Model, baseline: Model) -> list[str]:
+    pair = leaderboard.pair(found.name, baseline.name)
     if pair.n < 2:
         return ["Both were trained once: nothing says how much of the difference is chance."]
     return [
@@ -85,64 +88,64 @@ def _tests(standings: Standings, found: Entrant, hand: Entrant) -> list[str]:
     ]
 
 
-def _at_its_cost(standings: Standings, found: Entrant, hand: Entrant) -> list[str]:
-    """Say what is best at no more cost, and what is as good at half of it."""
-    said, cost = [], COSTS[standings.cost]
-    within = standings.within()
-    if standings.ratio(found, hand) > 1:
+def _at_its_cost(leaderboard: Leaderboard, found: Model, baseline: Model) -> list[str]:
+    """Name the best model at no more cost, and one that is as good at half of it."""
+    said, cost = [], COSTS[leaderboard.cost]
+    within = leaderboard.within()
+    if leaderboard.ratio(found, baseline) > 1:
         if within:
-            pair = standings.pair(within.name, hand.name)
+            pair = leaderboard.pair(within.name, baseline.name)
             said.append(
-                f"At no more {cost} than {hand.name}, the best of the others is {within.name}: "
+                f"At no more {cost} than {baseline.name}, the best of the others is {within.name}: "
                 f"{shown(pair)}."
             )
         else:
-            said.append(f"No other model has at most the {cost} of {hand.name}.")
-    cheap = standings.cheaper()
+            said.append(f"No other model has at most the {cost} of {baseline.name}.")
+    cheap = leaderboard.cheaper()
     if cheap is not None:
         said.append(
-            f"{cheap.name} is as good as {hand.name} to {EQUAL} "
-            f"({number(standings.mean(cheap.name).mean)}) at "
-            f"{standings.ratio(cheap, hand):.2f} times its {cost}."
+            f"{cheap.name} is as good as {baseline.name} to {EQUAL} "
+            f"({number(leaderboard.mean(cheap.name).mean)}) at "
+            f"{leaderboard.ratio(cheap, baseline):.2f} times its {cost}."
         )
     return said
 
 
-def _search(standings: Standings, found: Entrant, hand: Entrant) -> list[str]:
+def _search(leaderboard: Leaderboard, found: Model, baseline: Model) -> list[str]:
     """Say what the search cost beside what it gained."""
     if found.search_seconds is None:
         return []
     text = f"The search that found it took {duration(found.search_seconds)}"
-    one = standings.seconds(hand.name)
+    one = leaderboard.seconds(baseline.name)
     if one > 0:
-        text += f", as much as {found.search_seconds / one:.1f} trainings of {hand.name}"
+        text += f", as much as {found.search_seconds / one:.1f} trainings of {baseline.name}"
     return [f"{text}."]
 
 
-def _alone(standings: Standings) -> str:
-    best = standings.ranking[0]
-    kind = f"Nothing but {standings.noun}s" if best.baseline else f"No {standings.noun}"
+def _alone(leaderboard: Leaderboard) -> str:
+    best = leaderboard.ranking[0]
+    kind = "Nothing but baselines" if best.baseline else "No baseline"
     return (
-        f"{kind} was trained; {best.name} is best with {number(standings.mean(best.name).mean)} "
-        f"{standings.metric} on {standings.part}."
+        f"{kind} was trained; {best.name} is best with {number(leaderboard.mean(best.name).mean)} "
+        f"{leaderboard.metric} on {leaderboard.part}."
     )
 
 
-def _nothing(standings: Standings) -> str:
-    failed = standings.failed()
+def _nothing(leaderboard: Leaderboard) -> str:
+    failed = leaderboard.failed()
     if failed:
         return f"All {len(failed)} trainings failed, the first by {failed[0].error[:200]}."
     return "No training has ended yet: there is nothing to compare."
 
 
-def _caveats(standings: Standings) -> list[str]:
+def _caveats(leaderboard: Leaderboard) -> list[str]:
     said = []
-    others = [e for e in standings.ranking if not e.baseline]
+    others = [e for e in leaderboard.ranking if not e.baseline]
     if len(others) > 1:
         said.append(
             f"{len(others)} models stood against the baselines and the best of them is named, "
             "which flatters it a little: it was picked by the numbers it is shown with."
         )
-    if failed := standings.failed():
-        said.append(f"{len(failed)} of {len(standings.results)} trainings failed.")
+    if failed := leaderboard.failed():
+        said.append(f"{len(failed)} of {len(leaderboard.evaluations)} trainings failed.")
     return said

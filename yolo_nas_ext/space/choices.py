@@ -7,76 +7,18 @@ import math
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.space.constraints import Rule
+from yolo_nas_ext.space.limits import Limit, descend, excess, why_empty
+from yolo_nas_ext.space.point import Point
 
 DRAWS = 64  # rejected draws before a sample is walked downhill into the feasible region
 DESCENTS = 8  # such walks before the space is declared empty
-STRIDE = 16  # neighbours looked at together in such a walk
 ENUMERABLE = 20_000  # up to this many combinations "not tried yet" is decided by listing them all
 
 SpaceT = TypeVar("SpaceT", bound="ChoiceSpace")
-
-
-class Point(Mapping[str, Any]):
-    """A read-only, hashable assignment of a value to every choice of a space."""
-
-    __slots__ = ("_hash", "_places", "_values")
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        # Points are many and their names few: all with the same ones share them.
-        self._places = _places(tuple(values))
-        self._values = tuple(values.values())
-        self._hash = hash(frozenset(zip(self._places, self._values, strict=True)))
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[self._places[name]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if isinstance(other, Point):
-            if self._hash != other._hash:
-                return False
-            if self._places is other._places:
-                return self._values == other._values
-        return isinstance(other, Mapping) and dict(self) == dict(other)
-
-    def __reduce__(self) -> tuple[type[Point], tuple[dict[str, Any]]]:
-        # Another process has another hash of the same texts.
-        return Point, (dict(self),)
-
-    def __repr__(self) -> str:
-        return f"Point({dict(self)})"
-
-
-@lru_cache(maxsize=4096)
-def _places(names: tuple[str, ...]) -> dict[str, int]:
-    return {name: place for place, name in enumerate(names)}
-
-
-class Limit(Protocol):
-    """A bound on what a point may cost; `cost.budget.Budget` is one."""
-
-    def values(self, subject: Any) -> Mapping[str, tuple[float, float]]:
-        """Return ``{limit: (value, bound)}`` for a point (a detector space's architecture)."""
-        ...
-
-    def say(self, name: str, value: float) -> str:
-        """Return a value of a limit as a person writes it, for example ``"2.6M parameters"``."""
-        ...
 
 
 Prefer = Callable[[Sequence[Point]], Sequence[float]]
@@ -87,11 +29,12 @@ class ChoiceSpace:
 
     Args:
         choices: Options of every choice by its name. Options are hashable and differ from one
-        another. feasible: Says whether a point may be built; every point may without it.
+            another.
+        feasible: Says whether a point may be built; every point may without it.
         rules: Relations between choices that sampling can repair as well as check.
         moves: For a choice, how a mutation changes it: ``("scale", factors)`` moves a number to the
-            option nearest to itself times a factor, ``("step", offsets)`` along the list.
-            Any other option is as likely where a choice has no moves.
+            option nearest to itself times a factor, ``("step", offsets)`` along the list. Any
+            other option is as likely where a choice has no moves.
         mutations: Number of moves a mutation makes.
 
     Raises:
@@ -222,10 +165,11 @@ class ChoiceSpace:
         for _ in range(DESCENTS):  # a tight limit: walk from a random point towards it
             point = self._draw(rng)
             if point is not None:
-                point, excess = self._descend(point, self._excess, rng)
-                if excess == 0.0:
+                point, left = descend(point, self._excess, self._neighbours, rng)
+                if left == 0.0:
                     return point
-        raise NASError(self._why_empty(rng))
+        starts = [p for p in (self._draw(rng) for _ in range(DESCENTS)) if p is not None]
+        raise NASError(why_empty(self._limits, starts, self.subject, self._neighbours, rng))
 
     def mutate(self, point: Point, rng: random.Random) -> Point:
         """Return a feasible point that differs from `point` by at most `mutations` moves.
@@ -257,8 +201,12 @@ class ChoiceSpace:
         """
         if not self._allowed(point):
             return None
-        point, excess = self._descend(point, self._excess, rng, keep)
-        return point if excess == 0.0 else None
+
+        def near(now: Point) -> list[Point]:
+            return [other for other in self._neighbours(now) if other[keep] == now[keep]]
+
+        point, left = descend(point, self._excess, near, rng)
+        return point if left == 0.0 else None
 
     def crossover(self, a: Point, b: Point, rng: random.Random) -> Point:
         """Return a feasible point with every choice from one of two parents, or parent `a`."""
@@ -328,16 +276,13 @@ class ChoiceSpace:
             self._feasible is None or bool(self._feasible(point))
         )
 
-    def _excess(self, point: Point, only: str | None = None) -> float:
-        """Return the sum over the limits of how far, relatively, the point lies beyond them."""
-        if not self._limits:
-            return 0.0
-        subject, excess = self.subject(point), 0.0
-        for limit in self._limits:
-            for name, (value, bound) in limit.values(subject).items():
-                if value > bound and only in (None, name):
-                    excess += value / bound - 1.0
-        return excess
+    def _excess(self, point: Point) -> float:
+        """Return how far, relatively, the point lies beyond the limits."""
+        return excess(self._limits, self.subject(point)) if self._limits else 0.0
+
+    def _neighbours(self, point: Point) -> list[Point]:
+        """Return the adjacent points that the rules allow, whatever the limits say."""
+        return [other for other in self._adjacent(point) if self._allowed(other)]
 
     def _draw(self, rng: random.Random) -> Point | None:
         """Return a point that satisfies the rules, or None where the draw could not be repaired."""
@@ -346,37 +291,6 @@ class ChoiceSpace:
             rule.repair(values, self.choices, rng)
         point = self.canonical(values)
         return point if self._allowed(point) else None
-
-    def _descend(
-        self,
-        point: Point,
-        excess_of: Callable[[Point], float],
-        rng: random.Random,
-        keep: str | None = None,
-    ) -> tuple[Point, float]:
-        """Walk downhill until within the limits, or stuck; a kept choice is not changed.
-
-        Each step looks at neighbours in random order, a handful at a time, and takes the best of
-        the first handful that holds a better one: long strides while far away, every neighbour at
-        the end.
-        """
-        excess = excess_of(point)
-        while excess > 0.0:
-            others = [
-                p
-                for p in self._adjacent(point)
-                if (keep is None or p[keep] == point[keep]) and self._allowed(p)
-            ]
-            rng.shuffle(others)
-            for start in range(0, len(others), STRIDE):
-                handful = [(excess_of(other), other) for other in others[start : start + STRIDE]]
-                lowest, best = min(handful, key=lambda pair: pair[0])
-                if lowest < excess:
-                    point, excess = best, lowest
-                    break
-            else:
-                break
-        return point, excess
 
     def _adjacent(self, point: Point) -> Iterator[Point]:
         seen = {point}
@@ -400,30 +314,6 @@ class ChoiceSpace:
         else:
             near = list(options)
         return [o for o in near if o != value] or [o for o in options if o != value]
-
-    def _why_empty(self, rng: random.Random) -> str:
-        """Say which limit nothing can meet: walk downhill for each limit alone."""
-        starts = [p for p in (self._draw(rng) for _ in range(DESCENTS)) if p is not None]
-        if not starts:
-            return "the space is empty: its rules contradict one another; drop or widen one"
-        for limit in self._limits:
-            for name, (_, bound) in limit.values(self.subject(starts[0])).items():
-                best = min(
-                    (
-                        self._descend(p, lambda q, n=name: self._excess(q, n), rng)[0]
-                        for p in starts
-                    ),
-                    key=lambda p, of=limit, n=name: of.values(self.subject(p))[n][0],
-                )
-                value = limit.values(self.subject(best))[name][0]
-                if value > bound:
-                    return (
-                        f"nothing in the space fits {name}={limit.say(name, bound)}: the smallest "
-                        f"network found has {limit.say(name, value)}, {value / bound:.2f} times "
-                        f"the limit; raise {name} to at least {limit.say(name, value)} or use a "
-                        "smaller space"
-                    )
-        return "no network found fits all limits together, though each alone can be met; raise one"
 
 
 def _is_number(value: object) -> bool:

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from yolo_nas_ext.network.architecture import Block
-from yolo_nas_ext.network.blocks import BLOCKS, hidden_width, round8
+from yolo_nas_ext.network.block_rows import round8
+from yolo_nas_ext.network.blocks import BLOCKS, hidden_width
 from yolo_nas_ext.space.schema import CONTEXTS, Stage
 
 
 def split_levels(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the neck's and the head's levels of ``"2-4"`` or ``"2-5:3-5"``."""
-    parts = []
-    for part in text.split(":"):
-        low, high = part.split("-")
-        parts.append(tuple(range(int(low), int(high) + 1)))
-    return parts[0], parts[-1]
+    ranges = []
+    for ends in text.split(":"):
+        low, high = ends.split("-")
+        ranges.append(tuple(range(int(low), int(high) + 1)))
+    return ranges[0], ranges[-1]
 
 
 def stem_block(point: Mapping[str, Any]) -> Block:

@@ -12,10 +12,10 @@ import yaml
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.files import resource
 from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck
-from yolo_nas_ext.network.blocks import BLOCKS, hidden_width, round8
+from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.rows import FINEST, PLAIN, for_task
-from yolo_nas_ext.network.timm_backbones import OWN, option, whole
-from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.network.timm_backbones import OWN, option, timm_backbone
+from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.constraints import Offered
 from yolo_nas_ext.space.decode import (
     context_blocks,
@@ -25,16 +25,13 @@ from yolo_nas_ext.space.decode import (
     stage_blocks,
     stem_block,
 )
-from yolo_nas_ext.space.schema import CONTEXTS, SpaceFile, Stage, parse
+from yolo_nas_ext.space.encode import Encoder
+from yolo_nas_ext.space.parse import parse
+from yolo_nas_ext.space.point import Point
+from yolo_nas_ext.space.schema import SpaceFile, Stage, fixed
 
-PARTS = (
-    "backbone",
-    "neck",
-    "head",
-    "image size",
-    "backbone of timm",
-)  # of an architecture, in the order of its fields
-OTHERWISE = {"neck.kind": ("pan",), "imgsz": (0,), "backbone": (OWN,)}  # where these are no choices
+# The fields of an architecture in their order, as a message names them.
+FIELDS = ("backbone", "neck", "head", "image size", "backbone of timm")
 CACHE = 200_000  # architectures remembered by point; about 1 KB each
 
 
@@ -53,14 +50,15 @@ class DetectorSpace(ChoiceSpace):
     def __init__(self, file: SpaceFile, task: str = "detect") -> None:
         choices = dict(file.choices)
         if task in ("segment", "semantic"):
-            # The host's validator compares masks at a quarter of the image's size, and those of its
-            # head are twice as fine as the lowest level; its exporter enlarges semantic ones by 8.
+            # Ultralytics' validator compares masks at a quarter of the image's size, and those of
+            # its head are twice as fine as the lowest level. Its exporter enlarges semantic masks
+            # eight times.
             levels, of_head = choices["levels"], task == "segment"
             choices["levels"] = tuple(v for v in levels if split_levels(v)[of_head][0] == FINEST)
             if not choices["levels"]:
                 raise NASError(
                     f"space={file.name}: levels are {', '.join(levels)}; with task={task} the "
-                    "host's head has to read P3 as its lowest level: add "
+                    "head has to read P3 as its lowest level: add "
                     + ("3-5 or 2-5:3-5" if of_head else "3-5")
                 )
         super().__init__(choices, rules=file.rules, moves=file.moves, mutations=file.mutations)
@@ -83,7 +81,7 @@ class DetectorSpace(ChoiceSpace):
             source: The file or name.
             task: What the networks do.
             fix: Choices with the one option that is left of each.
-            sizes: Image sizes in pixels as a choice, in place of those that the file has.
+            sizes: Image sizes in pixels as a choice, in place of the file's.
 
         Raises:
             NASError: For an unknown name, for anything in the file that is not of the grammar, and
@@ -106,7 +104,7 @@ class DetectorSpace(ChoiceSpace):
         if sizes and isinstance(content, dict):
             content["imgsz"] = list(sizes)
         file = parse(content, path.stem, f"space file {path}")
-        return cls(_fixed(file, fix) if fix else file, task)
+        return cls(fixed(file, fix) if fix else file, task)
 
     # From points to architectures
 
@@ -134,7 +132,7 @@ class DetectorSpace(ChoiceSpace):
     def _build(self, point: Mapping[str, Any]) -> Architecture:
         neck_levels, head_levels = split_levels(point["levels"])
         joined = self._joined(neck_levels)
-        timm = None if self._own(point) else whole(point["backbone"], joined)
+        timm = None if self._own(point) else timm_backbone(point["backbone"], joined)
         backbone = [] if timm else self._blocks(point)
         imgsz = point.get("imgsz", 0)
         if self.task == "classify":
@@ -166,7 +164,7 @@ class DetectorSpace(ChoiceSpace):
         return point.get("backbone", OWN) == OWN
 
     def present(self, point: Mapping[str, Any]) -> list[Stage]:
-        """Return the stages up to the level where the backbone ends; none of a whole backbone."""
+        """Return the stages up to the level where the backbone ends; none of a backbone of timm."""
         if not self._own(point):
             return []
         top = split_levels(point["levels"])[0][-1]
@@ -211,7 +209,7 @@ class DetectorSpace(ChoiceSpace):
             if all(rule.holds({**values, "levels": levels}) for rule in rules)
         ]
 
-    def wholes(self) -> Iterator[Architecture]:
+    def timm_networks(self) -> Iterator[Architecture]:
         """Yield for each backbone of timm and image size the network of most of its levels."""
         first = {name: options[0] for name, options in self.choices.items()}
         for backbone in self.choices.get("backbone", ()):
@@ -278,140 +276,32 @@ class DetectorSpace(ChoiceSpace):
 
         Raises:
             NASError: Where the architecture is not in the space: the first choice that has no
-            option
-                for it.
+                option for it.
         """
-        values = {name: options[0] for name, options in self.choices.items()}
-        values.update(self._describe(architecture))
-        for name, value in values.items():
-            options = self.choices[name] if name in self.choices else OTHERWISE[name]
-            if value not in options:
-                raise NASError(
-                    f"not in space '{self.name}': {name} would be {value!r}; options: "
-                    f"{list(options)}"
-                )
-        values = {name: value for name, value in values.items() if name in self.choices}
+        known = self._known(architecture)
+        values = Encoder(self.name, self.choices, self.stages).values(architecture, known)
         point = self.canonical(values)
         if self.architecture(point) != architecture:
             theirs, mine = (
                 dataclasses.astuple(a) for a in (architecture, self.architecture(point))
             )
-            part = next(n for n, a, b in zip(PARTS, theirs, mine, strict=True) if a != b)
+            field = next(n for n, a, b in zip(FIELDS, theirs, mine, strict=True) if a != b)
             raise NASError(
-                f"not in space '{self.name}': its {part} differs from all of the space's"
+                f"not in space '{self.name}': its {field} differs from all of the space's"
             )
         if not self._allowed(point):
             raise NASError(f"not in space '{self.name}': it breaks a rule between the choices")
         return point
 
-    def _describe(self, architecture: Architecture) -> dict[str, Any]:
-        neck, head = architecture.neck, architecture.head
-        timm = architecture.whole
+    def _known(self, architecture: Architecture) -> dict[str, Any]:
+        """Return the values of the backbone, the levels and the head of an architecture."""
+        neck, head, timm = architecture.neck, architecture.head, architecture.timm
         values: dict[str, Any] = {"imgsz": architecture.imgsz, "backbone": OWN}
         values |= {"backbone": option(timm.name, timm.pretrained)} if timm else {}
         levels = f"{neck.levels[0]}-{neck.levels[-1]}"
         if self.task in PLAIN:
-            levels = self._first_like(neck.levels, values)
-        elif head.levels != neck.levels:
+            return {**values, "levels": self._first_like(neck.levels, values)}
+        if head.levels != neck.levels:
             levels += ":" + "-".join(str(level) for level in (head.levels[0], head.levels[-1]))
-        values["levels"] = levels
-        if not timm and OWN in self.choices.get("backbone", (OWN,)):
-            self._describe_blocks(architecture, values)
-        if self.task not in PLAIN:
-            values |= {"head.reg_max": head.reg_max, "head.end2end": head.end2end}
-        if len(neck.levels) > 1:
-            self._describe_neck(neck, values)
-        return values
-
-    def _describe_blocks(self, architecture: Architecture, values: dict[str, Any]) -> None:
-        """Add the choices of stem, stages and context to `values`."""
-        stem, *rest = architecture.backbone
-        values |= {
-            "stem.block": stem.kind,
-            "stem.width": stem.width,
-            "stem.kernel": stem.kernel,
-        }
-        for stage in self.stages:
-            if stage.level <= architecture.neck.levels[-1]:
-                rest = self._describe_stage(stage, rest, values)
-        values["context"] = next(
-            (n for n in CONTEXTS if rest == context_blocks(n, rest[-1].width if rest else 0)),
-            "+".join(block.kind for block in rest),
-        )
-
-    def _describe_stage(
-        self, stage: Stage, rest: list[Block], values: dict[str, Any]
-    ) -> list[Block]:
-        """Add a stage's choices to `values` and return the blocks behind it."""
-        name, down = stage.name, None
-        if stage.stride == 2 and rest and not BLOCKS[rest[0].kind].bottleneck:
-            down, *rest = rest
-        if not rest:
-            raise NASError(f"not in space '{self.name}': it has no stage {name}")
-        block, *rest = rest
-        values |= {f"{name}.block": block.kind, f"{name}.width": block.width}
-        values |= {f"{name}.depth": block.depth, f"{name}.kernel": block.kernel or 3}
-        if stage.stride == 2:
-            values[f"{name}.down"] = down.kind if down else "inside"
-            if down:
-                values[f"{name}.down_width"] = self._ratio(
-                    f"{name}.down_width", lambda r: round8(r * block.width) == down.width
-                )
-        self._describe_hidden(name, [block], values)
-        return rest
-
-    def _describe_hidden(self, name: str, blocks: list[Block], values: dict[str, Any]) -> None:
-        """Add the hidden width, or the expansion that gives the hidden widths of all blocks."""
-        if f"{name}.hidden" in self.choices:
-            values[f"{name}.hidden"] = blocks[0].hidden
-        else:
-            values[f"{name}.expansion"] = self._ratio(
-                f"{name}.expansion",
-                lambda e: all(hidden_width(b.kind, b.width, e) == b.hidden for b in blocks),
-                round(blocks[0].hidden / blocks[0].width, 3),
-            )
-
-    def _describe_neck(self, neck: Neck, values: dict[str, Any]) -> None:
-        values["neck.kind"] = neck.kind
-        by_level = {lv: b for lv, b in zip(neck.levels, reversed(neck.down), strict=False)}
-        by_level |= {lv: pair[1] for lv, pair in zip(neck.levels[1:], neck.up, strict=False)}
-        lowest = neck.down[-1]
-        values["neck.block"], values["neck.depth"] = lowest.kind, lowest.depth
-        values["neck.kernel"] = lowest.kernel or 3
-        top = by_level.get(neck.levels[-1])
-        values["neck.top"] = top.kind if top and top.kind != lowest.kind else "same"
-        self._describe_hidden("neck", list(by_level.values()), values)
-        for width in self.choices["neck.width"]:
-            for growth in self.choices["neck.growth"]:
-                sizes = {"neck.width": width, "neck.growth": growth}
-                if all(neck_width(sizes, lv) == block.width for lv, block in by_level.items()):
-                    values |= sizes
-                    return
-        raise NASError(
-            f"not in space '{self.name}': no neck.width and neck.growth give the widths "
-            f"{[block.width for block in by_level.values()]}"
-        )
-
-    def _ratio(self, name: str, fits: Any, otherwise: Any = None) -> Any:
-        """Return the option of a ratio for which `fits` holds."""
-        return next((option for option in self.choices[name] if fits(option)), otherwise)
-
-
-def _fixed(file: SpaceFile, fix: Mapping[str, Any]) -> SpaceFile:
-    """Return a definition with one option left of some choices."""
-    choices = dict(file.choices)
-    for name, wanted in fix.items():
-        if name not in choices:
-            raise NASError(
-                f"fix={name}: space '{file.name}' has no such choice."
-                f"{did_you_mean(name, choices)} Choices: {', '.join(choices)}"
-            )
-        left = [o for o in choices[name] if str(o).lower() == str(wanted).lower()]
-        if not left:
-            hint = did_you_mean(wanted, [o for o in choices[name] if isinstance(o, str)])
-            raise NASError(
-                f"fix={name}:{wanted}: not an option; allowed: "
-                f"{', '.join(map(str, choices[name]))}{'.' * bool(hint)}{hint}"
-            )
-        choices[name] = (left[0],)
-    return dataclasses.replace(file, choices=choices)
+        boxes = {"head.reg_max": head.reg_max, "head.end2end": head.end2end}
+        return {**values, "levels": levels, **boxes}

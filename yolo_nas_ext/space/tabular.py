@@ -6,7 +6,7 @@
     study = search(table.space, table, strategy="bayes", trials=10)
     print(table.regret(study.best.point))
 
-The tables are made of the reference sets by benchmarks/reference/to_table.py.
+The tables are made of the reference sets by benchmarks/reference_table.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.files import resource
-from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.space.point import Point
 
 
 class TableSpace(ChoiceSpace):

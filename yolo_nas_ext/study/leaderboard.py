@@ -1,4 +1,4 @@
-"""Standings: what trainings of the same schedule and seeds say about models. Numbers in, words out.
+"""The leaderboard: what trainings of the same schedule and seeds say about models.
 
 Models are compared pair by pair: both with the same seed, so that what the seed does to both drops
 out of the difference.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -20,34 +20,44 @@ EQUAL = 0.005  # of fitness: half a point of mAP, within which models count as e
 
 
 @dataclass(frozen=True, slots=True)
-class Entrant:
-    """A model that takes part.
+class Model:
+    """A model that is compared with others.
 
     Attributes:
         name: What it is called; no two are called the same.
-        baseline: Whether it is one of those that the others are measured against.
+        definition: Ultralytics' model definition, which is trained.
+        baseline: Whether the others are compared with it.
+        trial: Number of the trial that found it, of a final comparison.
         params: Number of parameters, unfused.
         flops: FLOPs of one image, 2 x multiply-adds.
         latency_ms: Measured milliseconds of one image; None where it was not measured.
+        latency_iqr_ms: Interquartile range of the latency's runs, in milliseconds.
         search_seconds: What the search that found it took; None where it was not searched for.
-        latency_iqr_ms: Interquartile range of the runs that the latency is of, in milliseconds.
     """
 
     name: str
+    _: KW_ONLY
+    definition: Mapping[str, Any] = field(default_factory=dict)
     baseline: bool = False
+    trial: int | None = None
     params: float | None = None
     flops: float | None = None
     latency_ms: float | None = None
-    search_seconds: float | None = None
     latency_iqr_ms: float | None = None
+    search_seconds: float | None = None
+
+    @property
+    def imgsz(self) -> int:
+        """Image size in pixels that the definition is meant for; 0 where it names none."""
+        return int(self.definition.get("imgsz") or 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """A training that has ended.
+class Evaluation:
+    """A model after its training with one seed.
 
     Attributes:
-        name: Of the entrant.
+        name: Of the model.
         seed: Of its weights, order of images and augmentation.
         fitness: On the part that was measured; nan where the training failed.
         seconds: Wall time.
@@ -112,102 +122,106 @@ def paired(differences: Sequence[float], level: float = LEVEL) -> Pair:
     return Pair(*around, t, wilcoxon)
 
 
-class Standings:
+class Leaderboard:
     """What the trainings so far say.
 
     Args:
-        entrants: Who takes part.
-        results: Trainings that have ended, of entrants.
+        models: The compared models.
+        evaluations: Of these models, as far as their trainings have ended.
         metric: What fitness is, in words.
         part: The part of the data set that it was measured on.
-        noun: What a baseline is.
     """
 
     def __init__(
         self,
-        entrants: Sequence[Entrant],
-        results: Iterable[Result],
+        models: Sequence[Model],
+        evaluations: Iterable[Evaluation],
         *,
         metric: str = "fitness",
         part: str = "val",
-        noun: str = "hand-made model",
     ) -> None:
-        self.entrants = tuple(entrants)
-        self.results = tuple(results)
+        self.models = tuple(models)
+        self.evaluations = tuple(evaluations)
         self.metric = metric
         self.part = part
-        self.noun = noun
-        self._by_name = {entrant.name: entrant for entrant in self.entrants}
+        self._by_name = {model.name: model for model in self.models}
 
-    def entrant(self, name: str) -> Entrant:
-        """Return the entrant of a name."""
+    def model(self, name: str) -> Model:
+        """Return the model of a name."""
         return self._by_name[name]
 
     def values(self, name: str) -> dict[int, float]:
-        """Return the fitness of an entrant by seed, of trainings that did not fail."""
-        found = [r for r in self.results if r.name == name and math.isfinite(r.fitness)]
-        return {r.seed: r.fitness for r in found}
+        """Return the fitness of a model by seed, of trainings that did not fail."""
+        found = [e for e in self.evaluations if e.name == name and math.isfinite(e.fitness)]
+        return {e.seed: e.fitness for e in found}
 
-    def failed(self, name: str = "") -> list[Result]:
-        """Return the trainings that failed, of an entrant or of all."""
-        return [r for r in self.results if r.error and name in ("", r.name)]
+    def failed(self, name: str = "") -> list[Evaluation]:
+        """Return the trainings that failed, of a model or of all."""
+        return [e for e in self.evaluations if e.error and name in ("", e.name)]
 
     def mean(self, name: str) -> Interval:
-        """Return the mean fitness of an entrant over its seeds."""
+        """Return the mean fitness of a model over its seeds."""
         return interval(list(self.values(name).values()))
 
     def seconds(self, name: str) -> float:
-        """Return the mean wall time of a training of an entrant; nan without one."""
-        found = [r.seconds for r in self.results if r.name == name and not r.error]
+        """Return the mean wall time of a training of a model; nan without one."""
+        found = [e.seconds for e in self.evaluations if e.name == name and not e.error]
         return float(np.mean(found)) if found else math.nan
 
     def pair(self, name: str, other: str) -> Pair:
-        """Return how much an entrant is above another, over the seeds that both have."""
+        """Return how much a model is above another, over the seeds that both have."""
         mine, theirs = self.values(name), self.values(other)
         return paired([mine[seed] - theirs[seed] for seed in sorted(mine) if seed in theirs])
 
     @cached_property
-    def ranking(self) -> list[Entrant]:
-        """Entrants with a finished training, the highest mean first."""
-        known = [e for e in self.entrants if self.values(e.name)]
-        return sorted(known, key=lambda e: -self.mean(e.name).mean)
+    def ranking(self) -> list[Model]:
+        """Models with a finished training, the highest mean first."""
+        known = [model for model in self.models if self.values(model.name)]
+        return sorted(known, key=lambda model: -self.mean(model.name).mean)
 
     @cached_property
-    def best_baseline(self) -> Entrant | None:
+    def best_baseline(self) -> Model | None:
         """The baseline of the highest mean."""
-        return next((e for e in self.ranking if e.baseline), None)
+        return next((model for model in self.ranking if model.baseline), None)
 
     @cached_property
-    def best_other(self) -> Entrant | None:
-        """The entrant of the highest mean that is no baseline."""
-        return next((e for e in self.ranking if not e.baseline), None)
+    def best_other(self) -> Model | None:
+        """The model of the highest mean that is no baseline."""
+        return next(iter(self._others), None)
+
+    @property
+    def _others(self) -> list[Model]:
+        """Models of the ranking that are no baselines."""
+        return [model for model in self.ranking if not model.baseline]
 
     @cached_property
     def cost(self) -> str:
-        """What entrants cost: ``latency_ms`` where it was measured of all, else ``flops``."""
-        measured = all(e.latency_ms for e in self.entrants)
-        return "latency_ms" if measured and self.entrants else "flops"
+        """What models cost: ``latency_ms`` where it was measured of all, else ``flops``."""
+        measured = all(model.latency_ms for model in self.models)
+        return "latency_ms" if measured and self.models else "flops"
 
-    def ratio(self, entrant: Entrant, other: Entrant) -> float:
-        """Return how many times an entrant costs what another does; nan where it is not known."""
-        mine, theirs = getattr(entrant, self.cost), getattr(other, self.cost)
+    def ratio(self, model: Model, other: Model) -> float:
+        """Return how many times a model costs what another does; nan where it is not known."""
+        mine, theirs = getattr(model, self.cost), getattr(other, self.cost)
         return mine / theirs if mine and theirs else math.nan
 
-    def cheaper(self) -> Entrant | None:
-        """Return the cheapest entrant that is equally good as the best baseline at half its cost.
+    def cheaper(self) -> Model | None:
+        """Return the cheapest model that is equally good as the best baseline at half its cost.
 
         Equally good is a mean of at most `EQUAL` less.
         """
-        hand = self.best_baseline
-        if hand is None:
+        baseline = self.best_baseline
+        if baseline is None:
             return None
-        least = self.mean(hand.name).mean - EQUAL
-        others = [e for e in self.ranking if not e.baseline and self.mean(e.name).mean >= least]
-        found = [(self.ratio(e, hand), e.name) for e in others if self.ratio(e, hand) <= 0.5]
-        return self.entrant(min(found)[1]) if found else None
+        least = self.mean(baseline.name).mean - EQUAL
+        as_good = [model for model in self._others if self.mean(model.name).mean >= least]
+        costs = [(self.ratio(model, baseline), model.name) for model in as_good]
+        found = [(ratio, name) for ratio, name in costs if ratio <= 0.5]
+        return self.model(min(found)[1]) if found else None
 
-    def within(self) -> Entrant | None:
-        """Return the best entrant, no baseline, that costs no more than the best baseline."""
-        hand = self.best_baseline
-        others = [e for e in self.ranking if not e.baseline and hand]
-        return next((e for e in others if self.ratio(e, hand) <= 1), None) if hand else None
+    def within(self) -> Model | None:
+        """Return the best model, no baseline, that costs no more than the best baseline."""
+        baseline = self.best_baseline
+        if baseline is None:
+            return None
+        return next((m for m in self._others if self.ratio(m, baseline) <= 1), None)

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.constraints import NonDecreasing, Ratio, Rule
 from yolo_nas_ext.space.detector import DetectorSpace
-from yolo_nas_ext.vectorized.tables import Floats, Ints, values_of
+from yolo_nas_ext.space.point import Point
+from yolo_nas_ext.vectorized.latency_tables import Floats, Ints
+from yolo_nas_ext.vectorized.tables import values_of
 
 Mask = npt.NDArray[np.bool_]
 PREFIX_GOVERNORS = ("block", "down", "top")
@@ -163,5 +164,5 @@ class CodedSpace:
             inside = (rule.low * base <= value) & (value <= rule.high * base)
             good = inside | ~(matters & also)
         else:
-            raise TypeError(f"no compiled form of {type(rule).__name__}")
+            raise TypeError(f"the vectorized search knows no rule {type(rule).__name__}")
         return good

@@ -1,15 +1,13 @@
-"""A detector space compiled for speed: networks as rows of option indices, whole batches at once.
+"""The vectorized evaluator: costs and scores of whole batches of networks, as arrays.
 
-Nothing is built a network: what it costs and scores is gathered from tables of its parts (see
-`estimators.parts`), some microseconds each. It says what the space, `cost.analytic` and
-`estimators.entropy` say; tests hold them together on random points.
+No network is built: its costs and scores are gathered from tables of its parts (see
+`vectorized.tables`), in some microseconds. They are those of `cost.counts` and of
+`estimators.zero_cost.entropy`; tests hold them together on random points.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,36 +23,17 @@ from yolo_nas_ext.estimators.zero_cost.entropy import (
     PENALTY,
     weights,
 )
-from yolo_nas_ext.network.architecture import Block
-from yolo_nas_ext.network.heads import Kind
-from yolo_nas_ext.network.row_cost import row_cost
 from yolo_nas_ext.network.timm_backbones import blocks_alone
-from yolo_nas_ext.space.decode import (
-    context_blocks,
-    neck_block,
-    neck_width,
-    split_levels,
-    stage_blocks,
-    stem_block,
-)
+from yolo_nas_ext.space.decode import split_levels
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.vectorized.encoding import CodedSpace, Mask
-from yolo_nas_ext.vectorized.latency_tables import PROBES, Clock, head_layers
-from yolo_nas_ext.vectorized.tables import (
-    Floats,
-    Ints,
-    Logarithms,
-    Numbers,
-    Part,
-    Row,
-    look_up,
-    row_of,
-    values_of,
-)
+from yolo_nas_ext.vectorized.latency_tables import FIT_CHANNELS, Floats, Ints, LatencyTables
+from yolo_nas_ext.vectorized.part_tables import Chosen, PartTables
+from yolo_nas_ext.vectorized.tables import Logarithms, Numbers, look_up
 
 
-class Measured(NamedTuple):
-    """What is known of a batch of networks: costs as in `cost.analytic`, and the backbone's stages.
+class BatchCosts(NamedTuple):
+    """Costs of a batch of networks, as in `cost.counts`, and the stages of their backbones.
 
     Attributes:
         params: Parameters.
@@ -116,8 +95,8 @@ class _Tally:
         self.repeats[:, where] += (found.depth > 0, found.depth, found.depth**2)
 
 
-class CompiledSpace(CodedSpace):
-    """A detector space as tables.
+class VectorizedSpace(CodedSpace):
+    """A detector space whose networks are evaluated in batches, by tables.
 
     Args:
         space: The space; its limits are not looked at.
@@ -141,49 +120,51 @@ class CompiledSpace(CodedSpace):
     ) -> None:
         if len(sizes := space.choices.get("imgsz", ())) > 1:
             raise NASError(
-                f"space={space.name}: imgsz is a choice, {', '.join(map(str, sizes))}; a compiled "
-                f"space has one size: fix=imgsz:{sizes[0]}"
+                f"space={space.name}: imgsz is a choice, {', '.join(map(str, sizes))}; the "
+                f"vectorized search has one size: fix=imgsz:{sizes[0]}"
             )
         timm, instead = blocks_alone(space.choices)
         if timm:
             raise NASError(
-                f"space={space.name}: backbone has {timm}, and a compiled space has blocks alone; "
-                f"{instead}"
+                f"space={space.name}: backbone has {timm}, and the vectorized search has "
+                f"blocks alone; {instead}"
             )
         super().__init__(space)
-        self._clock = Clock(profile, imgsz) if profile else None
+        self._latency = LatencyTables(profile, imgsz) if profile else None
         self.nc, self.imgsz, self.channels = nc, imgsz, channels
         self._log = Logarithms()
         self._levels = [split_levels(text) for text in space.choices["levels"]]
         self._top = np.array([neck[-1] for neck, _ in self._levels], np.int64)
-        self._make_parts()
+        self._parts = PartTables(
+            space, nc=nc, imgsz=imgsz, channels=channels, latency=self._latency
+        )
 
     # Costs and scores
 
-    def measure(self, networks: Ints) -> Measured:
+    def evaluate(self, networks: Ints) -> BatchCosts:
         """Return what the networks, canonical ones, cost, and the stages of their backbones."""
         n, levels = len(networks), networks[:, self._at["levels"]]
         top = self._top[levels]
         tally = _Tally(n, int(self._top.max()))
         c = np.full(n, self.channels, np.int64)
         widths = np.zeros((n, tally.stages), np.int64)
-        for names, part, level in self._backbone:
+        for part, level in self._parts.backbone:
             here = np.flatnonzero(top >= level) if (top < level).any() else slice(None)
-            found = self._look(part, names, networks[here], c[here])
+            found = self._look(part, networks[here], c[here])
             tally.add_to_backbone(found, here, level - 1)
             c[here] = found.width
             widths[here, level - 1] = found.width
         columns = (networks[:, self._at["context"]], top, c // 8)
-        found = look_up(self._context, columns, c, self._log)
+        found = look_up(self._parts.context, columns, c, self._log)
         tally.add_to_backbone(found, np.arange(n), top - 1)
         necks = 2 * levels + self._queen(networks)
         for option in np.unique(necks).tolist():
             here = np.flatnonzero(necks == option)
-            self._measure_head(networks, here, option // 2, bool(option % 2), widths, tally)
+            self._add_head(networks, here, option // 2, bool(option % 2), widths, tally)
         number, total, squares = tally.repeats
         mean = total / np.maximum(number, 1)
         spread = np.sqrt(np.maximum(squares / np.maximum(number, 1) - mean**2, 0.0))
-        return Measured(
+        return BatchCosts(
             tally.params,
             2 * tally.ops,
             1 + 2 * total,
@@ -192,7 +173,7 @@ class CompiledSpace(CodedSpace):
             widths,
             top,
             spread,
-            tally.ms + (self._clock.constant if self._clock else 0.0),
+            tally.ms + (self._latency.constant if self._latency else 0.0),
         )
 
     def _queen(self, networks: Ints) -> Ints:
@@ -202,7 +183,7 @@ class CompiledSpace(CodedSpace):
         kinds = np.array([kind == "gfpn" for kind in self.space.choices["neck.kind"]], np.int64)
         return kinds[networks[:, self._at["neck.kind"]]]
 
-    def _measure_head(
+    def _add_head(
         self, networks: Ints, here: Ints, option: int, queen: bool, widths: Ints, tally: _Tally
     ) -> None:
         """Add neck and head of the networks `here`, which share the option of levels."""
@@ -212,7 +193,7 @@ class CompiledSpace(CodedSpace):
         width = {level: widths[here, level - 1] for level in neck}
 
         def cross(level: int, width: Ints) -> Ints:
-            found = look_up(self._cross[level], [width // 8], width, self._log)
+            found = look_up(self._parts.cross[level], [width // 8], width, self._log)
             tally.add(found, here)
             return found.width
 
@@ -221,60 +202,61 @@ class CompiledSpace(CodedSpace):
             reads = width[level] + (width[level + 1] if level < neck[-1] else 0)
             if queen and level > neck[0]:
                 reads = reads + cross(level, backbone[level - 1])
-            if self._clock:
+            if self._latency:
                 joined = 1 + (level < neck[-1]) + (queen and level > neck[0])
                 self._time_joint(level, joined, reads, tally, here)
                 if level < neck[-1]:
                     self._time_upsampled(level, width[level + 1], tally, here)
-            found = self._look(*self._neck[level, False], mine, reads)
+            found = self._look(self._parts.neck[level, False], mine, reads)
             tally.add(found, here)
             width[level] = found.width
         way_down = dict(width)
         for level in neck[1:]:
             if level > head[-1]:
                 break
-            down = self._look(*self._down[level], mine, width[level - 1])
+            down = self._look(self._parts.down[level], mine, width[level - 1])
             tally.add(down, here)
             reads = down.width + width[level]
             if queen and level - 1 > neck[0]:
                 reads = reads + cross(level, way_down[level - 1])
-            if self._clock:
+            if self._latency:
                 joined = 2 + (queen and level - 1 > neck[0])
                 self._time_joint(level, joined, reads, tally, here)
-            found = self._look(*self._neck[level, level == neck[-1]], mine, reads)
+            found = self._look(self._parts.neck[level, level == neck[-1]], mine, reads)
             tally.add(found, here)
             width[level] = found.width
         lowest = width[head[0]] if len(neck) == 1 else np.zeros(len(here), np.int64)
-        columns = [mine[:, self._at[name]] for name in self._head_names]
+        table, names = self._parts.head
+        columns = [mine[:, self._at[name]] for name in names]
         columns += [tally.light[here].astype(np.int64), lowest // 8]
-        tally.add(look_up(self._head, columns, lowest, self._log), here)
+        tally.add(look_up(table, columns, lowest, self._log), here)
 
     def _time_joint(self, level: int, number: int, width: Ints, tally: _Tally, here: Ints) -> None:
         """Add the time of a concatenation of a number of tensors at a level to networks `here`."""
         side = self.imgsz // 2**level
-        at = [Op("concat", c, c, side, side, side, side, groups=number) for c in PROBES]
+        at = [Op("concat", c, c, side, side, side, side, groups=number) for c in FIT_CHANNELS]
         self._add_time((at[0], at[1]), width, tally, here)
 
     def _time_upsampled(self, level: int, width: Ints, tally: _Tally, here: Ints) -> None:
         """Add the time of enlarging a tensor to a level to networks `here`."""
         side = self.imgsz // 2**level
         half = side // 2
-        at = [Op("upsample", c, c, half, half, side, side, stride=2) for c in PROBES]
+        at = [Op("upsample", c, c, half, half, side, side, stride=2) for c in FIT_CHANNELS]
         self._add_time((at[0], at[1]), width, tally, here)
 
     def _add_time(self, pair: tuple[Op, Op], width: Ints, tally: _Tally, here: Ints) -> None:
-        assert self._clock is not None
-        ids = np.full(len(width), self._clock.id_of((pair,)), np.int64)
-        tally.ms[here] += self._clock.varied(ids, width // 8)
+        assert self._latency is not None
+        ids = np.full(len(width), self._latency.id_of((pair,)), np.int64)
+        tally.ms[here] += self._latency.varied(ids, width // 8)
 
-    def madnas(self, found: Measured) -> Floats:
-        """Return `entropy.madnas` of measured networks."""
+    def madnas(self, found: BatchCosts) -> Floats:
+        """Return `entropy.madnas` of evaluated networks."""
         share = self._weights(MADNAS_WEIGHTS)[found.top]
         widths = self._log(np.maximum(found.widths, 1))
         return (share * (0.5 * found.logs + widths)).sum(axis=1)
 
-    def deepmad(self, found: Measured) -> Floats:
-        """Return `entropy.deepmad` of measured networks."""
+    def deepmad(self, found: BatchCosts) -> Floats:
+        """Return `entropy.deepmad` of evaluated networks."""
         share = self._weights(DEEPMAD_WEIGHTS)[found.top]
         sides = self.imgsz // 2 ** np.arange(1, share.shape[1] + 1)
         sizes = self._log(np.maximum(found.widths, 1)) + 2 * self._log(np.maximum(sides, 1))
@@ -283,8 +265,6 @@ class CompiledSpace(CodedSpace):
         rho = np.where(share > 0, convs / np.exp(found.logs / convs), 0.0).max(axis=1)
         return np.where(rho > EFFECTIVENESS, -math.inf, score)
 
-    # Making the tables
-
     def _weights(self, pattern: tuple[float, float, float]) -> Floats:
         """Return the stages' weights by the number of stages."""
         table = np.zeros((int(self._top.max()) + 1, int(self._top.max())))
@@ -292,108 +272,6 @@ class CompiledSpace(CodedSpace):
             table[top, :top] = weights(top, pattern)
         return table
 
-    def _look(self, part: Part, names: Sequence[str], networks: Ints, c_in: Ints) -> Numbers:
-        return look_up(part, [networks[:, self._at[n]] for n in names], c_in, self._log)
-
-    def _own(self, prefix: str, keys: str) -> tuple[str, ...]:
-        """Return the names of a part's choices that the space has."""
-        names = (f"{prefix}.{key}" for key in keys.split())
-        return tuple(name for name in names if name in self._at)
-
-    def _part(self, names: Sequence[str], blocks: Any, side: int, c_in: int | None = None) -> Part:
-        choices = self.space.choices
-
-        def make(at: tuple[int, ...]) -> Row:
-            return self._row(blocks(values_of(names, choices, at)), side, c_in)
-
-        return Part([len(choices[name]) for name in names], make, self._clock)
-
-    def _row(self, blocks: Sequence[Block], side: int, c_in: int | None) -> Row:
-        return row_of(blocks, side, c_in, timed=self._clock is not None)
-
-    def _make_parts(self) -> None:
-        space, side = self.space, self.imgsz
-        names = self._own("stem", "block width kernel")
-        stem = self._part(names, lambda v: [stem_block(v)], side, self.channels)
-        self._backbone = [(names, stem, 1)]
-        for stage in space.stages:
-            names = self._own(
-                stage.name, "down down_width block depth width hidden expansion kernel"
-            )
-            side = self.imgsz // 2 ** (stage.level - (stage.stride == 2))
-            part = self._part(names, lambda v, s=stage: stage_blocks(s, v, 0), side)
-            self._backbone.append((names, part, stage.level))
-        most = 1 + max(
-            int(max(options)) // 8 for name, options in space.choices.items() if "width" in name
-        )
-        depth = int(self._top.max())
-        self._context = Part(
-            [len(space.choices["context"]), depth + 1, most], self._context_row, self._clock
-        )
-        most = max(most, *(1 + neck_width(v, lv) // 8 for v, lv in self._neck_sizes(depth)))
-        self._cross = {
-            level: Part([most], lambda at, lv=level: self._cross_row(8 * at[0], lv), self._clock)
-            for level in range(2, depth + 1)
-        }
-        self._neck: dict[tuple[int, bool], tuple[Part, tuple[str, ...]]] = {}
-        self._down: dict[int, tuple[Part, tuple[str, ...]]] = {}
-        sizes = self._own("neck", "width growth")
-        for level in range(1, int(self._top.max()) + 1):
-            side = self.imgsz // 2**level
-            for top in (False, True):
-                names = self._own("neck", "block depth width growth kernel expansion top")
-                names = names if top else tuple(n for n in names if n != "neck.top")
-                part = self._part(
-                    names, lambda v, lv=level, t=top: [neck_block(v, lv, top=t)], side
-                )
-                self._neck[level, top] = part, names
-            down = self._part(
-                sizes,
-                lambda v, lv=level: [Block("conv", neck_width(v, lv - 1), 1, 2, 0, 3)],
-                2 * side,
-            )
-            self._down[level] = down, sizes
-        self._head_names = ("levels", *sizes, "head.reg_max", "head.end2end")
-        counts = [len(space.choices[name]) for name in self._head_names]
-        self._head = Part([*counts, 2, most], self._head_row, self._clock)
-
-    def _context_row(self, at: tuple[int, ...]) -> Row:
-        """Return what is between backbone and neck at an option, a level and a width."""
-        name, width = self.space.choices["context"][at[0]], 8 * at[2]
-        if not (blocks := context_blocks(name, width)):
-            return Row((0, 0), (0, 0), 0.0, 0, ((1, 0), (1, 0)), width, 0, False)
-        return self._row(blocks, self.imgsz // 2 ** at[1], width)
-
-    def _neck_sizes(self, depth: int) -> Iterator[tuple[dict[str, Any], int]]:
-        """Yield the options that set the neck's widths, with each level."""
-        names = ("neck.width", "neck.growth")
-        for options in itertools.product(*(self.space.choices[name] for name in names)):
-            for level in range(1, depth + 1):
-                yield dict(zip(names, options, strict=True)), level
-
-    def _cross_row(self, width: int, level: int) -> Row:
-        """Return what halves an activation of that width to a level in queen fusion."""
-        block = Block("conv", width, 1, 2, 0, 3)
-        return self._row([block], self.imgsz // 2 ** (level - 1), width)
-
-    def _head_row(self, at: tuple[int, ...]) -> Row:
-        """Return what the host's Detect costs."""
-        *options, light, lowest = at
-        values = values_of(self._head_names, self.space.choices, options)
-        neck, head = split_levels(values["levels"])
-        single = len(neck) == 1
-        widths = [8 * lowest] if single else [neck_width(values, level) for level in head]
-        sides = [self.imgsz // 2**level for level in head]
-        cost = row_cost(
-            "Detect",
-            1,
-            (self.nc,),
-            tuple(zip(widths, sides, sides, strict=True)),
-            (True,) * len(head),
-            values["head.reg_max"],
-            values["head.end2end"],
-            not light,
-        )
-        kind = Kind(values["head.reg_max"], False, not light)
-        ops = head_layers(self.nc, widths, sides, kind) if self._clock else ()
-        return Row((cost.params, 0), (cost.ops, 0), 0.0, 0, ((1, 0), (1, 0)), 0, 0, False, ops)
+    def _look(self, part: Chosen, networks: Ints, c_in: Ints) -> Numbers:
+        columns = [networks[:, self._at[name]] for name in part.names]
+        return look_up(part.table, columns, c_in, self._log)

@@ -1,4 +1,4 @@
-"""The inner search: evolution over an analytic score, half a million networks in seconds.
+"""Evolution over an analytic score in batches: half a million networks in seconds.
 
 No network is recorded: only the population, the history of the best and counts are. The same seed
 gives the same population in every process and on every Python.
@@ -18,11 +18,11 @@ from yolo_nas_ext.cost.budget import LIMITS, Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES
 from yolo_nas_ext.network.architecture import Architecture
-from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.point import Point
 from yolo_nas_ext.vectorized.encoding import Draw, Mask
-from yolo_nas_ext.vectorized.evaluator import CompiledSpace, Measured
-from yolo_nas_ext.vectorized.tables import Floats, Ints
+from yolo_nas_ext.vectorized.evaluator import BatchCosts, VectorizedSpace
+from yolo_nas_ext.vectorized.latency_tables import Floats, Ints
 
 POPULATION = 512  # as TinyNAS
 FIRST = 64  # points drawn from the space to begin with
@@ -33,7 +33,7 @@ SUMS = {"params": "params", "flops": "flops", "layers": "layers"}  # limits that
 Progress = Callable[[int, float], None]
 
 
-class Found(NamedTuple):
+class Member(NamedTuple):
     """A member of the final population."""
 
     point: Point
@@ -42,8 +42,8 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an inner search found.
+class EvolutionResult:
+    """The result of a vectorized search.
 
     Attributes:
         population: Best first.
@@ -54,7 +54,7 @@ class Outcome:
         interrupted: Whether Ctrl-C ended it.
     """
 
-    population: list[Found]
+    population: list[Member]
     history: list[tuple[int, float]]
     counts: dict[str, int]
     seconds: float
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass
 class Check:
-    """A bound on something that is no sum over the compiled parts, looked at on the network itself.
+    """A bound on something that is no sum over the parts, looked at on the network itself.
 
     It is asked of the few that would join the population only. The peak of memory is one.
 
@@ -118,7 +118,7 @@ def evolve(
     seeds: Sequence[Point] = (),
     checks: Sequence[Check] = (),
     progress: Progress = lambda evaluated, best: None,
-) -> Outcome:
+) -> EvolutionResult:
     """Search a space for the networks of highest score within a budget.
 
     Parents are drawn uniformly from the population, each child is made by the space's own moves,
@@ -149,18 +149,18 @@ def evolve(
     interrupted = False
 
     def step(children: Ints) -> None:
-        search.judge(children, members)
+        search.evaluate(children, members)
         if len(members.scores) and (not history or members.scores[0] > history[-1][1]):
             history.append((search.counts["evaluated"], float(members.scores[0])))
 
     try:
-        step(np.stack([search.compiled.encode(p) for p in points])[:trials])
+        step(np.stack([search.vectorized.encode(p) for p in points])[:trials])
         idle = 0
         while (left := trials - search.counts["evaluated"]) > 0 and idle < IDLE:
             if not len(members.scores):  # nothing drawn has passed the further checks
                 idle += 1
                 points = [space.sample(rng) for _ in range(min(FIRST, left))]
-                step(np.stack([search.compiled.encode(p) for p in points]))
+                step(np.stack([search.vectorized.encode(p) for p in points]))
                 continue
             children = search.children(members.networks, draw)[:left]
             idle = 0 if len(children) else idle + 1
@@ -174,19 +174,19 @@ def evolve(
             f"none of {search.counts['evaluated']} networks drawn is within {names or score}; "
             "raise a limit or use a smaller space"
         )
-    found = [search.found(network) for network in members.networks]
-    found.sort(key=lambda member: -member.score)
-    return Outcome(found, history, search.counts, time.perf_counter() - begin, interrupted)
+    best = [search.member(network) for network in members.networks]
+    best.sort(key=lambda member: -member.score)
+    return EvolutionResult(best, history, search.counts, time.perf_counter() - begin, interrupted)
 
 
 class _Search:
-    """What a search needs in every step, and its counts."""
+    """The state of a search: its evaluator, its limits and its counts."""
 
     def __init__(
         self, space: DetectorSpace, budget: Budget, score: str, checks: Sequence[Check]
     ) -> None:
         self.space, self.budget = space, budget
-        self.compiled = CompiledSpace(
+        self.vectorized = VectorizedSpace(
             space,
             nc=budget.nc,
             imgsz=budget.imgsz,
@@ -194,12 +194,12 @@ class _Search:
             profile=budget.profile,
         )
         self._exact = SCORES[score]
-        self._score: Callable[[Measured], Floats] = getattr(self.compiled, score)
+        self._score: Callable[[BatchCosts], Floats] = getattr(self.vectorized, score)
         self.checks = list(checks)
         self._bounds: dict[str, tuple[str, float]] = {}
         for name, bound in budget.limits.items():
             attribute = LIMITS[name][0]
-            if attribute in Measured._fields:
+            if attribute in BatchCosts._fields:
                 margin = budget.margin if name == "max_latency" else 0.0
                 self._bounds[name] = attribute, bound / (1 + margin)
             else:
@@ -215,14 +215,14 @@ class _Search:
     def children(self, parents: Ints, draw: Draw) -> Ints:
         """Return mutants of parents drawn from `parents` that keep the space's rules."""
         chosen = parents[draw.below(np.full(BATCH, len(parents), np.int64))]
-        children = self.compiled.mutate(chosen, draw)
-        allowed = self.compiled.allowed(children)
+        children = self.vectorized.mutate(chosen, draw)
+        allowed = self.vectorized.allowed(children)
         self.counts["against_rules"] += int((~allowed).sum())
         return children[allowed & (children != chosen).any(axis=1)]
 
-    def judge(self, networks: Ints, members: _Population) -> None:
-        """Score networks and let the best within all limits join."""
-        found = self.compiled.measure(networks)
+    def evaluate(self, networks: Ints, members: _Population) -> None:
+        """Evaluate networks and let the best within all limits join."""
+        found = self.vectorized.evaluate(networks)
         scores = self._score(found)
         good: Mask = np.isfinite(scores)
         for name, (attribute, bound) in self._bounds.items():
@@ -238,16 +238,16 @@ class _Search:
         members.join(networks[good], scores[good])
 
     def _passes(self, network: Ints) -> bool:
-        architecture = self.space.architecture(self.compiled.decode(network))
+        architecture = self.space.architecture(self.vectorized.decode(network))
         for check in self.checks:
             if check.value(architecture) > check.bound:
                 self.counts[f"over_{check.name}"] += 1
                 return False
         return True
 
-    def found(self, network: Ints) -> Found:
+    def member(self, network: Ints) -> Member:
         """Return a member with its exact score."""
-        point = self.compiled.decode(network)
+        point = self.vectorized.decode(network)
         architecture = self.space.architecture(point)
         budget = self.budget
-        return Found(point, architecture, self._exact(architecture, budget.imgsz, budget.channels))
+        return Member(point, architecture, self._exact(architecture, budget.imgsz, budget.channels))

@@ -1,4 +1,4 @@
-"""What parts of a detector take on a device, as tables that a search fills as it comes by."""
+"""The latency of parts of a detector, as tables that a search fills as it comes by."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from yolo_nas_ext.network.heads import Kind
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-PROBES = (16, 32)
-# Layers at two numbers of input channels, `PROBES`; between and beyond, every size is on a line.
+FIT_CHANNELS = (16, 32)  # input channels at which layers are read off
+# Layers at the two numbers of input channels; between and beyond them every size is on a line.
 Pair = tuple[Op, Op]
 # A block and the side of its input; its layers are others where that is as wide as the block.
 Odd = tuple[Block, int]
 Varied = Pair | Odd
 
 
-class Clock:
-    """The times of layers within a network, in milliseconds.
+class LatencyTables:
+    """The predicted times of layers within a network, in milliseconds.
 
     Args:
         profile: The device.
@@ -93,7 +93,7 @@ def _at(layers: Varied, c_in: int) -> list[Op]:
 
 def _between(pair: Pair, c_in: int) -> Op:
     """Return a layer at a number of input channels."""
-    first, last = PROBES
+    first, last = FIT_CHANNELS
     low, high = (np.array(op[1:], np.int64) for op in pair)
     values = low + (high - low) * (c_in - first) // (last - first)
     found = Op(pair[0].kind, *values.tolist())
@@ -103,7 +103,7 @@ def _between(pair: Pair, c_in: int) -> Op:
 def layers_of(
     blocks: Sequence[Block], side: int, c_in: int | None = None
 ) -> tuple[tuple[Op, ...], tuple[Varied, ...]]:
-    """Return the layers of blocks that follow one another: fixed ones, and those that vary.
+    """Return the layers of blocks that follow one another: fixed ones, and varying ones.
 
     Args:
         blocks: At least one.
@@ -118,7 +118,7 @@ def layers_of(
         if c_in is None and _odd(block, side):
             varied.append((block, side))
         elif c_in is None:
-            low, high = (_lowered(block, side, c) for c in PROBES)
+            low, high = (_lowered(block, side, c) for c in FIT_CHANNELS)
             fixed += [a for a, b in zip(low, high, strict=True) if a == b]
             varied += [(a, b) for a, b in zip(low, high, strict=True) if a != b]
         else:
@@ -135,7 +135,7 @@ def _odd(block: Block, side: int) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _odd_kind(block: Block, side: int) -> bool:
-    low, high, same = (_lowered(block, side, c) for c in (*PROBES, block.width))
+    low, high, same = (_lowered(block, side, c) for c in (*FIT_CHANNELS, block.width))
     return not len(low) == len(high) == len(same) or same != [
         _between(pair, block.width) for pair in zip(low, high, strict=True)
     ]

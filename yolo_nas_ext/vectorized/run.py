@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from yolo_nas_ext.config.search import Config
+from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.console import Progress, duration
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
-from yolo_nas_ext.vectorized.evolution import Outcome, evolve
+from yolo_nas_ext.vectorized.evolution import EvolutionResult, evolve
 
 LINE = "{done:,} of {total:,}  {note}  {rate:,.0f}/s  {left} left"
 
 
 def run(
-    config: Config,
+    config: SearchSettings,
     space: DetectorSpace,
     budget: Budget,
     study: Study,
@@ -82,7 +82,7 @@ def run(
 
 
 def _trials(
-    config: Config, budget: Budget, outcome: Outcome, baselines: Sequence[Trial]
+    config: SearchSettings, budget: Budget, outcome: EvolutionResult, baselines: Sequence[Trial]
 ) -> list[Trial]:
     """Return the baselines, scored, and the members of the population that are none of them."""
     known = {trial.network.key for trial in baselines}

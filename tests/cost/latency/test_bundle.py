@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An unpacked bundle of a few layers and two whole models."""
     home = tmp_path_factory.mktemp("bundle")
     protocol = Protocol(imgsz=SIZE, warmup=0, repeats=3)
-    models = [bundle.Whole(a, nc, SIZE, exported(a, protocol, nc=nc)) for a, nc in NETWORKS]
+    models = [bundle.ExportedModel(a, nc, SIZE, exported(a, protocol, nc=nc)) for a, nc in NETWORKS]
     ops = profile_sample.layers(SPACES, [SIZE])[:12]
     bundle.write(home / "p.zip", protocol, ops, models, seconds=60, about={"spaces": ["tiny"]})
     with zipfile.ZipFile(home / "p.zip") as file:

@@ -1,4 +1,4 @@
-"""Layers as they are executed, against the host's own export; layers as models of their own."""
+"""Layers as they are executed, against Ultralytics' own export; layers as models of their own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OPS = [
         ("yolo26n", "semantic"),
     ],
 )
-def test_convolutions_are_those_of_the_hosts_export(name: str, task: str) -> None:
+def test_convolutions_are_those_of_the_export_by_ultralytics(name: str, task: str) -> None:
     architecture = read(*models.definition(name, task))
     protocol = Protocol(imgsz=64)
     graph = onnx.load_from_string(exported(architecture, protocol, task=task)).graph

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,12 @@ from yolo_nas_ext.cost.latency import torch_layer, trees
 from yolo_nas_ext.cost.latency.features import FAMILIES, family
 from yolo_nas_ext.cost.latency.fit import Record, time_layers
 from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
+from yolo_nas_ext.cost.latency.probe import Clock
 from yolo_nas_ext.cost.latency.profile import checksum, load, save
-from yolo_nas_ext.cost.latency.protocol import Protocol
+from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host import latency as host_latency
+from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.space.detector import DetectorSpace
 
 SPACE = DetectorSpace.load("tiny")
@@ -151,7 +154,8 @@ def test_every_third_network_of_a_space_is_small(names: Sequence[str]) -> None:
 
 def test_a_small_network_is_small_for_its_image_size() -> None:
     space = DetectorSpace.load("tiny", sizes=(1280,))
-    drawn, rng = next(profile_sample._small(space, 0)), random.Random(1)
+    drawn, _ = profile_sample.models([space])[profile_sample.SMALL - 1]
+    rng = random.Random(1)
     others = [space.architecture(space.sample(rng)) for _ in range(30)]
     assert costs(drawn, imgsz=1280).flops < min(costs(a, imgsz=1280).flops for a in others)
 
@@ -165,6 +169,17 @@ def test_a_profile_without_a_time_for_parameters_is_as_it_was(tmp_path: Path) ->
     path.write_text(json.dumps(before))
     assert load(path).to_dict() == before  # shared records know it by its checksum
     assert made.to_dict()["schema"] == 2
+
+
+def measure_models(
+    models: Mapping[str, Any], protocol: Protocol, **more: Any
+) -> dict[str, Measurement]:
+    """What whole models take on the made-up device; see `host.latency.measure_models`."""
+    times = {
+        name: model_ms(deployed(read(definition), definition["nc"], protocol.imgsz))
+        for name, definition in models.items()
+    }
+    return {name: Measurement(ms, ms, ms, 1, protocol) for name, ms in times.items()}
 
 
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
@@ -250,12 +265,14 @@ def test_layers_have_their_time_however_long_networks_take(
         time.sleep(0.02)
         return layer_ms(op)
 
-    def models(networks: Sequence[Any], protocol: Protocol, clock: Any) -> list[float]:
-        clock.begin -= 60  # as if it had taken a minute
-        return [model_ms(deployed(n.architecture, n.nc, protocol.imgsz)) for n in networks]
+    class SlowClock(Clock):
+        @property
+        def spent(self) -> float:
+            return super().spent + 60  # as if whole models had taken a minute
 
     monkeypatch.setattr(profiles, "time_layer", slow)
-    monkeypatch.setattr(profiling, "_measured", models)
+    monkeypatch.setattr(host_latency, "measure_models", measure_models)
+    monkeypatch.setattr(profiling, "Clock", SlowClock)
     out = tmp_path / "few.json"
     given = {"imgsz": "32,64", "spaces": "tiny", "minutes": 0.02, "out": str(out)}
     with pytest.raises(NASError, match=r"minutes=0.02: \d+ layers were timed, at least 50 are"):
@@ -279,13 +296,13 @@ def test_an_interrupted_command_goes_on(
         timed.append(op)
         return layer_ms(op)
 
-    def models(networks: Sequence[Any], protocol: Protocol, clock: Any) -> list[float]:
+    def measure(models: Mapping[str, Any], protocol: Protocol, **more: Any) -> Any:
         measured.append(protocol.imgsz)
-        return [model_ms(deployed(n.architecture, n.nc, protocol.imgsz)) for n in networks]
+        return measure_models(models, protocol, **more)
 
     measured: list[int] = []
     monkeypatch.setattr(profiles, "time_layer", stop)
-    monkeypatch.setattr(profiling, "_measured", models)
+    monkeypatch.setattr(host_latency, "measure_models", measure)
     given = {"imgsz": 32, "spaces": "tiny", "out": str(tmp_path / "a.json")}
     assert profiling.main(given) == 3
     assert "goes on with what was timed" in capsys.readouterr().out
@@ -305,7 +322,7 @@ def test_an_interrupted_command_goes_on(
         ({"runtime": "tensorrt"}, "runtime=tensorrt: layers are timed in onnx, torch, openvino"),
         ({"minute": 3}, r"minute=3: unknown key. Did you mean 'minutes'"),
         ({"import": "none.json"}, "import=none.json: no such file"),
-        ({"import": "none.json", "imgsz": 320}, "imgsz: not with import="),
+        ({"import": "none.json", "imgsz": 320}, "imgsz=320: not with import="),
         ({"bundle": "probe"}, "give the name of a zip"),
         ({"bundle": "probe.zip", "runtime": "torch"}, "a bundle is timed by ONNX Runtime"),
     ],

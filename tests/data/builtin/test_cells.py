@@ -158,7 +158,7 @@ def test_racing_draws_leave_one_whole_set(tmp_path):
         thread.join()
     assert len(found) == 4 and len(set(found)) == 1
     assert list(tmp_path.iterdir()) == [found[0]]
-    assert builtin._complete(found[0], {"version": VERSION, **SMALL, "seed": 0})
+    assert digest(found[0]) == digest(ensure_cells(tmp_path / "alone", **SMALL))
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
@@ -203,8 +203,9 @@ def test_numbers_out_of_range_are_named(tmp_path, wrong):
 
 
 def test_cells_changes_only_the_paths(cache, monkeypatch):
-    """The host's other keys are left as they are."""
-    monkeypatch.setattr(builtin, "_write", _few)
+    """Ultralytics' other keys are left as they are."""
+    # Images of 64 px take a fifth of the time.
+    monkeypatch.setattr(builtin, "draw", lambda *, size, seed: draw(size=64, seed=seed))
     data = {"path": Path("x"), "train": "y", "val": "z", "names": {0: "a"}}
     cells(data)
     assert data["names"] == {0: "a"}
@@ -212,15 +213,10 @@ def test_cells_changes_only_the_paths(cache, monkeypatch):
         assert Path(data[split]).is_dir() and cache.resolve() in Path(data[split]).parents
 
 
-def _few(folder: Path, settings: dict[str, int], write=builtin._write) -> None:
-    """Write the shipped set's shape with 64 px images, which takes a fifth of the time."""
-    write(folder, {**settings, "size": 64})
-
-
-def test_the_host_takes_the_shipped_yaml_and_our_own(cache, tmp_path, monkeypatch):
-    """The host finds 240 and 60 images in the cache, and none in its own folder."""
+def test_ultralytics_takes_the_shipped_yaml_and_our_own(cache, tmp_path, monkeypatch):
+    """Ultralytics finds 240 and 60 images in the cache, and none in its own folder."""
     utils = pytest.importorskip("ultralytics.data.utils")
-    monkeypatch.setattr(utils, "check_font", lambda *_: None)  # would ask the network
+    monkeypatch.setattr(utils, "check_font", lambda *_: None)  # would ask the internet
     monkeypatch.setattr(utils, "DATASETS_DIR", tmp_path / "never")
     shipped = resource("datasets", "cells.yaml")
     data = utils.check_det_dataset(str(shipped))

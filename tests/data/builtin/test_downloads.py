@@ -1,4 +1,4 @@
-"""Public sets without a network: what the archives hold is made small and handed over."""
+"""Public sets without the internet: what the archives hold is made small and given."""
 
 import csv
 import json
@@ -136,7 +136,7 @@ def test_nodules_are_spheres_where_the_marks_say(tmp_path):
     assert np.allclose(oracle.GetOrigin(), (-30, 12, -100), atol=1e-4)
 
 
-def test_no_network_is_no_fault_of_the_input(tmp_path):
+def test_being_offline_is_no_fault_of_the_input(tmp_path):
     with pytest.raises(RunError, match="cannot be fetched"):
         downloads.fetch((tmp_path / "absent.zip").as_uri(), tmp_path)
 

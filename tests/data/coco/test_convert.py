@@ -111,7 +111,7 @@ def test_clips_drops_and_counts(tmp_path, run):
         {"id": 92, "image_id": 999, "category_id": 7, "bbox": [0, 0, 9, 9]},
     ]
     summary, out = run(data)
-    # 1e999 is infinite; the host would not take it, nor a box of one pixel's width
+    # 1e999 is infinite; Ultralytics would not take it, nor a box of one pixel's width
     assert (summary.degenerate, summary.crowds, summary.orphans, summary.boxes) == (7, 1, 1, 13)
     assert labels(out)["6"][1] == pytest.approx([1, 5 / 40, 25 / 30, 10 / 40, 10 / 30], abs=1e-6)
 
@@ -173,8 +173,8 @@ def test_same_stem_in_two_folders_gets_two_label_files(tmp_path, run):
     assert {"same", "same_9"} < set(labels(run(data)[1]))
 
 
-def test_links_whole_files_and_copies_where_the_host_would_repair(tmp_path, run, monkeypatch):
-    """The host rewrites such a JPEG in place, which must not reach the original."""
+def test_links_whole_files_and_copies_where_ultralytics_would_repair(tmp_path, run, monkeypatch):
+    """Ultralytics rewrites such a JPEG in place, which must not reach the original."""
     data = toy(tmp_path)
     Image.new("RGB", (40, 30)).save(tmp_path / "images" / "9.jpg")
     with (tmp_path / "images" / "9.jpg").open("ab") as file:
@@ -323,7 +323,7 @@ def test_options_out_of_range(tmp_path, run, option, message):
     ("keys", "message"),
     [
         ({"clases": 3}, "Did you mean 'classes'"),
-        ({"classes": "many"}, "classes='many': must be int, not str"),
+        ({"classes": "many"}, "classes=many: not allowed; classes takes a whole number"),
         ({"seed": True}, "seed=True"),
         ({"images": ""}, "images: is required"),
     ],
@@ -346,10 +346,10 @@ def test_command_prints_a_table(tmp_path, capsys):
     assert text.endswith(f"data={tmp_path / 'out' / 'data.yaml'}\n")
 
 
-def test_the_host_reads_what_was_written(tmp_path, run, monkeypatch):
-    """`val` resolves against the YAML, not against the host's settings."""
+def test_ultralytics_reads_what_was_written(tmp_path, run, monkeypatch):
+    """`val` resolves against the YAML, not against Ultralytics' settings."""
     utils = pytest.importorskip("ultralytics.data.utils")
-    monkeypatch.setattr(utils, "check_font", lambda *_: None)  # would ask the network
+    monkeypatch.setattr(utils, "check_font", lambda *_: None)  # would ask the internet
     _, out = run(toy(tmp_path))
     data = utils.check_det_dataset(str(out / "data.yaml"), autodownload=False)
     assert Path(data["val"]) == (out / "images" / "val").resolve() and data["nc"] == 2

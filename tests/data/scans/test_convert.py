@@ -535,7 +535,7 @@ def test_options_are_whole():
 
 @pytest.mark.realdata
 def test_the_hippocampus(shared_data, tmp_path, capsys):
-    """Masks rebuilt from polygons against the volumes': the judged number."""
+    """Masks rebuilt from polygons against the volumes': the number that counts."""
     source, out = shared_data / "msd_hippocampus", tmp_path / "out"
     assert run(source, out, task="segment", linkage=str(tmp_path / "link.csv")) == 3
     assert "hippocampus_118.nii.gz has no mask" in capsys.readouterr().out

@@ -38,7 +38,7 @@ def test_small_lesions_ask_for_a_larger_size_or_p2():
     assert "50% of the objects are below 8 px at imgsz=256" in warning and "P2" in warning
     scans = [scan(f"p{i}", (9, 30)) for i in range(20)]
     (masks,) = fingerprint(scans, {1: "tumour"}, imgsz=256, task="segment").warnings
-    assert "try imgsz=" in masks and "P2" not in masks  # the host measures no masks below P3
+    assert "try imgsz=" in masks and "P2" not in masks  # Ultralytics measures no masks below P3
     larger = seen.suggested["imgsz"]
     again = fingerprint([scan(f"p{i}", (9, 30)) for i in range(20)], {1: "tumour"}, imgsz=larger)
     assert 256 < larger <= 512 and not again.warnings

@@ -37,7 +37,7 @@ def test_the_drop_in_configs_have_the_published_scores(name, score, within):
 
 
 def backbone(architecture):
-    """The backbone's rows as the host builds them."""
+    """The backbone's rows as Ultralytics builds them."""
     return parse_model({**emit(architecture, 3), "head": []}, ch=3, verbose=False)[0]
 
 

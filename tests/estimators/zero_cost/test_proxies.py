@@ -16,7 +16,7 @@ from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators import factory
 from yolo_nas_ext.estimators.training import ShortTraining
-from yolo_nas_ext.estimators.zero_cost.proxies import PROXIES, Probe, az_nas, measure
+from yolo_nas_ext.estimators.zero_cost.proxies import PROXIES, Capture, az_nas, measure
 from yolo_nas_ext.estimators.zero_cost.proxies.signals import NUDGE, gain, spread
 from yolo_nas_ext.estimators.zero_cost.proxy import AzNas, Untrained, log_ranks
 from yolo_nas_ext.host.dataset import read
@@ -31,7 +31,7 @@ def toy(model, images, loss=None):
             found.append(x)
         return found
 
-    return Probe(
+    return Capture(
         model,
         images,
         loss or (lambda m, i: m(images[list(i)]).sum()),
@@ -56,24 +56,24 @@ CHAIN = nn.Sequential(conv(2.0), nn.ReLU(), conv(-3.0))
 def test_naswot_and_swap_of_patterns_written_down():
     model = nn.Sequential(conv(1.0, -1.0, 1.0), nn.SiLU())
     # image 1: units + - +, image 2: - + -, image 3: + - +
-    probe = toy(model, pixels(1.0, -1.0, 2.0))
-    assert measure(PROXIES["naswot"], probe) == -math.inf  # images 1 and 3 look the same
+    capture = toy(model, pixels(1.0, -1.0, 2.0))
+    assert measure(PROXIES["naswot"], capture) == -math.inf  # images 1 and 3 look the same
     # columns over the three images: 101, 010, 101
-    assert measure(PROXIES["swap"], probe) == 2
+    assert measure(PROXIES["swap"], capture) == 2
     two = toy(model, pixels(1.0, -1.0))
     assert measure(PROXIES["naswot"], two) == pytest.approx(math.log(9))  # kernel [[3, 0], [0, 3]]
 
 
 def test_snip_and_grad_norm_of_a_chain():
-    probe = toy(CHAIN, pixels(1.0, 2.0))
+    capture = toy(CHAIN, pixels(1.0, 2.0))
     # loss = -3 relu(2 x) summed: gradients sum(x) * -3 and sum(relu(2 x))
-    assert measure(PROXIES["snip"], probe) == pytest.approx(2 * 9 + 3 * 6)
-    assert measure(PROXIES["grad_norm"], probe) == pytest.approx(9 + 6)
+    assert measure(PROXIES["snip"], capture) == pytest.approx(2 * 9 + 3 * 6)
+    assert measure(PROXIES["grad_norm"], capture) == pytest.approx(9 + 6)
 
 
 def test_synflow_is_layers_times_the_product_of_a_chain():
-    probe = toy(CHAIN, pixels(5.0, 7.0))
-    assert measure(PROXIES["synflow"], probe) == pytest.approx(math.log(2 * 2 * 3))
+    capture = toy(CHAIN, pixels(5.0, 7.0))
+    assert measure(PROXIES["synflow"], capture) == pytest.approx(math.log(2 * 2 * 3))
     normed = nn.Sequential(conv(2.0), nn.BatchNorm2d(1), nn.SiLU(), conv(-3.0), conv(4.0))
     assert measure(PROXIES["synflow"], toy(normed, pixels(1.0))) == pytest.approx(math.log(3 * 24))
 
@@ -94,18 +94,18 @@ def test_jacov_of_two_images_with_opposite_gradients():
 def test_zico_of_two_images():
     model = nn.Sequential(conv(1.0))
     # gradients 1 and 3: mean 2, deviation 1
-    probe = toy(model, pixels(1.0, 3.0))
-    assert measure(PROXIES["zico"], probe) == pytest.approx(math.log(2))
+    capture = toy(model, pixels(1.0, 3.0))
+    assert measure(PROXIES["zico"], capture) == pytest.approx(math.log(2))
 
 
 def test_zen_of_one_linear_layer():
-    probe = toy(nn.Sequential(conv(9.0)), torch.zeros(4, 1, 3, 3))
+    capture = toy(nn.Sequential(conv(9.0)), torch.zeros(4, 1, 3, 3))
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn((1, 1, 1, 1), generator=generator)
     torch.randn((4, 1, 3, 3), generator=generator)
     noise = torch.randn((4, 1, 3, 3), generator=generator)
     expected = math.log(float(NUDGE * weight.abs() * noise.abs().flatten(1).sum(1).mean()))
-    assert measure(PROXIES["zen"], probe) == pytest.approx(expected, abs=1e-3)
+    assert measure(PROXIES["zen"], capture) == pytest.approx(expected, abs=1e-3)
 
 
 def test_az_nas_of_features_written_down():
@@ -160,26 +160,26 @@ def estimator(name, data, space):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_proxy_leaves_model_generators_and_settings_alone(name, data, space):
-    judge = estimator(name, data, space)
+    made = estimator(name, data, space)
     architecture = space.architecture(space.sample(random.Random(0)))
-    probe = judge._probe(architecture, {})
-    model = deepcopy(probe.model.state_dict())
-    hooks = [len(m._forward_pre_hooks) for m in probe.model.modules()]
+    capture = made.capture(architecture, {})
+    model = deepcopy(capture.model.state_dict())
+    hooks = [len(m._forward_pre_hooks) for m in capture.model.modules()]
     before = states()
-    value = measure(az_nas if name == "az_nas" else PROXIES[name], probe)
+    value = measure(az_nas if name == "az_nas" else PROXIES[name], capture)
     assert states() == before
-    assert all(torch.equal(v, model[n]) for n, v in probe.model.state_dict().items())
-    assert all(p.grad is None for p in probe.model.parameters())
-    assert [len(m._forward_pre_hooks) for m in probe.model.modules()] == hooks
-    assert probe.model.training
+    assert all(torch.equal(v, model[n]) for n, v in capture.model.state_dict().items())
+    assert all(p.grad is None for p in capture.model.parameters())
+    assert [len(m._forward_pre_hooks) for m in capture.model.modules()] == hooks
+    assert capture.model.training
     torch.manual_seed(123)  # nor does it depend on what ran before
-    assert value == measure(az_nas if name == "az_nas" else PROXIES[name], probe)
+    assert value == measure(az_nas if name == "az_nas" else PROXIES[name], capture)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "az_nas"])
 def test_a_proxy_estimates(name, data, space):
-    judge, rng = estimator(name, data, space), random.Random(2)
-    found = [judge.estimate(space.architecture(space.sample(rng)))["fitness"] for _ in range(2)]
+    made, rng = estimator(name, data, space), random.Random(2)
+    found = [made.estimate(space.architecture(space.sample(rng)))["fitness"] for _ in range(2)]
     assert all(map(math.isfinite, found))
     assert len(set(found)) > 1 or name == "swap"  # 2**6 patterns, each of which is there
 
@@ -191,10 +191,10 @@ def test_a_proxy_sees_no_picture_of_a_held_out_patient(tmp_path):
     data = read(file)
     for seed in range(5):
         training = ShortTraining(data, imgsz=64, seed=seed)
-        judge = Untrained("naswot", data, imgsz=64, batch=24, seed=seed)
+        made = Untrained("naswot", data, imgsz=64, batch=24, seed=seed)
         patients = [
             {Path(data.images[i]).stem.split("_")[0] for i in part}
-            for part in (judge.chosen, training.split[1])
+            for part in (made.chosen, training.split[1])
         ]
         assert not patients[0] & patients[1] and len(patients[0] | patients[1]) == 6
 
@@ -207,19 +207,19 @@ def timm_network():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_backbone_of_timm_has_every_proxy(name, data, space, timm_network):
-    judge = estimator(name, data, space)
+    made = estimator(name, data, space)
     proxy = az_nas if name == "az_nas" else PROXIES[name]
-    values = measure(proxy, judge._probe(timm_network, {}))
+    values = measure(proxy, made.capture(timm_network, {}))
     values = values.values() if isinstance(values, dict) else [values]
     assert all(map(math.isfinite, values))
 
 
 def test_the_features_of_a_backbone_of_timm_are_those_that_its_rows_pick(data, space, timm_network):
-    probe = estimator("naswot", data, space)._probe(timm_network, {})
-    model = probe.model.eval()
+    capture = estimator("naswot", data, space).capture(timm_network, {})
+    model = capture.model.eval()
     with torch.no_grad():
-        found = probe.features(model, probe.images)
-        wanted = model.model[0](probe.images)
+        found = capture.features(model, capture.images)
+        wanted = model.model[0](capture.images)
     assert [y.shape[1] for y in found] == list(timm_network.widths.values())
     assert all(a.equal(b) for a, b in zip(found, wanted, strict=True))
 
@@ -240,6 +240,6 @@ def test_az_nas_draws_from_the_space_of_the_task(data, monkeypatch):
 
 def test_az_nas_ranks_among_the_space(data, space, monkeypatch):
     monkeypatch.setattr("yolo_nas_ext.estimators.zero_cost.proxy.REFERENCES", 3)
-    judge = estimator("az_nas", data, space)
-    found = judge.estimate(space.architecture(space.sample(random.Random(3))))
+    made = estimator("az_nas", data, space)
+    found = made.estimate(space.architecture(space.sample(random.Random(3))))
     assert -8 < found["fitness"] <= 0 and found["az_complexity"] > 1e6

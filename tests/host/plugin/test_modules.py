@@ -1,7 +1,10 @@
-"""The plugin blocks: against timm's own, through the host's parser, trained, reloaded, exported."""
+"""The plugin blocks: against timm's own, parsed by Ultralytics, trained, reloaded, exported."""
 
 import random
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from yolo_nas_ext.network.emit import to_yaml
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.supernet import slots
 
+BEFORE = Path(__file__).parents[2] / "fixtures" / "v0.1" / "mbconv.pt"
 TINY = "test_efficientnet"  # timm's own for tests, 0.1 million parameters
 
 
@@ -59,7 +63,7 @@ def test_the_block_is_timms_inverted_residual(c1, c2, k, s, e):
     for module in (mine, theirs):
         for norm in module.modules():
             if isinstance(norm, nn.BatchNorm2d):
-                norm.eps = 1e-3  # as the host sets it in its models
+                norm.eps = 1e-3  # as Ultralytics sets it in its models
     x = torch.randn(2, c1, 16, 16)
     with torch.no_grad():
         assert torch.allclose(mine.eval()(x), theirs.eval()(x), atol=1e-5)
@@ -82,12 +86,12 @@ def test_the_parser_knows_channels_repeats_and_scales():
     assert int(model.stride[0]) == 4 and not block.m[0].add and block.m[1].add
 
 
-def test_the_hosts_modules_are_back_also_after_a_failure():
+def test_the_modules_of_ultralytics_are_back_also_after_a_failure():
     names = [name for places in plugins.STAND_INS.values() for name in places]
     before = [getattr(tasks, name) for name in names]
     row = [-1, 1, "MBConv", [32, 3, 1, 64]]
     both = build(definition(row, [-1, 1, "C3x", [32]]), task="detect", ch=3, nc=1)
-    assert type(both.model[2]) is before[0]  # beside the host's own, another stands in
+    assert type(both.model[2]) is before[0]  # beside Ultralytics' own, another stands in
     with pytest.raises(TrialError, match="TypeError"):
         build(definition([-1, 1, "MBConv", [32, 3, 1, "wide"]]), task="detect", ch=3, nc=1)
     assert [getattr(tasks, name) for name in names] == before
@@ -127,7 +131,7 @@ def test_without_a_network_weights_are_random_and_it_is_said(monkeypatch):
     monkeypatch.setattr(plugins.LOGGER, "warning", said.append)
     assert plugins.Timm(3, TINY, True, [2]).channels
     assert said == [
-        f"Timm {TINY}: random weights, as timm's could not be had (there is no network)"
+        f"Timm {TINY}: random weights, as timm's could not be had (this machine is offline)"
     ]
 
 
@@ -182,3 +186,19 @@ def test_a_definition_says_whether_it_needs_this_package(name):
 def test_a_supernet_refuses_a_plugin_block():
     with pytest.raises(NASError, match=r"p1\.block has mbconv, a block of this package"):
         slots.check(DetectorSpace.load("efficientnet"))
+
+
+def test_a_checkpoint_of_version_0_1_loads_and_predicts():
+    """Its pickle names the blocks by the path that their module had then, `host.plugins`."""
+    assert b"yolo_nas_ext.host.plugins" in BEFORE.read_bytes()
+    model = YOLO(BEFORE)
+    assert type(model.model.model[1]) is plugins.MBConv
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    (seen,) = model.predict(picture, imgsz=64, conf=0.0, max_det=3, verbose=False)
+    assert len(seen.boxes) == 3 and np.isfinite(seen.boxes.data.numpy()).all()
+
+
+def test_a_checkpoint_of_version_0_1_loads_where_nothing_of_ours_was_imported():
+    code = f"from ultralytics import YOLO; print(type(YOLO({str(BEFORE)!r}).model.model[1]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "yolo_nas_ext.host.plugin.modules.MBConv" in done.stdout

@@ -16,7 +16,7 @@ from yolo_nas_ext.host.plugin.startup import COMMANDS
 ROOT = Path(__file__).resolve().parents[3]
 HOOK = ROOT / "yolo_nas_ext" / "host" / "hook"
 
-# The part of the host that the hook touches; loads in no time.
+# The modules of Ultralytics that the hook touches; loads in no time.
 FAKE_CFG = '''
 import functools, sys, types, typing
 ARGV = sys.argv or ["", ""]
@@ -28,9 +28,9 @@ CLI_HELP_MSG = """
     """
 
 def entrypoint(debug: str = "") -> None:
-    """The host's own."""
+    """Ultralytics' own."""
     arguments = (debug.split(" ") if debug else ARGV)[1:]
-    print("host", arguments)
+    print("stock", arguments)
     if arguments[:1] in ([], ["help"]):
         print(CLI_HELP_MSG)
 '''
@@ -46,32 +46,32 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def fake_host(tmp_path: Path) -> Path:
-    """A folder with a stand-in for the host."""
-    host = tmp_path / "site" / "ultralytics"
-    (host / "cfg").mkdir(parents=True)
-    (host / "nn").mkdir()
-    (host / "__init__.py").touch()
-    (host / "nn" / "__init__.py").touch()
-    (host / "cfg" / "__init__.py").write_text(FAKE_CFG)
-    (host / "nn" / "tasks.py").write_text("def parse_model(): ...\n")
-    return host.parent
+def fake_ultralytics(tmp_path: Path) -> Path:
+    """A folder with a stand-in for Ultralytics."""
+    package = tmp_path / "site" / "ultralytics"
+    (package / "cfg").mkdir(parents=True)
+    (package / "nn").mkdir()
+    (package / "__init__.py").touch()
+    (package / "nn" / "__init__.py").touch()
+    (package / "cfg" / "__init__.py").write_text(FAKE_CFG)
+    (package / "nn" / "tasks.py").write_text("def parse_model(): ...\n")
+    return package.parent
 
 
 @pytest.fixture
-def run(fake_host: Path) -> Run:
+def run(fake_ultralytics: Path) -> Run:
     """Run code with or without the hook; nothing else of the environment's start-up happens."""
 
     def run(
         code: str,
         *arguments: str,
         hook: bool = True,
-        hosts: Path | str = fake_host,
+        site: Path | str = fake_ultralytics,
         package: Path = ROOT,
         debug: bool = False,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        start = f"import sys, site; sys.path[1:1] = {[str(hosts)]!r}; sys.path.remove('')\n"
+        start = f"import sys, site; sys.path[1:1] = {[str(site)]!r}; sys.path.remove('')\n"
         if hook:
             # The package's own folder comes last, as after an editable install's `.pth`.
             start += f"site.addsitedir({str(HOOK)!r}); sys.path.append({str(package)!r})\n"
@@ -97,7 +97,7 @@ def broken_package(folder: Path, body: str) -> Path:
     return host.parents[2]
 
 
-def test_nothing_of_the_package_loads_without_the_host(run: Run) -> None:
+def test_nothing_of_the_package_loads_without_ultralytics(run: Run) -> None:
     code = "import json, email; print([m for m in sys.modules if m.startswith('yolo_nas')])"
     assert run(code).stdout.strip() == "[]"
 
@@ -110,7 +110,7 @@ def test_our_command_reaches_our_cli(run: Run, command: str) -> None:
 
 def test_our_command_by_the_debug_string(run: Run) -> None:
     done = run(STAND_IN + "entrypoint(debug='yolo nas-data x=1'); entrypoint('yolo train x=1')")
-    assert done.stdout.splitlines() == ["ours ['nas-data', 'x=1']", "host ['train', 'x=1']"]
+    assert done.stdout.splitlines() == ["ours ['nas-data', 'x=1']", "stock ['train', 'x=1']"]
 
 
 def test_exit_code_is_ours(run: Run) -> None:
@@ -119,13 +119,13 @@ def test_exit_code_is_ours(run: Run) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["train", "nas-search"], ["nas", "x=1"], ["", "nas-search"]])
-def test_other_commands_are_the_hosts(run: Run, arguments: list[str]) -> None:
+def test_other_commands_are_those_of_ultralytics(run: Run, arguments: list[str]) -> None:
     code = "from ultralytics.cfg import entrypoint; entrypoint()"
     assert run(code, *arguments).stdout == run(code, *arguments, hook=False).stdout
 
 
 def without_our_lines(text: str) -> str:
-    """The host's help without our list: its title, its lines and the empty line after it."""
+    """The help without our list: its title, its lines and the empty line after it."""
     head, _, rest = text.partition("\n    Backbone search (yolo-nas-ext):\n")
     lines = rest.splitlines(keepends=True)
     while lines and lines[0].startswith("        yolo nas-"):
@@ -134,7 +134,7 @@ def without_our_lines(text: str) -> str:
 
 
 @pytest.mark.parametrize("arguments", [[], ["help"]])
-def test_help_lists_our_commands_and_keeps_the_hosts(run: Run, arguments: list[str]) -> None:
+def test_help_lists_our_commands_and_keeps_the_stock_ones(run: Run, arguments: list[str]) -> None:
     code = "from ultralytics.cfg import entrypoint; entrypoint()"
     ours, theirs = (run(code, *arguments, hook=hook).stdout for hook in (True, False))
     assert without_our_lines(ours) == theirs
@@ -154,7 +154,7 @@ def test_a_reload_is_patched_once_again(run: Run) -> None:
     assert run(code).stdout.splitlines() == [
         "ours ['nas-search']",
         "1",
-        "The host's own. SourceFileLoader dict_keys(['name', 'path'])",
+        "Ultralytics' own. SourceFileLoader dict_keys(['name', 'path'])",
     ]
 
 
@@ -180,42 +180,44 @@ print("nas-search" in ultralytics.cfg.CLI_HELP_MSG)
     assert run(code).stdout.strip() == "True"
 
 
-def test_a_host_in_a_zip(run: Run, fake_host: Path, tmp_path: Path) -> None:
+def test_ultralytics_in_a_zip(run: Run, fake_ultralytics: Path, tmp_path: Path) -> None:
     import shutil
 
-    archive = shutil.make_archive(str(tmp_path / "host"), "zip", fake_host)
+    archive = shutil.make_archive(str(tmp_path / "site"), "zip", fake_ultralytics)
     code = (
         "import ultralytics.cfg as cfg, ultralytics.nn.tasks\n"
         "print('nas-search' in cfg.CLI_HELP_MSG, type(cfg.__loader__).__name__)"
     )
-    assert run(code, hosts=archive).stdout.strip() == "True zipimporter"
+    assert run(code, site=archive).stdout.strip() == "True zipimporter"
 
 
 @pytest.mark.parametrize("body", ["syntax error", "def find_spec(*_): raise SystemExit(1)", ""])
-def test_a_broken_patch_does_not_break_the_host(run: Run, tmp_path: Path, body: str) -> None:
+def test_a_broken_patch_does_not_break_ultralytics(run: Run, tmp_path: Path, body: str) -> None:
     package = broken_package(tmp_path, body)
     code = "from ultralytics.cfg import entrypoint; entrypoint(); import ultralytics.nn.tasks"
     quiet = run(code, "train", package=package)
-    assert (quiet.stdout, quiet.stderr) == ("host ['train']\n", "")
+    assert (quiet.stdout, quiet.stderr) == ("stock ['train']\n", "")
     assert "Traceback" in run(code, "train", package=package, debug=True).stderr
 
 
-def test_a_patch_that_fails_does_not_break_the_host(run: Run, fake_host: Path) -> None:
-    (fake_host / "ultralytics" / "cfg" / "__init__.py").write_text("entry_point = 1")
+def test_a_patch_that_fails_does_not_break_ultralytics(run: Run, fake_ultralytics: Path) -> None:
+    (fake_ultralytics / "ultralytics" / "cfg" / "__init__.py").write_text("entry_point = 1")
     code = "import ultralytics.cfg; print(ultralytics.cfg.entry_point)"
     quiet = run(code)
     assert (quiet.stdout, quiet.stderr) == ("1\n", "")
     assert "Traceback" in run(code, debug=True).stderr
 
 
-def test_a_package_that_is_gone_does_not_break_the_host(run: Run, tmp_path: Path) -> None:
+def test_a_package_that_is_gone_does_not_break_ultralytics(run: Run, tmp_path: Path) -> None:
     code = "from ultralytics.cfg import entrypoint; entrypoint(); import ultralytics.nn.tasks"
     done = run(code, "train", package=tmp_path)
-    assert (done.stdout, done.stderr) == ("host ['train']\n", "")
+    assert (done.stdout, done.stderr) == ("stock ['train']\n", "")
 
 
-def test_the_hosts_own_errors_stay_its_own(run: Run, fake_host: Path) -> None:
-    (fake_host / "ultralytics" / "cfg" / "__init__.py").write_text("raise ValueError('theirs')")
+def test_errors_of_ultralytics_stay_its_own(run: Run, fake_ultralytics: Path) -> None:
+    (fake_ultralytics / "ultralytics" / "cfg" / "__init__.py").write_text(
+        "raise ValueError('theirs')"
+    )
     code = (
         "try: import ultralytics.cfg\n"
         "except ValueError as error: print(error, 'ultralytics.cfg' in sys.modules)"
@@ -223,11 +225,11 @@ def test_the_hosts_own_errors_stay_its_own(run: Run, fake_host: Path) -> None:
     assert run(code).stdout.strip() == "theirs False"
 
 
-def test_a_host_without_the_part_is_left_alone(run: Run, tmp_path: Path) -> None:
+def test_an_ultralytics_without_the_module_is_left_alone(run: Run, tmp_path: Path) -> None:
     code = (
         "try: import ultralytics.nn.tasks\nexcept ModuleNotFoundError as error: print(error.name)"
     )
-    assert run(code, hosts=tmp_path, debug=True).stdout.strip() == "ultralytics"
+    assert run(code, site=tmp_path, debug=True).stdout.strip() == "ultralytics"
 
 
 def test_plugin_blocks_are_registered(run: Run) -> None:
@@ -278,12 +280,11 @@ except SyntaxError as error:
 """
 
 
-def test_the_real_host(run: Run) -> None:
+def test_the_real_ultralytics(run: Run) -> None:
     site = sysconfig.get_path("purelib")
-    # What comes before is the host's word on the settings file that it makes in a new folder.
+    # Before it stands the word on the settings file that Ultralytics makes in a new folder.
     ours, theirs = (
-        run(REAL, hook=hook, hosts=site).stdout.partition("> yolo help")[2]
-        for hook in (True, False)
+        run(REAL, hook=hook, site=site).stdout.partition("> yolo help")[2] for hook in (True, False)
     )
     assert ours.count("yolo nas-search") == 2  # in the help and in the error's help
     assert without_our_lines(without_our_lines(ours)) == theirs

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.helpers.shapes import draw
+from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.weight_sharing import LEARNED, SharedWeights
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.supernet.arch_parameters import ENTROPY, Distribution
@@ -124,7 +125,7 @@ def test_networks_that_are_compared_give_the_gradient_of_the_expected_score():
 
 
 @pytest.mark.parametrize("end2end", [False, True])
-def test_predictions_in_training_are_decoded_as_the_host_decodes_them(tiny, end2end):
+def test_predictions_in_training_are_decoded_as_ultralytics_decodes_them(tiny, end2end):
     fixed = {"head.reg_max": 16, "head.end2end": True}
     space = DetectorSpace.load("yolo", fix=fixed) if end2end else tiny
     net = Supernet(definition(space, 2), nc=2).eval()
@@ -238,7 +239,7 @@ def test_a_search_learns_records_and_goes_on_after_a_kill(tmp_path, relaxation):
             say=say,
             relaxation=relaxation,
         )
-        made.images = tmp_path / name / "images"
+        made.use_context(Context(tmp_path / name))
         return made
 
     def kill(line):

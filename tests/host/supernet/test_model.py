@@ -14,6 +14,7 @@ from yolo_nas_ext.host.one_batch import batch
 from yolo_nas_ext.host.supernet import elastic, trainer
 from yolo_nas_ext.host.supernet.model import Supernet, distance, extract
 from yolo_nas_ext.host.training import checkpoint
+from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.supernet.sampling import paths
 from yolo_nas_ext.space.supernet.slots import definition
@@ -185,10 +186,10 @@ def test_networks_of_other_spaces_are_refused(net):
 def test_what_is_remembered_is_bounded(net, tiny, monkeypatch):
     monkeypatch.setattr(elastic, "KEPT", 3)
     for row in net.rows:
-        row._wirings.clear()
+        row.wirings.clear()
     for seed in range(30):
         net.activate(network(tiny, seed))
-    assert max(len(row._wirings) for row in net.rows) == 3
+    assert max(len(row.wirings) for row in net.rows) == 3
 
 
 class Killed(Exception):
@@ -206,15 +207,17 @@ def fit(data, space, file, rule="spos", epochs=3, on_epoch=None, **more):
         definition(space, data.nc),
         data,
         SPLIT,
+        TrainingSettings(
+            epochs=epochs,
+            imgsz=64,
+            batch=4,
+            overrides={"nbs": 4, "optimizer": "AdamW", "workers": 0, "mosaic": 0.0},
+        ),
         checkpoint=file,
         made_with={"rule": rule},
         steps=lambda epoch, step: [space.architecture(p) for p in draw_step(epoch, step)],
-        epochs=epochs,
-        imgsz=64,
-        batch=4,
         on_epoch=on_epoch,
         pause=0,
-        overrides={"nbs": 4, "optimizer": "AdamW", "workers": 0, "mosaic": 0.0},
         **more,
     )
     return torch.load(file)

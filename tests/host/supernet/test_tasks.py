@@ -10,8 +10,9 @@ from torch import nn
 from tests.helpers.shapes import draw_for
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.models import build as build_stock
-from yolo_nas_ext.host.supernet.evaluator import Bench
+from yolo_nas_ext.host.supernet.evaluator import Evaluator
 from yolo_nas_ext.host.supernet.model import Supernet, distance, extract
+from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.transfer import weights
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.rows import Task
@@ -92,7 +93,7 @@ def test_an_extracted_network_computes_what_the_active_one_does(task, space):
 
 
 @pytest.fixture(scope="module")
-def benches(tmp_path_factory):
+def evaluators(tmp_path_factory):
     """What measures on a drawn data set of each task."""
     found = {}
     for task in TASKS:
@@ -101,17 +102,18 @@ def benches(tmp_path_factory):
         first = emit(network(space, 0), data.nc, task, data.keypoints)
         every = list(range(len(data.images)))
         split = every[:-4], every[-4:]
-        found[task] = Bench(
-            first, data, split, imgsz=64, batch=4, task=task, overrides={"workers": 0}
+        settings = TrainingSettings(
+            epochs=1, imgsz=64, batch=4, task=task, overrides={"workers": 0}
         )
+        found[task] = Evaluator(first, data, split, settings)
     yield found
-    for bench in found.values():
-        bench.close()
+    for evaluator in found.values():
+        evaluator.close()
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_losses_and_predictions_are_the_hosts(task, benches):
-    trainer = benches[task]._trainer
+def test_losses_and_predictions_are_ultralytics(task, evaluators):
+    trainer = evaluators[task].trainer
     batch = trainer.preprocess_batch(next(iter(trainer.test_loader)))
     space, net = supernet(task)
     stock = extract(net, network(space, 1), NAMES)

@@ -82,7 +82,7 @@ def test_what_cannot_teach_is_refused(files, tmp_path):
         plan.make(settings(files, teacher=str(path)))
     with pytest.raises(NASError, match=r"teacher=none\.pt: no such file"):
         plan.make(settings(files, **more | {"teacher": "none.pt"}))
-    with pytest.raises(NASError, match="the host distils detectors"):
+    with pytest.raises(NASError, match="Ultralytics distils detectors"):
         distillation.load(path, "segment")
     (tmp_path / "broken.pt").write_bytes(b"no checkpoint")
     with pytest.raises(NASError, match="not a checkpoint that can be read"):

@@ -18,10 +18,10 @@ def test_heads_of_every_kind_begin_alike(name):
     for boxes, scores in pairs:
         for box, score, stride in zip(boxes, scores, (8, 16, 32), strict=True):
             sides = box[-1].bias.view(4, head.reg_max)
-            if head.reg_max > 1:  # the host decodes a side as the mean over its bins
+            if head.reg_max > 1:  # Ultralytics decodes a side as the mean over its bins
                 sides = sides.softmax(1) @ torch.arange(head.reg_max, dtype=torch.float32)
             assert torch.allclose(sides, torch.tensor(2.0), atol=0.05)
-            # The host's odds for 5 objects among the cells of a level, for 640 px there.
+            # Ultralytics' odds for 5 objects among the cells of a level, for 640 px there.
             objects = score[-1].bias.detach().exp().sum() * (64 / stride) ** 2
             assert float(objects) == pytest.approx(5)
 

@@ -18,7 +18,7 @@ def test_only_the_split_is_read(data, monkeypatch):
     import cv2
     from ultralytics.data import base
 
-    image_cache._IMAGES.clear()
+    image_cache.forget()
     opened = []
     imread = base.imread
     monkeypatch.setattr(base, "imread", lambda f, *a, **k: opened.append(f) or imread(f, *a, **k))
@@ -32,10 +32,10 @@ def test_only_the_split_is_read(data, monkeypatch):
 def test_images_that_do_not_fit_are_read_from_disk_with_the_same_result(data, monkeypatch):
     held = run(data, epochs=1).metrics
     mosaics = run(data, epochs=1, overrides=MOSAIC).metrics
-    image_cache._IMAGES.clear()
+    image_cache.forget()
     monkeypatch.setattr(image_cache, "MEMORY", 0.0)
     assert run(data, epochs=1).metrics == held
-    assert not any(image_cache._IMAGES.values())
+    assert not any(image_cache.kept().values())
     assert run(data, epochs=1, overrides=MOSAIC).metrics == mosaics
 
 
@@ -56,7 +56,7 @@ def test_what_changed_on_disk_is_read_again(path, tmp_path):
 def test_the_users_folder_stays_as_it_is(path, tmp_path):
     folder = tmp_path / "set"
     shutil.copytree(path.parent, folder)
-    # The host takes this for its own cache of the image, and deletes it as a damaged one.
+    # Ultralytics takes this for its own cache of the image, and deletes it as a damaged one.
     (folder / "images" / "train" / "000.npy").write_bytes(b"the user's own")
 
     def state():
@@ -78,12 +78,12 @@ def test_one_class_for_all_leaves_the_labels_alone(data):
 def test_sets_of_images_are_let_go(data):
     for imgsz in (64, 96, 128):
         run(data, epochs=1, imgsz=imgsz)
-    assert [key[1] for key in image_cache._IMAGES] == [96, 128]
+    assert [key[1] for key in image_cache.kept()] == [96, 128]
 
 
 def test_augmentation_leaves_the_decoded_images_alone(data):
     run(data, epochs=1)
-    (held,) = (known for key, known in image_cache._IMAGES.items() if key[1] == 64)
+    (held,) = (known for key, known in image_cache.kept().items() if key[1] == 64)
     before = {file: image[0].copy() for file, (_, image) in held.items()}
     assert len(before) == 12
     run(data, epochs=2, overrides={"hsv_v": 0.9, "hsv_h": 0.5, "mosaic": 1.0, "nbs": 4})
@@ -111,7 +111,7 @@ def test_weights_that_are_not_finite_are_a_failed_trial(data, monkeypatch):
 
 
 def test_timeout(data):
-    with pytest.raises(TrialError, match="given up in epoch") as caught:
+    with pytest.raises(TrialError, match="stopped in epoch") as caught:
         run(data, epochs=500, timeout=1.0)
     assert caught.value.kind == "timeout"
 

@@ -7,9 +7,9 @@ import pytest
 from torch import nn
 from ultralytics.nn.modules import Conv
 
-from tests.helpers.trained import SETTINGS, SPLIT, network, run
+from tests.helpers.trained import network, run, train
 from yolo_nas_ext.errors import NASError, TrialError
-from yolo_nas_ext.host.training import lean, trainer
+from yolo_nas_ext.host.training import lean
 
 
 def test_nothing_is_printed_or_left_on_disk(data, tmp_path, monkeypatch, capfd):
@@ -25,12 +25,12 @@ def test_image_sizes_are_taken_as_given_or_refused(data, imgsz):
         run(data, imgsz=imgsz)
 
 
-def test_a_build_failure_restores_the_host(data):
+def test_a_build_failure_restores_ultralytics(data):
     model = {**network(0), "activation": "torch.nn.ReLU()"}
     model["backbone"] = [*model["backbone"], [-1, 1, "NoSuchModule", [8]]]
     activation = Conv.default_act
     with pytest.raises(TrialError) as caught:
-        trainer.train(model, data, SPLIT, **SETTINGS)
+        train(model, data)
     assert caught.value.kind == "build" and "NoSuchModule" in str(caught.value)
     assert Conv.default_act is activation
 

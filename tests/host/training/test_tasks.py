@@ -1,5 +1,7 @@
 """Every task trains through the lean trainer, on the same drawn shapes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import yaml
@@ -72,8 +74,9 @@ def test_dice_of_segmented_pictures_as_fitness(sets):
         data, task="segment", epochs=1, imgsz=64, batch=4, threads=2, fitness="dice"
     )
     seen = []
-    judge = estimator.judge
-    estimator.judge = lambda *both: seen.append(both) or judge(*both)
+    measure = estimator.settings.measure
+    noted = replace(estimator.settings, measure=lambda *both: seen.append(both) or measure(*both))
+    estimator.settings = noted
     metrics = estimator.estimate(architecture("segment"))
     assert metrics["fitness"] == metrics["dice"] and "host_fitness" in metrics
     truth = seen[-1][1]
@@ -86,8 +89,8 @@ def test_dice_of_segmented_pictures_as_fitness(sets):
         ShortTraining(data, fitness="dice")
 
 
-def test_semantic_masks_are_those_of_the_host(sets):
-    """The oracle: the host's data set over the same polygons."""
+def test_semantic_masks_are_those_of_ultralytics(sets):
+    """The oracle: Ultralytics' data set over the same polygons."""
     from ultralytics.data.dataset import PolygonSemanticDataset
 
     data = read(sets["semantic"], "semantic")
@@ -147,7 +150,7 @@ def test_semantic_segmentation_learns_and_refuses_one_class_for_all(sets):
     learned = estimator.estimate(architecture("semantic"))
     estimator = ShortTraining(data, task="semantic", epochs=1, imgsz=64, batch=4, threads=2)
     assert learned["miou"] > estimator.estimate(architecture("semantic"))["miou"]
-    estimator.overrides = {"single_cls": True}
+    estimator.settings = replace(estimator.settings, overrides={"single_cls": True})
     with pytest.raises(NASError, match="single_cls=True: not with task=semantic"):
         estimator.estimate(architecture("semantic"))
 
@@ -158,8 +161,8 @@ def test_a_classifier_learns(sets):
     assert estimator.estimate(architecture("classify"))["accuracy_top1"] == 1.0
 
 
-def test_labels_are_those_of_the_host(sets):
-    """The oracle: the host's own data sets over the same folders."""
+def test_labels_are_those_of_ultralytics(sets):
+    """The oracle: Ultralytics' own data sets over the same folders."""
     from ultralytics.data import YOLODataset
 
     for task in ("segment", "obb", "pose"):

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 from ultralytics.nn.tasks import yaml_model_load
 
-from tests.helpers.trained import SETTINGS, SPLIT, network, run
+from tests.helpers.trained import network, run, train
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.host.training import trainer
 from yolo_nas_ext.network.blocks import BLOCKS  # noqa: F401
 
 
@@ -57,10 +56,7 @@ def test_the_same_numbers_first_tenth_and_elsewhere(data, path):
 
 def test_the_seed_changes_the_numbers(data):
     model = network(0)
-    losses = {
-        trainer.train(model, data, SPLIT, **SETTINGS, seed=seed).metrics["loss_box"]
-        for seed in (0, 1, 2)
-    }
+    losses = {train(model, data, seed=seed).metrics["loss_box"] for seed in (0, 1, 2)}
     assert len(losses) == 3
 
 
@@ -103,17 +99,15 @@ def test_the_checkpoint_is_a_stock_one(data, path, tmp_path, safe):
     assert child.returncode == 0, child.stderr[-2000:]
 
 
-def test_hand_made_models_train(data, tmp_path):
+def test_baselines_train(data, tmp_path):
     for name in ("yolov8n", "yolo11n", "yolo26n"):
         definition = yaml_model_load(f"{name}.yaml")
         definition["yaml_file"] = str(tmp_path / "local" / f"{name}.yaml")
         weights = tmp_path / "model.pt"
-        metrics = trainer.train(
-            definition, data, SPLIT, **{**SETTINGS, "epochs": 1, "weights": weights}
-        ).metrics
+        metrics = train(definition, data, epochs=1, weights=weights).metrics
         assert math.isfinite(metrics["loss_box"])
         assert str(tmp_path).encode() not in weights.read_bytes()
         model = torch.load(weights, weights_only=False)["model"]
         norms = [m for m in model.modules() if type(m) is nn.BatchNorm2d]
-        assert {norm.momentum for norm in norms} == {0.03}  # the host's
+        assert {norm.momentum for norm in norms} == {0.03}  # Ultralytics'
         assert {p.dtype for p in model.parameters()} == {torch.float16}

@@ -30,7 +30,7 @@ def one_thread():
 
 
 def build(architecture, seed, names=NAMES):
-    """The host's model with weights and statistics that differ everywhere."""
+    """Ultralytics' model with weights and statistics that differ everywhere."""
     torch.manual_seed(seed)
     model = DetectionModel(emit(architecture, len(names)), nc=len(names), verbose=False)
     model.names = dict(names)
@@ -132,7 +132,7 @@ def test_more_repeats_than_the_source_keep_theirs():
 
 
 def test_repeats_of_whole_rows():
-    """A single repeat stands bare in the host's model, several in a sequence."""
+    """A single repeat stands bare in Ultralytics' model, several in a sequence."""
 
     def damo(depth):
         block = Block("k1kx", 32, depth, 2, 16, 3)
@@ -234,7 +234,7 @@ def test_the_one_to_one_branch():
     assert take(network(), network(end2end=True))[3].percent == 100
 
 
-def test_a_host_checkpoint_into_a_sampled_network(tmp_path):
+def test_a_checkpoint_of_ultralytics_into_a_sampled_network(tmp_path):
     host = YOLO("yolo11n.yaml", task="detect", verbose=False)
     path = tmp_path / "yolo11n.pt"
     host.save(path)

@@ -1,4 +1,4 @@
-"""A device that is elsewhere: what is to be timed there as a zip, and what it brought back.
+"""A device elsewhere: the models to time there as a zip, and the times it brought back.
 
 The models read their weights from one file that they share, as their values matter for no time:
 that keeps thousands of models small.
@@ -22,6 +22,7 @@ from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
 from yolo_nas_ext.cost.latency.onnx_layer import TILE, layer_model
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError, RunError
+from yolo_nas_ext.files import replacing
 from yolo_nas_ext.network.architecture import Architecture
 
 BUNDLE = 1  # of the manifest; a result of another number is refused
@@ -39,7 +40,7 @@ It goes on where it was if it is stopped. Bring back result.json, then:
 """
 
 
-class Whole(NamedTuple):
+class ExportedModel(NamedTuple):
     """A whole model: the network, its number of classes, its image size and its ONNX export."""
 
     architecture: Architecture
@@ -48,8 +49,8 @@ class Whole(NamedTuple):
     model: bytes
 
 
-class Result(NamedTuple):
-    """What a device brought back, as `cost.profile.fit` takes it."""
+class DeviceTimes(NamedTuple):
+    """The times that a device brought back, as `cost.latency.fit.fit` takes them."""
 
     device_name: str
     runtime_version: str
@@ -63,7 +64,7 @@ def write(
     path: Path,
     protocol: Protocol,
     layers: Sequence[Op],
-    models: Sequence[Whole],
+    models: Sequence[ExportedModel],
     *,
     seconds: float,
     about: Mapping[str, Any],
@@ -96,10 +97,12 @@ def write(
     }
     int8 = protocol.precision == "int8"
     largest = 0
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+        with (
+            replacing(path) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file,
+        ):
 
             def add(name: str, model: bytes) -> str:
                 nonlocal largest
@@ -116,22 +119,19 @@ def write(
                     for n in (FEW, FEW + more)
                 ]
                 manifest["layers"].append([*names, more])
-            for index, whole in enumerate(models):
-                name = add(f"models/whole{index}.onnx", whole.model)
-                manifest["models"].setdefault(str(whole.imgsz), []).append(name)
-                network = whole.architecture.to_dict()
-                manifest["networks"][name] = {"architecture": network, "nc": whole.nc}
+            for index, exported in enumerate(models):
+                name = add(f"models/whole{index}.onnx", exported.model)
+                manifest["models"].setdefault(str(exported.imgsz), []).append(name)
+                network = exported.architecture.to_dict()
+                manifest["networks"][name] = {"architecture": network, "nc": exported.nc}
             values = np.resize(TILE * SCALE, largest // 4 + 1).astype(np.float32)
             file.writestr(f"probe/models/{WEIGHTS}", values.tobytes())
             script = Path(probe.__file__).read_text(encoding="utf-8")
             file.writestr("probe/probe.py", script)
             file.writestr("probe/README.txt", README)
             file.writestr(f"probe/{probe.MANIFEST}", json.dumps(manifest))
-        temporary.replace(path)
     except OSError as error:
         raise RunError(f"bundle={path}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def shared_weights(model: bytes) -> tuple[bytes, int]:
@@ -161,8 +161,8 @@ def shared_weights(model: bytes) -> tuple[bytes, int]:
     return graph.SerializeToString(), largest
 
 
-def read(path: Path) -> Result:
-    """Return what a device brought back.
+def read(path: Path) -> DeviceTimes:
+    """Return the times that a device brought back.
 
     Raises:
         NASError: For a file that is no whole result of this version.
@@ -189,7 +189,7 @@ def read(path: Path) -> Result:
         }
         if not (layers and all(models.values()) and models):
             raise ValueError("nothing was timed")
-        return Result(
+        return DeviceTimes(
             str(found["device"]),
             str(found["runtime_version"]),
             Protocol.from_dict(manifest["protocol"]),

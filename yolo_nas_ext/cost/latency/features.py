@@ -1,4 +1,4 @@
-"""What is known of a layer before it is timed: its work, the bytes it moves, its shapes."""
+"""Features of a layer that is not timed: its work, the bytes it moves, its shapes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The layers of a network as a runtime executes them: batch norms folded, activations fused.
 
-Lowered by the same `space.layers.MODULES` as the layer table, with another recorder. As the host
-exports it, a re-parameterised convolution is one convolution, and of a head with two branches the
-one-to-many branch is left.
+They come from the same `network.modules.MODULES` as the layer table, by another recorder. The
+network is as Ultralytics exports it: a re-parameterised convolution is one convolution, and a head
+with two branches keeps the one-to-many branch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.graph import Graph, Tensor
 from yolo_nas_ext.network.heads import BOXLESS, HEADS, Kind
-from yolo_nas_ext.network.layers import forward, is_legacy
+from yolo_nas_ext.network.modules import forward, is_legacy
 from yolo_nas_ext.network.rows import KEYPOINTS, Row, rows
 
 
@@ -182,9 +182,9 @@ class Deployed(Graph):
         params: int,
         ops: int,
     ) -> Tensor:
-        """A step of `space.whole`, folded and fused as layers of blocks are.
+        """A step of `network.timm_backbones`, folded and fused as layers of blocks are.
 
-        A rectifier is a part of what it follows; other activations are taken for the host's own.
+        A rectifier is a part of what it follows; other activations are taken for Ultralytics' own.
         """
         x = xs[0]
         if op == "relu" or (op in ("norm", "act") and x.id in self._bare):
@@ -229,7 +229,7 @@ def deployed(
 
 
 def deployed_rows(rows: Sequence[Row], *, reg_max: int, imgsz: int, channels: int = 3) -> list[Op]:
-    """Return the layers of host rows as they are executed; see `space.layers.lower_rows`.
+    """Return the layers of rows as they are executed; see `network.layers.lower_rows`.
 
     Raises:
         NASError: For a module without a layer table.

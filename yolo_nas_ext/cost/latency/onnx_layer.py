@@ -1,7 +1,7 @@
 """One layer as a tiny ONNX model, so that any runtime on any device can time it.
 
-A model holds several copies of its layer; the difference between two numbers of copies is the time
-of the layer alone, without the call, the conversion of the input and the like.
+A model holds several copies of its layer. The difference between two numbers of copies is the time
+of the layer alone, without the call or the conversion of the input.
 """
 
 from __future__ import annotations
@@ -123,21 +123,21 @@ def _add(model: _Model, op: Op, copies: int, batch: int) -> None:
 
 
 def _concat(model: _Model, op: Op, copies: int, batch: int) -> None:
-    part, rest = divmod(op.c_in, op.groups)
-    sizes = [part + (i < rest) for i in range(op.groups)]
+    each, rest = divmod(op.c_in, op.groups)
+    sizes = [each + (i < rest) for i in range(op.groups)]
     for _ in range(copies):
         xs = [model.input((batch, c, op.h, op.w)) for c in sizes]
         model.corner(model.add("Concat", *xs, axis=1))
 
 
 def _split(model: _Model, op: Op, copies: int, batch: int) -> None:
-    part, rest = divmod(op.c_in, op.groups)
-    sizes = np.array([part + (i < rest) for i in range(op.groups)], np.int64)
+    each, rest = divmod(op.c_in, op.groups)
+    sizes = np.array([each + (i < rest) for i in range(op.groups)], np.int64)
     for _ in range(copies):
         x = model.input((batch, op.c_in, op.h, op.w))
-        parts = model.add("Split", x, model.constant(sizes), outputs=op.groups, axis=1)
-        for part_name in parts:
-            model.corner(part_name)
+        outputs = model.add("Split", x, model.constant(sizes), outputs=op.groups, axis=1)
+        for output in outputs:
+            model.corner(output)
 
 
 def _upsample(model: _Model, op: Op, copies: int, batch: int) -> None:

@@ -1,7 +1,7 @@
 """Timing ONNX models. It needs Python, NumPy and ONNX Runtime alone.
 
-This file goes into a bundle (`cost.bundle`) as its script: there it times what lies beside it and
-writes ``result.json``. The package uses the same functions, so that both measure alike.
+This file goes into a bundle (`cost.latency.bundle`) as its script. There it times the models beside
+it and writes ``result.json``. The package uses the same functions, so that both measure alike.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def interleaved(
         warmup: Runs of each before anything is timed.
         burst: Timed runs in a turn.
         progress: Called with the number of turns done and of all.
-        waits: Is given, for each run, the part of its time in which this process had no processor:
-            by what else the machine does, unless the run waits for another device.
+        waits: Is given, for each run, the share of its time in which this process had no processor.
+            Other work of the machine took it, unless the run waits for another device.
     """
     for run in runs.values():
         for _ in range(warmup):

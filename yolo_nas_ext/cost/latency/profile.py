@@ -17,7 +17,7 @@ from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.cost.latency.trees import Forest
 from yolo_nas_ext.errors import NASError, RunError
-from yolo_nas_ext.files import resource
+from yolo_nas_ext.files import resource, write_text
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.rows import KEYPOINTS
 
@@ -284,10 +284,8 @@ def save(profile: Profile, path: Path) -> None:
     Raises:
         RunError: Where the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(profile.to_dict()) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_text(path, json.dumps(profile.to_dict()) + "\n")
     except OSError as error:
         raise RunError(f"out={path}: cannot be written ({error.strerror})") from error

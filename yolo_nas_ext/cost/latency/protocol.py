@@ -13,14 +13,14 @@ from yolo_nas_ext.errors import NASError, did_you_mean
 RUNTIMES = ("onnx", "torch", "openvino", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "int8")
 PROCESSING = "from the image tensor to decoded boxes; reading, resizing and NMS are out"
-# Up to which a measurement can be used: quartiles apart, of the median, and part of the time of a
+# Bounds of a usable measurement: the distance of the quartiles by the median, and the share of a
 # run in which its process waits for the processor.
 STEADY, WAITED = 0.5, 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What a latency is the latency of; it is written into every result.
+    """The settings of a latency measurement; they are written into every result.
 
     Attributes:
         runtime: One of `RUNTIMES`.
@@ -111,9 +111,9 @@ class Measurement:
     def steady(self) -> bool:
         """Whether the times are of the model, not of what else the machine does.
 
-        A small model that has to wait for its core takes its own time in some runs and that of
-        others' slices in the rest, which puts the quartiles apart. A large one waits in every run,
-        which they do not show; that the process was idle does.
+        A small model that waits for its core takes its own time in some runs and much more in
+        others. That puts the quartiles apart. A large one waits in every run, which they do not
+        show; that the process was idle does.
         """
         return self.iqr_ms <= STEADY * self.median_ms and self.waited <= WAITED
 

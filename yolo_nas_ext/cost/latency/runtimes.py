@@ -166,7 +166,7 @@ def quantized(model: bytes) -> bytes:
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "a.onnx", Path(folder) / "b.onnx"
         source.write_bytes(model)
-        with _without_warnings():  # it recommends a preparation that the host's export has had
+        with _without_warnings():  # it recommends a preparation that Ultralytics' export has had
             quantization.quantize_static(
                 str(source),
                 str(target),

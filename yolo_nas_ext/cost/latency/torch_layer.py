@@ -1,4 +1,4 @@
-"""One layer as a torch module, several copies of it side by side; see `cost.micro`."""
+"""One layer as a torch module, several copies of it side by side; see `cost.latency.onnx_layer`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Tensors:
         return self._known[shape]
 
     def module(self, module: nn.Module) -> nn.Module:
-        """Return a module as the host runs it."""
+        """Return a module as Ultralytics runs it."""
         return module.to(**self._to).eval()
 
 
@@ -79,18 +79,18 @@ def _add(op: Op, make: Tensors) -> Layer:
     return lambda: x + x
 
 
-def _parts(op: Op) -> list[int]:
-    part, rest = divmod(op.c_in, op.groups)
-    return [part + (i < rest) for i in range(op.groups)]
+def _channels(op: Op) -> list[int]:
+    each, rest = divmod(op.c_in, op.groups)
+    return [each + (i < rest) for i in range(op.groups)]
 
 
 def _concat(op: Op, make: Tensors) -> Layer:
-    xs = [make(c, op.h, op.w) for c in _parts(op)]
+    xs = [make(c, op.h, op.w) for c in _channels(op)]
     return lambda: torch.cat(xs, 1)
 
 
 def _split(op: Op, make: Tensors) -> Layer:
-    x, sizes = make(op.c_in, op.h, op.w), _parts(op)
+    x, sizes = make(op.c_in, op.h, op.w), _channels(op)
     return lambda: x.split(sizes, 1)
 
 

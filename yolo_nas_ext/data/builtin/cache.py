@@ -72,6 +72,6 @@ def ensure(folder: Path, make: Callable[[Path], None], *, room: str) -> Path:
 
 
 def point(yaml: dict[str, Any], folder: Path) -> None:
-    """Replace ``path``, ``train`` and ``val`` of a host's data dictionary by a data set's."""
+    """Replace ``path``, ``train`` and ``val`` of Ultralytics' data dictionary by a data set's."""
     yaml["path"] = folder
     yaml["train"], yaml["val"] = (str(folder / "images" / split) for split in ("train", "val"))

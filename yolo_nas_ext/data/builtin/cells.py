@@ -1,4 +1,4 @@
-"""A data set that needs no network: the cells of `data.smears`, drawn once into the cache."""
+"""A data set that needs no internet: `data.builtin.smears`' cells, drawn once into the cache."""
 
 from __future__ import annotations
 
@@ -144,10 +144,10 @@ def _install(work: Path, folder: Path, settings: dict[str, int]) -> None:
 
 
 def cells(yaml: dict[str, Any]) -> None:
-    """Point a host's data dictionary at the drawn images; called by ``datasets/cells.yaml``.
+    """Point Ultralytics' data dictionary at the drawn images; called by ``datasets/cells.yaml``.
 
     Args:
-        yaml: The host's dictionary of the data YAML; ``path``, ``train`` and ``val`` are replaced.
+        yaml: Ultralytics' dictionary of the YAML; ``path``, ``train`` and ``val`` are replaced.
 
     Raises:
         NASError: The cache folder cannot be written.

@@ -1,4 +1,4 @@
-"""Public data sets, downloaded where there is a network and converted as one's own would be.
+"""Public data sets, downloaded from the internet and converted as one's own would be.
 
 Each is fetched once into the cache folder, converted there, and the download is deleted.
 """
@@ -52,11 +52,11 @@ def fetch(url: str, folder: Path, md5: str | None = None) -> None:
             download_url(url, file)
         else:
             download_and_extract(url, file, folder, hash_val=md5, hash_type="md5")
-    except Exception as error:  # of the network, of the disk, of the archive
+    except Exception as error:  # of the connection, of the disk, of the archive
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RunError(
-            f"{url}: cannot be fetched ({reason}); check the network, or use data=cells, lesions "
-            "or nuclei, which need none"
+            f"{url}: cannot be fetched ({reason}); check the connection, or use data=cells, "
+            "lesions or nuclei, which need none"
         ) from error
 
 
@@ -188,10 +188,10 @@ SETS: dict[str, Callable[[Path, Path], None]] = {
 
 
 def recipe(yaml: dict[str, Any], name: str) -> None:
-    """Point a host's data dictionary at a public data set; called by its YAML's ``download:``.
+    """Point Ultralytics' data dictionary at a public data set; called by its YAML's ``download:``.
 
     Args:
-        yaml: The host's dictionary; ``path``, ``train`` and ``val`` are replaced.
+        yaml: Ultralytics' dictionary; ``path``, ``train`` and ``val`` are replaced.
         name: A key of `SETS`.
 
     Raises:

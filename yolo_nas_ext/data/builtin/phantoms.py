@@ -1,4 +1,4 @@
-"""Data sets that are made on this machine as scans and then converted by `data.convert`."""
+"""Data sets that are made on this machine as scans and then converted by `data.scans.convert`."""
 
 from __future__ import annotations
 
@@ -132,12 +132,12 @@ def ensure(name: str, root: Path | None = None) -> Path:
 
 
 def lesions(yaml: dict[str, Any]) -> None:
-    """Point a host's data dictionary at the phantoms; called by ``datasets/lesions.yaml``."""
+    """Point Ultralytics' data dictionary at the phantoms; called by ``datasets/lesions.yaml``."""
     cache.point(yaml, ensure("lesions"))
 
 
 def nuclei(yaml: dict[str, Any]) -> None:
-    """Point a host's data dictionary at the nuclei; called by ``datasets/nuclei.yaml``."""
+    """Point Ultralytics' data dictionary at the nuclei; called by ``datasets/nuclei.yaml``."""
     cache.point(yaml, ensure("nuclei"))
 
 

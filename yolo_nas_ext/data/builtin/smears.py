@@ -333,8 +333,8 @@ def draw(*, size: int, seed: tuple[int, ...]) -> tuple[Array, list[Box]]:
         seed: Integers that name the image; the same ones give the same pixels.
 
     Returns:
-        The image, (size, size, 3) uint8 RGB, and a list of (class, x0, y0, x1, y1) in pixels, tight
-        around each cell before the lens blurs it and clipped to the image.
+        The image, (size, size, 3) uint8 RGB, and a list of (class, x0, y0, x1, y1) in pixels. A box
+        is tight around its cell before the lens blurs it, and clipped to the image.
     """
     rng = _Random(*seed)
     field = _Field(size, rng)

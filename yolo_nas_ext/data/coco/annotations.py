@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from yolo_nas_ext.errors import NASError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""What the host reads on every platform without a further package."""
+"""What Ultralytics reads on every platform without a further package."""
 
 
 def load(path: Path) -> COCO:

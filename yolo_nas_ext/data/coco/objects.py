@@ -1,4 +1,4 @@
-"""Pictures and objects of a COCO JSON as the host wants them, checked against the files."""
+"""Pictures and objects of a COCO JSON as Ultralytics wants them, checked against the files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from yolo_nas_ext.data.polygons import join
 
 
 def inspect(path: Path) -> tuple[int, int, bool]:
-    """Return width and height in pixels as the host sees them, and whether a hard link is safe.
+    """Return width and height in pixels as Ultralytics sees them, and whether a hard link is safe.
 
     Raises:
         OSError: The file cannot be decoded to its end.
@@ -26,7 +26,7 @@ def inspect(path: Path) -> tuple[int, int, bool]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            # The host rewrites a JPEG without an end mark in place: through a link, the original.
+            # Ultralytics rewrites a JPEG without an end mark in place: by a link, the original.
             jpeg = image.format in ("JPEG", "MPO")
             if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
                 width, height = height, width

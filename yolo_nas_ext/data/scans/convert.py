@@ -1,4 +1,4 @@
-"""Scans into a data set of the host: one after the other, resumable, published whole.
+"""Scans into a data set of Ultralytics: one after the other, resumable, published whole.
 
 Every scan is written into a folder of its own beside `out`, its record last; a conversion that is
 interrupted goes on with the scans that have no record. Splitting by patient and moving into place
@@ -118,7 +118,7 @@ def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], 
         shutil.rmtree(work / "scans", ignore_errors=True)
     salt = salt or new_salt()
     file.touch(mode=0o600)
-    write_json(file, {"options": asked, "salt": salt})
+    write_json(file, {"options": asked, "salt": salt}, private=True)
     return salt
 
 

@@ -49,9 +49,9 @@ def fingerprint(
     Args:
         records: Of `convert.Summary`, at least one.
         names: Class names by label.
-        imgsz: Image size in pixels to judge objects at; the pictures' own, rounded up, without.
+        imgsz: Image size in pixels of the search; without, the pictures' own, rounded up.
         windowed: Whether a CT window was chosen.
-        task: What the pictures are for; the host's masks allow no head below P3.
+        task: What the pictures are for; Ultralytics' masks allow no head below P3.
     """
     sizes = np.array([r["size"] for r in records])
     own = 32 * math.ceil(int(np.median(sizes.max(1))) / 32)

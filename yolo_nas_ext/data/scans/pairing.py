@@ -16,7 +16,7 @@ from yolo_nas_ext.errors import NASError
 
 IMAGES = ("imagesTr", "images", "image", "imgs")
 MASKS = ("labelsTr", "labels", "label", "masks", "mask", "segmentations", "seg")
-IGNORED = ("imagesTs", "labelsTs")  # the part of a challenge that is for its own judges
+IGNORED = ("imagesTs", "labelsTs")  # the part of a challenge that its organisers evaluate
 MARK = re.compile(r"[-_. ](seg|mask|masks|label|labels|segmentation|gt)$", re.IGNORECASE)
 CHANNEL = re.compile(r"_(\d{4})$")  # nnU-Net's: one file a channel
 
@@ -200,7 +200,7 @@ Key = tuple[tuple[str, ...], str]
 
 
 def _key(file: Path, base: Path) -> Key:
-    """Return the folders of a file, without those that say image or mask, and its stem."""
+    """Return the folders of a file, except the ones that say image or mask, and its stem."""
     folders = file.relative_to(base).parts[:-1]
     return tuple(f for f in folders if f not in (*IMAGES, *MASKS)), stem_of(file)
 

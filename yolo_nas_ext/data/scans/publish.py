@@ -29,7 +29,7 @@ def class_names(
     """Return class names by label, in the order of their indices.
 
     Args:
-        found: The scans, of which the source may name the classes.
+        found: The scans; their source may name the classes.
         options: See `Options`; their names come first.
         records: What was found in the scans.
 

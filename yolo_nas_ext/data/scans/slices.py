@@ -14,7 +14,7 @@ from yolo_nas_ext.data.polygons import Found, objects
 from yolo_nas_ext.data.scans.intensity import percentiles, to_8_bits
 from yolo_nas_ext.data.scans.volumes import AXES, Scan, ScanError, check_labels
 
-SMALLEST = 10  # pixels; the host refuses smaller images
+SMALLEST = 10  # pixels; Ultralytics refuses smaller images
 SAMPLE = 2_000_000  # voxels that percentiles are computed from
 
 
@@ -27,7 +27,7 @@ class Cut:
         channels: 1, or 3 for a slice between its neighbours.
         spacing: Size of a written pixel in mm; 0 keeps the scan's, -1 its smaller one for both.
         window: Lowest and highest value; percentiles of each scan without.
-        connectivity: 4 or 8, see `masks.objects`.
+        connectivity: 4 or 8, see `data.polygons.objects`.
         min_mm2: Area in mm^2 below which an object is left out.
         instances: Whether a label is one object rather than a class.
         polygons: Whether outlines are wanted.
@@ -108,7 +108,7 @@ def size_of(scan: Scan, how: Cut) -> tuple[tuple[int, int], tuple[float, float]]
     """Return height and width of the pictures of a scan, and the size of a pixel in mm.
 
     Raises:
-        ScanError: For pictures that the host would refuse as too small.
+        ScanError: For pictures that Ultralytics would refuse as too small.
     """
     height, width = scan.plane(how.axis, 0).shape[:2]
     rows, columns = scan.spacing_of(how.axis)
@@ -121,7 +121,7 @@ def size_of(scan: Scan, how: Cut) -> tuple[tuple[int, int], tuple[float, float]]
     if min(height, width) < SMALLEST:
         raise ScanError(
             "size",
-            f"gives pictures of {width} x {height} pixels; the host wants {SMALLEST} or "
+            f"gives pictures of {width} x {height} pixels; Ultralytics wants {SMALLEST} or "
             "more each way: cut along another axis= or resample with spacing=",
         )
     return (height, width), (rows, columns)

@@ -1,7 +1,7 @@
 """Scans as pictures: NIfTI, NRRD and DICOM volumes turned to one orientation, and plain images.
 
-Voxels stay as they are stored (at most 4 bytes each, once) and become numbers a slice at a time, so
-that a CT of 800 slices needs no more than its own size.
+Voxels stay as they are stored: at most 4 bytes each, once. They become numbers a slice at a time,
+and a CT of 800 slices needs no more than its own size.
 """
 
 from __future__ import annotations

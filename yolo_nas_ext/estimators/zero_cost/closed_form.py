@@ -24,8 +24,6 @@ class Free:
 
     def __init__(self, score: str, *, imgsz: int = 640) -> None:
         self.score, self.imgsz = score, imgsz
-        self.images: Path | None = None
-        self.shared = False
 
     @property
     def fidelity(self) -> dict[str, float]:

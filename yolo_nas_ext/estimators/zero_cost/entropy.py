@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from yolo_nas_ext.network.architecture import Architecture, Block, Whole
+from yolo_nas_ext.network.architecture import Architecture, Block, TimmBackbone
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.graph import Layer, longest_paths
 from yolo_nas_ext.network.layers import lower_rows
@@ -39,7 +39,7 @@ def fan_ins(layers: Sequence[Layer]) -> tuple[int, ...]:
     """Return the fan-ins of the convolutions on the longest path from first to last layer.
 
     Args:
-        layers: Operations in order of execution, see `space.layers`.
+        layers: Operations in order of execution, see `network.layers`.
     """
     return longest_paths(layers)[layers[-1].writes]
 
@@ -59,8 +59,8 @@ def stages(architecture: Architecture, channels: int = 3) -> list[Stage]:
         architecture: The network.
         channels: Channels of the image.
     """
-    if architecture.whole:
-        return _whole_stages(architecture.whole, channels)
+    if architecture.timm:
+        return _whole_stages(architecture.timm, channels)
     found: list[Stage] = []
     c_in = channels
     for block in architecture.backbone:
@@ -75,7 +75,7 @@ def stages(architecture: Architecture, channels: int = 3) -> list[Stage]:
     return found
 
 
-def _whole_stages(whole: Whole, channels: int) -> list[Stage]:
+def _whole_stages(whole: TimmBackbone, channels: int) -> list[Stage]:
     """Return the stages of a backbone of timm; those below its first feature are part of that."""
     found: list[Stage] = []
     done = 0

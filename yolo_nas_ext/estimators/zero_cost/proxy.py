@@ -1,4 +1,4 @@
-"""Zero-cost proxies as estimators: the network is built by the host, and sees one batch."""
+"""Zero-cost proxies as estimators: the network is built by Ultralytics, and sees one batch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.data.splits import hold_out_patients
 from yolo_nas_ext.errors import NASError, TrialError
-from yolo_nas_ext.estimators.zero_cost.proxies import PROXIES, Probe, az_nas, measure
-from yolo_nas_ext.host import one_batch as host
+from yolo_nas_ext.estimators.zero_cost.proxies import PROXIES, Capture, az_nas, measure
+from yolo_nas_ext.host import one_batch
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
@@ -31,14 +31,14 @@ class Untrained:
     Args:
         proxy: A key of `proxies.PROXIES`.
         data: The data set; its val part is not used.
-        task: The host's task.
+        task: Ultralytics' task.
         imgsz: Image size in pixels.
         batch: Number of images, drawn by the seed from the part that trainings train on.
         seed: Of weights, images and what the proxy draws.
         val_fraction: Part of the training images that is held out.
 
     Raises:
-        NASError: For a task that networks are not judged at without training.
+        NASError: For a task whose networks cannot be evaluated untrained.
     """
 
     seeded = True
@@ -54,15 +54,13 @@ class Untrained:
         seed: int = 0,
         val_fraction: float = 0.25,
     ) -> None:
-        if task not in host.TASKS:
+        if task not in one_batch.TASKS:
             raise NASError(
-                f"estimator={proxy}: is of task={', '.join(host.TASKS)}, not {task}; give "
+                f"estimator={proxy}: is of task={', '.join(one_batch.TASKS)}, not {task}; give "
                 "estimator=short"
             )
         self.proxy, self.data, self.task = proxy, data, task
         self.imgsz, self.seed = imgsz, seed
-        self.images: Path | None = None
-        self.shared = False
         train_on, _ = hold_out_patients(data.images, data.classes, fraction=val_fraction, seed=seed)
         self.chosen = random.Random(seed).sample(train_on, min(batch, len(train_on)))
         self._batches: dict[int, dict[str, Any]] = {}
@@ -83,34 +81,35 @@ class Untrained:
         """Return the proxy's value as ``fitness``; higher is better.
 
         Raises:
-            TrialError: For a network that cannot be built or judged.
+            TrialError: For a network that cannot be built or evaluated.
         """
-        value = measure(PROXIES[self.proxy], self._probe(architecture, fidelity or {}))
+        value = measure(PROXIES[self.proxy], self.capture(architecture, fidelity or {}))
         if not math.isfinite(value):
             raise TrialError("nan", f"{self.proxy} is {value}")
         return {"fitness": value}
 
-    def _probe(self, architecture: Architecture, fidelity: Mapping[str, float]) -> Probe:
+    def capture(self, architecture: Architecture, fidelity: Mapping[str, float]) -> Capture:
+        """Return the untrained network and the batch, as a proxy is given them."""
         imgsz = int(fidelity.get("imgsz", self.imgsz))
         seed = int(fidelity.get("seed", self.seed))
         if imgsz not in self._batches:
-            self._batches[imgsz] = host.batch(self.data, self.chosen, imgsz=imgsz)
+            self._batches[imgsz] = one_batch.batch(self.data, self.chosen, imgsz=imgsz)
         batch = self._batches[imgsz]
         definition = emit(architecture, self.data.nc, self.task)
-        model = host.build(definition, self.data, task=self.task, seed=seed)
+        model = one_batch.build(definition, self.data, task=self.task, seed=seed)
         count = len(rows(architecture, self.data.nc)[0])
-        return Probe(
+        return Capture(
             model,
             batch["img"],
-            lambda m, images: host.loss(m, batch, images),
-            host.outputs,
+            lambda m, images: one_batch.loss(m, batch, images),
+            one_batch.outputs,
             partial(_features, count),
             seed,
         )
 
 
 def _features(count: int, model: Any, images: Any) -> Any:
-    return host.features(model, images, count)
+    return one_batch.features(model, images, count)
 
 
 class AzNas(Untrained):
@@ -141,7 +140,7 @@ class AzNas(Untrained):
         """Return the ranks' sum as ``fitness`` and the four scores.
 
         Raises:
-            TrialError: For a network that cannot be built or judged.
+            TrialError: For a network that cannot be built or evaluated.
         """
         if not self._references:
             rng = random.Random(self.seed)
@@ -153,7 +152,7 @@ class AzNas(Untrained):
 
     def scores(self, architecture: Architecture, fidelity: Mapping[str, float]) -> dict[str, float]:
         """Return the four scores of a network."""
-        found = measure(az_nas, self._probe(architecture, fidelity))
+        found = measure(az_nas, self.capture(architecture, fidelity))
         flops = costs(architecture, self.data.nc, self.imgsz, channels=self.data.channels).flops
         if not all(map(math.isfinite, found.values())):
             raise TrialError("nan", f"az_nas is {found}")

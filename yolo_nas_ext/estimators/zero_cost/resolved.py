@@ -86,7 +86,7 @@ def resolved(
         that side covers so many cells of the output's grid.
     """
     size = architecture.imgsz or imgsz
-    if architecture.whole:  # some have layers that only the layer table knows
+    if architecture.timm:  # some have layers that only the layer table knows
         used = replace(architecture, head=replace(architecture.head, end2end=False))
         table = lower(used, nc, size, channels, task=task, keypoints=keypoints)
         convolutions = [(x.ops, x.h * x.w) for x in table.layers if x.op == "conv"]

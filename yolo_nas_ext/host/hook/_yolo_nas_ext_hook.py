@@ -2,7 +2,7 @@
 
 The interpreter runs `install` at start-up (`yolo_nas_ext_hook.pth`, and from Python 3.15 on
 `yolo_nas_ext_hook.start`). A process without Ultralytics never sees more than this, and may have to
-compile it each time: so it is short, and `yolo_nas_ext` is imported only when Ultralytics loads. In
+compile it each time. So it is short, and `yolo_nas_ext` is imported only when Ultralytics loads. In
 an editable install its folder may not even be on the path before.
 """
 
@@ -10,7 +10,7 @@ import sys
 
 
 class Finder:
-    """Asks the package when a patched module of the host is looked for; finds nothing else."""
+    """Asks the package when a patched module of Ultralytics is looked for; finds nothing else."""
 
     def find_spec(self, name, path=None, target=None):
         """Return a spec that patches the module once it is loaded, or None."""
@@ -20,7 +20,7 @@ class Finder:
             from yolo_nas_ext.host.plugin import startup
 
             return startup.find_spec(self, run, name, path, target)
-        except (Exception, SystemExit):  # the host is then found without us
+        except (Exception, SystemExit):  # Ultralytics is then found without us
             import os
 
             if os.environ.get("YOLO_NAS_DEBUG") == "1":

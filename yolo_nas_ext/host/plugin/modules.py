@@ -1,4 +1,4 @@
-"""Modules that the host has not: inverted bottlenecks with squeeze and excitation, timm backbones.
+"""Modules that Ultralytics has not: MBConv with squeeze and excitation, and backbones of timm.
 
 A model definition that names one of them needs this package wherever it is built or its weights are
 loaded. Both rest on timm, which is imported when one is built.
@@ -47,9 +47,9 @@ class Inverted(nn.Module):
 class MBConv(nn.Module):
     """A stage of EfficientNet (Tan & Le 2019, arXiv:1905.11946): repeated inverted bottlenecks.
 
-    Of the host's convolutions, which it folds when a model is fused, and timm's squeeze and
-    excitation. Unlike the paper's, the bottleneck has a number of channels of its own, not a
-    multiple of the input's.
+    It is made of Ultralytics' convolutions, which are folded when a model is fused, and timm's
+    squeeze and excitation. Unlike the paper's, the bottleneck has a number of channels of its own,
+    not a multiple of the input's.
 
     Args:
         c1: Input channels.
@@ -72,12 +72,12 @@ class MBConv(nn.Module):
 
 
 class Timm(nn.Module):
-    """The features of a backbone of timm, as a list that the host's `Index` rows read.
+    """The features of a backbone of timm, as a list that Ultralytics' `Index` rows read.
 
     Args:
         c1: Channels of the image.
         name: A model of timm with ``features_only``, for example ``mobilenetv3_small_100``.
-        pretrained: Whether to start from timm's weights where there is a network. Without one they
+        pretrained: Whether to start from timm's weights where they can be downloaded. Offline they
             are random, which is said.
         out_indices: Which features, by timm's numbers; all if None.
 
@@ -116,7 +116,7 @@ def backbone(
     if out_indices is not None:
         options["out_indices"] = tuple(out_indices)
     if pretrained:
-        why = "there is no network" if not ONLINE else ""
+        why = "this machine is offline" if not ONLINE else ""
         try:
             if ONLINE:
                 return timm.create_model(name, pretrained=True, **options)
@@ -135,7 +135,7 @@ def backbone(
 def fill_channels(definition: dict[str, Any], channels: int) -> None:
     """Write the channels into rows ``Index, [i]`` that read a `Timm` row, in place.
 
-    The host's own form is ``Index, [channels, i]``, which is left as it is.
+    Ultralytics' own form is ``Index, [channels, i]``, which is left as it is.
 
     Args:
         definition: A model definition.
@@ -161,6 +161,6 @@ def fill_channels(definition: dict[str, Any], channels: int) -> None:
 
 # Class name in a YAML -> class.
 PLUGINS: dict[str, type[nn.Module]] = {"MBConv": MBConv, "Timm": Timm}
-# What the host's parser is to take each for: modules of its own that get (input channels, output
-# channels, repeats) or (input channels) in front of the row's arguments; any that is not in use.
+# Modules of Ultralytics for which its parser takes each; one that is not in use is chosen. They get
+# (input channels, output channels, repeats) or (input channels) in front of the row's arguments.
 STAND_INS = {"MBConv": ("C3x", "C3TR", "C1", "BottleneckCSP"), "Timm": ("CBLinear",)}

@@ -1,4 +1,4 @@
-"""Plugin modules made known to the host's YAML parser."""
+"""Plugin modules made known to Ultralytics' YAML parser."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ def register(tasks: Any, plugins: Mapping[str, type] | None = None) -> None:
     """Make plugin modules available to ``parse_model``; a second time does nothing.
 
     The parser looks names up among its globals, and knows by a module's class which arguments to
-    put in front of a row's own. While it reads a definition that names one of `plugins.PLUGINS`,
-    a module of the host that the definition does not use stands aside for it.
+    put in front of a row's own. While it reads a definition that names one of
+    `host.plugin.modules.PLUGINS`, a module of Ultralytics that the definition does not use stands
+    aside for it.
 
     Args:
-        tasks: The host's ``ultralytics.nn.tasks``. Names that the host has itself are left alone.
+        tasks: Ultralytics' ``ultralytics.nn.tasks``. Names that Ultralytics has itself are left
+            alone.
         plugins: Modules by their names in a YAML; the shipped ones, with what the parser needs for
-            them, if None. The rows of a supernet, in `host.elastic`, bring what they need.
+            them, if None. The rows of a supernet, in `host.supernet.elastic`, bring what they need.
     """
     from yolo_nas_ext.host.plugin.modules import PLUGINS
 
@@ -33,7 +35,7 @@ def register(tasks: Any, plugins: Mapping[str, type] | None = None) -> None:
 
 
 def _with_plugins(tasks: ModuleType, parse: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the host's parser, prepared for the plugins that a definition names."""
+    """Return Ultralytics' parser, prepared for the plugins that a definition names."""
     from yolo_nas_ext.host.plugin.modules import PLUGINS, fill_channels
 
     @functools.wraps(parse)
@@ -51,7 +53,7 @@ def _with_plugins(tasks: ModuleType, parse: Callable[..., Any]) -> Callable[...,
 
 @contextmanager
 def _standing_in(tasks: ModuleType, named: set[str]) -> Iterator[None]:
-    """Put each plugin that is named in the place of a module of the host that is not."""
+    """Put each plugin that is named in the place of a module of Ultralytics that is not."""
     from yolo_nas_ext.host.plugin.modules import PLUGINS, STAND_INS
 
     aside: dict[str, Any] = {}

@@ -1,8 +1,8 @@
-"""What is added to Ultralytics as it loads: the `yolo nas-*` commands and the plugin blocks.
+"""Additions to Ultralytics as it loads: the `yolo nas-*` commands and the plugin blocks.
 
 The finder that `hook/` installs beside the packages calls `find_spec`, in every process that loads
-the host. This runs in the middle of the host's import: it imports neither the host nor anything
-heavy, and an error here is shown where ``YOLO_NAS_DEBUG=1`` is set and else passed over.
+Ultralytics. This runs in the middle of Ultralytics' import, so it imports neither Ultralytics nor
+anything heavy. An error here is shown where ``YOLO_NAS_DEBUG=1`` is set and else passed over.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ def _patch_after_loading(spec: ModuleSpec, run: Run) -> None:
             if os.environ.get("YOLO_NAS_DEBUG") == "1":
                 traceback.print_exc()
 
-    # On the instance and only until it is called: the loader keeps its type, which inspect and
-    # importlib.resources ask for, and nobody sees a stranger between it and its module.
+    # It is set on the instance and only until it is called. So the loader keeps its type, which
+    # inspect and importlib.resources ask for, and nobody sees a stranger between it and its module.
     loader.exec_module = exec_module
 
 
 def patch(module: ModuleType, run: Run) -> None:
-    """Patch a module of the host that has just been loaded; a second time does nothing.
+    """Patch a module of Ultralytics that has just been loaded; a second time does nothing.
 
     Args:
         module: ``ultralytics.cfg`` or ``ultralytics.nn.tasks``; any other is left alone.
@@ -107,13 +107,13 @@ def _add_commands(cfg: Any, run: Run) -> None:
     if hasattr(cfg.entrypoint, _OURS):
         return
     cfg.entrypoint = _with_commands(cfg, cfg.entrypoint, run)
-    # Above the links at the end of the host's text, or below everything where there are none.
+    # Above the links at the end of Ultralytics' text, or below everything where there are none.
     head, links, tail = cfg.CLI_HELP_MSG.partition("\n    Docs:")
     cfg.CLI_HELP_MSG = f"{head}{_help()}{links}{tail}"
 
 
 def _with_commands(cfg: Any, entrypoint: Callable[..., Any], run: Run) -> Callable[..., Any]:
-    """Return the host's entry point with our commands in front of its own."""
+    """Return Ultralytics' entry point with our commands in front of its own."""
 
     @functools.wraps(entrypoint)
     def with_commands(debug: str = "") -> Any:

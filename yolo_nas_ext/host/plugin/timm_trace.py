@@ -1,7 +1,7 @@
 """Backbones of timm as layers: built without numbers, run on an image without numbers.
 
-Nothing is computed and no weight is allocated, so that it takes some 50 ms. What is recorded are
-the operations as torch runs them, with the parameters that each of them reads.
+Nothing is computed and no weight is allocated, so that it takes some 50 ms. The operations are
+recorded as torch runs them, with the parameters that each of them reads.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KINDS |= dict.fromkeys(RELU, "relu") | dict.fromkeys(ACTS, "act") | dict.fromkey
 
 
 def features(name: str) -> Features:
-    """Return what a backbone offers; see `space.whole.Library`."""
+    """Return what a backbone offers; see `network.timm_backbones.Library`."""
     with torch.device("meta"):
         info = backbone(name, 3).feature_info
     strides = [int(r) if r == int(r) else 0 for r in info.reduction()]
@@ -51,10 +51,10 @@ def features(name: str) -> Features:
 
 
 def trace(name: str, indices: tuple[int, ...], channels: int, imgsz: int) -> Trace:
-    """Return the forward pass to some features; see `space.whole.Library`.
+    """Return the forward pass to some features; see `network.timm_backbones.Library`.
 
-    Parameters and multiply-adds are in all those that the host counts: what its counter adds where
-    no operation of ours stands for it is put into a last step, which keeps the features alive.
+    Parameters and multiply-adds sum to Ultralytics' own counts. A last step, which keeps the
+    features alive, has what its counter adds without an operation here.
     """
     with torch.device("meta"):
         model = Timm(channels, name, False, indices).eval()
@@ -84,7 +84,7 @@ def trace(name: str, indices: tuple[int, ...], channels: int, imgsz: int) -> Tra
 
 
 def random_weights(options: Sequence[str]) -> list[str]:
-    """Return those of some pretrained backbones whose weights cannot be had: all, offline."""
+    """Return the pretrained backbones whose weights cannot be downloaded: all, offline."""
     return [] if ONLINE else list(options)
 
 
@@ -174,7 +174,7 @@ def _step(
         kind = "other"
     if kind == "add" and len(reads) < 2:
         kind = "other"
-    if name in ("mm", "addmm"):  # the host counts products with weights, not those of activations
+    if name in ("mm", "addmm"):  # products of activations are not counted
         fields["ops"] = made.size * reads[0].c if len(reads) == 1 else 0
     return Step(kind, tuple(reads), made, plain=kind not in ("other", "matmul"), **fields)
 

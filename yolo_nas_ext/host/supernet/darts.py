@@ -38,17 +38,17 @@ class DartsTrainer(SupernetTrainer):
     After each step of the weights on the training part, one of the architecture parameters is made
     on held-out images:
 
-    - ``single``: networks are drawn and run one at a time, and the host's fitness of each on the
-      batch (of detectors the mAP50-95) is compared with the mean of the others' (the score function
-      with a leave-one-out baseline, Kool et al. 2019). On average that is the gradient of the
-      expected fitness, whatever blocks do, and it compares levels, too: the loss is lowest at
-      levels that no object is assigned to.
+    - ``single``: networks are drawn and run one at a time. Ultralytics' fitness of each on the
+      batch, mAP50-95 of detectors, is compared with the mean of the others': the score function
+      with a leave-one-out baseline (Kool et al. 2019). On average that is the gradient of the
+      expected fitness, whatever blocks do. It compares levels, too: the loss is lowest at levels
+      that no object is assigned to.
     - ``gates``: a network is computed with a second one added to it slot by slot, by
       straight-through gates (see `Distribution.gates`), which follow the gradient of the loss. It
       says whether a little of the second would help the first, which is not whether it is better in
       its place. The levels follow the score function of the loss, with its running mean as
       baseline.
-    - ``continuous``: see `host.continuous`.
+    - ``continuous``: see `host.supernet.continuous`.
 
     Args:
         *args: As of `SupernetTrainer`.

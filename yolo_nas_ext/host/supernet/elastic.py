@@ -1,8 +1,8 @@
 """The rows of a supernet: blocks, joins and a head whose active part is one network's.
 
-An active part runs in a module of the host that has no weights of its own (it lies on torch's
-``meta`` device) and is lent slices of the shared ones, so that whatever the host can build can be
-shared, and computes what the host computes.
+An active part runs in a module of Ultralytics' that has no weights of its own: it lies on torch's
+``meta`` device and is lent slices of the shared ones. So whatever Ultralytics can build can be
+shared, and computes what Ultralytics' module computes.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Elastic(nn.Module):
         slot: Its name.
         units: Shared weights by key.
         sources: Rows that it reads.
+        wirings: What is remembered of networks, the latest used last; at most `KEPT`.
     """
 
     def __init__(self, slot: str, sources: Sequence[int]) -> None:
@@ -44,18 +45,18 @@ class Elastic(nn.Module):
         self.slot = slot
         self.sources = list(sources)
         self.units = nn.ModuleDict()
-        self._wirings: OrderedDict[Any, Wiring] = OrderedDict()
+        self.wirings: OrderedDict[Any, Wiring] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be made again."""
-        return {**self.__dict__, "_wirings": OrderedDict()}
+        return {**self.__dict__, "wirings": OrderedDict()}
 
     def _remembered(self, key: Any, make: Any) -> Wiring:
-        if (known := self._wirings.get(key)) is None:
-            known = self._wirings[key] = make()
-            if len(self._wirings) > KEPT:
-                self._wirings.popitem(last=False)
-        self._wirings.move_to_end(key)
+        if (known := self.wirings.get(key)) is None:
+            known = self.wirings[key] = make()
+            if len(self.wirings) > KEPT:
+                self.wirings.popitem(last=False)
+        self.wirings.move_to_end(key)
         return known
 
     def _add(
@@ -121,13 +122,13 @@ class Heads:
         heads: What each is, see `ElasticHead.activate`.
         weights: Of the first ones; None for one that has no part.
         rooms: Make-up of what there is to read at each level.
-        part: How much of the sum there is, the rest is the first one's output.
+        share: How much of the sum there is; the rest is the first one's output.
     """
 
     heads: Sequence[tuple[Head, tuple[Parts, ...], bool]]
     weights: Sequence[torch.Tensor | float | None]
     rooms: tuple[Parts, ...]
-    part: float = 1.0
+    share: float = 1.0
 
 
 class ElasticBlock(Elastic):
@@ -136,7 +137,7 @@ class ElasticBlock(Elastic):
     Args:
         slot: Its name.
         branches: By name the variants [rows, make-up of the input, convolutions] at their largest;
-            see `space.supernet.Variant`.
+            see `space.supernet.slots.Variant`.
         sources: Rows that it reads.
     """
 
@@ -146,7 +147,7 @@ class ElasticBlock(Elastic):
         super().__init__(slot, sources)
         self.active: Wired | None = None
         self.mixture: Mixture | None = None
-        self.task = "detect"  # of the whole network, which sets the constants of its norms
+        self.task = "detect"  # of the network, which sets the constants of its norms
         for branch, variants in branches.items():
             for rows, inputs, convolutions in variants:
                 chain = tuple((n, m, _frozen(args)) for n, m, args in rows)
@@ -157,7 +158,7 @@ class ElasticBlock(Elastic):
                     self._add(f"{branch}|{conv_key(modules, name, chain)}", parts, modules, name)
 
     def wiring(self, active: Wired) -> Wiring:
-        """Return blocks as the host builds them, and what they are lent."""
+        """Return blocks as Ultralytics builds them, and what they are lent."""
         return self._remembered(active, lambda: self._wire(active))
 
     def _wire(self, active: Wired) -> Wiring:
@@ -178,7 +179,7 @@ class ElasticBlock(Elastic):
         """Run the active blocks, or the mixture."""
         if self.mixture is None:
             return self._run(self.active, x)
-        several, mask, whole, first = self.mixture.several, self.mixture.mask, None, None
+        several, mask, added, first = self.mixture.several, self.mixture.mask, None, None
         for index, weight in enumerate(self.mixture.weights):
             if weight is None:
                 continue
@@ -186,10 +187,10 @@ class ElasticBlock(Elastic):
             y = self._run(several.blocks[index], read)
             y = _placed(y, several.outputs[index], several.out, self.slot)
             first = y if index == 0 else first
-            whole = weight * y if whole is None else whole + weight * y
+            added = weight * y if added is None else added + weight * y
         if mask is not None:
-            whole = cast(torch.Tensor, first).lerp(cast(torch.Tensor, whole), mask)
-        return cast(torch.Tensor, whole)
+            added = cast(torch.Tensor, first).lerp(cast(torch.Tensor, added), mask)
+        return cast(torch.Tensor, added)
 
     def _run(self, active: Wired | None, x: torch.Tensor) -> torch.Tensor:
         if active is None:
@@ -220,14 +221,14 @@ class ElasticJoin(Elastic):
 
 
 class ElasticHead(Elastic):
-    """The host's head of a task at the levels that the active network reads.
+    """Ultralytics' head of a task at the levels that the active network reads.
 
-    Attributes named as the host's (``nc``, ``reg_max``, ``no``, ``nl``, ``stride``, ``kpt_shape``,
-    ``one2one_cv2``) are those that its loss asks for, of the active network.
+    Attributes named as Ultralytics' (``nc``, ``reg_max``, ``no``, ``nl``, ``stride``,
+    ``kpt_shape``, ``one2one_cv2``) are what its loss asks of the active network.
 
     Args:
         slot: Its name.
-        task: See `space.rows.Task`.
+        task: See `network.rows.Task`.
         reg_max: Bins of the box distribution.
         end2end: Whether there is a one-to-one branch.
         levels: Levels that any network reads, one for each source.
@@ -270,11 +271,11 @@ class ElasticHead(Elastic):
         self.stride = torch.tensor([2.0**level for level in head.levels])
 
     def start_biases(self, imgsz: int, side: float | None = None) -> None:
-        """Set the biases of the outputs as the host does.
+        """Set the biases of the outputs as Ultralytics does.
 
         Args:
             imgsz: Image size in pixels for which a class is as rare as an object in a picture.
-            side: Strides from its anchor at which a box's side starts; the host's unless given.
+            side: Strides from its anchor at which a box's side starts; Ultralytics' unless given.
         """
         bins = torch.arange(self.reg_max, dtype=torch.float32)
         for key, unit in self.units.items():
@@ -291,7 +292,7 @@ class ElasticHead(Elastic):
                     bias.data[:] = 2.0
 
     def wiring(self, active: Any = None) -> Wiring:
-        """Return a head, the active one unless given, as the host builds it, and its loans."""
+        """Return a head, the active one unless given, as Ultralytics builds it, and its loans."""
         active = active or self.active
         return self._remembered(active, lambda: self._wire(*active))
 
@@ -309,7 +310,7 @@ class ElasticHead(Elastic):
         return Wiring(made, tuple(loans))
 
     def forward(self, xs: Sequence[torch.Tensor]) -> Any:
-        """Run the head of the active network, or the mixture; see the host's module of the task."""
+        """Run the head of the active network, or the mixture, as Ultralytics' head of the task."""
         read = [xs[self.levels.index(level)] for level in self.active[0].levels]
         if self.mixture is None:
             return self._run(self.active, read)
@@ -321,7 +322,7 @@ class ElasticHead(Elastic):
                     for x, parts, room in zip(read, active[1], mixture.rooms, strict=True)
                 ]
                 found.append((weight, self._run(active, own)))
-        return _added(found, mixture.part)
+        return _added(found, mixture.share)
 
     def _run(self, active: Any, read: list[torch.Tensor]) -> Any:
         wiring = self.wiring(active)
@@ -333,7 +334,7 @@ class ElasticHead(Elastic):
         return functional_call(made, wiring.state(self.units), (read,))
 
     def decoded(self, preds: Any) -> Any:
-        """Return what the host's validator takes from what `forward` gave in training.
+        """Return what Ultralytics' validator takes from what `forward` gave in training.
 
         Returns:
             (images, 4 + classes + more, anchors), or (images, detections, 6 + more) of an
@@ -343,7 +344,7 @@ class ElasticHead(Elastic):
         if self.task.name == "classify":
             return preds.softmax(1)
         made: Any = self.wiring().skeleton
-        made.end2end = self.end2end  # which the host asks for only where it does without NMS
+        made.end2end = self.end2end  # which Ultralytics asks for only where it does without NMS
         own = preds["one2one"] if self.end2end else preds
         try:
             y = made._inference(own)
@@ -371,18 +372,18 @@ def _head_key(legacy: bool, role: Role, index: int) -> str:
     return "|".join(map(str, (kind, *role[1:], index)))
 
 
-def _added(found: Sequence[tuple[Any, Any]], part: float) -> Any:
+def _added(found: Sequence[tuple[Any, Any]], share: float) -> Any:
     """Return outputs of heads added up by their weights, name by name; see `Heads`."""
     first = found[0][1]
     if isinstance(first, Mapping):
         return {
-            name: value  # what the heads read, of which the host takes the sizes
+            name: value  # what the heads read, of which Ultralytics takes the sizes
             if name == "feats"
-            else _added([(weight, own[name]) for weight, own in found], part)
+            else _added([(weight, own[name]) for weight, own in found], share)
             for name, value in first.items()
         }
-    whole = sum(weight * own for weight, own in found)
-    return first + part * (whole - first) if part < 1 else whole
+    added = sum(weight * own for weight, own in found)
+    return first + share * (added - first) if share < 1 else added
 
 
 def _placed(x: torch.Tensor, own: Parts, room: Parts, slot: str) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,83 +15,51 @@ from ultralytics.data import build_dataloader
 
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.metrics import Judge, results
+from yolo_nas_ext.host.metrics import results
 from yolo_nas_ext.host.training import checkpoint
 from yolo_nas_ext.host.training.initialisation import USUAL, norms
-from yolo_nas_ext.host.training.lean import TRAINERS
-from yolo_nas_ext.host.training.session import failure, quiet, settings
+from yolo_nas_ext.host.training.lean import TRAINERS, Split
+from yolo_nas_ext.host.training.session import failure, quiet
+from yolo_nas_ext.host.training.settings import TrainingSettings
 
 IMAGES = 128  # to estimate batch-norm statistics from
 
 
-class Bench:
-    """The host's validator over the held-out images, for networks with weights from elsewhere.
+class Evaluator:
+    """Ultralytics' validator over the held-out images, for networks with weights from elsewhere.
 
     Args:
-        definition: A model definition of the host, which sets up the host; any will do.
+        definition: A model definition of Ultralytics', to set it up with; any will do.
         data: The data set.
         split: Indices of its training images to (calibrate on, measure on).
-        imgsz: Image size in pixels.
-        batch: Images of a calibration step.
-        task: The host's task.
-        seed: Of the images to calibrate on.
-        device: The host's device; it chooses one unless given.
-        overrides: Further arguments of the host's trainer.
-        threads: CPU threads.
-        judge: As of `host.trainer.train`.
-        images: As of `host.trainer.train`.
-        shared: As of `host.trainer.train`.
+        settings: How networks are measured; ``batch`` are the images of a calibration step, and
+            ``seed`` is of the images to calibrate on.
+
+    Attributes:
+        trainer: Ultralytics' trainer that it measures with.
 
     Raises:
-        TrialError: Where the host cannot be set up.
+        TrialError: Where Ultralytics cannot be set up.
     """
 
     def __init__(
-        self,
-        definition: Mapping[str, Any],
-        data: DataSet,
-        split: tuple[list[int], list[int]],
-        *,
-        imgsz: int,
-        batch: int,
-        task: str = "detect",
-        seed: int = 0,
-        device: str | None = None,
-        overrides: Mapping[str, Any] | None = None,
-        threads: int = 1,
-        judge: Judge | None = None,
-        images: Path | None = None,
-        shared: bool = False,
+        self, definition: Mapping[str, Any], data: DataSet, split: Split, settings: TrainingSettings
     ) -> None:
-        arguments = settings(  # in all digits, as batch norms are estimated anew
-            overrides,
-            task=task,
-            epochs=1,
-            imgsz=imgsz,
-            batch=batch,
-            seed=seed,
-            device=device,
-            amp=False,
-        )
-        self._trainer: Any = None
+        batch, seed = settings.batch, settings.seed
+        settings = replace(settings, epochs=1)
+        arguments = settings.arguments(amp=False)  # in all digits: batch norms are estimated anew
+        self.trainer: Any = None
         try:
             with tempfile.TemporaryDirectory() as folder, quiet():
-                trainer: Any = TRAINERS[task](
-                    definition,
-                    data,
-                    split,
-                    {**arguments, "save_dir": folder},
-                    judge=judge,
-                    images=images,
-                    shared=shared,
-                )
-                torch.set_num_threads(threads)
+                made = {**arguments, "save_dir": folder}
+                trainer: Any = TRAINERS[settings.task](definition, data, split, settings, made)
+                torch.set_num_threads(settings.threads)
                 trainer._setup_train()
         except Exception as error:
             raise failure(error, None) from error
         trainer.epoch, trainer.tloss, trainer.loss = trainer.epochs - 1, {}, torch.zeros(())
         trainer._watch_losses()
-        self._trainer = trainer
+        self.trainer = trainer
         chosen = random.Random(seed).sample(split[0], min(IMAGES, len(split[0])))
         labels = [data.labels[index] for index in chosen]
         self._calibration = build_dataloader(
@@ -105,12 +74,12 @@ class Bench:
     @property
     def device(self) -> torch.device:
         """Where networks run."""
-        return self._trainer.device
+        return self.trainer.device
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module) -> None:
         """Estimate the statistics of a model's batch norms from training images, in place."""
-        trainer = self._trainer
+        trainer = self.trainer
         for norm in norms(model):
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all images
@@ -122,12 +91,12 @@ class Bench:
         model.eval()
 
     def score(self, model: Any) -> dict[str, float]:
-        """Return the metrics of a model on the held-out images; see `host.trainer.Result`.
+        """Return the metrics of a model on the held-out images; see `host.training.trainer.Result`.
 
         Raises:
-            TrialError: Where the host cannot measure it.
+            TrialError: Where Ultralytics cannot measure it.
         """
-        trainer = self._trainer
+        trainer = self.trainer
         model.to(self.device)
         model.nc, model.names, model.args = trainer.data["nc"], trainer.data["names"], trainer.args
         model.criterion = None
@@ -145,12 +114,12 @@ class Bench:
         return metrics
 
     def save(self, model: nn.Module, path: Path, metrics: Mapping[str, float]) -> None:
-        """Write a model as a stock checkpoint; see `host.checkpoint.save`."""
-        checkpoint.save(model, path, args=vars(self._trainer.args), metrics=metrics)
+        """Write a model as a stock checkpoint; see `host.training.checkpoint.save`."""
+        checkpoint.save(model, path, args=vars(self.trainer.args), metrics=metrics)
 
     def close(self) -> None:
         """End the loaders' workers and let go of the memory."""
-        trainer = self._trainer
+        trainer = self.trainer
         for loader in (trainer.train_loader, trainer.test_loader, self._calibration):
             loader.close()
         trainer.__dict__.clear()

@@ -1,4 +1,4 @@
-"""A supernet is a host model whose rows are choice blocks, of which one network is active."""
+"""A supernet is a model of Ultralytics' whose rows are choice blocks; one network is active."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Supernet(DetectionModel):
     """All networks of a space, sharing weights.
 
     Args:
-        definition: See `space.supernet.definition`.
+        definition: See `space.supernet.slots.definition`.
         ch: Channels of the image.
         nc: Number of classes.
-        verbose: Whether the host lists the rows.
+        verbose: Whether Ultralytics lists the rows.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Supernet(DetectionModel):
         verbose: bool = False,
     ) -> None:
         register.register(tasks, ROWS)
-        whole: Any = deepcopy(dict(definition))
-        super().__init__(whole, ch=ch, nc=nc, verbose=verbose)
-        for row in self.rows:  # the host's parser takes one source of a plugin module
+        rows: Any = deepcopy(dict(definition))
+        super().__init__(rows, ch=ch, nc=nc, verbose=verbose)
+        for row in self.rows:  # Ultralytics' parser takes one source of a plugin module
             row.f = row.sources[0] if len(row.sources) == 1 else row.sources
         self.save = sorted({s for row in self.rows for s in row.sources if s != -1})
         self.channels = ch
@@ -123,10 +123,10 @@ class Supernet(DetectionModel):
             networks: The first one has the loss.
             gates: Weights of them in a slot; None where the first one stands alone. Of heads, where
                 they differ: the slot ``head.width`` where that is in what they read, ``head`` where
-                some are the host's older ones.
+                some are Ultralytics' older ones.
             mask: From a number of channels, which of them are added up, see `Mixture`; unless
                 given all are. Outputs of heads, which are not alike as channels are, are mixed
-                to that part.
+                to that share.
 
         With a weight of 1 for one of them it is that network that is computed. In training alone:
         predictions that are decoded cannot be added up.
@@ -159,8 +159,8 @@ class Supernet(DetectionModel):
         if len(set(heads)) > 1:
             kinds = len({legacy for *_, legacy in heads})
             weights = gates("head" if kinds > 1 else "head.width")
-        part = float(mask(CHANNELS).mean()) if mask and weights else 1.0
-        return Heads(heads, weights or (1.0,), mixed.rooms, part)
+        share = float(mask(CHANNELS).mean()) if mask and weights else 1.0
+        return Heads(heads, weights or (1.0,), mixed.rooms, share)
 
     def loss(self, batch: Mapping[str, Any], preds: Any = None) -> tuple[torch.Tensor, Any]:
         """Return the mean loss of the networks of this step, in `paths`.
@@ -196,11 +196,11 @@ class Supernet(DetectionModel):
         return self.loss(batch)[0].sum() / self._images(batch)
 
     def _images(self, batch: Mapping[str, Any]) -> int:
-        """Return how many images the host's loss is a sum over: 1 of a classifier's, a mean."""
+        """Return how many images Ultralytics' loss is a sum over: 1 of a classifier's, a mean."""
         return 1 if self.head.task.name == "classify" else len(batch["img"])
 
     def init_criterion(self) -> Any:
-        """Return the host's loss of the task, of the active network's strides."""
+        """Return Ultralytics' loss of the task, of the active network's strides."""
         self.criterion = models.BUILT[self.head.task.name].init_criterion(self)
         self._aim()
         return self.criterion
@@ -218,7 +218,7 @@ class Supernet(DetectionModel):
 
 
 def _logits(preds: Any, detach: bool = False) -> dict[str, torch.Tensor]:
-    """Return boxes and scores of a head of the host; of a classifier its scores alone."""
+    """Return boxes and scores of a head of Ultralytics'; of a classifier its scores alone."""
     many = preds.get("one2many", preds) if isinstance(preds, Mapping) else {"scores": preds}
     found = {name: many[name] for name in ("boxes", "scores") if name in many}
     return {n: x.detach() for n, x in found.items()} if detach else found
@@ -231,15 +231,15 @@ def distance(
 
     Args:
         preds: ``scores`` (images, classes, anchors) and ``boxes`` (images, 4 x bins, anchors), as
-            the host's head gives them; of a classifier ``scores`` (images, classes) alone.
+            Ultralytics' head gives them; of a classifier ``scores`` (images, classes) alone.
         taught: The teacher's.
         bins: Bins of the box distribution.
 
     Returns:
-        Of a classifier the mean cross-entropy of the classes; else the mean over images of the
-        cross-entropy of the scores over all anchors and classes, and of the boxes' distributions
-        (their sides, where they are regressed directly), each anchor weighted by how sure the
-        teacher is; relative to the teacher's sureness in all.
+        Of a classifier the mean cross-entropy of the classes. Else the mean over images of two
+        terms: the cross-entropy of the scores over all anchors and classes, and that of the boxes'
+        distributions, or of their sides where they are regressed directly. Each anchor is weighted
+        by how sure the teacher is, relative to its sureness in all.
     """
     if "boxes" not in preds:
         return cross_entropy(preds["scores"], taught["scores"].softmax(1))

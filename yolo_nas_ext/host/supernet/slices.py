@@ -1,4 +1,4 @@
-"""Shared weights, and the parts of them that are lent to a module of the host."""
+"""Shared weights, and the parts of them that are lent to a module of Ultralytics'."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Training a supernet by the host's trainer: which networks are active in a step, and resuming."""
+"""Training a supernet: which networks are active in a step, and how to resume."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +18,31 @@ from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.model import Supernet
 from yolo_nas_ext.host.training.checkpoint import write
 from yolo_nas_ext.host.training.initialisation import SIDE
-from yolo_nas_ext.host.training.lean import TRAINERS, OnEpoch
-from yolo_nas_ext.host.training.session import session, settings
+from yolo_nas_ext.host.training.lean import TRAINERS, OnEpoch, Split
+from yolo_nas_ext.host.training.session import session
+from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.network.architecture import Architecture
 
 # Networks of a step, from its epoch and its number within the epoch.
 Steps = Callable[[int, int], Sequence[Architecture]]
 PAUSE = 60.0  # seconds between checkpoints: those of large spaces take seconds to write
-# The host's trainer of a task stands behind it, see `of_task`.
+# Ultralytics' trainer of a task stands behind it, see `of_task`.
 _Trainer: Any = object
 
 
 class SupernetTrainer(_Trainer):
-    """Trains a supernet as the host trains a network of its task.
+    """Trains a supernet as Ultralytics trains a network of its task.
 
     Args:
-        model: See `space.supernet.definition`.
+        model: See `space.supernet.slots.definition`.
         data: The data set.
         split: Indices of its training images to (train on, measure on).
-        overrides: The host's arguments.
+        settings: How it is trained.
+        arguments: Ultralytics' arguments.
         steps: Networks of each step.
         distill: Weight of the distance to the first network of a step; 0 for none.
         checkpoint: File to resume from and to write to.
-        settings: What a checkpoint must have been made with.
+        made_with: What a checkpoint must have been made with.
         pause: Seconds between two checkpoints; the last is always written.
         **more: See `LeanMixin`.
     """
@@ -48,19 +51,20 @@ class SupernetTrainer(_Trainer):
         self,
         model: Mapping[str, Any],
         data: DataSet,
-        split: tuple[list[int], list[int]],
-        overrides: dict[str, Any],
+        split: Split,
+        settings: TrainingSettings,
+        arguments: Mapping[str, Any],
         *,
         steps: Steps,
         distill: float = 0.0,
         checkpoint: Path | None = None,
-        settings: Mapping[str, Any] | None = None,
+        made_with: Mapping[str, Any] | None = None,
         pause: float = PAUSE,
         **more: Any,
     ) -> None:
-        super().__init__(model, data, split, overrides, **more)
+        super().__init__(model, data, split, settings, arguments, **more)
         self._steps, self._distill = steps, distill
-        self._file, self._made_with, self._pause = checkpoint, dict(settings or {}), pause
+        self._file, self._made_with, self._pause = checkpoint, dict(made_with or {}), pause
         self._saved = time.perf_counter()
         self._step = 0
         self.add_callback("on_train_epoch_start", lambda trainer: trainer._seed_epoch())
@@ -70,7 +74,7 @@ class SupernetTrainer(_Trainer):
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
         """Return the supernet; its head starts as those of short trainings do."""
         model = Supernet(cfg, ch=self.data["channels"], nc=self.data["nc"])
-        model.head.start_biases(self.args.imgsz, SIDE if self._short else None)
+        model.head.start_biases(self.args.imgsz, SIDE if self._settings.short else None)
         model.distill = self._distill
         model.names = self.data["names"]
         return model
@@ -141,7 +145,7 @@ class SupernetTrainer(_Trainer):
 
 
 def of_task(kind: Any, task: str) -> Any:
-    """Return a kind of `SupernetTrainer` as the trainer of a task of the host."""
+    """Return a kind of `SupernetTrainer` as the trainer of a task of Ultralytics'."""
     lean: Any = TRAINERS[task]
     return type(kind.__name__, (kind, lean), {"__doc__": kind.__doc__})
 
@@ -172,25 +176,15 @@ def load(file: Path, made_with: Mapping[str, Any]) -> dict[str, Any]:
 def fit(
     definition: Mapping[str, Any],
     data: DataSet,
-    split: tuple[list[int], list[int]],
+    split: Split,
+    settings: TrainingSettings,
     *,
     steps: Steps,
     checkpoint: Path,
     made_with: Mapping[str, Any],
-    epochs: int,
-    imgsz: int,
-    batch: int,
-    seed: int = 0,
-    device: str | None = None,
     distill: float = 0.0,
-    overrides: Mapping[str, Any] | None = None,
-    threads: int = 1,
     on_epoch: OnEpoch | None = None,
-    short: bool = True,
-    images: Path | None = None,
-    shared: bool = False,
     pause: float = PAUSE,
-    task: str = "detect",
     trainer: Callable[..., Any] | None = None,
 ) -> None:
     """Train a supernet into a file, or go on with the training that the file is of.
@@ -198,60 +192,40 @@ def fit(
     The same arguments give the same weights, whether or not the training was interrupted.
 
     Args:
-        definition: See `space.supernet.definition`.
+        definition: See `space.supernet.slots.definition`.
         data: The data set; only its training images are used.
         split: Indices of them to (train on, measure on).
+        settings: How it is trained; nothing is measured, and no time limits it.
         steps: Networks of each step.
         checkpoint: The file.
         made_with: What the file must have been made with; kept in it.
-        epochs: Epochs; the learning-rate schedule is complete within them.
-        imgsz: Image size in pixels, a multiple of 32.
-        batch: Images a step.
-        seed: Of weights, order of images and augmentation.
-        device: The host's device; it chooses one unless given.
         distill: Weight of the distance to the first network of a step.
-        overrides: Further arguments of the host's trainer.
-        threads: CPU threads.
         on_epoch: Called with an epoch's number, from 1, and its mean losses.
-        short: As of `host.trainer.train`.
-        images: As of `host.trainer.train`.
-        shared: As of `host.trainer.train`.
         pause: Seconds between two checkpoints.
-        task: The host's task.
         trainer: Makes the trainer; `SupernetTrainer` of the task unless given.
 
     Raises:
         NASError: For a file of other settings.
         TrialError: For a loss that is not finite or too little memory.
     """
-    if checkpoint.is_file() and load(checkpoint, made_with)["epoch"] >= epochs:
+    if checkpoint.is_file() and load(checkpoint, made_with)["epoch"] >= settings.epochs:
         return
-    given = settings(
-        overrides,
-        task=task,
-        epochs=epochs,
-        imgsz=imgsz,
-        batch=batch,
-        seed=seed,
-        device=device,
-        amp=False,
-    )
+    settings = replace(settings, measure=None)  # a supernet has no score of its own
 
     def make(arguments: dict[str, Any]) -> Any:
-        return (trainer or of_task(SupernetTrainer, task))(
+        return (trainer or of_task(SupernetTrainer, settings.task))(
             definition,
             data,
             split,
+            settings,
             arguments,
             steps=steps,
             distill=distill,
             checkpoint=checkpoint,
-            settings=made_with,
+            made_with=made_with,
             pause=pause,
             on_epoch=on_epoch,
-            short=short,
-            images=images,
-            shared=shared,
         )
 
-    session(make, given, lambda made: made.train(), threads=threads)
+    arguments = settings.arguments(amp=False)
+    session(make, arguments, lambda made: made.train(), threads=settings.threads)

@@ -1,7 +1,7 @@
 """Augmented batches, prepared once for all short trainings that would draw the same ones.
 
-Augmentation follows from the seed, the images and the host's arguments, not from the network. So
-every candidate of a search is shown the same batches, and all but the first can be handed those of
+Augmentation follows from the seed, the images and Ultralytics' arguments, not from the network. So
+every candidate of a search is shown the same batches, and all but the first can take those of
 the first: the loading of an epoch is 8 % of a short training of YOLOv8n at 128 px.
 """
 
@@ -26,13 +26,13 @@ MEMORY = 0.05  # part of the free memory that they may take, if that is less
 ASIDE = ("save_dir", "name", "project", "model", "pretrained", "resume", "plots")
 # Modules of these packages draw no numbers from the generators that augmentation draws from.
 KNOWN = ("torch", "ultralytics", "timm", "yolo_nas_ext")
-# A transform's class as the host has Albumentations write it down: with its module if it is another
-# package's, of which it is not known what it does.
+# A transform's class as Ultralytics has Albumentations write it down: with its module's name if it
+# is another package's, and nobody knows what that does.
 CLASS = re.compile(r'"__class_fullname__": "([^"]*)"')
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
     """Batches of a training, by epoch, and the bytes that they take."""
 
     epochs: list[list[Batch]]
@@ -40,11 +40,11 @@ class _Kept:
     labels: Sequence[Any]  # known by their `id`, which no others can have as long as these are here
 
 
-_KEPT: dict[tuple[Any, ...], _Kept] = {}  # by what they follow from, the latest used last
+_KEPT: dict[tuple[Any, ...], Kept] = {}  # by what they follow from, the latest used last
 
 
 class Replayed:
-    """A loader of the host that keeps its batches, or hands out those that are kept.
+    """A loader of Ultralytics' that keeps its batches, or hands out those that are kept.
 
     In all else it is the loader.
 
@@ -91,7 +91,7 @@ class Replayed:
             self._note(batch)
             yield batch
         if self._new is not None and len(self._new) == self._epochs:
-            _KEPT[self._key] = _Kept(self._new, self._size, self._labels)
+            _KEPT[self._key] = Kept(self._new, self._size, self._labels)
             self._new = None
 
     def _note(self, batch: Batch) -> None:
@@ -107,26 +107,26 @@ class Replayed:
 
 
 def replayed(
-    loader: Any, model: Any, labels: Sequence[Any], part: Sequence[int], args: Any, epochs: int
+    loader: Any, model: Any, labels: Sequence[Any], train_on: Sequence[int], args: Any, epochs: int
 ) -> Any:
     """Return a loader that takes its batches from a training before it, or keeps them for the next.
 
-    It is the loader itself where batches do not follow from what is known beforehand, or where they
-    are too large to keep.
+    It is the loader itself where batches do not follow from known settings, or are too large to
+    keep.
 
     Args:
-        loader: The host's loader of augmented images, at its beginning.
+        loader: Ultralytics' loader of augmented images, at its beginning.
         model: The model that is trained.
-        labels: Labels of the whole data set; as long as they are this object, they are the same.
-        part: Indices of the images to train on.
-        args: The host's arguments.
+        labels: Labels of all images; as long as they are this object, they are the same.
+        train_on: Indices of the images to train on.
+        args: Ultralytics' arguments.
         epochs: Epochs of the training.
     """
     images = loader.dataset
     if type(images) is not HeldImages or not images.stamps or args.multi_scale or args.time:
         return loader
     most = min(MOST, MEMORY * psutil.virtual_memory().available)
-    if images.bytes_of(len(part)) * epochs > most:
+    if images.bytes_of(len(train_on)) * epochs > most:
         return loader
     if any(type(m).__module__.split(".")[0] not in KNOWN for m in model.modules()):
         return loader
@@ -137,7 +137,13 @@ def replayed(
         return loader
     if any("." in name for name in CLASS.findall(what)):
         return loader
-    return Replayed(loader, (tuple(part), tuple(images.stamps), what, epochs), labels, epochs, most)
+    key = (tuple(train_on), tuple(images.stamps), what, epochs)
+    return Replayed(loader, key, labels, epochs, most)
+
+
+def kept() -> list[Kept]:
+    """Return what this process keeps, the latest used last."""
+    return list(_KEPT.values())
 
 
 def forget() -> None:
@@ -152,6 +158,6 @@ def _own(value: Any) -> Any:
 
 def _room(size: int, most: float) -> bool:
     """Forget the oldest batches until so many bytes fit as well; say whether they do."""
-    while _KEPT and sum(kept.size for kept in _KEPT.values()) + size > most:
+    while _KEPT and sum(one.size for one in kept()) + size > most:
         del _KEPT[next(iter(_KEPT))]
     return size <= most

@@ -15,12 +15,12 @@ def native() -> bool:
 
 
 def halve(model: Any) -> None:
-    """Let a model of the host predict in bfloat16 while it is in training, and only then.
+    """Let a model of Ultralytics' predict in bfloat16 while it is in training, and only then.
 
     Weights, losses and the optimiser keep 32 bits, as boxes need them; so does what is measured.
 
     Args:
-        model: The host's model; copies of it behave alike. `restore` ends it.
+        model: Ultralytics' model; copies of it behave alike. `restore` ends it.
     """
     # By its class: an attribute that knows the model would keep it in memory.
     model.__class__ = _halved(type(model))
@@ -40,17 +40,17 @@ def _halved(kind: Any) -> Any:
         if not self.training:
             return kind.predict(self, images, *args, **kwargs)
         with torch.autocast("cpu", torch.bfloat16):
-            return _whole(kind.predict(self, images, *args, **kwargs))
+            return _in_full(kind.predict(self, images, *args, **kwargs))
 
     return type(kind.__name__, (kind,), {"predict": predict, "__module__": kind.__module__})
 
 
-def _whole(value: Any) -> Any:
+def _in_full(value: Any) -> Any:
     """Return nested outputs with 32 bits."""
     if isinstance(value, torch.Tensor):
         return value.float() if value.is_floating_point() else value
     if isinstance(value, dict):
-        return {name: _whole(one) for name, one in value.items()}
+        return {name: _in_full(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_whole(one) for one in value)
+        return type(value)(_in_full(one) for one in value)
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import datetime
@@ -15,6 +14,7 @@ from ultralytics import __version__
 from ultralytics.utils import DEFAULT_CFG_KEYS
 
 from yolo_nas_ext.errors import RunError
+from yolo_nas_ext.files import replacing
 
 # Arguments of a training that name files, folders or devices of the machine it ran on.
 LOCAL = frozenset(
@@ -26,12 +26,12 @@ LOCAL = frozenset(
 def save(
     model: nn.Module, path: Path, *, args: Mapping[str, Any], metrics: Mapping[str, float]
 ) -> None:
-    """Write a checkpoint as the host writes its finished ``best.pt``: half precision, no optimiser.
+    """Write a checkpoint as Ultralytics its finished ``best.pt``: half precision, no optimiser.
 
     Args:
-        model: A host model; it is left as it is.
-        path: File to write, whole or not at all.
-        args: The host's training arguments; paths of this machine are left out.
+        model: Ultralytics' model; it is left as it is.
+        path: File to write, complete or not at all.
+        args: Ultralytics' training arguments; paths of this machine are left out.
         metrics: Results for the record.
 
     Raises:
@@ -45,7 +45,7 @@ def save(
         parameter.requires_grad = False
     for value in model.state_dict().values():
         if value.is_floating_point():
-            torch.nan_to_num_(value)  # what half precision cannot hold, as the host does
+            torch.nan_to_num_(value)  # what half precision cannot hold, as Ultralytics does
     definition: Any = getattr(model, "yaml", None)
     if isinstance(definition, dict) and "yaml_file" in definition:  # a path of this machine
         definition["yaml_file"] = Path(definition["yaml_file"]).name
@@ -70,20 +70,17 @@ def save(
 
 
 def write(content: Mapping[str, Any], path: Path) -> None:
-    """Write a file of torch's whole or not at all.
+    """Write a file of torch's, complete or not at all.
 
     Raises:
         RunError: Where it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise RunError(
             f"{path}: weights cannot be written ({' '.join(str(error).split())[:200]}); check that "
             "the disk has room, then resume the run: what was recorded is kept"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The host's distillation: what a teacher must be like, and the student out of it again."""
+"""Ultralytics' distillation: what a teacher must be like, and the student out of it again."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from yolo_nas_ext.errors import NASError, TrialError
 class Teacher:
     """A trained detector that others learn from, beside the labels.
 
-    The host adds to the loss how far a student's features before its head are from the teacher's,
-    weighted by where the teacher is sure (its argument ``distill_model``, its weight ``dis``).
+    Ultralytics adds to the loss how far a student's features before its head are from the
+    teacher's, weighted by where the teacher is sure. Its argument for it is ``distill_model``, the
+    weight is ``dis``.
 
     Attributes:
         path: The checkpoint.
@@ -44,17 +45,17 @@ class Teacher:
             return
         text = (
             f"teacher={self.path}: its head reads {self.levels} levels, that of {who} {levels}; "
-            f"the host's distillation needs as many: give a teacher of {levels}, or a space whose "
-            f"levels are {self.levels} (fix=levels:...)"
+            f"Ultralytics' distillation needs as many: give a teacher of {levels}, or a space "
+            f"whose levels are {self.levels} (fix=levels:...)"
         )
         raise TrialError("teacher", text) if error is TrialError else NASError(text)
 
 
 def load(path: str | Path, task: str = "detect", key: str = "teacher") -> Teacher:
-    """Return a teacher; like the host, this runs what a checkpoint holds.
+    """Return a teacher; like Ultralytics, this runs what a checkpoint holds.
 
     Args:
-        path: A ``.pt`` of the host.
+        path: A ``.pt`` of Ultralytics'.
         task: What its students do.
         key: The user's key, for messages.
 
@@ -64,7 +65,7 @@ def load(path: str | Path, task: str = "detect", key: str = "teacher") -> Teache
     """
     where = f"{key}={path}"
     if task != "detect":
-        raise NASError(f"{where}: the host distils detectors; with task={task} leave it out")
+        raise NASError(f"{where}: Ultralytics distils detectors; with task={task} leave it out")
     if not Path(path).is_file():
         raise NASError(f"{where}: no such file; give the path of a .pt that `yolo train` wrote")
     try:

@@ -20,7 +20,9 @@ from ultralytics.data.augment import classify_augmentations, classify_transforms
 from ultralytics.data.dataset import PolygonSemanticDataset, SemanticDataset
 from ultralytics.utils import NUM_THREADS
 
-# An image file's (time of change, length), and what the host's `load_image` returned for it.
+from yolo_nas_ext.files import replacing, write_text
+
+# An image file's (time of change, length), and what Ultralytics' `load_image` returned for it.
 Stamp = tuple[int, int]
 Decoded = tuple[Stamp, tuple[np.ndarray, tuple[int, int], tuple[int, int]]]
 
@@ -32,14 +34,14 @@ _IMAGES: dict[tuple[Any, ...], MutableMapping[str, Decoded]] = {}
 
 
 class HeldImages(YOLODataset):
-    """The host's data set over known images and labels; images stay decoded if they fit.
+    """Ultralytics' data set over known images and labels; images stay decoded if they fit.
 
     Args:
-        labels: The host's label dictionaries.
+        labels: Ultralytics' label dictionaries.
         known: Decoded images by file, which the data sets of all candidates share and fill; None
             to decode nothing beforehand.
-        *args: The host's.
-        **kwargs: The host's.
+        *args: Ultralytics'.
+        **kwargs: Ultralytics'.
     """
 
     def __init__(
@@ -54,13 +56,13 @@ class HeldImages(YOLODataset):
         super().__init__([label["im_file"] for label in labels], *args, **kwargs)  # pyright: ignore[reportArgumentType]
         self.cache = "ram"  # mosaics draw from all images rather than from a buffer of recent ones
         self.transforms = self.build_transforms(hyp=copy(kwargs["hyp"]))  # which look at `cache`
-        # The host prefers an array beside the image, and deletes or rewrites one it finds damaged.
+        # Ultralytics prefers an array beside the image, and deletes or rewrites a damaged one.
         self.npy_files = [Path(os.devnull) / "none"] * self.ni
         if known is not None:
             self._decode(known)
 
     def _decode(self, known: MutableMapping[str, Decoded]) -> None:
-        """Fill the host's buffers; without room, leave them empty and so read at every use."""
+        """Fill Ultralytics' buffers; without room, leave them empty and so read at every use."""
         stamps = [_stamp(file) for file in self.im_files]
         new = []
         for index, (file, stamp) in enumerate(zip(self.im_files, stamps, strict=True)):
@@ -88,7 +90,7 @@ class HeldImages(YOLODataset):
         """Return all images, decoded into one file of the folder and mapped from there.
 
         Processes that map the same file share its pages. It is written by the first that asks,
-        whole or not at all; none of the others decodes anything.
+        complete or not at all; none of the others decodes anything.
 
         Raises:
             OSError: Where the folder has no room or cannot be written.
@@ -112,16 +114,14 @@ class HeldImages(YOLODataset):
         if self.bytes_of(self.ni) > DISK * shutil.disk_usage(target.parent).free:
             raise OSError(f"{target.parent}: no room for {self.ni} decoded images")
         index: dict[str, Any] = {}
-        parts = [target.with_suffix(f".{name}.tmp") for name in ("images", "json")]
-        with parts[0].open("wb") as out, ThreadPool(NUM_THREADS) as pool:
-            decoded = pool.imap(super().load_image, range(self.ni))
-            for file, (image, before, after) in zip(self.im_files, decoded, strict=True):
-                start = out.tell()
-                out.write(np.ascontiguousarray(image).data)
-                index[file] = start, out.tell(), image.shape, before, after
-        parts[1].write_text(json.dumps(index), encoding="utf-8")
-        os.replace(parts[1], target.with_suffix(".json"))
-        os.replace(parts[0], target)
+        with replacing(target) as temporary:
+            with temporary.open("wb") as out, ThreadPool(NUM_THREADS) as pool:
+                decoded = pool.imap(super().load_image, range(self.ni))
+                for file, (image, before, after) in zip(self.im_files, decoded, strict=True):
+                    start = out.tell()
+                    out.write(np.ascontiguousarray(image).data)
+                    index[file] = start, out.tell(), image.shape, before, after
+            write_text(target.with_suffix(".json"), json.dumps(index))
 
     def get_img_files(self, img_path: Any) -> list[str]:
         """Return the images as given."""
@@ -148,19 +148,19 @@ class _DrawnMasks(HeldImages):
         """Return a copy of an image's mask, drawn once where the image stays decoded."""
         mask = self._drawn.get((index, image_shape))
         if mask is None:
-            host: Any = super()
-            mask = host.load_mask(index, image_shape)
+            theirs: Any = super()
+            mask = theirs.load_mask(index, image_shape)
             if self.ims[index] is not None:
                 self._drawn[index, image_shape] = mask
         return mask.copy()
 
 
 class HeldPolygons(_DrawnMasks, PolygonSemanticDataset):
-    """The host's data set for semantic segmentation over polygons."""
+    """Ultralytics' data set for semantic segmentation over polygons."""
 
 
 class HeldMasks(_DrawnMasks, SemanticDataset):
-    """The host's data set for semantic segmentation over pictures of masks."""
+    """Ultralytics' data set for semantic segmentation over pictures of masks."""
 
 
 def held(
@@ -172,15 +172,15 @@ def held(
     shared: bool = False,
     **arguments: Any,
 ) -> HeldImages:
-    """Return the host's data set over some images of a data set.
+    """Return Ultralytics' data set over some images of a data set.
 
     Args:
-        labels: The host's label dictionaries of the images wanted.
-        everything: Those of the whole data set, of which other candidates want other parts.
+        labels: Ultralytics' label dictionaries of the images wanted.
+        everything: Those of all images of the set; other candidates want others of them.
         source: Name of the data set.
         folder: Where decoded images that do not fit into memory are kept, if anywhere.
         shared: Whether other processes use the folder too, so that memory would hold copies.
-        **arguments: The host's, of its data set.
+        **arguments: Ultralytics', of its data set.
     """
     kind = _kind(arguments)
     key = (source, arguments["imgsz"], arguments["data"].get("channels", 3))
@@ -193,6 +193,16 @@ def held(
     while len(_IMAGES) > SETS:
         del _IMAGES[next(iter(_IMAGES))]
     return kind(labels, _IMAGES[key], **arguments)
+
+
+def kept() -> dict[tuple[Any, ...], MutableMapping[str, Decoded]]:
+    """Return what this process keeps, by (data set, image size, channels), the latest last."""
+    return dict(_IMAGES)
+
+
+def forget() -> None:
+    """Forget all decoded images that this process keeps."""
+    _IMAGES.clear()
 
 
 def _kind(arguments: Mapping[str, Any]) -> type[HeldImages]:
@@ -208,12 +218,12 @@ def _mapped(
     """Return mapped images, or none where memory holds them or the disk does not."""
     kind = _kind(arguments)
     augment = arguments["augment"] and kind is not HeldImages
-    whole = kind(everything, None, **{**arguments, "augment": augment})
-    fits = whole.bytes_of(whole.ni) <= MEMORY * psutil.virtual_memory().available
+    images = kind(everything, None, **{**arguments, "augment": augment})
+    fits = images.bytes_of(images.ni) <= MEMORY * psutil.virtual_memory().available
     if fits and not shared:
         return {}
     try:
-        return whole.map_to(folder)
+        return images.map_to(folder)
     except OSError:  # then images are read at every use, as without a folder
         return {}
 
@@ -227,13 +237,13 @@ MOST = 20_000  # pictures that stay decoded; further ones are read at every use
 
 
 class HeldPictures(ClassificationDataset):
-    """The host's data set for classification over known images, which stay decoded.
+    """Ultralytics' data set for classification over known images, which stay decoded.
 
     Args:
-        labels: Label dictionaries of the host, with one class each.
+        labels: Label dictionaries of Ultralytics', with one class each.
         known: Decoded images by file, which the data sets of all candidates share and fill.
         augment: Whether to augment as in training.
-        args: The host's arguments.
+        args: Ultralytics' arguments.
     """
 
     def __init__(
@@ -243,7 +253,7 @@ class HeldPictures(ClassificationDataset):
         augment: bool,
         args: Any,
     ) -> None:
-        # The host's own would list the folders again and write a cache beside them.
+        # Ultralytics' own would list the folders again and write a cache beside them.
         self.samples = [[label["im_file"], int(label["cls"][0, 0]), None, None] for label in labels]
         self.cache_ram = self.cache_disk = False
         self._known = known
@@ -279,11 +289,11 @@ _PICTURES: dict[str, np.ndarray] = {}
 
 
 def held_pictures(labels: Sequence[dict[str, Any]], *, augment: bool, hyp: Any) -> HeldPictures:
-    """Return the host's data set for classification over some images of a data set.
+    """Return Ultralytics' data set for classification over some images of a data set.
 
     Args:
         labels: Label dictionaries of the images, with one class each.
         augment: Whether to augment as in training.
-        hyp: The host's arguments.
+        hyp: Ultralytics' arguments.
     """
     return HeldPictures(labels, _PICTURES, augment, hyp)

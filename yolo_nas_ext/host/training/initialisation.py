@@ -9,23 +9,23 @@ from typing import Any
 import torch
 from ultralytics.nn.modules import Detect
 
-# Of batch norms. The host's 0.03 averages over some 33 steps, too slow for weights that are new at
-# every step: what is measured after 75 of them is not the network that was trained.
+# Of batch norms. Ultralytics' 0.03 averages over some 33 steps, too slow for weights that are new
+# at every step: what is measured after 75 of them is not the network that was trained.
 MOMENTUM = 0.1
 USUAL = 0.03
 
-SIDE = 2.0  # strides from its anchor at which a box's side starts; the host's, of direct regression
+SIDE = 2.0  # strides from its anchor where a box's side starts; Ultralytics' of direct regression
 
 
 def head_start(model: torch.nn.Module, imgsz: int) -> None:
     """Let a detection head begin where some tens of steps would bring it, whatever its kind.
 
-    The host starts every side of a box at 2 strides if it is regressed directly and at the middle
-    of the bins if it is a distribution, and scores for images of 640 px. In a short training the
-    head that starts better would be taken for the better network.
+    Ultralytics starts every side of a box at 2 strides if it is regressed directly, and at the
+    middle of the bins if it is a distribution. Its scores start for images of 640 px. In a short
+    training the head that starts better would be taken for the better network.
 
     Args:
-        model: The host's model; only biases of its head change.
+        model: Ultralytics' model; only biases of its head change.
         imgsz: Image size in pixels.
     """
     head: Any = model.model[-1]  # pyright: ignore[reportIndexIssue]

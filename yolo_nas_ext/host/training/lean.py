@@ -1,8 +1,9 @@
-"""The host's trainers without their overhead: one mixin for every task.
+"""Ultralytics' trainers without their overhead: one mixin for every task.
 
 What is left out: plots, checkpoints, CSV files, callbacks of integrations, validation before the
 last epoch and after it, garbage collection, label scans and image decoding for every candidate.
-What stays is the host's: model, loss, optimiser, schedule, augmentation, moving average, validator.
+What stays is Ultralytics': model, loss, optimiser, schedule, augmentation, moving average and
+validator.
 """
 
 from __future__ import annotations
@@ -29,38 +30,36 @@ from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.metrics import Judge, Seen, masks, named, results, rows
+from yolo_nas_ext.host.metrics import Seen, masks, named, results, rows
 from yolo_nas_ext.host.training import bfloat16
 from yolo_nas_ext.host.training.batch_cache import replayed
 from yolo_nas_ext.host.training.image_cache import held, held_pictures
 from yolo_nas_ext.host.training.initialisation import MOMENTUM, head_start, norms
+from yolo_nas_ext.host.training.settings import TrainingSettings
 
+Split = tuple[list[int], list[int]]  # indices of images to (train on, measure on)
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 # Writes weights into a new model, given its class names by number.
 Initial = Callable[[torch.nn.Module, Mapping[int, str]], None]
 
-# The mixin stands in front of a trainer of the host, of whichever task.
+# The mixin stands in front of Ultralytics' trainer of whichever task.
 _Trainer: Any = object
 
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
 class LeanMixin(_Trainer):
-    """Turns a trainer of the host into one that only trains and measures once.
+    """Turns a trainer of Ultralytics' into one that only trains and measures once.
 
     Args:
-        model: The host's model definition.
+        model: Ultralytics' model definition.
         data: The data set.
         split: Indices of its training images to (train on, measure on).
-        overrides: The host's arguments.
-        deadline: `time.perf_counter` at which the training is given up.
+        settings: How it is trained and measured.
+        arguments: Ultralytics' arguments, see `TrainingSettings.arguments`.
+        deadline: `time.perf_counter` at which the training is stopped.
         on_epoch: Called after each epoch with its mean losses.
-        short: Whether averages keep up with few steps; else they are the host's.
-        every: Epochs from one measurement to the next; only the last is measured without.
-        images: Folder for decoded images that do not fit into memory.
-        shared: Whether other processes use that folder too.
         initial: Writes weights into the model once it is built.
-        judge: Judges the detections on the held-out images, beside the host.
         replay: Whether batches are kept for the next training that would draw the same ones.
     """
 
@@ -68,34 +67,25 @@ class LeanMixin(_Trainer):
         self,
         model: Mapping[str, Any],
         data: DataSet,
-        split: tuple[list[int], list[int]],
-        overrides: dict[str, Any],
+        split: Split,
+        settings: TrainingSettings,
+        arguments: Mapping[str, Any],
         *,
         deadline: float = math.inf,
         on_epoch: OnEpoch | None = None,
-        short: bool = True,
-        every: int | None = None,
-        images: Path | None = None,
-        shared: bool = False,
         initial: Initial | None = None,
-        judge: Judge | None = None,
         replay: bool = False,
     ) -> None:
-        # The host's is of GPUs, and downloads a model; see `precision` for what is done on CPUs.
-        self._half = overrides.get("amp", True)
-        overrides = {**overrides, "amp": False}
-        self._judge = judge
-        self._judged = Seen(), Seen()
+        self._settings = settings
+        # Ultralytics' is of GPUs, and downloads a model; see `bfloat16` for what is done on CPUs.
+        self._half = arguments.get("amp", True)
+        self._seen = Seen(), Seen()  # what a model sees, and what there is
         self._initial = initial
         self._definition = model
         self._data_set = data
         self._split = split
         self._deadline = deadline
         self._on_epoch = on_epoch
-        self._short = short
-        self._every = every
-        self._images = images
-        self._shared = shared
         self._replay = replay
         events = {
             "on_train_start": [LeanMixin._watch_losses],
@@ -105,14 +95,14 @@ class LeanMixin(_Trainer):
             "on_fit_epoch_end": [LeanMixin._after_epoch],
         }
         self.callers_error: Exception | None = None  # of `on_epoch`: not this candidate's failure
-        super().__init__(overrides=overrides, _callbacks=events)
+        super().__init__(overrides={**arguments, "amp": False}, _callbacks=events)
 
     # Data
 
     def get_dataset(self) -> dict[str, Any]:
         """Return the data dictionary; the splits are indices, as nothing is read from disk."""
         data = self._data_set
-        names = {0: "item"} if self.args.single_cls else dict(data.names)  # as the host does
+        names = {0: "item"} if self.args.single_cls else dict(data.names)  # as Ultralytics does
         return {**data.data, "names": names, "nc": len(names), "train": 0, "val": 1}
 
     def get_dataloader(
@@ -140,8 +130,8 @@ class LeanMixin(_Trainer):
             labels,
             data.labels,
             data.source,
-            folder=self._images,
-            shared=self._shared,
+            folder=self._settings.images,
+            shared=self._settings.shared,
             imgsz=args.imgsz,
             augment=augment,
             hyp=args,
@@ -161,7 +151,7 @@ class LeanMixin(_Trainer):
         """Build the model from the seed, whatever ran before in this process."""
         init_seeds(self.args.seed, deterministic=self.args.deterministic)
         model = self.get_model(cfg=deepcopy(dict(self._definition)), verbose=False)
-        if self._short:
+        if self._settings.short:
             for norm in norms(model):
                 norm.momentum = MOMENTUM
             head_start(model, self.args.imgsz)
@@ -169,9 +159,9 @@ class LeanMixin(_Trainer):
             self._initial(model, self.data["names"])
         if self.device.type == "cpu":
             model = model.to(memory_format=torch.channels_last)  # faster convolutions on CPUs
-            # The host's projections of what a student sees are in single precision.
+            # Ultralytics' projections of what a student sees are in single precision.
             half = self._half and not self.args.distill_model
-            if self._short and half and bfloat16.native():
+            if self._settings.short and half and bfloat16.native():
                 bfloat16.halve(model)
         self.model = model
 
@@ -193,17 +183,17 @@ class LeanMixin(_Trainer):
             )
 
     def _setup_train(self) -> None:
-        """Set up as the host, with a moving average that suits few steps if there are few."""
+        """Set up as Ultralytics does; the moving average suits few steps if there are few."""
         super()._setup_train()
-        if not self._short:
+        if not self._settings.short:
             return
         steps = len(self.train_loader) * self.epochs
-        # The host averages over some 10,000 steps; over a tenth of this training here.
+        # Ultralytics averages over some 10,000 steps; over a tenth of this training here.
         most = min(0.9999, max(0.0, 1 - 10 / steps))
         self.ema.decay = lambda x: min(most, (1 + x) / (10 + x))
 
     def build_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """Build the host's optimiser; one that has a fused step takes it, a tenth of the time."""
+        """Build Ultralytics' optimiser; one that has a fused step takes it, a tenth of the time."""
         optimizer = super().build_optimizer(*args, **kwargs)
         if isinstance(optimizer, FUSED) and self.device.type in ("cpu", "cuda"):
             for group in optimizer.param_groups:
@@ -211,19 +201,19 @@ class LeanMixin(_Trainer):
         return optimizer
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Prepare a batch as the host, in the memory format of the model."""
+        """Prepare a batch as Ultralytics does, in the memory format of the model."""
         batch = super().preprocess_batch(batch)
         if self.device.type == "cpu":
             batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         return batch
 
     def validate(self) -> Any:
-        """Measure as the host; its transforms draw random numbers, which training gets back."""
+        """Measure as Ultralytics; training gets back the generators that transforms draw from."""
         if not self._measures():
             return self.metrics, self.fitness
         states = random.getstate(), np.random.get_state()
         self._many["val_"] = []
-        self._judged = Seen(), Seen()
+        self._seen = Seen(), Seen()
         try:
             return super().validate()
         finally:
@@ -231,9 +221,9 @@ class LeanMixin(_Trainer):
             np.random.set_state(states[1])
 
     def get_validator(self) -> Any:
-        """Return the host's validator, which also notes boxes where somebody judges them."""
+        """Return Ultralytics' validator, which also notes boxes where somebody measures them."""
         validator = super().get_validator()
-        if self._judge:
+        if self._settings.measure:
             update = validator.update_metrics
 
             def note(preds: Sequence[Mapping[str, Any]], batch: Mapping[str, Any]) -> None:
@@ -241,32 +231,33 @@ class LeanMixin(_Trainer):
                 for index, pred in enumerate(preds):
                     true = validator._prepare_batch(index, batch)
                     stem = Path(true["im_file"]).stem
-                    for seen, part in zip(self._judged, (pred, true), strict=True):
-                        seen.boxes[stem] = rows(part)
-                        if "masks" in part:
-                            seen.masks[stem] = masks(part, self.data["nc"])
+                    for seen, own in zip(self._seen, (pred, true), strict=True):
+                        seen.boxes[stem] = rows(own)
+                        if "masks" in own:
+                            seen.masks[stem] = masks(own, self.data["nc"])
 
             validator.update_metrics = note
         return validator
 
-    def judged(self) -> dict[str, float]:
-        """Return what the judge says of the last measurement; nothing without one."""
-        return dict(self._judge(*self._judged)) if self._judge else {}
+    def own_metrics(self) -> dict[str, float]:
+        """Return what `TrainingSettings.measure` says of the last measurement, if there is one."""
+        measure = self._settings.measure
+        return dict(measure(*self._seen)) if measure else {}
 
     def _measures(self) -> bool:
-        epoch = self.epoch + 1
-        return epoch == self.epochs or (self._every is not None and epoch % self._every == 0)
+        epoch, every = self.epoch + 1, self._settings.every
+        return epoch == self.epochs or (every is not None and epoch % every == 0)
 
     # What ends a training early
 
     def _before_batch(self) -> None:
-        self._oom_retries = 3  # the host would go on with half the batch: another experiment
+        self._oom_retries = 3  # Ultralytics would go on with half the batch: another experiment
 
     def _after_batch(self) -> None:
         if not torch.isfinite(self.loss).all():
             raise TrialError("nan", f"the loss is {self.loss.item()} in epoch {self.epoch + 1}")
         if time.perf_counter() > self._deadline:
-            raise TrialError("timeout", f"given up in epoch {self.epoch + 1} of {self.epochs}")
+            raise TrialError("timeout", f"stopped in epoch {self.epoch + 1} of {self.epochs}")
 
     def _after_epoch(self) -> None:
         if self._measures() and not np.isfinite(self.fitness):
@@ -288,29 +279,29 @@ class LeanMixin(_Trainer):
         return {**named("val_loss_", found), **self._means("val_")}
 
     def _watch_losses(self) -> None:
-        """Keep the losses of the one-to-many branch, of which an end-to-end head says nothing."""
+        """Keep the losses of the one-to-many branch, which an end-to-end head does not return."""
         self._many: dict[str, list[dict[str, torch.Tensor]]] = {"": [], "val_": []}
         models: dict[str, Any] = {"": unwrap_model(self.model), "val_": self.ema.ema}
-        for part, model in models.items():
+        for prefix, model in models.items():
             if getattr(model, "criterion", None) is None:
                 model.criterion = model.init_criterion()
             if many := getattr(model.criterion, "one2many", None):
-                many.loss = partial(self._note_loss, part, many.loss)
+                many.loss = partial(self._note_loss, prefix, many.loss)
 
-    def _note_loss(self, part: str, loss: Callable[..., Any], *args: Any) -> Any:
+    def _note_loss(self, prefix: str, loss: Callable[..., Any], *args: Any) -> Any:
         result = loss(*args)
-        self._many[part].append(result[1])
+        self._many[prefix].append(result[1])
         return result
 
     def _forget_losses(self) -> None:
         self._many[""] = []
 
-    def _means(self, part: str) -> dict[str, float]:
-        noted = self._many[part]
+    def _means(self, prefix: str) -> dict[str, float]:
+        noted = self._many[prefix]
         means = (
             {n: sum(float(one[n]) for one in noted) / len(noted) for n in noted[0]} if noted else {}
         )
-        return named(f"{part}loss_many_", means)
+        return named(f"{prefix}loss_many_", means)
 
     # What is left out
 
@@ -347,7 +338,7 @@ class LeanSemanticTrainer(LeanMixin, SemanticSegmentationTrainer):  # pyright: i
         """Return the data dictionary.
 
         Raises:
-            NASError: For classes that are taken for one, which the host cannot do here.
+            NASError: For classes that are taken for one, which Ultralytics cannot do here.
         """
         if self.args.single_cls:
             raise NASError("single_cls=True: not with task=semantic; give a data set of one class")

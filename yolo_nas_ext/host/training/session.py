@@ -1,4 +1,4 @@
-"""A session with the host's trainer: its arguments, its silence, and names for its failures."""
+"""A session with Ultralytics' trainer: its silence, and names for its failures."""
 
 from __future__ import annotations
 
@@ -26,38 +26,6 @@ NO_MEMORY = (
 )
 
 
-def settings(
-    overrides: Mapping[str, Any] | None, *, imgsz: int, val: bool = False, **more: Any
-) -> dict[str, Any]:
-    """Return the host's arguments of a lean training.
-
-    Args:
-        overrides: Further arguments of the host's trainer.
-        imgsz: Image size in pixels.
-        val: Whether it is measured before the end, too.
-        **more: Arguments that cannot be overridden.
-
-    Raises:
-        NASError: For an image size that is no multiple of 32.
-    """
-    if imgsz < 32 or imgsz % 32:
-        raise NASError(f"imgsz={imgsz}: give a multiple of 32, for example 128 or 640")
-    return {
-        "save": False,
-        "plots": False,
-        "verbose": False,
-        "exist_ok": True,
-        "val": val,
-        "patience": 0,
-        "model": "nas.yaml",
-        "data": "data.yaml",
-        **(overrides or {}),
-        "mode": "train",
-        "imgsz": imgsz,
-        **more,
-    }
-
-
 T = TypeVar("T")
 
 
@@ -68,11 +36,11 @@ def session(
     *,
     threads: int,
 ) -> T:
-    """Make a trainer, use it and take it apart; the host is silent meanwhile.
+    """Make a trainer, use it and take it apart; Ultralytics is silent meanwhile.
 
     Args:
-        make: Returns the trainer for the host's arguments.
-        arguments: See `settings`.
+        make: Returns the trainer for Ultralytics' arguments.
+        arguments: See `TrainingSettings.arguments`.
         use: What to do with it.
         threads: CPU threads.
 
@@ -80,13 +48,13 @@ def session(
         What `use` returns.
 
     Raises:
-        TrialError: For what goes wrong in the host.
+        TrialError: For what goes wrong in Ultralytics.
     """
     with tempfile.TemporaryDirectory() as folder, quiet():
         trainer = None
         try:
             trainer = make({**arguments, "save_dir": folder})
-            torch.set_num_threads(threads)  # as making it sets the host's own number, a core less
+            torch.set_num_threads(threads)  # as making it sets Ultralytics' own number, a core less
             return use(trainer)
         except NASError:
             raise
@@ -96,7 +64,7 @@ def session(
                 raise
             raise failure(error, trainer) from error
         finally:
-            if trainer is not None:  # host objects refer to one another; the model goes at once
+            if trainer is not None:  # its objects refer to one another; the model goes at once
                 for name in ("train_loader", "test_loader"):
                     if loader := getattr(trainer, name, None):
                         loader.close()  # ends its workers
@@ -116,7 +84,7 @@ def failure(error: Exception, trainer: Any) -> TrialError:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the host, and put back the global state that a failed build leaves changed."""
+    """Silence Ultralytics, and put back the global state that a failed build leaves changed."""
     level, activation, options = LOGGER.level, Conv.default_act, np.get_printoptions()
     integrations = callbacks.add_integration_callbacks
     LOGGER.setLevel(logging.CRITICAL)  # which silences the progress bars as well
@@ -128,4 +96,4 @@ def quiet() -> Iterator[None]:
         callbacks.add_integration_callbacks = integrations
         Conv.default_act = activation
         np.set_printoptions(**options)
-        unset_deterministic()  # which the host leaves on where its trainer cannot be made
+        unset_deterministic()  # which Ultralytics leaves on where its trainer cannot be made

@@ -1,4 +1,4 @@
-"""What became of every part of a model that took weights from another, and how that is said."""
+"""The report of a transfer: the parts of a model that took weights from another, in words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What a model took from a source, and what it did not.
+    """The tensors that a model took from a source, and the ones it did not.
 
     Attributes:
         source: Name of the source.

@@ -1,15 +1,14 @@
 """Weights of one network into another: by role and shape, not by row number.
 
-`space.roles` says which parts of two networks have the same purpose and how the channels of their
+`network.roles` says which parts of two networks have the same purpose and how the channels of their
 convolutions are made up. Where modules of such parts have the same types and names, the tensors of
-a convolution and of its batch norm go over together; where widths differ, the leading channels of
+a convolution and of its batch norm go over together. Where widths differ, the leading channels of
 each part do. What has no counterpart keeps its initialisation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from ultralytics.nn.tasks import torch_safe_load
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import models
-from yolo_nas_ext.host.meta_modules import LINEAR, branch_prefix
+from yolo_nas_ext.host.transfer.convolutions import HEADS, convolutions, in_branch, task_of
 from yolo_nas_ext.host.transfer.report import Share, Transfer, part_of
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
@@ -29,24 +28,10 @@ from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.network.roles import (
     BRANCHES,
     CLASSIFIER,
-    Convolution,
-    Piece,
-    Role,
-    pieces,
     shared,
 )
 from yolo_nas_ext.network.rows import KEYPOINTS, Task
 
-# The name of a piece's convolution: its role, and (name, type) of each module on the way to it.
-_Key = tuple[Role, tuple[tuple[str, str], ...]]
-# The host's heads whose parts have roles, and their tasks.
-HEADS = {
-    "Detect": "detect",
-    "Segment": "segment",
-    "OBB": "obb",
-    "Pose": "pose",
-    "Classify": "classify",
-}
 # Numbers of channels: (in the target, in the source).
 _Channels = tuple[torch.Tensor, torch.Tensor]
 
@@ -57,7 +42,7 @@ class Source:
 
     Attributes:
         architecture: The network.
-        model: The host's model of it, with the weights.
+        model: Ultralytics' model of it, with the weights.
         name: What to call it.
     """
 
@@ -67,12 +52,12 @@ class Source:
 
 
 def load(path: str | Path, key: str = "inherit") -> Source:
-    """Return the weights of a checkpoint of the host.
+    """Return the weights of a checkpoint of Ultralytics.
 
-    Like the host, this runs what a checkpoint holds unless ``ULTRALYTICS_SAFE_LOAD=1``.
+    Like Ultralytics, this runs what a checkpoint holds unless ``ULTRALYTICS_SAFE_LOAD=1``.
 
     Args:
-        path: A ``.pt`` of the host or of this package.
+        path: A ``.pt`` of Ultralytics or of this package.
         key: The user's key, for messages.
 
     Raises:
@@ -117,7 +102,7 @@ def source(
 
     Args:
         architecture: The network.
-        state: Tensors under the host's names.
+        state: Tensors under Ultralytics' names.
         names: Class names by number.
         name: What to call it.
         where: What to begin a message with.
@@ -148,10 +133,11 @@ def transfer(
 
     Outputs of the classes go by the classes' names; those of boxes need the same number of bins,
     those of keypoints the same keypoints. The two may be of different tasks. A one-to-one branch
-    that the source has not takes the weights of its other one, of which the host makes it a copy.
+    that the source has not takes the weights of its other one: Ultralytics makes it a copy of
+    that.
 
     Args:
-        model: The host's model of `architecture`, of any weights.
+        model: Ultralytics' model of `architecture`, of any weights.
         architecture: Its network.
         source: Where the weights come from.
         names: Class names of the model by number.
@@ -159,8 +145,8 @@ def transfer(
     Returns:
         What was transferred and what was not.
     """
-    theirs = _convolutions(source.model, source.architecture)
-    many = partial(_in_branch, branch=BRANCHES[0])
+    theirs = convolutions(source.model, source.architecture)
+    many = partial(in_branch, branch=BRANCHES[0])
     classes = _by_name(names, source.model.names)  # pyright: ignore[reportArgumentType]
     alike = {
         "box": architecture.head.reg_max == source.architecture.head.reg_max,
@@ -168,8 +154,8 @@ def transfer(
     }
     state, given = model.state_dict(), source.model.state_dict()
     taken: dict[str, int] = {}
-    whole: set[str] = set()
-    for key, mine in _convolutions(model, architecture).items():
+    copied: set[str] = set()
+    for key, mine in convolutions(model, architecture).items():
         other = theirs.get(key)
         if other is None and not source.architecture.head.end2end:
             other = theirs.get(many(key))
@@ -189,19 +175,19 @@ def transfer(
             else:
                 taken[name] = _write(tensor, values, outs, ins)
             if taken[name] == tensor.numel() and tensor.equal(values.to(tensor)):
-                whole.add(name)
+                copied.add(name)
     if _same_backbone(architecture, source.architecture):
         for name, tensor in state.items():
             if name.startswith("model.0.") and name in given:
                 tensor.copy_(given[name])
                 taken[name] = tensor.numel()
-                whole.add(name)
-    return _report(model, architecture, source.name, taken, whole)
+                copied.add(name)
+    return _report(model, architecture, source.name, taken, copied)
 
 
 def _same_backbone(mine: Architecture, theirs: Architecture) -> bool:
     """Say whether two networks have the same backbone of timm, be it to other levels."""
-    return bool(mine.whole and theirs.whole and mine.whole.name == theirs.whole.name)
+    return bool(mine.timm and theirs.timm and mine.timm.name == theirs.timm.name)
 
 
 def foretell(
@@ -226,14 +212,6 @@ def foretell(
     return transfer(model, architecture, source, names)
 
 
-def task_of(model: nn.Module) -> Task:
-    """Return what a model of the host does, from its head, which is one of `HEADS`."""
-    head = cast(Any, model.model)[-1]
-    nc = head.nc if hasattr(head, "nc") else head.linear.out_features
-    keypoints = tuple(getattr(head, "kpt_shape", KEYPOINTS))
-    return Task(nc, HEADS[type(head).__name__], cast(Any, keypoints))
-
-
 def _build(architecture: Architecture, task: Task, channels: int) -> Any:
     definition = emit(architecture, task.nc, task.name, task.keypoints)
     return models.build(definition, task=task.name, ch=channels, nc=task.nc)
@@ -244,7 +222,7 @@ def _report(
     architecture: Architecture,
     name: str,
     taken: Mapping[str, int],
-    whole: set[str],
+    copied: set[str],
 ) -> Transfer:
     """Return what became of every tensor."""
     trained = dict(model.named_parameters())
@@ -253,13 +231,13 @@ def _report(
         for name, tensor in model.state_dict().items()
         if tensor.is_floating_point() and ".dfl." not in name
     }
-    copied = [n for n in sizes if n in whole]
-    sliced = [n for n in sizes if taken.get(n) and n not in whole]
+    equal = [n for n in sizes if n in copied]
+    sliced = [n for n in sizes if taken.get(n) and n not in copied]
     left = [n for n in sizes if not taken.get(n)]
-    numbers = [sum(min(sizes[n], taken[n]) for n in part) for part in (copied, sliced)]
+    numbers = [sum(min(sizes[n], taken[n]) for n in names) for names in (equal, sliced)]
     return Transfer(
         name,
-        Share(tuple(copied), numbers[0]),
+        Share(tuple(equal), numbers[0]),
         Share(tuple(sliced), numbers[1]),
         Share(tuple(left), sum(sizes.values()) - sum(numbers)),
         _by_part(model, architecture, sizes, taken),
@@ -274,7 +252,7 @@ def _by_part(
 ) -> dict[str, tuple[int, int]]:
     """Return (numbers taken, numbers) of the parts of a network."""
     found: dict[str, tuple[int, int]] = {}
-    for (role, _), conv in _convolutions(model, architecture).items():
+    for (role, _), conv in convolutions(model, architecture).items():
         norm = conv.name.rpartition(".")[0] + ".bn"
         names = [f"{name}.{kind}" for name in (conv.name, norm) for kind in ("weight", "bias")]
         names = [name for name in names if name in sizes]
@@ -282,90 +260,6 @@ def _by_part(
         some += sum(min(sizes[name], taken.get(name, 0)) for name in names)
         found[part] = some, all_ + sum(sizes[name] for name in names)
     return found
-
-
-# Convolutions by key
-
-
-@dataclass(frozen=True, slots=True)
-class _Conv:
-    """A convolution of a model; `output` is the purpose of a branch of the head for its last."""
-
-    name: str
-    module: nn.Module
-    parts: Convolution
-    output: str
-
-    def fits(self, other: _Conv) -> bool:
-        """Say whether the two are alike but for their channels."""
-        mine, theirs = self.module, other.module
-        return self.parts.depthwise == other.parts.depthwise and (
-            type(mine) is type(theirs)
-            and all(getattr(mine, n, 0) == getattr(theirs, n, 0) for n in ("kernel_size", "stride"))
-        )
-
-
-def _convolutions(model: nn.Module, architecture: Architecture) -> dict[_Key, _Conv]:
-    """Return the convolutions of a model by what they are for."""
-    modules = dict(model.named_modules())
-    ran = _order(model, 2 ** max(architecture.levels))
-    stem: Any = modules[ran[0]]
-    found: dict[_Key, _Conv] = {}
-    for piece in pieces(architecture, task_of(model), stem.in_channels):
-        prefix = _prefix(piece, architecture)
-        own = [name for name in ran if name.startswith(prefix + ".")]
-        for name, parts in zip(own, piece.convolutions, strict=True):
-            is_output = piece.role[0] == "head" and name == own[-1]
-            found[piece.role, _path(modules, prefix, name, piece)] = _Conv(
-                name, modules[name], parts, piece.role[2] if is_output else ""
-            )
-    return found
-
-
-def _order(model: nn.Module, side: int) -> list[str]:
-    """Return the names of all convolutions in the order in which the host runs them.
-
-    Nothing is computed: a copy without numbers takes an image without numbers.
-    """
-    model = deepcopy(model).to("meta").eval()
-    cast(Any, model.model)[-1].training = True  # or it would decode its outputs
-    seen: list[str] = []
-    convolutions: list[Any] = [(n, m) for n, m in model.named_modules() if isinstance(m, LINEAR)]
-    for name, module in convolutions:
-        module.register_forward_hook(lambda *_, name=name: seen.append(name))
-    model(torch.zeros(1, convolutions[0][1].in_channels, side, side, device="meta"))
-    return seen
-
-
-def _prefix(piece: Piece, architecture: Architecture) -> str:
-    """Return the name of the module that holds a piece."""
-    if piece.role[0] != "head":
-        return f"model.{piece.row}"
-    _, level, purpose, branch = piece.role
-    within = branch_prefix(purpose, branch, architecture.head.levels.index(level))
-    return f"model.{piece.row}.{within}".removesuffix(".")
-
-
-def _path(
-    modules: Mapping[str, nn.Module], prefix: str, name: str, piece: Piece
-) -> tuple[tuple[str, str], ...]:
-    """Return (name, type) of the modules from a piece to a convolution.
-
-    The host wraps the repeats of a row that does not repeat itself; a single one stands there bare.
-    """
-    steps = name.removeprefix(prefix + ".").split(".")
-    path = []
-    for index, step in enumerate(steps):
-        at = ".".join([prefix, *steps[: index + 1]])
-        path.append((step, type(modules[at]).__name__))
-    if piece.role[0] != "head" and type(modules[prefix]).__name__ == piece.module:
-        path.insert(0, ("0", piece.module))
-    return tuple(path)
-
-
-def _in_branch(key: _Key, branch: str) -> _Key:
-    role, path = key
-    return ((*role[:3], branch) if role[0] == "head" else role), path
 
 
 # Tensors

@@ -7,8 +7,9 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.point import Point
 from yolo_nas_ext.space.supernet.slots import is_kind
 
 # Probabilities of the options of each choice, in their order.
@@ -81,7 +82,7 @@ def cover(space: DetectorSpace, probabilities: Probabilities, rng: random.Random
 
 
 def matters(space: DetectorSpace, point: Point) -> frozenset[str]:
-    """Return the choices of which another option makes another point."""
+    """Return the choices where another option makes another point."""
     return frozenset(
         name
         for name, options in space.choices.items()
@@ -92,8 +93,8 @@ def matters(space: DetectorSpace, point: Point) -> frozenset[str]:
 def choices_of(space: DetectorSpace, point: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the choices that make up each slot of a network, by the slot's name or its prefix.
 
-    The head is in no choice: ``head.width`` are those of what it reads, ``head`` those that decide
-    which head the host builds as well.
+    The head is in no choice. ``head.width`` are the choices of the levels that it reads; ``head``
+    adds the ones that decide which head Ultralytics builds.
     """
     found: dict[str, list[str]] = {"l1.": _of(space, "stem"), "context": ["context"]}
     place = 0

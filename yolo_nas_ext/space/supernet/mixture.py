@@ -10,8 +10,8 @@ from yolo_nas_ext.network.architecture import Architecture, Head
 from yolo_nas_ext.network.roles import Parts
 from yolo_nas_ext.space.supernet.slots import Wired, merge, path, run_chain_cached
 
-# What `host.elastic.ElasticHead.activate` takes: a head, the make-up of what it reads at each of
-# its levels, and whether it is the host's older one.
+# The wiring of a head that `host.supernet.elastic` activates: the head, the make-up of its inputs
+# at each of its levels, and whether it is Ultralytics' older one.
 Wiring = tuple[Head, tuple[Parts, ...], bool]
 
 

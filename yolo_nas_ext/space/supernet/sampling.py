@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.point import Point
 from yolo_nas_ext.space.supernet.slots import is_kind, path
 
 # Networks of a step, from its epoch and its number within the epoch.
 Paths = Callable[[int, int], list[Point]]
-# The host builds its older head, whose class branches nothing else shares, where no block of a
-# network is of the newer kinds: a few percent of uniform draws, too few to train it.
+# Ultralytics builds its older head where no block of a network is of the newer kinds. Nothing else
+# shares that head's class branches, and a few percent of uniform draws are too few to train it.
 OLDER = 0.25
-TRIES = 64  # draws before a wish is given up that rules or limits stand against
+TRIES = 64  # draws before a wish that rules or limits forbid is dropped
 
 
 def spos(space: DetectorSpace, rng: random.Random) -> list[Point]:
@@ -100,7 +100,7 @@ def _drawn(space: DetectorSpace, rng: random.Random) -> Point:
 
 
 def _with(space: DetectorSpace, wanted: Mapping[str, Any], rng: random.Random) -> Point:
-    """Draw a point with some options given; without those that cannot be had in the end."""
+    """Draw a point with some options given, or any point where they cannot be had."""
     for _ in range(TRIES):
         point = space.canonical({**space.sample(rng), **wanted})
         if space.feasible(point):
@@ -115,9 +115,9 @@ def _extreme(
     sizes = [name for name in space.choices if not is_kind(name)]
     point = _with(space, kinds, rng)
     ends = {name: pick(space.choices[name]) for name in sizes}
-    whole = space.canonical({**point, **ends})
-    if space.feasible(whole):
-        return whole
+    extreme = space.canonical({**point, **ends})
+    if space.feasible(extreme):
+        return extreme
     for name in rng.sample(sizes, len(sizes)):
         options = sorted(space.choices[name], reverse=pick is max)
         for option in options[: options.index(point[name])]:

@@ -1,9 +1,9 @@
 """A space as one supernet: the slots that its networks have in common, and how large each must be.
 
 A slot is a place with one role (the block of level 3, the down-sampling of the bottom-up path at
-level 4), as in `space.roles`. What can stand in a slot are branches, one for each type of block,
-each with weights of its own. Within a branch, widths, hidden widths, kernels and depths are shared:
-a smaller block uses the leading channels of each part, the centre of the kernel and the first
+level 4), as in `network.roles`. What can stand in a slot are branches, one for each type of block,
+each with weights of its own. Within a branch, widths, hidden widths, kernels and depths are shared.
+A smaller block uses the leading channels of each part, the centre of the kernel and the first
 repeats. A slot that a network does not have hands on what it reads, so levels can be left out.
 """
 
@@ -17,8 +17,9 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.architecture import Architecture, Block, Head
-from yolo_nas_ext.network.blocks import BLOCKS, ChainRow
-from yolo_nas_ext.network.layers import LIGHT_HEAD, is_legacy
+from yolo_nas_ext.network.block_rows import ChainRow
+from yolo_nas_ext.network.blocks import BLOCKS
+from yolo_nas_ext.network.modules import LIGHT_HEAD, is_legacy
 from yolo_nas_ext.network.roles import (
     CONTEXT,
     MORE,
@@ -55,7 +56,7 @@ class Wired:
 
     @property
     def chain(self) -> tuple[ChainRow, ...]:
-        """The host's rows without their sources."""
+        """Ultralytics' rows without their sources."""
         return tuple(row for block in self.blocks for row in BLOCKS[block.kind].rows(block))
 
     @property
@@ -77,7 +78,7 @@ class Path:
         slots: By name, in the order in which they run.
         head: The network's head.
         inputs: Make-up of what the head reads at each of its levels.
-        legacy: Whether the host builds its older head, with other branches for the classes.
+        legacy: Whether Ultralytics builds its older head, with other branches for the classes.
     """
 
     slots: dict[str, Wired]
@@ -91,9 +92,10 @@ class Variant:
     """A branch at its largest, with one kernel.
 
     Attributes:
-        chain: The host's rows.
+        chain: Ultralytics' rows.
         inputs: Make-up of what it reads.
-        convolutions: In the order in which the host runs them, each as wide as any network has it.
+        convolutions: In the order in which Ultralytics runs them, each as wide as any network has
+            it.
     """
 
     chain: tuple[ChainRow, ...]
@@ -192,10 +194,10 @@ _run_head_cached = lru_cache(maxsize=20_000)(run_head)
 def definition(
     space: DetectorSpace, nc: int, channels: int = 3, keypoints: tuple[int, int] = KEYPOINTS
 ) -> dict[str, Any]:
-    """Return the host's model definition of the supernet of a space.
+    """Return Ultralytics' model definition of the supernet of a space.
 
-    Its rows are the plugin modules of `host.elastic`: a block with branches for every slot, a join
-    that up-samples or not for every concatenation, and a head over all levels.
+    Its rows are the plugin modules of `host.supernet.elastic`. Every slot is a block with branches,
+    every concatenation a join that up-samples or not, and one head reads all levels.
 
     Args:
         space: The space; `check` says whether it can be shared.
@@ -217,7 +219,7 @@ def definition(
     def add(name: str, module: str, source: Any, *args: Any) -> None:
         at[name] = len(table)
         sources = [source] if isinstance(source, int) else list(source)
-        # The host's parser takes several sources of its own modules alone; the model sets them.
+        # Ultralytics' parser takes several sources of its own modules alone; the model sets them.
         table.append([-1, 1, module, [name, *args, sources]])
 
     def block(name: str) -> None:
@@ -313,7 +315,7 @@ def _capacities(
 
 
 def _legacies(space: DetectorSpace) -> list[bool]:
-    """Return which of the host's heads networks of the space have: the newer, the older or both."""
+    """Return whether networks of the space have the older head, the newer one, or both."""
     always = min(split_levels(option)[0][-1] for option in space.choices["levels"])
     parts = [f"{s.name}.block" for s in space.stages if s.level <= always] + ["neck.block"]
     kinds = [[_light(kind) for kind in space.choices[part]] for part in parts]
@@ -325,7 +327,7 @@ def _legacies(space: DetectorSpace) -> list[bool]:
 
 
 def _light(kind: str) -> bool:
-    """Say whether a type of block makes the host build its newer head."""
+    """Say whether a type of block makes Ultralytics build its newer head."""
     return any(m in LIGHT_HEAD for _, m, _ in BLOCKS[kind].rows(Block(kind, 64, 2, 1, 32, 3)))
 
 

@@ -1,6 +1,6 @@
 """Zero-cost proxies: how good an untrained network looks after one batch.
 
-A proxy is a function from a `Probe` to a number, higher is better, and one entry in `PROXIES`.
+A proxy is a function from a `Capture` to a number, higher is better, and one entry in `PROXIES`.
 It may import what `estimators` may.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from yolo_nas_ext.estimators.zero_cost.proxies.activations import naswot, swap
-from yolo_nas_ext.estimators.zero_cost.proxies.capture import Probe, measure
+from yolo_nas_ext.estimators.zero_cost.proxies.capture import Capture, measure
 from yolo_nas_ext.estimators.zero_cost.proxies.gradients import (
     grad_norm,
     jacov,
@@ -19,7 +19,7 @@ from yolo_nas_ext.estimators.zero_cost.proxies.gradients import (
 )
 from yolo_nas_ext.estimators.zero_cost.proxies.signals import az_nas, zen
 
-PROXIES: dict[str, Callable[[Probe], float]] = {
+PROXIES: dict[str, Callable[[Capture], float]] = {
     "naswot": naswot,
     "synflow": synflow,
     "snip": snip,
@@ -30,4 +30,4 @@ PROXIES: dict[str, Callable[[Probe], float]] = {
     "swap": swap,
 }
 
-__all__ = ["PROXIES", "Probe", "az_nas", "measure"]
+__all__ = ["PROXIES", "Capture", "az_nas", "measure"]

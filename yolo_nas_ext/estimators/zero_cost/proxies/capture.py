@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Probe:
+class Capture:
     """An untrained network and one batch.
 
     Attributes:
@@ -42,11 +42,11 @@ class Probe:
         return torch.Generator().manual_seed(self.seed)
 
 
-def measure(proxy: Callable[[Probe], T], probe: Probe) -> T:
+def measure(proxy: Callable[[Capture], T], capture: Capture) -> T:
     """Return what a proxy says, on a copy of the model and with all global state put back."""
     with untouched():
-        torch.manual_seed(probe.seed)
-        return proxy(replace(probe, model=deepcopy(probe.model)))
+        torch.manual_seed(capture.seed)
+        return proxy(replace(capture, model=deepcopy(capture.model)))
 
 
 @contextmanager

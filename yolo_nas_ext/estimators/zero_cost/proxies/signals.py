@@ -9,36 +9,36 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from yolo_nas_ext.estimators.zero_cost.proxies.capture import Probe
+from yolo_nas_ext.estimators.zero_cost.proxies.capture import Capture
 
 NUDGE = 0.01  # size of Zen's perturbation
 
 
-def zen(probe: Probe) -> float:
+def zen(capture: Capture) -> float:
     """Return the Zen score (Lin et al. 2021, arXiv:2102.01063); two forward passes of the backbone.
 
     The logarithm of how much the last features of a Gaussian network change under a small Gaussian
     perturbation of Gaussian images, plus those of the batch norms' mean standard deviations, which
     would hide it.
     """
-    generator, logs = probe.generator, []
+    generator, logs = capture.generator, []
 
     def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         logs.append(0.5 * math.log(float(inputs[0].var(dim=(0, 2, 3), correction=0).mean())))
 
     with torch.no_grad():
         hooks = []
-        for module in probe.model.modules():
+        for module in capture.model.modules():
             if isinstance(module, nn.Conv2d):
                 module.weight.copy_(torch.randn(module.weight.shape, generator=generator))
             elif isinstance(module, nn.BatchNorm2d):
                 hooks.append(module.register_forward_pre_hook(note))
-        images = torch.randn(probe.images.shape, generator=generator)
-        noise = torch.randn(probe.images.shape, generator=generator)
-        plain = probe.features(probe.model, images)[-1]
+        images = torch.randn(capture.images.shape, generator=generator)
+        noise = torch.randn(capture.images.shape, generator=generator)
+        plain = capture.features(capture.model, images)[-1]
         for hook in hooks:
             hook.remove()
-        moved = probe.features(probe.model, images + NUDGE * noise)[-1]
+        moved = capture.features(capture.model, images + NUDGE * noise)[-1]
     change = float((plain - moved).abs().flatten(1).sum(1).mean())
     return math.log(change) + math.fsum(logs) if change > 0 else -math.inf
 
@@ -64,7 +64,7 @@ def gain(before: torch.Tensor, after: torch.Tensor, generator: torch.Generator) 
     return float(torch.linalg.matrix_norm(rows @ columns.T / rows.shape[1], 2))
 
 
-def az_nas(probe: Probe) -> dict[str, float]:
+def az_nas(capture: Capture) -> dict[str, float]:
     """Return three of the four scores of AZ-NAS (Lee and Ham 2024, arXiv:2403.19232).
 
     Expressivity: the sum over the backbone's rows of the features' `spread`. Progressivity: the
@@ -72,9 +72,9 @@ def az_nas(probe: Probe) -> dict[str, float]:
     is their `gain`, which is best at 1. The fourth, complexity, is the FLOPs. They are ranked among
     networks, not summed. One forward and one backward pass of the backbone.
     """
-    found = probe.features(probe.model, probe.images)
+    found = capture.features(capture.model, capture.images)
     spreads = [spread(feature) for feature in found]
-    generator = probe.generator
+    generator = capture.generator
     gains = [gain(x, y, generator) for x, y in pairwise(found)]
     kept = [s for s in gains if s]
     return {

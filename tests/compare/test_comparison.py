@@ -1,0 +1,112 @@
+"""Comparisons: in turns, recorded at once, resumed, and interrupted."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from yolo_nas_ext.compare import comparison, outputs
+from yolo_nas_ext.compare.run import run
+from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.host.dataset import read
+
+
+def test_in_turns_and_recorded_at_once(make):
+    found, training, said = make({"a": 0.3, "yolo": 0.2})
+    counts = []
+    found.train(lambda: counts.append(len(found.leaderboard().evaluations)))
+    assert training.asked == [("a", 0), ("yolo", 0), ("a", 1), ("yolo", 1)]
+    assert counts == [1, 2, 3, 4] and found.complete
+    assert found.leaderboard().values("a") == {0: 0.3, 1: 0.31}
+    assert found.weights("a").read_text() == "weights"
+    assert said[0].startswith("training 1/4  a  seed 0  mAP50-95 0.3000") and "left" in said[0]
+    assert "left" not in said[-1]
+
+
+def test_it_goes_on_where_it_was(make):
+    first, _, _ = make({"a": 0.3, "b": KeyboardInterrupt})
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    second, training, said = make({"a": 0.3, "b": 0.1, "c": 0.2}, seeds=3)
+    assert not second.complete
+    second.train()
+    # What was recorded is not trained again, also where models and seeds were added.
+    assert ("a", 0) not in training.asked and len(training.asked) == 8
+    assert said[0] == "1 of 9 trainings are recorded already"
+    third, training, _ = make({"a": 0.3, "b": 0.1, "c": 0.2}, seeds=3)
+    third.train()
+    assert not training.asked and len(third.leaderboard().evaluations) == 9
+
+
+def test_what_has_changed_is_trained_again(make, tmp_path):
+    make({"a": 0.3})[0].train()
+    for more in ({"epochs": 4}, {"lr0": 0.1}):
+        found, training, _ = make({"a": 0.3}, **more)
+        found.train()
+        assert len(training.asked) == 2, more
+    found, training, _ = make({"a": 0.31})  # the file was edited
+    found.train()
+    assert len(training.asked) == 2 and found.leaderboard().values("a")[0] == 0.31
+    for file in (tmp_path / "trainings").iterdir():
+        file.write_text(file.read_text()[:20])  # damaged
+    found.train()
+    assert len(training.asked) == 4
+
+
+def test_a_model_under_another_name_is_the_same(make):
+    make({"a": 0.3})[0].train()
+    found, training, _ = make({"a": 0.3})
+    found = replace(found, models=(replace(found.models[0], name="renamed"),))
+    found.train()
+    assert not training.asked and found.leaderboard().values("renamed") == {0: 0.3, 1: 0.31}
+
+
+def test_a_failed_training_is_recorded_and_the_rest_goes_on(make):
+    found, training, said = make({"a": TrialError("nan", "the loss is nan"), "yolo": 0.2})
+    found.train()
+    assert len(training.asked) == 4 and "failed (nan: the loss is nan)" in said[0]
+    assert [e.error for e in found.leaderboard().failed()] == ["nan: the loss is nan"] * 2
+    found.train()
+    assert len(training.asked) == 4  # it would fail again
+    assert "failed" in outputs.table(found.leaderboard())
+
+
+def test_time_left_is_said_within_a_training_now_and_then(make, monkeypatch):
+    monkeypatch.setattr(comparison, "EVERY", -1.0)
+    found, _, said = make({"a": 0.3}, seeds=1)
+    found.train()
+    assert [line.split("  ")[3] for line in said[:3]] == [f"epoch {n}/3" for n in (1, 2, 3)]
+
+
+def test_changed_data_are_trained_on_anew(shapes, make, tmp_path):
+    folder = Path(shutil.copytree(shapes.parent, tmp_path / "set"))
+
+    def trained():
+        found, training, said = make({"a": 0.3})
+        training.data = read(folder)
+        found.train()
+        return len(training.asked), said
+
+    assert trained()[0] == 2
+    first, second, *_ = sorted((folder / "images" / "train").iterdir())
+    first.write_bytes(second.read_bytes())
+    count, said = trained()
+    assert count == 2 and "the data set has changed (" in said[0]
+    assert trained() == (0, ["2 of 2 trainings are recorded already"])
+
+
+def test_interrupted_it_says_what_there_is(make, capsys, tmp_path):
+    found, _, _ = make({"a": 0.3, "b": KeyboardInterrupt})
+    _, interrupted = run(found)
+    assert interrupted and "No baseline was trained; a is best" in capsys.readouterr().out
+    assert (tmp_path / "comparison.html").is_file()
+
+
+def test_results_are_written_once_a_training(make, monkeypatch):
+    written = []
+    monkeypatch.setattr(outputs, "write", lambda _: written.append(1))
+    run(make({"a": 0.3, "b": 0.2})[0])
+    assert len(written) == 5  # and once before the first
+    run(make({"a": 0.3, "b": 0.2})[0])
+    assert len(written) == 6

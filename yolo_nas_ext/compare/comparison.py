@@ -1,0 +1,224 @@
+"""A comparison: every model trained with every seed, each training recorded when it has ended.
+
+Models take turns: all of them with the first seed, then all with the second. So what the machine
+does meanwhile happens to all of them, and whatever is there at any time compares like with like.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext.compare.trained_on import TrainedOn
+from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.settings import repeating
+from yolo_nas_ext.console import Progress, duration, number
+from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.estimators.training import UntouchedTraining
+from yolo_nas_ext.files import write_text
+from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
+
+METRICS = {("detect", "host"): "mAP50-95", ("classify", "host"): "accuracy"}
+# What decides a training's metrics, besides model, data, seed and Ultralytics' keys.
+SCHEDULE = ("task", "epochs", "imgsz", "batch", "augment", "fitness", "inherit", "device")
+EPOCH = "  epoch {done}/{total}  {left} of this one left"
+EVERY = 60.0  # seconds from one line to the next within a training where nobody watches
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models x seeds -> metrics, kept in a folder with a file a training.
+
+    A file is written whole or not at all. It is found again by what was trained and how: the model
+    definition, the data, the schedule and the seed. So a comparison goes on where it was, also with
+    models or seeds that have been added, and nothing that has changed passes for what it was.
+
+    Attributes:
+        config: Settings, with the schedule.
+        training: How to train and measure.
+        models: The compared models.
+        folder: Where the record is; given when everything was checked.
+        latency: How latency was measured, in words; empty where it was not.
+        say: Prints a line.
+    """
+
+    config: CompareSettings
+    training: UntouchedTraining
+    models: tuple[Model, ...]
+    folder: Path = Path()
+    latency: str = ""
+    say: Callable[[str], None] = print
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the trainings."""
+        return range(self.config.seed, self.config.seed + self.config.seeds)
+
+    @property
+    def turns(self) -> list[tuple[Model, int]]:
+        """All trainings, in turns."""
+        return [(model, seed) for seed in self.seeds for model in self.models]
+
+    @property
+    def metric(self) -> str:
+        """What fitness is, in words."""
+        fitness = self.config.fitness
+        named = fitness if fitness != "host" else "fitness"
+        return METRICS.get((self.training.task, fitness), named)
+
+    @property
+    def command(self) -> str:
+        """What repeats the comparison."""
+        return repeating(self.config)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How models are trained and measured, for the reader."""
+        config = self.config
+        train, measured = self.training.split
+        own = [f"{model.name} at {model.imgsz}" for model in self.models if model.imgsz]
+        return {
+            "trained on": f"all {len(train)} images of train, from "
+            + (config.inherit or "random weights"),
+            "measured on": f"{len(measured)} images of {config.part}, which no search looks at",
+            "schedule": "Ultralytics' complete one, averaged weights of the last epoch",
+            "epochs": config.epochs,
+            "batch": config.batch,
+            "imgsz": "; ".join([str(config.imgsz), *own]),
+            "seeds": ", ".join(map(str, self.seeds)),
+            "order": "every model with one seed before any with the next",
+            "interval": "95 %, Student's t over seeds; differences are paired by seed",
+            "latency": self.latency or "not measured",
+            **config.host,
+            **({"augment": config.augment} if config.augment else {}),
+            **{name: version(name) for name in ("ultralytics", "torch")},
+        }
+
+    @property
+    def complete(self) -> bool:
+        """Whether every training has ended."""
+        return len(self.leaderboard().evaluations) == len(self.turns)
+
+    def leaderboard(self) -> Leaderboard:
+        """Return what the trainings so far say."""
+        found = (self._recorded(model, seed) for model, seed in self.turns)
+        evaluations = [evaluation for evaluation in found if evaluation is not None]
+        return Leaderboard(self.models, evaluations, metric=self.metric, part=self.config.part)
+
+    def weights(self, name: str) -> Path:
+        """Return where the weights of a model's training with the first seed are."""
+        return self.folder / "weights" / f"{_file_name(name)}.pt"
+
+    def definition(self, name: str) -> Path:
+        """Return where the definition of a model is, as it was trained."""
+        return self.folder / "models" / f"{_file_name(name)}.yaml"
+
+    def train(self, on_evaluation: Callable[[], None] = lambda: None) -> None:
+        """Train what is not recorded yet.
+
+        Args:
+            on_evaluation: Called when a training has been recorded.
+
+        Raises:
+            NASError: For what no model could be trained with.
+        """
+        (self.folder / "trainings").mkdir(parents=True, exist_ok=True)
+        (self.folder / "weights").mkdir(exist_ok=True)
+        if changed := self._trained_on.differs:
+            self.say(f"note: the data set has changed ({changed}); all is trained on it anew")
+        self._adopt()
+        self._trained_on.record(self.folder)
+        left = [turn for turn in self.turns if self._recorded(*turn) is None]
+        done = len(self.turns) - len(left)
+        if done:
+            self.say(f"{done} of {len(self.turns)} trainings are recorded already")
+        for index, (model, seed) in enumerate(left):
+            head = f"training {done + index + 1}/{len(self.turns)}  {model.name}  seed {seed}"
+            self._train(head, model, seed, left[index + 1 :])
+            on_evaluation()
+
+    def _train(self, head: str, model: Model, seed: int, left: Sequence[tuple[Model, int]]) -> None:
+        """Train and record one model with one seed."""
+        weights = self.weights(model.name) if seed == self.seeds[0] else None
+        begin = time.perf_counter()
+        metrics, error = {}, ""
+        own = {"imgsz": model.imgsz} if model.imgsz else {}
+        say = None if self.say is print else self.say
+        with Progress(self.training.epochs, EPOCH, head=head, every=EVERY, say=say) as progress:
+            try:
+                metrics = self.training.estimate(
+                    model.definition,
+                    {"seed": seed, **own},
+                    lambda epoch, _: progress(epoch),
+                    weights=weights,
+                )
+            except TrialError as failure:
+                error = f"{failure.kind}: {failure}"
+        seconds = time.perf_counter() - begin
+        fitness = metrics.get("fitness", math.nan)
+        self._record(model, Evaluation(model.name, seed, fitness, seconds, error, metrics))
+        said = f"failed ({error})" if error else f"{self.metric} {number(fitness)}"
+        self.say(f"{head}  {said}  {duration(seconds)}{self._time_left(left)}")
+
+    def _time_left(self, left: Sequence[tuple[Model, int]]) -> str:
+        """Return an estimate from the trainings of each model, or of all where it has none yet."""
+        leaderboard = self.leaderboard()
+        known = [e.seconds for e in leaderboard.evaluations if not e.error]
+        if not left or not known:
+            return ""
+        usual = sum(known) / len(known)
+        own = [leaderboard.seconds(model.name) for model, _ in left]
+        return f"  {duration(sum(usual if math.isnan(s) else s for s in own))} left"
+
+    @cached_property
+    def _trained_on(self) -> TrainedOn:
+        return TrainedOn.of(self.training, self.folder, self.say)
+
+    def _adopt(self) -> None:
+        """Give trainings of the version before the names that they have now."""
+        if about := self._trained_on.before:
+            for turn in self.turns:
+                old, new = self._file(*turn, about), self._file(*turn)
+                if old.is_file() and not new.is_file():
+                    old.replace(new)
+
+    def _file(self, model: Model, seed: int, data: Mapping[str, Any] | None = None) -> Path:
+        about = {
+            **(data or self._trained_on.about),
+            **{name: self.config.values[name] for name in SCHEDULE},
+            "host": dict(self.config.host),
+            "model": model.definition,
+            "seed": seed,
+        }
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+        return self.folder / "trainings" / f"{digest.hexdigest()[:16]}.json"
+
+    def _record(self, model: Model, evaluation: Evaluation) -> None:
+        text = json.dumps(asdict(evaluation), indent=1)
+        write_text(self._file(model, evaluation.seed), text + "\n")
+
+    def _recorded(self, model: Model, seed: int) -> Evaluation | None:
+        """Return what a training gave, under the name that the model has now."""
+        if not (self.folder / "trainings").is_dir():
+            return None  # before the images are read, which takes its time
+        file = self._file(model, seed)
+        if (about := self._trained_on.before) and not file.is_file():
+            file = self._file(model, seed, about)
+        try:
+            text = file.read_text(encoding="utf-8")
+            return Evaluation(**{**json.loads(text), "name": model.name})
+        except (OSError, ValueError, TypeError):  # there is none, or it is damaged: train again
+            return None
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)

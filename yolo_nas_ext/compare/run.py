@@ -1,0 +1,64 @@
+"""A comparison from its first line on the terminal to the verdict, on its own or after a search."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import yaml
+
+from yolo_nas_ext.compare import latency, outputs
+from yolo_nas_ext.compare.comparison import Comparison
+from yolo_nas_ext.files import write_text
+from yolo_nas_ext.report.verdict import sentences
+
+
+def announce(comparison: Comparison, resume: Path) -> None:
+    """Say what is going to be trained.
+
+    Args:
+        comparison: With its folder.
+        resume: The folder that ``resume=`` goes on with.
+    """
+    config = comparison.config
+    train, measured = comparison.training.split
+    print(
+        f"comparing {', '.join(model.name for model in comparison.models)} on {config.data}: "
+        f"{len(comparison.turns)} trainings of {config.epochs} epochs at {config.imgsz} px on "
+        f"{len(train)} images, measured on the {len(measured)} of {config.part}\n"
+        f"results go to {comparison.folder}; after a stop go on with "
+        f"resume={shlex.quote(str(resume))}"
+    )
+    for line in comparison.training.data.skipped:
+        print(f"note: {line}")
+
+
+def write_definitions(comparison: Comparison) -> None:
+    """Keep the model definitions as they were trained."""
+    (comparison.folder / "models").mkdir(exist_ok=True)
+    for model in comparison.models:
+        text = yaml.safe_dump(dict(model.definition), sort_keys=False)
+        write_text(comparison.definition(model.name), text)
+
+
+def run(comparison: Comparison) -> tuple[Comparison, bool]:
+    """Measure latencies, train what is left, write the results each time and say the verdict.
+
+    Args:
+        comparison: With its folder.
+
+    Returns:
+        The comparison with the latencies, and whether Ctrl-C ended it.
+    """
+    interrupted = False
+    try:
+        if protocol := latency.protocol(comparison.config):
+            comparison = latency.measured(comparison, protocol)
+        outputs.write(comparison)
+        comparison.train(lambda: outputs.write(comparison))
+    except KeyboardInterrupt:
+        interrupted = True
+    leaderboard = comparison.leaderboard()
+    print("\n" + outputs.table(leaderboard) + "\n\n" + "\n".join(sentences(leaderboard)))
+    print(f"\nreport: {comparison.folder / 'comparison.html'}")
+    return comparison, interrupted

@@ -1,0 +1,63 @@
+"""The data set of a comparison, as its folder records it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext.estimators.training import UntouchedTraining
+from yolo_nas_ext.files import write_json
+from yolo_nas_ext.host.data_identity import changes, digest, first_digest, identity
+
+FILE = "data.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedOn:
+    """What a comparison trains on and measures on.
+
+    Attributes:
+        identity: Of the images and labels of both parts.
+        about: What names the trainings on them.
+        before: What named trainings on them in the version before; empty where that wrote none.
+        differs: What has changed since the folder recorded it, in words; empty where nothing has.
+    """
+
+    identity: Mapping[str, Any]
+    about: Mapping[str, Any]
+    before: Mapping[str, Any]
+    differs: str
+
+    @classmethod
+    def of(cls, training: UntouchedTraining, folder: Path, say: Callable[[str], None]) -> TrainedOn:
+        """Return that of a training, beside what a folder records of it; nothing is written.
+
+        Args:
+            training: With its data and how that is divided.
+            folder: Of the comparison.
+            say: Prints a line before many images are read.
+        """
+        recorded = _recorded(folder)
+        now = identity(training.data, recorded, say)
+        return cls(
+            now,
+            {"data": digest(now), "measured": len(training.split[1])},
+            {} if recorded else {"data": first_digest(training.data)},
+            "; ".join(changes(recorded, now)) if recorded else "",
+        )
+
+    def record(self, folder: Path) -> None:
+        """Write it into the folder of the comparison."""
+        if _recorded(folder) != self.identity:
+            write_json(folder / FILE, self.identity)
+
+
+def _recorded(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none is recorded, or it is damaged
+        return None
+    return found if isinstance(found, dict) else None

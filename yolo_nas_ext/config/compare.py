@@ -1,0 +1,161 @@
+"""Every key of `yolo nas-compare`, of model definitions and of trained models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from yolo_nas_ext.config.fields import (
+    Parse,
+    flag,
+    folder_name,
+    optional,
+    path,
+    real,
+    size,
+    text,
+    texts,
+    whole,
+)
+from yolo_nas_ext.config.settings import Settings, key
+
+PARTS = ("val", "test")
+MAY_CHANGE = (  # on resuming a comparison
+    "models",
+    "baseline",
+    "seeds",
+    "device",
+    "threads",
+    "runtime",
+    "precision",
+    "latency_threads",
+    "resume",
+)
+FIRST = "What most comparisons need"
+TRAINED = "How models are trained"
+MEASURED = "How they are measured"
+RUN = "Where it goes"
+
+
+def part(value: str) -> str:
+    """Accept the name of a part that no search looks at."""
+    if value not in PARTS:
+        raise ValueError(" or ".join(PARTS))
+    return value
+
+
+_nothing: Parse = optional(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings(Settings):
+    """The settings of one comparison of model definitions, each of them trained first."""
+
+    command: ClassVar[str] = "nas-compare"
+    about: ClassVar[str] = """\
+yolo nas-compare models=<a.yaml>,<b.yaml>,yolo11n.yaml data=<data set> [key=value ...]
+
+Model definitions are trained on train, all with the complete schedule of Ultralytics and the same
+seeds, in turns, and measured on a part that no search looks at. It leaves comparison.html, .csv and
+.png, verdict.md, and the weights of the first seed. Training keys of Ultralytics pass through."""
+    # What a training asks for besides the keys.
+    estimator: ClassVar[str] = "full"
+    val_fraction: ClassVar[float] = 0.5
+    pretrained: ClassVar[None] = None
+
+    models: tuple[str, ...] = key(
+        None, texts, FIRST, "model definitions: YAMLs, or names such as yolo11n"
+    )
+    data: str = key(None, path, FIRST, "data YAML or folder, as for nas-search")
+    baseline: tuple[str, ...] = key(
+        None,
+        texts,
+        FIRST,
+        "models that the others are compared with; if empty the models of Ultralytics among them, "
+        "else the last one",
+    )
+    seeds: int = key(3, whole(1), FIRST, "trainings of each model, with seeds from seed= on")
+    epochs: int = key(100, whole(1), FIRST, "epochs of each training")
+    imgsz: int = key(640, size, FIRST, "image size in pixels, a multiple of 32")
+    batch: int = key(16, whole(1), FIRST, "images per step")
+    task: str = key(
+        "detect",
+        text,
+        TRAINED,
+        "what the networks do: detect, segment, semantic, classify, obb or pose",
+    )
+    seed: int = key(0, whole(0, 2**31 - 1), TRAINED, "the first seed")
+    augment: str | None = key(
+        None, _nothing, TRAINED, "augmentation: mri, ct, xray, microscopy or natural"
+    )
+    inherit: str | None = key(
+        None, _nothing, TRAINED, "a .pt that trainings start from, by role and shape"
+    )
+    timeout: float | None = key(
+        None, optional(real(0)), TRAINED, "seconds after which a training is stopped"
+    )
+    device: str | None = key(None, _nothing, TRAINED, "cpu, mps or the number of a GPU")
+    threads: int | None = key(
+        None,
+        optional(whole(1)),
+        TRAINED,
+        "CPU threads of a training; half of the logical cores if empty",
+    )
+    part: str = key("val", part, MEASURED, "val or test, the part that models are measured on")
+    fitness: str = key(
+        "host",
+        text,
+        MEASURED,
+        "what models are compared by: host (the fitness of Ultralytics), froc or dice",
+    )
+    runtime: str | None = key(
+        "onnx",
+        _nothing,
+        MEASURED,
+        "what latency is measured with, of all models in turns: onnx, torch, openvino or none",
+    )
+    precision: str = key(
+        "fp32", text, MEASURED, "precision of the networks there: fp32, fp16, int8"
+    )
+    latency_threads: int = key(1, whole(1), MEASURED, "CPU threads there")
+    project: str = key("runs/nas", text, RUN, "folder of runs")
+    name: str = key(
+        "compare", folder_name, RUN, "name of the run; a taken one gets a number unless it is given"
+    )
+    resume: str | None = key(
+        None,
+        _nothing,
+        RUN,
+        "folder of a comparison to go on with after a stop, with more models or seeds if given",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedSettings(Settings):
+    """The settings of one comparison of trained models, measured as they are."""
+
+    command: ClassVar[str] = "nas-compare"
+    about: ClassVar[str] = """\
+yolo nas-compare models=<best.pt>[,<other.pt>...] data=<data set> [key=value ...]
+yolo nas-compare models=<best.pt>[,...] coco=<instances.json> images=<folder> [key=value ...]
+
+What trained models see in the val part of a data set, or in the pictures of a COCO JSON:
+  COCO's twelve numbers (by pycocotools), of masks too where the model finds masks
+  froc_cpm: mean sensitivity at 1/8 to 8 false positives a scan, findings merged through slices
+  dice: of the scans' volumes, of segmentation models
+  accuracy: of classifiers
+froc_cpm and dice come with a 95 % interval by drawing patients."""
+
+    models: tuple[str, ...] = key(None, texts, FIRST, "checkpoints, each a .pt")
+    data: str = key(None, path, FIRST, "data YAML or folder, whose val is looked at")
+    coco: str = key(
+        None, path, FIRST, "a COCO JSON instead; its categories are told by their names"
+    )
+    images: str = key(None, path, FIRST, "folder of the JSON's pictures")
+    imgsz: int = key(640, size, MEASURED, "image size in pixels, a multiple of 32")
+    device: str | None = key(None, _nothing, MEASURED, "cpu, mps or the number of a GPU")
+    seed: int = key(0, whole(0), MEASURED, "seed of the intervals' draws")
+    json: bool = key(False, flag, MEASURED, "True prints all figures as JSON")
+
+
+HELP = (CompareSettings, TrainedSettings)

@@ -1,0 +1,228 @@
+"""Every key of `yolo nas-data`: of scans, of a COCO JSON, and of the guides' drawn data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from yolo_nas_ext.config.fields import flag, one_of, optional, path, real, size, text, whole
+from yolo_nas_ext.config.settings import Settings, key
+
+READ = "What is read"
+WRITTEN = "What is written"
+SLICES = "Slices"
+COCO = "A COCO JSON, where images= is given"
+DEMO = "Drawn data of the guides"
+
+
+def spacing(value: Any) -> float:
+    """Return millimetres, 0 for native and -1 for iso."""
+    if value in ("native", "iso"):
+        return 0.0 if value == "native" else -1.0
+    try:
+        return real(0)(value)
+    except ValueError as error:
+        raise ValueError("native, iso or a number of mm above 0") from error
+
+
+def names(value: Any) -> dict[int, str]:
+    """Return names by label of ``1:tumour,2:cyst``, of a mapping, or of names for 1, 2, ..."""
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
+        parts = value if isinstance(value, list) else str(value).split(",")
+        parts = [str(part).strip() for part in parts]
+        numbered = [re.fullmatch(r"(\d+)\s*:\s*(.+)", part) for part in parts]
+        if any(numbered) and not all(numbered):
+            raise ValueError("names such as 1:tumour,2:cyst")
+        pairs = [(m[1], m[2]) for m in numbered if m] or list(enumerate(parts, 1))
+    try:
+        found = {int(label): str(name).strip() for label, name in pairs}
+    except (TypeError, ValueError) as error:
+        raise ValueError("names such as 1:tumour,2:cyst") from error
+    if min(found, default=0) < 1 or not all(found.values()):
+        raise ValueError("names such as 1:tumour,2:cyst, for labels from 1 on")
+    if any(not name.isprintable() or set(name) & set('/\\:*?"<>|') for name in found.values()):
+        raise ValueError("names without the signs that folders cannot have")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertSettings(Settings):
+    """The settings of one data set of scans."""
+
+    command: ClassVar[str] = "nas-data"
+    about: ClassVar[str] = """\
+yolo nas-data source=<scans> out=<folder> [key=value ...]
+
+Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
+
+    source: str = key(None, path, READ, "folder, glob, file, MONAI datalist JSON or COCO JSON")
+    masks: str | None = key(
+        None,
+        optional(text),
+        READ,
+        "folder, glob or file of masks with the scans' stems; if empty they are looked for in "
+        "source",
+    )
+    group: str | None = key(
+        None,
+        optional(text),
+        READ,
+        "regular expression that finds the patient in a path; if empty DICOM says it, else a file "
+        "is one",
+    )
+    fold: int | None = key(
+        None, optional(whole(0)), READ, "fold of a datalist that becomes val; the first if empty"
+    )
+    volume: int | None = key(
+        None,
+        optional(whole(0)),
+        READ,
+        "which volume of a file with several, or channel of nnU-Net's files",
+    )
+    values_: str = key(
+        "auto",
+        one_of("auto", "classes", "instances"),
+        READ,
+        "what a label is: classes, instances, or auto (instances in 16-bit or coloured pictures)",
+    )
+    names: Mapping[int, str] | None = key(
+        None,
+        optional(names),
+        READ,
+        "class names by label, as in 1:tumour,2:cyst; from a dataset.json beside the scans if "
+        "empty",
+        kind="str",
+    )
+    empty_masks: bool = key(
+        False,
+        flag,
+        READ,
+        "keep scans whose mask is empty as healthy ones rather than reporting them",
+    )
+    out: str | None = key(
+        None,
+        optional(text),
+        WRITTEN,
+        "folder to create; if empty the source is only looked at",
+    )
+    task: str = key(
+        "detect",
+        one_of("detect", "segment", "classify"),
+        WRITTEN,
+        "detect (boxes), segment (polygons) or classify (folders of classes)",
+    )
+    class_from: str = key(
+        "mask",
+        one_of("mask", "folder"),
+        WRITTEN,
+        "class of a slice in task=classify: mask (its largest label) or folder",
+    )
+    val: float = key(0.2, real(0, 0.9), WRITTEN, "part of the patients in val")
+    seed: int = key(
+        0,
+        whole(0, 2**31 - 1),
+        WRITTEN,
+        "seed of the split and of the choice of slices without objects",
+    )
+    salt: str | None = key(
+        None,
+        optional(text),
+        WRITTEN,
+        "secret of the pseudonyms; random if empty, so that no two conversions have the same",
+    )
+    linkage: str | None = key(
+        None,
+        optional(text),
+        WRITTEN,
+        "file for the pseudonym of every scan, outside of out; keep it secret",
+    )
+    axis: str = key(
+        "axial", one_of("axial", "coronal", "sagittal"), SLICES, "axial, coronal or sagittal"
+    )
+    channels: int = key(
+        1, one_of(1, 3), SLICES, "1, or 3 for a slice between its neighbours (2.5D)"
+    )
+    spacing: float = key(
+        "native",
+        spacing,
+        SLICES,
+        "size of a pixel: native, iso (the smaller of a slice's two), or mm",
+        kind="str",
+    )
+    window: str = key(
+        "percentile",
+        text,
+        SLICES,
+        "percentile (0.5 to 99.5 of each scan), lung, brain, bone, abdomen, liver or level/width",
+    )
+    connectivity: int = key(
+        8, one_of(4, 8), SLICES, "4 or 8: whether pixels that touch at a corner are one object"
+    )
+    min_mm2: float = key(0, real(0, open_low=False), SLICES, "smaller objects are left out")
+    empty: float | None = key(
+        None,
+        optional(real(0, 1, open_low=False)),
+        SLICES,
+        "part of the slices without an object that is kept; if empty 0.1, and 1 in task=classify",
+    )
+    imgsz: int | None = key(
+        None,
+        optional(size),
+        SLICES,
+        "image size that the table of lesion sizes is for; if empty the pictures' own",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoSettings(Settings):
+    """The settings of one data set of a COCO JSON."""
+
+    command: ClassVar[str] = "nas-data"
+    about: ClassVar[str] = """\
+yolo nas-data source=instances.json images=<folder> out=<folder> [key=value ...]
+
+Converts a COCO JSON; images= says that it is one."""
+
+    source: str = key(None, path, COCO, "the instances JSON")
+    images: str = key(None, path, COCO, "folder that its file names are relative to")
+    out: str = key(None, path, COCO, "folder to create")
+    val: float = key(0.2, real(0, 1), COCO, "part of the images in val")
+    seed: int = key(0, whole(-(2**31), 2**31 - 1), COCO, "seed of the split and of the subset")
+    task: str = key("detect", text, COCO, "detect (boxes) or segment (polygons)")
+    min_box_px: float = key(
+        2.0, real(0, open_low=False), COCO, "smallest side of an object, in pixels"
+    )
+    subset: int | None = key(
+        None,
+        optional(whole(2)),
+        COCO,
+        "keep so many images, in which classes and sizes of objects have their shares",
+    )
+    classes: int | None = key(
+        None,
+        optional(whole(1)),
+        COCO,
+        "keep so many categories, those with the most objects",
+    )
+    all_classes: bool = key(False, flag, COCO, "keep categories that do not occur, too")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings(Settings):
+    """The settings of drawn data."""
+
+    command: ClassVar[str] = "nas-data"
+    about: ClassVar[str] = """\
+yolo nas-data demo=lesions out=<folder>
+
+Draws the demo data of the guides."""
+
+    demo: str = key(None, path, DEMO, "cells, lesions or nuclei")
+    out: str = key(None, path, DEMO, "folder to create")
+
+
+HELP = (ConvertSettings, CocoSettings, DemoSettings)

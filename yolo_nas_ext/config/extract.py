@@ -1,0 +1,39 @@
+"""Every key of `yolo nas-extract`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from yolo_nas_ext.config.fields import path
+from yolo_nas_ext.config.settings import Settings, key
+
+FRONT = "front"
+KEYS = "Keys"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractSettings(Settings):
+    """The settings of one extraction."""
+
+    command: ClassVar[str] = "nas-extract"
+    about: ClassVar[str] = """\
+yolo nas-extract run=<folder of a search> [key=value ...]
+
+Networks of a supernet as stock models with its weights, with no training."""
+
+    run: str = key(
+        None, path, KEYS, "folder of a search with estimator=supernet, for example runs/nas/search"
+    )
+    key_: str = key(
+        FRONT,
+        str,
+        KEYS,
+        "keys of evaluated networks, separated by commas; front for those no other beats",
+    )
+    out: str = key(
+        None, path, KEYS, "folder for nas-<key>.yaml and nas-<key>.pt; the run's pareto/ if empty"
+    )
+
+
+HELP = (ExtractSettings,)

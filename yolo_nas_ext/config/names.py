@@ -1,0 +1,40 @@
+"""The names that keys of `yolo nas-search` take, beside what a file of the user's adds.
+
+Each is in a table of the folder that has what it names; a test holds that these agree.
+"""
+
+from __future__ import annotations
+
+from yolo_nas_ext.config.search import HELD_OUT, UNTRAINED
+
+TASKS = ("detect", "segment", "semantic", "classify", "obb", "pose")
+STRATEGIES = ("auto", "random", "local", "evolution", "nsga2", "reinforce", "bayes", "darts")
+ESTIMATORS = (*HELD_OUT, *UNTRAINED)
+EXECUTORS = ("local", "ray")
+PRUNERS = ("none", "median", "asha")
+AGAIN, TUNED, ALONE = "again", "tuned", "full"
+WAYS = (AGAIN, TUNED, "short", ALONE)  # of the key confirm_by
+GROWS = ("epochs", "imgsz", "images")  # what fidelity=asha lets grow
+AUGMENTATIONS = ("mri", "ct", "xray", "microscopy", "natural")
+RELAXATIONS = ("single", "gates", "continuous")
+SAMPLINGS = ("spos", "fair", "sandwich")
+FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
+MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
+    "map50",
+    "map50_95",
+    "precision",
+    "recall",
+    "mask_map50",
+    "mask_map50_95",
+    "mask_precision",
+    "mask_recall",
+    "pose_map50",
+    "pose_map50_95",
+    "pose_precision",
+    "pose_recall",
+    "accuracy_top1",
+    "accuracy_top5",
+    "host_fitness",
+    "froc_cpm",
+    "dice",
+)

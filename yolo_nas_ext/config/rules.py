@@ -1,0 +1,479 @@
+"""Rules between keys: what cannot go together, checked before any file is opened.
+
+A rule needs nothing but the settings. What needs the data, the space or this machine is checked
+where these are known. Longer than other modules because it is one table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from yolo_nas_ext.config.compare import CompareSettings, TrainedSettings
+from yolo_nas_ext.config.data import CocoSettings, ConvertSettings, DemoSettings
+from yolo_nas_ext.config.extract import ExtractSettings
+from yolo_nas_ext.config.names import (
+    AGAIN,
+    ALONE,
+    AUGMENTATIONS,
+    ESTIMATORS,
+    EXECUTORS,
+    FREE,
+    GROWS,
+    MEASURED,
+    PRUNERS,
+    RELAXATIONS,
+    SAMPLINGS,
+    STRATEGIES,
+    TASKS,
+    TUNED,
+    WAYS,
+)
+from yolo_nas_ext.config.profile import ProfileSettings
+from yolo_nas_ext.config.scale import ScaleSettings
+from yolo_nas_ext.config.score import ScoreSettings
+from yolo_nas_ext.config.search import (
+    MEASURE,
+    PARENT,
+    TRAININGS,
+    UNTRAINED,
+    SearchSettings,
+)
+from yolo_nas_ext.config.settings import Settings, shown
+from yolo_nas_ext.errors import NASError, did_you_mean
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Rule(Generic[S]):
+    """What cannot be, and how it is said.
+
+    Attributes:
+        key: The key that is wrong.
+        when: Says whether settings break the rule.
+        reason: Why it cannot be.
+        way_out: What to do.
+        example: Keys and values that break it and no other rule.
+    """
+
+    key: str | Callable[[S], str]
+    when: Callable[[S], object]
+    reason: str | Callable[[S], str]
+    way_out: str | Callable[[S], str]
+    example: str
+
+    def message(self, settings: S) -> str:
+        """Return the line that a user gets."""
+        key, reason, way_out = (
+            part if isinstance(part, str) else part(settings)
+            for part in (self.key, self.reason, self.way_out)
+        )
+        value = settings.values[key]
+        said = "" if value is None or value in ("", ()) else f"={shown(value)}"
+        joint = " " if reason.endswith((".", "?")) else "; "
+        return f"{key}{said}: {reason}{joint}{way_out}"
+
+
+def check(settings: Settings) -> None:
+    """Refuse settings that break a rule.
+
+    Raises:
+        NASError: With the first rule's line.
+    """
+    for rule in RULES[type(settings)]:
+        if rule.when(settings):
+            raise NASError(rule.message(settings))
+
+
+def sampler(value: str) -> bool:
+    """Say whether a strategy is a sampler of Optuna's, or in a file of the user's."""
+    return value.startswith("optuna:") or own(value)
+
+
+def own(value: str) -> bool:
+    """Say whether a value names something in a file of the user's, as ``greedy.py:Greedy`` does."""
+    return re.fullmatch(r".+\.py:\w+", value) is not None
+
+
+def way(s: SearchSettings) -> str:
+    """Return how the best are re-evaluated: ``confirm_by``, or what is usual."""
+    return s.confirm_by or (TUNED if s.estimator == "supernet" else AGAIN)
+
+
+def _unknown(
+    key: str,
+    allowed: tuple[str, ...],
+    example: str,
+    *,
+    noun: str = "",
+    more: str = "",
+    also: Callable[[str], bool] = lambda value: False,
+    where: Callable[[Any], Any] = lambda s: True,
+) -> Rule[Any]:
+    """Return the rule that a value is one of some names, where the key has a say."""
+
+    def wrong(s: Any) -> bool:
+        value = getattr(s, key)
+        return value is not None and where(s) and not (value in allowed or also(value))
+
+    return Rule(
+        key,
+        wrong,
+        lambda s: f"no such {noun or key}.{did_you_mean(getattr(s, key), allowed)}",
+        f"Allowed: {', '.join(allowed)}{more}",
+        example,
+    )
+
+
+def _required(key: str, as_in: str, example: str = "", **more: Any) -> Rule[Any]:
+    """Return the rule that a key has to be given."""
+    where = more.get("where", lambda s: True)
+    return Rule(
+        key,
+        lambda s: where(s) and getattr(s, key) in (None, "", ()),
+        "is required",
+        f"as in {as_in}",
+        example,
+    )
+
+
+def _trains(s: SearchSettings) -> bool:
+    return s.estimator in TRAININGS
+
+
+def _measurable(s: SearchSettings) -> list[str]:
+    """Return the metrics that a trial of the search will have, besides losses."""
+    latency = ["latency_ms"] * bool(s.latency)
+    return [*FREE, *latency, *(() if s.estimator in UNTRAINED else MEASURED)]
+
+
+def _unmeasured(s: SearchSettings, key: str) -> str:
+    """Return the first name of a key that no trial would ever have, if there is one."""
+    if own(s.estimator):  # which measures what it likes
+        return ""
+    losses = s.estimator not in UNTRAINED
+    for name in getattr(s, key):
+        if name not in _measurable(s) and not (losses and re.fullmatch(r"(val_)?loss_\w+", name)):
+            return name
+    return ""
+
+
+def _metrics(key: str, value: Callable[[str], str]) -> list[Rule[SearchSettings]]:
+    """Return the rules on the metrics that a key names."""
+
+    def reason(s: SearchSettings) -> str:
+        name = _unmeasured(s, key)
+        return f"nothing measures {name}.{did_you_mean(name, _measurable(s))}"
+
+    return [
+        Rule(
+            key,
+            lambda s: _unmeasured(s, key) == "latency_ms",
+            "nothing measures latency_ms",
+            "give latency= a device profile (yolo nas-profile), or latency=measure",
+            f"{key}={value('latency_ms')}",
+        ),
+        Rule(
+            key,
+            lambda s: _unmeasured(s, key) not in ("", "latency_ms"),
+            reason,
+            lambda s: f"Allowed: {', '.join(_measurable(s))}",
+            f"{key}={value('mapp50')}",
+        ),
+    ]
+
+
+def _timed(key: str, example: str, given: bool) -> Rule[Any]:
+    """Return the rule that a key of the latency needs to be told how it is known."""
+    return Rule(
+        key,
+        lambda s: (
+            s.latency is None and getattr(s, key) is not None and (not given or key in s.given)
+        ),
+        "nothing measures latency",
+        "give latency= a device profile (yolo nas-profile), or latency=measure",
+        example,
+    )
+
+
+def _wrong_fidelity(s: SearchSettings) -> str | None:
+    """Return the part of the key fidelity that is not known, if there is one."""
+    name, _, parts = (s.fidelity or "asha").partition(":")
+    grows = [part.strip() for part in parts.split("+") if part.strip()]
+    return next((g for g in grows if g not in GROWS), None) if name == "asha" else name
+
+
+_EITHER = " or ".join(TRAININGS)
+SEARCH: tuple[Rule[SearchSettings], ...] = (
+    _unknown("task", TASKS, "task=detekt"),
+    _unknown(
+        "strategy",
+        STRATEGIES,
+        "strategy=evoluton",
+        more=", optuna:<sampler>, <file.py>:<class>",
+        also=sampler,
+    ),
+    _unknown(
+        "control",
+        STRATEGIES,
+        "control=randon",
+        noun="strategy",
+        more=", optuna:<sampler>, <file.py>:<class>",
+        also=sampler,
+    ),
+    _unknown("estimator", ESTIMATORS, "estimator=shrt", more=", <file.py>:<class>", also=own),
+    _unknown("executor", EXECUTORS, "executor=rey"),
+    _unknown("pruner", PRUNERS, "pruner=medain"),
+    _unknown("confirm_by", WAYS, "confirm_by=tunned", noun="training"),
+    _unknown("augment", AUGMENTATIONS, "augment=mrt", noun="preset"),
+    _unknown(
+        "sampling",
+        SAMPLINGS,
+        "estimator=supernet sampling=spas",
+        noun="rule",
+        where=lambda s: s.estimator == "supernet",
+    ),
+    _unknown(
+        "relaxation",
+        RELAXATIONS,
+        "strategy=darts relaxation=sngle",
+        where=lambda s: s.estimator == "supernet",
+    ),
+    Rule(
+        "fidelity",
+        lambda s: _wrong_fidelity(s) is not None,
+        lambda s: (
+            f"no such fidelity '{_wrong_fidelity(s)}'."
+            f"{did_you_mean(_wrong_fidelity(s), ('asha', *GROWS))}"
+        ),
+        f"Allowed: asha, or asha: and what else than epochs grows, {' + '.join(GROWS[1:])}",
+        "fidelity=asha:imgs",
+    ),
+    Rule(
+        "estimator",
+        lambda s: s.strategy == "darts" and s.estimator != "supernet",
+        "strategy=darts learns in a supernet",
+        "leave estimator out or give estimator=supernet, or take another strategy",
+        "strategy=darts estimator=short",
+    ),
+    Rule(
+        "relaxation",
+        lambda s: (
+            s.estimator == "supernet" and s.strategy != "darts" and s.relaxation in RELAXATIONS[1:]
+        ),
+        "is of strategy=darts",
+        "leave it out",
+        "estimator=supernet relaxation=gates",
+    ),
+    Rule(
+        "fidelity",
+        lambda s: s.fidelity and not _trains(s),
+        lambda s: f"estimator={s.estimator} does not train",
+        f"leave it out or give estimator={_EITHER}",
+        "fidelity=asha estimator=naswot",
+    ),
+    Rule(
+        "pruner",
+        lambda s: s.fidelity and s.pruner in PRUNERS[1:],
+        lambda s: f"fidelity={s.fidelity} decides who goes on",
+        "leave out one",
+        "fidelity=asha pruner=median",
+    ),
+    Rule(
+        "fidelity",
+        lambda s: s.fidelity and s.executor == "ray",
+        "not with executor=ray, whose tasks report at their end",
+        "use jobs=2 on one machine, or leave it out",
+        "fidelity=asha executor=ray",
+    ),
+    Rule(
+        "pruner",
+        lambda s: s.pruner in PRUNERS[1:] and s.executor == "ray",
+        "not with executor=ray, whose tasks report at their end",
+        "use jobs=2 on one machine, or pruner=none",
+        "pruner=asha executor=ray",
+    ),
+    Rule(
+        "pretrained",
+        lambda s: s.pretrained and s.inherit not in (None, PARENT),
+        lambda s: f"candidates start from one checkpoint, and inherit={s.inherit} names another",
+        "leave out one",
+        "pretrained=a.pt inherit=b.pt",
+    ),
+    *(
+        Rule(
+            key,
+            lambda s, key=key: getattr(s, key) and not _trains(s),
+            lambda s: f"estimator={s.estimator} does not start from weights",
+            f"leave it out or give estimator={_EITHER}",
+            f"{key}=a.pt estimator=naswot",
+        )
+        for key in ("pretrained", "inherit")
+    ),
+    *(
+        Rule(
+            key,
+            lambda s, key=key: s.task == "semantic" and getattr(s, key),
+            "weights are not taken over into the head of task=semantic",
+            "leave it out",
+            f"{key}=a.pt task=semantic",
+        )
+        for key in ("inherit", "pretrained")
+    ),
+    Rule(
+        "inherit",
+        lambda s: s.inherit == PARENT and (s.executor != "local" or s.jobs > 1 or s.storage),
+        "parents are looked up in this process",
+        "leave out jobs, executor and storage, or inherit",
+        "inherit=parent jobs=2",
+    ),
+    Rule(
+        "control",
+        lambda s: s.control and s.storage,
+        "not with storage, as one budget is compared with another",
+        "leave out one",
+        "control=random storage=sqlite:///a.db",
+    ),
+    Rule(
+        "finalists",
+        lambda s: s.finalists and s.storage,
+        "not with storage, whose processes each end by themselves",
+        "leave it out and run yolo nas-compare on pareto/*.yaml at the end",
+        "finalists=3 storage=sqlite:///a.db",
+    ),
+    Rule(
+        "teacher",
+        lambda s: s.teacher and not s.finalists and way(s) == AGAIN,
+        "only finalists learn from one",
+        f"give finalists=3 or confirm_by={ALONE} with it",
+        "teacher=yolo11n.pt",
+    ),
+    Rule(
+        "confirm_by",
+        lambda s: way(s) == TUNED and s.estimator != "supernet",
+        lambda s: f"goes on from the weights of estimator=supernet, not of {s.estimator}",
+        f"give {AGAIN}, short or {ALONE}",
+        "confirm_by=tuned",
+    ),
+    Rule(
+        "confirm_by",
+        lambda s: way(s) == AGAIN and s.estimator == "supernet",
+        "the same shared weights would say the same",
+        f"give {TUNED}, short or {ALONE}",
+        "confirm_by=again estimator=supernet",
+    ),
+    Rule(
+        "confirm_epochs",
+        lambda s: s.confirm_epochs and way(s) == AGAIN and s.estimator != "supernet",
+        "is of a training of another kind",
+        f"give confirm_by={ALONE} or short with it",
+        "confirm_epochs=3",
+    ),
+    *_metrics("objectives", lambda name: f"fitness,{name}"),
+    *_metrics("limits", lambda name: f"{name}:5"),
+    _timed("max_latency", "max_latency=5", given=False),
+    _timed("runtime", "runtime=torch", given=True),
+    _timed("precision", "precision=fp16", given=True),
+    Rule(
+        "latency",
+        lambda s: s.latency == MEASURE and s.vectorized,
+        lambda s: f"estimator={s.estimator} looks at more networks than can be measured",
+        "give a device profile (yolo nas-profile)",
+        "latency=measure estimator=madnas",
+    ),
+    Rule(
+        "latency",
+        lambda s: s.latency == MEASURE and (s.jobs > 1 or s.executor != "local"),
+        "candidates that train beside it would slow it down",
+        "leave out jobs and executor, or give a device profile (yolo nas-profile)",
+        "latency=measure jobs=2",
+    ),
+    Rule(
+        "screen",
+        lambda s: s.screen and s.vectorized,
+        lambda s: f"estimator={s.estimator} is searched as a whole",
+        "leave screen out, or give another estimator or strategy",
+        "screen=madnas:20 estimator=deepmad",
+    ),
+)
+
+COMPARE: tuple[Rule[CompareSettings], ...] = (
+    _required("data", "data=cells.yaml", "models=a.yaml", where=lambda s: not s.resume),
+)
+
+TRAINED: tuple[Rule[TrainedSettings], ...] = (
+    _required("models", "models=runs/nas/search/best.pt", "data=a.yaml"),
+    Rule(
+        "data",
+        lambda s: bool(s.data) == bool(s.coco),
+        "give either data=<data set>, or coco=<instances.json>",
+        "with a JSON images=<folder>, where its pictures are",
+        "models=a.pt data=a.yaml coco=b.json images=c",
+    ),
+)
+
+PROFILE: tuple[Rule[ProfileSettings], ...] = (
+    Rule(
+        lambda s: min(s.given - {"import", "out", "seed"}),
+        lambda s: s.import_ and s.given - {"import", "out", "seed"},
+        "not with import=, as the bundle has settled it",
+        "leave it out",
+        "import=result.json threads=2",
+    ),
+    Rule(
+        "runtime",
+        lambda s: s.bundle and not s.import_ and s.runtime != "onnx",
+        "a bundle is timed by ONNX Runtime",
+        "leave runtime out",
+        "bundle=probe.zip runtime=torch",
+    ),
+    Rule(
+        "bundle",
+        lambda s: s.bundle and not s.import_ and Path(s.bundle).suffix != ".zip",
+        "is no zip",
+        "give the name of a zip, for example probe.zip",
+        "bundle=probe",
+    ),
+)
+
+CONVERT: tuple[Rule[ConvertSettings], ...] = (
+    _required("source", "yolo nas-data source=scans out=my_data task=segment", "out=a"),
+    Rule(
+        "linkage",
+        lambda s: (
+            s.out and s.linkage and Path(s.linkage).resolve().is_relative_to(Path(s.out).resolve())
+        ),
+        lambda s: f"is inside out={s.out}, which others may see",
+        "put it elsewhere",
+        "source=a out=b linkage=b/c.csv",
+    ),
+)
+
+_COCO = "yolo nas-data source=instances.json images=train2017 out=my_data"
+COCO: tuple[Rule[CocoSettings], ...] = (
+    _required("source", _COCO, "images=a out=b"),
+    _required("images", _COCO, "source=a.json images=None out=b"),
+    _required("out", _COCO, "source=a.json images=b"),
+)
+
+DEMO: tuple[Rule[DemoSettings], ...] = (
+    _required("demo", "yolo nas-data demo=lesions out=demo", "demo=None out=a"),
+    _required("out", "yolo nas-data demo=lesions out=demo", "demo=lesions"),
+)
+
+RULES: Mapping[type[Settings], tuple[Rule[Any], ...]] = {
+    SearchSettings: SEARCH,
+    CompareSettings: COMPARE,
+    TrainedSettings: TRAINED,
+    ProfileSettings: PROFILE,
+    ScoreSettings: (_required("model", "model=yolo11n, a YAML or a structure", "imgsz=640"),),
+    ScaleSettings: (_required("model", "model=yolo11n, or a YAML", "flops=2x"),),
+    ExtractSettings: (_required("run", "run=runs/nas/search, of estimator=supernet", "key=front"),),
+    ConvertSettings: CONVERT,
+    CocoSettings: COCO,
+    DemoSettings: DEMO,
+}

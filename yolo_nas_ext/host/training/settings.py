@@ -1,0 +1,82 @@
+"""How a model is trained and measured: one frozen value instead of a row of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host.metrics import Measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What all trainings of a search have in common; where one differs, it takes a `replace`.
+
+    Attributes:
+        epochs: Epochs; the learning-rate schedule is complete within them.
+        imgsz: Height and width of images in pixels, a multiple of 32.
+        batch: Images a step.
+        task: Ultralytics' task.
+        seed: Of weights, order of images and augmentation.
+        device: Ultralytics' device; it chooses one unless given.
+        threads: CPU threads; importing Ultralytics leaves one where nobody set another number.
+        overrides: Further arguments of Ultralytics' trainer.
+        timeout: Seconds after which a training is stopped.
+        short: Whether batch norms and the moving average of the weights keep up with few steps;
+            they are Ultralytics' otherwise.
+        every: Epochs from one measurement to the next; only the last epoch is measured without.
+        measure: Measures predictions on the held-out images, of tasks with upright boxes; its
+            ``fitness`` takes the place of Ultralytics', which is kept as ``host_fitness``.
+        images: Folder for decoded images that do not fit into memory; without one they are
+            decoded at every use.
+        shared: Whether other processes use that folder too; then all images are mapped from it,
+            so that no process holds a copy.
+
+    Raises:
+        NASError: For an image size that is no multiple of 32.
+    """
+
+    epochs: int
+    imgsz: int
+    batch: int
+    task: str = "detect"
+    seed: int = 0
+    device: str | None = None
+    threads: int = 1
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
+    short: bool = True
+    every: int | None = None
+    measure: Measure | None = None
+    images: Path | None = None
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an image size that no network can be trained at."""
+        if self.imgsz < 32 or self.imgsz % 32:
+            raise NASError(f"imgsz={self.imgsz}: give a multiple of 32, for example 128 or 640")
+
+    def arguments(self, **fixed: Any) -> dict[str, Any]:
+        """Return the arguments of Ultralytics' trainer; `fixed` ones cannot be overridden."""
+        return {
+            "save": False,
+            "plots": False,
+            "verbose": False,
+            "exist_ok": True,
+            "val": self.every is not None,
+            "patience": 0,
+            "model": "nas.yaml",
+            "data": "data.yaml",
+            **self.overrides,
+            "mode": "train",
+            "imgsz": self.imgsz,
+            "task": self.task,
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "seed": self.seed,
+            "device": self.device,
+            **fixed,
+        }

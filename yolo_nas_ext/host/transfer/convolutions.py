@@ -1,0 +1,118 @@
+"""The convolutions of a model by their purpose, so that two networks can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from yolo_nas_ext.host.meta_modules import LINEAR, branch_prefix
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.roles import Convolution, Piece, Role, pieces
+from yolo_nas_ext.network.rows import KEYPOINTS, Task
+
+# The name of a piece's convolution: its role, and (name, type) of each module on the way to it.
+Key = tuple[Role, tuple[tuple[str, str], ...]]
+# Ultralytics' heads whose parts have roles, and their tasks.
+HEADS = {
+    "Detect": "detect",
+    "Segment": "segment",
+    "OBB": "obb",
+    "Pose": "pose",
+    "Classify": "classify",
+}
+
+
+def task_of(model: nn.Module) -> Task:
+    """Return what a model of Ultralytics does, from its head, which is one of `HEADS`."""
+    head = cast(Any, model.model)[-1]
+    nc = head.nc if hasattr(head, "nc") else head.linear.out_features
+    keypoints = tuple(getattr(head, "kpt_shape", KEYPOINTS))
+    return Task(nc, HEADS[type(head).__name__], cast(Any, keypoints))
+
+
+@dataclass(frozen=True, slots=True)
+class Convolved:
+    """A convolution of a model; `output` is the purpose of a branch of the head for its last."""
+
+    name: str
+    module: nn.Module
+    parts: Convolution
+    output: str
+
+    def fits(self, other: Convolved) -> bool:
+        """Say whether the two are alike but for their channels."""
+        mine, theirs = self.module, other.module
+        return self.parts.depthwise == other.parts.depthwise and (
+            type(mine) is type(theirs)
+            and all(getattr(mine, n, 0) == getattr(theirs, n, 0) for n in ("kernel_size", "stride"))
+        )
+
+
+def convolutions(model: nn.Module, architecture: Architecture) -> dict[Key, Convolved]:
+    """Return the convolutions of a model by what they are for."""
+    modules = dict(model.named_modules())
+    ran = _order(model, 2 ** max(architecture.levels))
+    stem: Any = modules[ran[0]]
+    found: dict[Key, Convolved] = {}
+    for piece in pieces(architecture, task_of(model), stem.in_channels):
+        prefix = _prefix(piece, architecture)
+        own = [name for name in ran if name.startswith(prefix + ".")]
+        for name, parts in zip(own, piece.convolutions, strict=True):
+            is_output = piece.role[0] == "head" and name == own[-1]
+            found[piece.role, _path(modules, prefix, name, piece)] = Convolved(
+                name, modules[name], parts, piece.role[2] if is_output else ""
+            )
+    return found
+
+
+def _order(model: nn.Module, side: int) -> list[str]:
+    """Return the names of all convolutions in the order in which Ultralytics runs them.
+
+    Nothing is computed: a copy without numbers takes an image without numbers.
+    """
+    model = deepcopy(model).to("meta").eval()
+    cast(Any, model.model)[-1].training = True  # or it would decode its outputs
+    seen: list[str] = []
+    every: list[Any] = [(n, m) for n, m in model.named_modules() if isinstance(m, LINEAR)]
+    for name, module in every:
+        module.register_forward_hook(lambda *_, name=name: seen.append(name))
+    model(torch.zeros(1, every[0][1].in_channels, side, side, device="meta"))
+    return seen
+
+
+def _prefix(piece: Piece, architecture: Architecture) -> str:
+    """Return the name of the module that holds a piece."""
+    if piece.role[0] != "head":
+        return f"model.{piece.row}"
+    _, level, purpose, branch = piece.role
+    within = branch_prefix(purpose, branch, architecture.head.levels.index(level))
+    return f"model.{piece.row}.{within}".removesuffix(".")
+
+
+def _path(
+    modules: Mapping[str, nn.Module], prefix: str, name: str, piece: Piece
+) -> tuple[tuple[str, str], ...]:
+    """Return (name, type) of the modules from a piece to a convolution.
+
+    Ultralytics wraps the repeats of a row that does not repeat itself; a single one stands there
+    bare.
+    """
+    steps = name.removeprefix(prefix + ".").split(".")
+    path = []
+    for index, step in enumerate(steps):
+        at = ".".join([prefix, *steps[: index + 1]])
+        path.append((step, type(modules[at]).__name__))
+    if piece.role[0] != "head" and type(modules[prefix]).__name__ == piece.module:
+        path.insert(0, ("0", piece.module))
+    return tuple(path)
+
+
+def in_branch(key: Key, branch: str) -> Key:
+    """Return the key of the same convolution in another branch of the head."""
+    role, path = key
+    return ((*role[:3], branch) if role[0] == "head" else role), path

@@ -1,0 +1,89 @@
+"""The evaluation of a trial: its latency, the weights it starts from, the estimator's metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolo_nas_ext import executors
+from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.estimators.multi_fidelity import rung_fitness
+from yolo_nas_ext.estimators.training import localisation
+from yolo_nas_ext.executors.run_trial import Report
+from yolo_nas_ext.pipeline import latency, warm_start
+from yolo_nas_ext.pipeline.plan import Plan
+from yolo_nas_ext.plugins import load_blocks
+from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
+
+
+def _ignore(epoch: int, value: float) -> None:
+    """Take no notice of a learning curve."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Evaluates a trial of a run; copied to other processes, data included.
+
+    Attributes:
+        estimator: How.
+        folder: The run folder, where weights go.
+        study: The record, where weights are taken from parents.
+        blocks: File with blocks of the user's, which every process has to know.
+        score: What a learning curve consists of, from the metrics of an epoch or a rung.
+        timing: What measures the latency first, where it is measured of each candidate.
+    """
+
+    estimator: Any
+    folder: Path
+    study: Study | None = None
+    blocks: str | None = None
+    score: Callable[[Mapping[str, float]], float] = localisation
+    timing: latency.Timing | None = None
+
+    def __call__(
+        self, trial: Trial, report: Report = _ignore, **other: float
+    ) -> Mapping[str, float]:
+        """Return the metrics of the trial's network; `other` fidelity replaces the trial's."""
+        load_blocks(self.blocks)
+        weights = warm_start.weights_of(self.folder, trial)
+        parent = warm_start.nearest(trial, self.study, self.folder) if self.study else None
+        start = {"inherit": parent} if parent else {}
+        measured = self.timing.of_candidate(trial.network) if self.timing and not other else {}
+
+        def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+            report(epoch, self.score(metrics))
+
+        found = self.estimator.estimate(
+            trial.network, {**trial.fidelity, **other}, on_epoch, weights=weights, **start
+        )
+        return {**found, **measured}
+
+
+def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:
+    """Return how the trials of a plan are evaluated."""
+    config, timing = plan.config, plan.timing
+    return Evaluation(
+        plan.estimator,
+        folder,
+        study if config.inherit == warm_start.PARENT else None,
+        config.blocks,
+        rung_fitness if config.fidelity else localisation,
+        timing if timing and timing.profile is None else None,
+    )
+
+
+def executor(config: SearchSettings, evaluation: Evaluation) -> executors.Executor:
+    """Return what evaluates the trials; workers of this machine share its cores."""
+    if config.executor == "ray":
+        return executors.make(
+            "ray",
+            evaluation,
+            config.jobs if "jobs" in config.given else 0,
+            address=config.ray_address,
+            cpus=config.cpus_per_trial,
+            gpus=config.gpus_per_trial,
+        )
+    return executors.make(config.executor, evaluation, config.jobs)
