@@ -62,7 +62,7 @@ def search(
         jobs: Number of trials at a time, each in a process of its own; 1 unless given.
         executor: ``local``, or ``ray`` for tasks of a Ray cluster; see
             `executors.ray_cluster.Cluster`.
-        storage: URL of an Optuna storage that several processes may share; see `study.shared`.
+        storage: URL of an Optuna storage that several processes may share; see `study.study.Study`.
         **settings: Further keys of the command, for the whole job only. With a callable, of Ray:
             ``ray_address``, ``cpus_per_trial`` and ``gpus_per_trial``.
 

@@ -38,8 +38,8 @@ def run(
 ) -> bool:
     """Add trials to a study until it has `trials` of them.
 
-    The generator of trial n derives from (seed, n), and where one trial runs at a time strategies
-    see finished ones only, so a resumed search proposes what an uninterrupted one would have. With
+    The generator of trial n derives from (seed, n). Where one trial runs at a time, strategies see
+    finished ones only. So a resumed search proposes what an uninterrupted one would have. With
     several at a time, or several processes on one record, nothing is lost and nothing tried twice.
 
     Args:

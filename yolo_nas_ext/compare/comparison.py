@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from typing import Any
 from yolo_nas_ext.compare.trained_on import TrainedOn
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.settings import repeating
-from yolo_nas_ext.console import duration, number
+from yolo_nas_ext.console import Progress, duration, number
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
@@ -31,6 +30,7 @@ from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
 METRICS = {("detect", "host"): "mAP50-95", ("classify", "host"): "accuracy"}
 # What decides a training's metrics, besides model, data, seed and Ultralytics' keys.
 SCHEDULE = ("task", "epochs", "imgsz", "batch", "augment", "fitness", "inherit", "device")
+EPOCH = "  epoch {done}/{total}  {left} of this one left"
 EVERY = 60.0  # seconds from one line to the next within a training where nobody watches
 
 
@@ -150,20 +150,24 @@ class Comparison:
         """Train and record one model with one seed."""
         weights = self.weights(model.name) if seed == self.seeds[0] else None
         begin = time.perf_counter()
-        watch = _Watch(head, self.training.epochs, begin, self.say)
         metrics, error = {}, ""
         own = {"imgsz": model.imgsz} if model.imgsz else {}
-        try:
-            metrics = self.training.estimate(
-                model.definition, {"seed": seed, **own}, watch, weights=weights
-            )
-        except TrialError as failure:
-            error = f"{failure.kind}: {failure}"
+        say = None if self.say is print else self.say
+        with Progress(self.training.epochs, EPOCH, head=head, every=EVERY, say=say) as progress:
+            try:
+                metrics = self.training.estimate(
+                    model.definition,
+                    {"seed": seed, **own},
+                    lambda epoch, _: progress(epoch),
+                    weights=weights,
+                )
+            except TrialError as failure:
+                error = f"{failure.kind}: {failure}"
         seconds = time.perf_counter() - begin
         fitness = metrics.get("fitness", math.nan)
         self._record(model, Evaluation(model.name, seed, fitness, seconds, error, metrics))
         said = f"failed ({error})" if error else f"{self.metric} {number(fitness)}"
-        self.say(f"{watch.clear}{head}  {said}  {duration(seconds)}{self._time_left(left)}")
+        self.say(f"{head}  {said}  {duration(seconds)}{self._time_left(left)}")
 
     def _time_left(self, left: Sequence[tuple[Model, int]]) -> str:
         """Return an estimate from the trainings of each model, or of all where it has none yet."""
@@ -214,25 +218,6 @@ class Comparison:
             return Evaluation(**{**json.loads(text), "name": model.name})
         except (OSError, ValueError, TypeError):  # there is none, or it is damaged: train again
             return None
-
-
-class _Watch:
-    """Says how far a training is, at each epoch on a terminal and now and then elsewhere."""
-
-    def __init__(self, head: str, epochs: int, begin: float, say: Callable[[str], None]) -> None:
-        self._head, self._epochs, self._begin, self._say = head, epochs, begin, say
-        self._said = begin
-        self.clear = "\r\x1b[K" if sys.stdout.isatty() else ""
-
-    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        now = time.perf_counter()
-        left = (now - self._begin) / epoch * (self._epochs - epoch)
-        text = f"{self._head}  epoch {epoch}/{self._epochs}  {duration(left)} of this one left"
-        if self.clear:
-            print(f"{self.clear}{text}", end="", flush=True)
-        elif now - self._said > EVERY:
-            self._said = now
-            self._say(text)
 
 
 def _file_name(name: str) -> str:

@@ -131,8 +131,8 @@ def worths(
     """Return one number a trial by which trials can be compared with one another.
 
     One objective stands for itself. Several are scaled to [0, 1] over the trials and joined by the
-    augmented Chebyshev function (Knowles 2006, ParEGO), so that every point of the front is best
-    for some weights. A trial that breaks limits is below all that keep them, by how much it does.
+    augmented Chebyshev function (Knowles 2006, ParEGO). So every point of the front is best for
+    some weights. A trial that breaks limits is below all that keep them, by how much it does.
 
     Args:
         values: Objectives of complete trials, see `Past.values`.

@@ -1,4 +1,7 @@
-"""Study: the record of a search."""
+"""Study: the record of a search.
+
+The module is long, as it is all that others ask of a record.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,9 @@ class Study:
     """The trials of one search in the order of their numbers: in memory, in a file or shared.
 
     Several processes may share a study in a database that they know by its URL. A trial in the
-    state *running* is then a claim on its architecture. Numbers are given by the storage, one after
-    the other, so of two claims on one architecture the lower number holds and the other is dropped,
-    as are claims beyond the number of trials. A claim without heartbeats is released, and its
+    state *running* is then a claim on its architecture. The storage gives numbers, one after the
+    other. So of two claims on one architecture the lower number holds and the other is dropped, as
+    are claims beyond the number of trials. A claim without heartbeats is released, and its
     architecture is tried again under a new number by whoever finds it. Dropped and released claims
     are no trials.
 
@@ -116,10 +119,8 @@ class Study:
             else t
             for t in self.trials
         ]
-        return [
-            _merged(t, self._repeats.get(t.number, ()), self._confirmed.get(t.number, {}))
-            for t in known
-        ]
+        own, again = self._confirmed, self._repeats
+        return [t.merged(again.get(t.number, ()), own.get(t.number, {})) for t in known]
 
     @property
     def complete(self) -> list[Trial]:
@@ -329,20 +330,6 @@ class Study:
         if trial.architecture is not None:
             return trial.architecture.key
         return None if trial.point is None else self.space.identity(trial.point)
-
-
-def _merged(trial: Trial, again: Sequence[float], own: Mapping[str, float]) -> Trial:
-    if own := {f"{TRAINED}{n}": v for n, v in own.items() if n != "seconds"}:
-        trial = replace(trial, metrics={**trial.metrics, **own})
-    if not again:
-        return trial
-    values = [trial.fitness, *again]
-    fitness = {
-        "fitness": sum(values) / len(values),
-        "fitness_first": trial.fitness,
-        "fitness_again": sum(again) / len(again),
-    }
-    return replace(trial, metrics={**trial.metrics, **fitness})
 
 
 def _objectives(goal: Goal, trial: Trial) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from yolo_nas_ext.network.architecture import Architecture
@@ -54,6 +54,26 @@ class Trial:
         """Finite fitness of a complete trial, else minus infinity."""
         value = self.metrics.get("fitness", math.nan)
         return value if self.state == "complete" and math.isfinite(value) else -math.inf
+
+    def merged(self, again: Sequence[float], own: Mapping[str, float]) -> Trial:
+        """Return the trial with what was measured after the search.
+
+        Args:
+            again: Fitness in repeats; ``fitness`` becomes the mean of all.
+            own: Metrics of the confirming training, which join under names of their own.
+        """
+        trained = {f"{TRAINED}{name}": v for name, v in own.items() if name != "seconds"}
+        fitness = {}
+        if again:
+            values = [self.fitness, *again]
+            fitness = {
+                "fitness": sum(values) / len(values),
+                "fitness_first": self.fitness,
+                "fitness_again": sum(again) / len(again),
+            }
+        if not trained and not fitness:
+            return self
+        return replace(self, metrics={**self.metrics, **trained, **fitness})
 
     @property
     def trained(self) -> Trial:
