@@ -25,7 +25,7 @@ class Seen:
 
 # Metrics from what a model sees and what there is; ``fitness`` replaces Ultralytics'.
 Measure = Callable[[Seen, Seen], Mapping[str, float]]
-SURE = 0.25  # score from which a mask counts; the host shows objects from there
+SURE = 0.25  # score from which a mask counts; Ultralytics shows objects from there
 
 
 def results(trainer: Any) -> dict[str, float]:
