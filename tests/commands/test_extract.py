@@ -70,7 +70,7 @@ def test_a_run_without_a_record_is_refused(run, tmp_path, capsys):
     assert "no record in it" in capsys.readouterr().err
 
 
-def test_any_judged_network_can_be_extracted(run, tmp_path, capsys):
+def test_any_evaluated_network_can_be_extracted(run, tmp_path, capsys):
     rows = (run / "trials.csv").read_text().splitlines()
     key = next(cell for row in rows for cell in row.split(",") if len(cell) == 10)
     assert main(["extract", f"run={run}", f"key=nas-{key}", f"out={tmp_path}"]) == 0
@@ -121,7 +121,7 @@ def test_a_segmentation_is_searched_by_gradients_extracted_and_trained_on(tmp_pa
     assert main(["search", f"data={data}", *given]) == 0
     run = tmp_path / "seg"
     rows = list(csv.DictReader((run / "trials.csv").read_text().splitlines()))
-    for row in rows:  # the host's fitness of the task
+    for row in rows:  # Ultralytics' fitness of the task
         both = float(row["map50_95"]) + float(row["mask_map50_95"])
         assert float(row["fitness"]) == pytest.approx(both, abs=1e-4)
     assert any(row["trained_fitness"] for row in rows)

@@ -1,4 +1,4 @@
-"""`yolo nas-score`: the host's own counts, the analytic scores, and clean JSON."""
+"""`yolo nas-score`: Ultralytics' own counts, the analytic scores, and clean JSON."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def scored(capsys, *arguments):
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
-def test_agrees_with_the_hosts_own_counts(name, capsys):
+def test_agrees_with_ultralytics_own_counts(name, capsys):
     found = scored(capsys, f"model={name}")
     model = DetectionModel(yaml_model_load(f"{name}.yaml"), verbose=False)
     assert found["params"] == sum(p.numel() for p in model.parameters())

@@ -54,7 +54,7 @@ class Plan:
         strategy: Where it looks next.
         control: Makes the strategy that the other is compared with; None without one.
         estimator: How good a candidate is.
-        baselines: Hand-made networks to try first.
+        baselines: Networks to try first.
         notes: What the user should know: skipped images, baselines left out.
         timing: How latency is known, if it is.
     """
@@ -190,7 +190,7 @@ def _strategy(
     """
 
     @cache
-    def judges() -> dict[str, Free]:  # for which only some strategies ask
+    def scores() -> dict[str, Free]:  # for which only some strategies ask
         found: dict[str, Free] = {
             PRIOR: Analytic(PRIOR, imgsz=budget.imgsz, channels=budget.channels)
         }
@@ -202,12 +202,12 @@ def _strategy(
     def free(point: Point) -> dict[str, float]:
         architecture = space.architecture(point)
         imgsz = architecture.imgsz or budget.imgsz
-        scores = {name: judge.value(architecture, imgsz) for name, judge in judges().items()}
+        found = {name: score.value(architecture, imgsz) for name, score in scores().items()}
         costs = {n: math.log(max(c, 1e-6)) for n, c in budget.record(architecture).items()}
-        return {**costs, **{n: s if math.isfinite(s) else 0.0 for n, s in scores.items()}}
+        return {**costs, **{n: s if math.isfinite(s) else 0.0 for n, s in found.items()}}
 
     def prior(points: Sequence[Point]) -> list[float]:
-        names = (PRIOR, RESOLVED if RESOLVED in judges() else "flops")
+        names = (PRIOR, RESOLVED if RESOLVED in scores() else "flops")
         columns = {name: [free(point)[name] for point in points] for name in names}
         return weighted_ranks(columns, dict.fromkeys(columns, 1.0))
 
@@ -240,7 +240,7 @@ def _check_teacher(config: SearchSettings, space: DetectorSpace) -> None:
 def _baselines(
     config: SearchSettings, space: DetectorSpace, budget: Budget
 ) -> tuple[list[Trial], list[str]]:
-    """Return the hand-made networks to try first, and what to say of those that are left out.
+    """Return the baselines to try first, and what to say of any that is left out.
 
     A limit is often the latency of one of them, so that their predictions count as they are.
     """
