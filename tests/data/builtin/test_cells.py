@@ -105,7 +105,7 @@ def test_labels_are_valid_and_files_pair_up(tmp_path, size):
 def test_second_call_reads_the_marker_and_draws_nothing(tmp_path, monkeypatch):
     """The marker is enough: no drawing."""
     folder = ensure_cells(tmp_path, **SMALL)
-    monkeypatch.setattr(builtin, "_write", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr(builtin, "draw", lambda **_: pytest.fail("drawn again"))
     assert ensure_cells(tmp_path, **SMALL) == folder
 
 

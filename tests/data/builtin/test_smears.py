@@ -14,8 +14,8 @@ from yolo_nas_ext.data.builtin.smears import NAMES, draw
 def test_boxes_are_tight_around_the_cell(kind, at):
     """One cell on a blank field: its box is where the light falls, within 1.5 pixels."""
     for seed in range(12):
-        field = smears._Field(80, smears._Random(seed))
-        smears._DRAW[kind](field, *at, (10.0, 3.0, 17.0)[kind])
+        field = smears.Field(80, smears.Random(seed))
+        smears.DRAWERS[kind](field, *at, (10.0, 3.0, 17.0)[kind])
         (name, *box) = field.boxes[0]
         assert name == kind
         dark = 1.0 - field.light.min(-1)

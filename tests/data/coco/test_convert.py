@@ -297,7 +297,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, run, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(convert, "_write", full)
+    monkeypatch.setattr(convert, "write_split", full)
     with pytest.raises(NASError, match="No space left on device"):
         run(data)
     assert {p.name for p in tmp_path.iterdir()} == {"images", "instances.json"}

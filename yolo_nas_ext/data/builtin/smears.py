@@ -25,16 +25,18 @@ Array = np.ndarray
 Box = tuple[int, float, float, float, float]  # class, then x0, y0, x1, y1 in pixels
 
 
-class _Random:
+class Random:
     """Uniform numbers only: numpy promises the bit stream, not the recipes built on it."""
 
     def __init__(self, *seed: int) -> None:
         self._rng = np.random.Generator(np.random.PCG64(list(seed)))
 
     def between(self, low: float, high: float) -> float:
+        """Return a number from `low` to `high`."""
         return low + (high - low) * float(self._rng.random())
 
     def chance(self, probability: float) -> bool:
+        """Say yes with a probability."""
         return float(self._rng.random()) < probability
 
     def count(self, mean: float) -> int:
@@ -50,6 +52,7 @@ class _Random:
                 return x / math.sqrt(norm), y / math.sqrt(norm)
 
     def grid(self, *shape: int) -> Array:
+        """Return numbers from 0 to 1, as many as the shape has."""
         return self._rng.random(shape)
 
 
@@ -91,10 +94,10 @@ def _soft(level: Array, reach: float, edge: float = 1.2) -> Array:
     return t * t * (3.0 - 2.0 * t)
 
 
-class _Field:
+class Field:
     """A field of view: the light it lets through, (size, size, 3) RGB, and the boxes so far."""
 
-    def __init__(self, size: int, rng: _Random) -> None:
+    def __init__(self, size: int, rng: Random) -> None:
         self.size, self.rng = size, rng
         self.light = np.ones((size, size, 3))
         self.boxes: list[Box] = []
@@ -151,11 +154,11 @@ def _blur(image: Array, passes: int) -> Array:
     return image
 
 
-def _waves(rng: _Random, amounts: dict[int, float]) -> tuple[tuple[int, float, float], ...]:
+def _waves(rng: Random, amounts: dict[int, float]) -> tuple[tuple[int, float, float], ...]:
     return tuple((k, rng.between(-a, a), rng.between(-a, a)) for k, a in amounts.items())
 
 
-def _red(field: _Field, x: float, y: float, r: float) -> None:
+def _red(field: Field, x: float, y: float, r: float) -> None:
     """Draw a disc, pale in the middle; at times oval, spiky or without the pallor."""
     rng = field.rng
     stretch = rng.between(1.25, 1.6) if rng.chance(0.12) else rng.between(1.0, 1.14)
@@ -177,7 +180,7 @@ def _red(field: _Field, x: float, y: float, r: float) -> None:
     field.label(RED, xs, ys, level <= 1.0)
 
 
-def _platelet(field: _Field, x: float, y: float, r: float) -> None:
+def _platelet(field: Field, x: float, y: float, r: float) -> None:
     """Draw a small granular purple fragment with a paler rim."""
     rng = field.rng
     stretch = rng.between(1.0, 1.6)
@@ -193,7 +196,7 @@ def _platelet(field: _Field, x: float, y: float, r: float) -> None:
     field.label(PLATELET, xs, ys, level <= 1.0)
 
 
-def _white(field: _Field, x: float, y: float, r: float) -> None:
+def _white(field: Field, x: float, y: float, r: float) -> None:
     """Draw a large pale body with a dark nucleus: one round, or two to four lobes in a chain."""
     rng = field.rng
     waves = _waves(rng, {2: 0.04, 3: 0.04, 4: 0.03, 5: 0.02})
@@ -233,7 +236,7 @@ def _white(field: _Field, x: float, y: float, r: float) -> None:
     field.label(WHITE, xs, ys, level <= 1.0)
 
 
-def _distractors(field: _Field, density: float) -> None:
+def _distractors(field: Field, density: float) -> None:
     """Draw what a detector must learn to ignore: grains of stain, smudges, ghosts and a fibre."""
     rng, size = field.rng, field.size
     for _ in range(rng.count(1.2 * density)):  # stain, in small heaps near a platelet's size
@@ -271,7 +274,7 @@ def _distractors(field: _Field, density: float) -> None:
 
 
 def _places(
-    field: _Field, wanted: list[tuple[int, float]], zoom: float
+    field: Field, wanted: list[tuple[int, float]], zoom: float
 ) -> list[tuple[int, float, float, float]]:
     """Return (class, x, y, radius): cells overlap a little and often touch, none hides another."""
     rng, size = field.rng, field.size
@@ -299,7 +302,7 @@ def _places(
     return taken
 
 
-def _develop(field: _Field) -> Array:
+def _develop(field: Field) -> Array:
     """Return the (size, size, 3) uint8 RGB photograph: lamp, focus and sensor."""
     rng, size = field.rng, field.size
     grid = (np.arange(size) + 0.5) / size * 2.0 - 1.0
@@ -322,7 +325,7 @@ def _develop(field: _Field) -> Array:
     return np.floor(np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
-_DRAW: tuple[Callable[[_Field, float, float, float], None], ...] = (_red, _platelet, _white)
+DRAWERS: tuple[Callable[[Field, float, float, float], None], ...] = (_red, _platelet, _white)
 
 
 def draw(*, size: int, seed: tuple[int, ...]) -> tuple[Array, list[Box]]:
@@ -336,8 +339,8 @@ def draw(*, size: int, seed: tuple[int, ...]) -> tuple[Array, list[Box]]:
         The image, (size, size, 3) uint8 RGB, and a list of (class, x0, y0, x1, y1) in pixels. A box
         is tight around its cell before the lens blurs it, and clipped to the image.
     """
-    rng = _Random(*seed)
-    field = _Field(size, rng)
+    rng = Random(*seed)
+    field = Field(size, rng)
     zoom = min(max(size / 160.0, 0.6), 1.0)
     density = (size / (160.0 * zoom)) * (size / (160.0 * zoom))
     base = rng.between(9.0, 12.5) * zoom  # the magnification differs from slide to slide
@@ -346,6 +349,6 @@ def draw(*, size: int, seed: tuple[int, ...]) -> tuple[Array, list[Box]]:
     platelets = rng.count(2.6 * density)
     wanted += [(PLATELET, base * rng.between(0.2, 0.38)) for _ in range(platelets)]
     for name, x, y, r in _places(field, wanted, zoom):
-        _DRAW[name](field, x, y, r)
+        DRAWERS[name](field, x, y, r)
     _distractors(field, density)
     return _develop(field), field.boxes

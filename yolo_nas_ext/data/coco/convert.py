@@ -120,7 +120,7 @@ def _convert(
     return items, counts, skipped
 
 
-def _write(work: Path, parts: Mapping[str, Sequence[_Item]], remap: Mapping[int, int]) -> None:
+def write_split(work: Path, parts: Mapping[str, Sequence[_Item]], remap: Mapping[int, int]) -> None:
     """Write images (linked where that is possible) and label files below `work`."""
     for split, items in parts.items():
         images, labels = work / "images" / split, work / "labels" / split
@@ -277,7 +277,7 @@ def _publish(
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     try:
         work.mkdir(parents=True)
-        _write(work, parts, remap)
+        write_split(work, parts, remap)
         (work / "data.yaml").write_text(text, "utf-8", newline="\n")
         (work / "conversion.json").write_text(
             json.dumps(record, indent=1) + "\n", "utf-8", newline="\n"
