@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.config.settings import Settings, keys
 from yolo_nas_ext.errors import NASError, did_you_mean
@@ -25,6 +23,8 @@ def parse_arguments(
     Raises:
         NASError: For an argument without ``=``, or a key given twice.
     """
+    import yaml  # which the help does without
+
     result: dict[str, Any] = {}
     for argument in _join_equals(arguments):
         name, equals, raw = argument.lstrip("-").rstrip(",").partition("=")
@@ -51,6 +51,8 @@ def _value(raw: str) -> Any:
         return float(raw)
     if re.search(r":\s|^[A-Za-z]:|[#&*!|>%@`]", raw):  # paths and the like
         return raw
+    import yaml
+
     return yaml.safe_load(raw)
 
 
