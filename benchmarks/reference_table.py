@@ -48,7 +48,7 @@ def main(given: dict[str, Any]) -> Figures:
             table.row(network["key"], f"{fitness:.5f}", len(seeds), described)
     settings = plan["settings"]
     about = (
-        f"{len(rows)} detectors, {settings['epochs']} epochs of the host's schedule on "
+        f"{len(rows)} detectors, {settings['epochs']} epochs of Ultralytics' schedule on "
         f"{settings['images']} images of {settings['imgsz']} px; mAP50-95 on all others"
     )
     TABLES.mkdir(exist_ok=True)

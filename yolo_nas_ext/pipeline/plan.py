@@ -157,7 +157,7 @@ def _whole_backbones(config: SearchSettings, space: DetectorSpace, budget: Budge
         budget.record(architecture)
     wanted = [option for option in space.choices.get("backbone", ()) if name_of(option)[1]]
     return [
-        f"backbone {option}: random weights, as there is no network to take timm's from"
+        f"backbone {option}: random weights, as this machine is offline and cannot take timm's"
         for option in timm_trace.random_weights(wanted)
     ]
 
