@@ -16,7 +16,7 @@ INSET = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class MaskObject:
     """An object in a picture.
 
     Attributes:
@@ -40,7 +40,7 @@ def objects(
     min_area: float = 0.0,
     instances: bool = False,
     polygons: bool = True,
-) -> list[Found]:
+) -> list[MaskObject]:
     """Return the objects of a label map, in the order of their labels and then of their place.
 
     Args:
@@ -58,7 +58,7 @@ def objects(
             area = int(mask.sum())
             if area >= min_area:
                 line = outline(mask) + box[:2] if polygons else None
-                found.append(Found(int(value), box, line, area))
+                found.append(MaskObject(int(value), box, line, area))
     return found
 
 

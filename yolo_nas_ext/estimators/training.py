@@ -160,7 +160,9 @@ class Training:
         weights: Path | None = None,
         inherit: Path | None = None,
     ) -> dict[str, float]:
-        """Return the metrics of a network after its training, see `host.training.trainer.Result`.
+        """Return the metrics of a network after its training.
+
+        They are those of `host.training.trainer.TrainingResult`.
 
         Args:
             architecture: What to train, or a model definition of Ultralytics': as a dictionary, a
@@ -334,7 +336,7 @@ def localisation(metrics: Mapping[str, float], prefix: str = "loss") -> float:
     Without boxes it is the negated sum of all losses.
 
     Args:
-        metrics: Of a training or of one of its epochs, see `host.training.trainer.Result`.
+        metrics: Of a training or of one of its epochs, see `host.training.trainer.TrainingResult`.
         prefix: ``loss`` of training images, or ``val_loss`` of held-out ones.
     """
     for name in (f"{prefix}_many_box", f"{prefix}_box"):

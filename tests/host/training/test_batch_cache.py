@@ -10,12 +10,12 @@ from tests.helpers.trained import SPLIT, network, train
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.host.training import batch_cache
 from yolo_nas_ext.host.training.image_cache import HeldImages
-from yolo_nas_ext.host.training.trainer import Result
+from yolo_nas_ext.host.training.trainer import TrainingResult
 
 MOSAIC = {"nbs": 4, "mosaic": 1.0, "close_mosaic": 1}
 
 
-def run(data: Any, which: int = 0, **more: Any) -> Result:
+def run(data: Any, which: int = 0, **more: Any) -> TrainingResult:
     return train(network(which), data, **more)
 
 

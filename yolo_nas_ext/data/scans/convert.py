@@ -35,7 +35,7 @@ BAR = "{percent:3.0f}% of {total:.0f} scans, {spent} so far, {left} left"
 
 
 def convert(
-    found: pairing.Found,
+    found: pairing.PairedScans,
     out: Path | None,
     options: Options,
     *,
@@ -95,7 +95,7 @@ def _locked(work: Path) -> Iterator[None]:
                 file.unlink(missing_ok=True)
 
 
-def _require(summary: Summary, found: pairing.Found, work: Path | None = None) -> None:
+def _require(summary: Summary, found: pairing.PairedScans, work: Path | None = None) -> None:
     """Refuse to go on with nothing."""
     if not summary.records and not summary.interrupted:
         if work is not None:
@@ -123,7 +123,7 @@ def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], 
 
 
 def _scans(
-    found: pairing.Found,
+    found: pairing.PairedScans,
     work: Path | None,
     options: Options,
     salt: str,
@@ -172,7 +172,7 @@ def _skip(summary: Summary, name: str, reason: str, say: Callable[[str], None]) 
     say(f"skipped: {name} {reason}")
 
 
-def _resolved(found: pairing.Found, options: Options) -> Options:
+def _resolved(found: pairing.PairedScans, options: Options) -> Options:
     """Return the options with `values` decided: instances in pictures of 16 bits or colours."""
     instances = options.values == "instances"
     if options.values == "auto":
@@ -187,12 +187,12 @@ def _resolved(found: pairing.Found, options: Options) -> Options:
     return Options(**{**whole, "cut": Cut(**fields)})
 
 
-def _key(entry: pairing.Entry, salt: str) -> str:
+def _key(entry: pairing.PairedScan, salt: str) -> str:
     """Return the pseudonyms of a scan's patient and of the scan."""
     return f"p{pseudonym(entry.patient, salt)}_{pseudonym(entry.name, salt, size=3)}"
 
 
-def _stamp(entry: pairing.Entry, salt: str) -> str:
+def _stamp(entry: pairing.PairedScan, salt: str) -> str:
     """Return what changes when a scan's files do."""
     files = entry.source.files if isinstance(entry.source, dicom.Series) else (entry.source,)
     stats = [

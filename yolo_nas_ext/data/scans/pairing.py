@@ -22,7 +22,7 @@ CHANNEL = re.compile(r"_(\d{4})$")  # nnU-Net's: one file a channel
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PairedScan:
     """A scan with its masks.
 
     Attributes:
@@ -43,7 +43,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PairedScans:
     """What a source holds.
 
     Attributes:
@@ -54,7 +54,7 @@ class Found:
         names: Class names by label, where the source gives them.
     """
 
-    entries: list[Entry]
+    entries: list[PairedScan]
     labelled: bool
     orphans: list[str]
     bad: list[tuple[str, str]]
@@ -68,7 +68,7 @@ def find(
     group: str | None = None,
     volume: int | None = None,
     fold: int | None = None,
-) -> Found:
+) -> PairedScans:
     """Return the scans of a source with their masks.
 
     Args:
@@ -105,7 +105,7 @@ def find(
         [(f, _key(f, base_masks)) for f in mask_files],
     )
     entries = [
-        Entry(
+        PairedScan(
             scan,
             tuple(found),
             _name(scan, base),
@@ -122,7 +122,7 @@ def find(
     entries.sort(key=lambda entry: entry.name)
     names = [(str(file.relative_to(base)), reason) for file, reason in bad]
     orphan_names = [str(f.relative_to(base_masks)) for f in orphans]
-    return Found(entries, bool(mask_files), orphan_names, names, _names(base))
+    return PairedScans(entries, bool(mask_files), orphan_names, names, _names(base))
 
 
 def _compiled(group: str | None) -> re.Pattern[str] | None:
@@ -282,7 +282,7 @@ def _names(base: Path) -> dict[int, str]:
         return {}
 
 
-def _datalist(path: Path, pattern: re.Pattern[str] | None, fold: int | None) -> Found:
+def _datalist(path: Path, pattern: re.Pattern[str] | None, fold: int | None) -> PairedScans:
     """Return the scans of MONAI's datalist."""
     from monai.data.decathlon_datalist import load_decathlon_datalist
 
@@ -322,14 +322,14 @@ def _datalist(path: Path, pattern: re.Pattern[str] | None, fold: int | None) -> 
         if match:
             patient = match[1] if match.groups() else match[0]
         val = (validation or item.get("fold") == held) if given else None
-        entries.append(Entry(scan, tuple(map(Path, label)), name, patient or name, "", val))
+        entries.append(PairedScan(scan, tuple(map(Path, label)), name, patient or name, "", val))
     both = {e.patient for e in entries if e.val} & {e.patient for e in entries if e.val is False}
     if both:
         raise NASError(
             f"source={path}: {len(both)} patients are in train and in val, for example the group "
             f"'{min(both)}'; put all scans of a patient into one fold"
         )
-    return Found(entries, any(e.masks for e in entries), [], [], _labels_of(content))
+    return PairedScans(entries, any(e.masks for e in entries), [], [], _labels_of(content))
 
 
 def _one(image: Any) -> str:

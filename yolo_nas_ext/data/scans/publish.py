@@ -24,7 +24,7 @@ UNLABELLED = {1: "object"}  # a data set needs a name even where nothing is labe
 
 
 def class_names(
-    found: pairing.Found, options: Options, records: Sequence[dict[str, Any]]
+    found: pairing.PairedScans, options: Options, records: Sequence[dict[str, Any]]
 ) -> dict[int, str]:
     """Return class names by label, in the order of their indices.
 
@@ -95,7 +95,7 @@ def assign(
 
 
 def publish(
-    found: pairing.Found, out: Path, work: Path, options: Options, summary: Summary
+    found: pairing.PairedScans, out: Path, work: Path, options: Options, summary: Summary
 ) -> None:
     """Move everything into place; done again after an interruption, it comes to the same.
 

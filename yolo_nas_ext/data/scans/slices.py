@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nas_ext.data.polygons import Found, objects
+from yolo_nas_ext.data.polygons import MaskObject, objects
 from yolo_nas_ext.data.scans.intensity import percentiles, to_8_bits
 from yolo_nas_ext.data.scans.volumes import AXES, Scan, ScanError, check_labels
 
@@ -74,7 +74,7 @@ class Slice:
 
     index: int
     pixels: np.ndarray
-    found: list[Found]
+    found: list[MaskObject]
     small: int
     labels: dict[int, int]
 

@@ -21,7 +21,7 @@ READ, SURVEYED, WRITTEN = 0.3, 0.2, 0.499
 
 
 def write_scan(
-    entry: pairing.Entry,
+    entry: pairing.PairedScan,
     key: str,
     stamp: str,
     work: Path | None,
@@ -117,7 +117,7 @@ def _size(box: tuple[int, int, int, int]) -> tuple[int, int]:
     return box[2] - box[0], box[3] - box[1]
 
 
-def _classes(part: Slice, how: Cut, options: Options, entry: pairing.Entry) -> Any:
+def _classes(part: Slice, how: Cut, options: Options, entry: pairing.PairedScan) -> Any:
     """Return the labels in a picture; for classification, what its one class is called by."""
     if options.task != "classify":
         return sorted({1 if how.instances else found.value for found in part.found})

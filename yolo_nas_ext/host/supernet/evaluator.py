@@ -91,7 +91,9 @@ class Evaluator:
         model.eval()
 
     def score(self, model: Any) -> dict[str, float]:
-        """Return the metrics of a model on the held-out images; see `host.training.trainer.Result`.
+        """Return the metrics of a model on the held-out images.
+
+        They are those of `host.training.trainer.TrainingResult`.
 
         Raises:
             TrialError: Where Ultralytics cannot measure it.

@@ -23,7 +23,7 @@ from yolo_nas_ext.host.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TrainingResult:
     """What a training gave.
 
     Attributes:
@@ -52,7 +52,7 @@ def train(
     weights: Path | None = None,
     on_epoch: OnEpoch | None = None,
     initial: Initial | None = None,
-) -> Result:
+) -> TrainingResult:
     """Train a model and measure it once on the held-out images.
 
     The same arguments give the same numbers, whatever was trained before in this process, on one
@@ -100,7 +100,7 @@ def train(
         return _finish(trainer, weights)
 
     metrics = session(make, settings.arguments(), use, threads=settings.threads)
-    return Result(metrics, time.perf_counter() - begin, settings.epochs)
+    return TrainingResult(metrics, time.perf_counter() - begin, settings.epochs)
 
 
 def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
