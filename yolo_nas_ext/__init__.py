@@ -1,4 +1,4 @@
-"""Backbone search for Ultralytics YOLO.
+"""Neural architecture search for Ultralytics YOLO.
 
 The names below load on first use: importing the package loads neither torch nor Ultralytics.
 """

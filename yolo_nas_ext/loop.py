@@ -28,7 +28,7 @@ def run(
     *,
     trials: int,
     seed: int = 0,
-    seeds: Sequence[Trial] = (),
+    baselines: Sequence[Trial] = (),
     hours: float = math.inf,
     cost_of: Callable[[Architecture], dict[str, float]] | None = None,
     fidelity: Mapping[str, float] | None = None,
@@ -49,7 +49,7 @@ def run(
             may report the learning curve meanwhile.
         trials: Number of trials in all.
         seed: Of the proposals.
-        seeds: Networks to try before the strategy proposes, in order: the baselines.
+        baselines: Networks to try before the strategy proposes, in order: the baselines.
         hours: No trial starts once the trials have taken this long.
         cost_of: Analytic costs to record with a trial.
         fidelity: Recorded with a trial, with the network's own image size where it has one.
@@ -71,7 +71,7 @@ def run(
                 lost = study.lost(trials)
                 if lost is None and len(study.trials) >= trials:
                     break
-                candidate = lost or _candidate(study, strategy, seed, seeds)
+                candidate = lost or _candidate(study, strategy, seed, baselines)
                 if spent >= 3600 * hours or candidate is None:
                     ended = True
                     break
@@ -105,11 +105,13 @@ def _fidelity(trial: Trial, fidelity: Mapping[str, float] | None) -> dict[str, f
     return found
 
 
-def _candidate(study: Study, strategy: Strategy, seed: int, seeds: Sequence[Trial]) -> Trial | None:
+def _candidate(
+    study: Study, strategy: Strategy, seed: int, baselines: Sequence[Trial]
+) -> Trial | None:
     """Return what to try next, or None when there is nothing left."""
     number = len(study.trials)
-    if number < len(seeds):
-        return replace(seeds[number], number=number)
+    if number < len(baselines):
+        return replace(baselines[number], number=number)
     points = strategy.propose(study.trials, 1, random.Random(f"{seed}/{number}"))
     if not points:
         return None

@@ -50,7 +50,7 @@ def test_the_cost_of_a_search_is_read_from_its_record(tmp_path):
         record.add(
             [Trial(number, point, state="complete", metrics={"fitness": 0.1}, seconds=seconds)]
         )
-    record.repeat(2, [0.2])
+    record.record_repeat(2, [0.2])
     assert storage.recorded_seconds(tmp_path / "study.db") == 90.0
     assert models.searched(tmp_path / "best.yaml") is None  # no run of ours
     (tmp_path / "args.yaml").write_text("seed: 0")

@@ -84,7 +84,7 @@ def test_behind_a_baseline_that_is_better_there_are_finalists_all_the_same():
 def test_the_first_finalist_is_the_best_by_its_own_training():
     study = record((0.9, 2.0, ""), (0.8, 3.0, ""), (0.7, 4.0, ""), (0.6, 1.0, ""))
     for number, fitness in ((0, 0.3), (2, 0.5)):
-        study.confirm(number, {"fitness": fitness})
+        study.record_confirmation(number, {"fitness": fitness})
     assert study.best.number == 2 and numbers(study) == [2, 0, 3, 1]
 
 

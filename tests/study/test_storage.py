@@ -190,8 +190,8 @@ def test_latencies_of_another_device_are_kept_apart(url):
     slow, fast = opened("board"), opened("server")
     first = finished(slow, (0, 0, 0, 0), 90.0, fitness=0.6)
     second = finished(fast, (0, 0, 0, 1), 3.0)
-    slow.measure(first, {"latency_measured_ms": 91.0})
-    fast.measure(first, {"latency_measured_ms": 4.0})
+    slow.record_measurement(first, {"latency_measured_ms": 91.0})
+    fast.record_measurement(first, {"latency_measured_ms": 4.0})
     theirs = tag("server")
     for study in (slow, opened("board")):  # as it goes on, and as it is resumed
         study.refresh()

@@ -163,9 +163,9 @@ def test_a_file_of_an_earlier_version_is_read_and_gone_on_with(tmp_path):
     assert recorded_seconds(path) == 1.5 + 0.25 + 2.0 + 2.0 + 10.0
     assert study.lost() == study.trials[3]
     fill(study, done(3, 0.4, point(1, "y")))
-    study.repeat(0, [0.3])
-    study.confirm(2, {"fitness": 0.8})
-    study.measure(0, {"latency_measured_ms": 9.0})
+    study.record_repeat(0, [0.3])
+    study.record_confirmation(2, {"fitness": 0.8})
+    study.record_measurement(0, {"latency_measured_ms": 9.0})
     again = Study(SPACE, path)
     assert again.results == study.results and again.lost() is None
     assert dict(again.repeats) == {2: [0.6, 0.5], 0: [0.3]}

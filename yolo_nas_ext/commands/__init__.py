@@ -1,4 +1,4 @@
-"""The commands beside `yolo nas-search`, one file each, with its help and its `main`.
+"""The commands, `yolo nas-search` among them, one file each, with its help and its `main`.
 
 They may import every other folder.
 """

@@ -36,7 +36,7 @@ EVERY = 60.0  # seconds from one line to the next within a training where nobody
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models x seeds -> metrics, kept in a folder with a file a training.
+    """Models x seeds -> metrics, kept in a folder with one file per training.
 
     A file is written whole or not at all. It is found again by what was trained and how: the model
     definition, the data, the schedule and the seed. So a comparison goes on where it was, also with

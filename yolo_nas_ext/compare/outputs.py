@@ -52,7 +52,7 @@ def table(leaderboard: Leaderboard) -> str:
 
 
 def _csv(leaderboard: Leaderboard) -> str:
-    """Return all trainings as CSV, a row a training."""
+    """Return all trainings as CSV, one row per training."""
     names = sorted({name for e in leaderboard.evaluations for name in e.metrics} - {"fitness"})
     file = io.StringIO()
     writer = csv.writer(file)

@@ -1,4 +1,4 @@
-"""What a value of a key may be: a function a type, which raises ValueError with what is allowed."""
+"""The types of keys: one function each, which raises ValueError with what is allowed."""
 
 from __future__ import annotations
 

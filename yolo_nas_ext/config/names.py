@@ -12,8 +12,8 @@ STRATEGIES = ("auto", "random", "local", "evolution", "nsga2", "reinforce", "bay
 ESTIMATORS = (*HELD_OUT, *UNTRAINED)
 EXECUTORS = ("local", "ray")
 PRUNERS = ("none", "median", "asha")
-AGAIN, TUNED, ALONE = "again", "tuned", "full"
-WAYS = (AGAIN, TUNED, "short", ALONE)  # of the key confirm_by
+CONFIRM_AGAIN, CONFIRM_TUNED, CONFIRM_FULL = "again", "tuned", "full"
+WAYS = (CONFIRM_AGAIN, CONFIRM_TUNED, "short", CONFIRM_FULL)  # of the key confirm_by
 GROWS = ("epochs", "imgsz", "images")  # what fidelity=asha lets grow
 AUGMENTATIONS = ("mri", "ct", "xray", "microscopy", "natural")
 RELAXATIONS = ("single", "gates", "continuous")

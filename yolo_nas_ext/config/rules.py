@@ -1,7 +1,8 @@
 """Rules between keys: what cannot go together, checked before any file is opened.
 
-A rule needs nothing but the settings. What needs the data, the space or this machine is checked
-where these are known. Longer than other modules because it is one table.
+A rule needs nothing but the settings. A check that needs the data, the space or this machine stands
+where these are known; what a class refuses from Python, too, stands in that class. Longer than
+other modules because it is one table.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from yolo_nas_ext.config.compare import CompareSettings, TrainedSettings
 from yolo_nas_ext.config.data import CocoSettings, ConvertSettings, DemoSettings
 from yolo_nas_ext.config.extract import ExtractSettings
 from yolo_nas_ext.config.names import (
-    AGAIN,
-    ALONE,
     AUGMENTATIONS,
+    CONFIRM_AGAIN,
+    CONFIRM_FULL,
+    CONFIRM_TUNED,
     ESTIMATORS,
     EXECUTORS,
     FREE,
@@ -29,7 +31,6 @@ from yolo_nas_ext.config.names import (
     SAMPLINGS,
     STRATEGIES,
     TASKS,
-    TUNED,
     WAYS,
 )
 from yolo_nas_ext.config.profile import ProfileSettings
@@ -101,7 +102,7 @@ def own(value: str) -> bool:
 
 def way(s: SearchSettings) -> str:
     """Return how the best are re-evaluated: ``confirm_by``, or what is usual."""
-    return s.confirm_by or (TUNED if s.estimator == "supernet" else AGAIN)
+    return s.confirm_by or (CONFIRM_TUNED if s.estimator == "supernet" else CONFIRM_AGAIN)
 
 
 def _unknown(
@@ -347,30 +348,30 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
     ),
     Rule(
         "teacher",
-        lambda s: s.teacher and not s.finalists and way(s) == AGAIN,
+        lambda s: s.teacher and not s.finalists and way(s) == CONFIRM_AGAIN,
         "only finalists learn from one",
-        f"give finalists=3 or confirm_by={ALONE} with it",
+        f"give finalists=3 or confirm_by={CONFIRM_FULL} with it",
         "teacher=yolo11n.pt",
     ),
     Rule(
         "confirm_by",
-        lambda s: way(s) == TUNED and s.estimator != "supernet",
+        lambda s: way(s) == CONFIRM_TUNED and s.estimator != "supernet",
         lambda s: f"goes on from the weights of estimator=supernet, not of {s.estimator}",
-        f"give {AGAIN}, short or {ALONE}",
+        f"give {CONFIRM_AGAIN}, short or {CONFIRM_FULL}",
         "confirm_by=tuned",
     ),
     Rule(
         "confirm_by",
-        lambda s: way(s) == AGAIN and s.estimator == "supernet",
+        lambda s: way(s) == CONFIRM_AGAIN and s.estimator == "supernet",
         "the same shared weights would say the same",
-        f"give {TUNED}, short or {ALONE}",
+        f"give {CONFIRM_TUNED}, short or {CONFIRM_FULL}",
         "confirm_by=again estimator=supernet",
     ),
     Rule(
         "confirm_epochs",
-        lambda s: s.confirm_epochs and way(s) == AGAIN and s.estimator != "supernet",
+        lambda s: s.confirm_epochs and way(s) == CONFIRM_AGAIN and s.estimator != "supernet",
         "is of a training of another kind",
-        f"give confirm_by={ALONE} or short with it",
+        f"give confirm_by={CONFIRM_FULL} or short with it",
         "confirm_epochs=3",
     ),
     *_metrics("objectives", lambda name: f"fitness,{name}"),

@@ -91,8 +91,8 @@ class SearchSettings(Settings):
     about: ClassVar[str] = """\
 # Keys of `yolo nas-search`, each with its default, its type and what it means. Give them as
 # key=value. Training keys of Ultralytics (batch, device, workers, optimizer, lr0, hsv_h, ...) pass
-# through to the training of every candidate. yolo_nas_ext/config/search.py has the defaults, and
-# `python -m yolo_nas_ext search help > cfg/nas.yaml` writes this file."""
+# through to the training of every candidate. yolo_nas_ext/config/search.py has the defaults.
+# cfg/nas.yaml is made by `python -m yolo_nas_ext search help`; editing it changes nothing."""
 
     data: str = key(
         "cells",
@@ -104,7 +104,8 @@ class SearchSettings(Settings):
         "tiny",
         text,
         FIRST,
-        "space of networks: damo, yolo, tiny or a YAML of your own (docs/spaces.md)",
+        "space of networks: tiny, yolo, damo, efficientnet, timm or a YAML of your own "
+        "(docs/spaces.md)",
     )
     epochs: int = key(
         6,
@@ -450,7 +451,7 @@ class SearchSettings(Settings):
         optional(text),
         RUN,
         "folder of a run to go on with; only trials, budget_hours, timeout, device, the final "
-        "comparison and where candidates are evaluated may differ from it",
+        "comparison and where candidates are evaluated, but for storage, may differ from it",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""One typed, frozen class a command: its fields are the keys, and all else is made from them.
+"""One typed, frozen class per command: its fields are the keys, and all else is made from them.
 
 `keys` reads a class, `read` makes an instance of what the user gave, and `page` writes the help.
 """

@@ -138,7 +138,7 @@ SIDE = 160  # pixels of a picture on it
 
 
 def sheet(images: Sequence[str], name: str, path: Path, *, seed: int = 0) -> None:
-    """Write a contact sheet: a row a picture, itself first, then `SHOWN` versions of it.
+    """Write a contact sheet: one row per picture, itself first, then `SHOWN` versions of it.
 
     Args:
         images: Files.

@@ -8,7 +8,6 @@ from typing import Any
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.architecture import Architecture, Block
 from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.network.parse import _SCALED
 from yolo_nas_ext.network.rows import KEYPOINTS, PLAIN, TASKS, rows
 
 
@@ -70,7 +69,7 @@ def to_yaml(
     notes: Sequence[str] = (),
     keypoints: tuple[int, int] = KEYPOINTS,
 ) -> str:
-    """Return the text of Ultralytics' YAML, a row a line, with a commented header.
+    """Return the text of Ultralytics' YAML, one row per line, with a commented header.
 
     Args:
         architecture: What to write.
@@ -130,9 +129,3 @@ def blocks_of(architecture: Architecture) -> list[Block]:
     """Return every block of backbone and neck."""
     neck = architecture.neck
     return [*architecture.backbone, *neck.down, *(b for pair in neck.up for b in pair)]
-
-
-# Reading
-
-
-_SCALED |= {"C2fCIB", "C3Ghost", "MBConv", "SPPF", "C2PSA", "Bottleneck"}

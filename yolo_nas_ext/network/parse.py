@@ -87,6 +87,12 @@ _SCALED = {
     "C3",
     "RepC3",
     "RepNCSPELAN4",
+    "C2fCIB",
+    "C3Ghost",
+    "MBConv",
+    "SPPF",
+    "C2PSA",
+    "Bottleneck",
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.config.names import AGAIN, ALONE, TUNED
+from yolo_nas_ext.config.names import CONFIRM_AGAIN, CONFIRM_FULL, CONFIRM_TUNED
 from yolo_nas_ext.config.rules import way
 from yolo_nas_ext.config.search import FULL, SearchSettings
 from yolo_nas_ext.errors import TrialError
@@ -54,17 +54,19 @@ def confirm(
         begin = time.perf_counter()
         try:
             metrics = {name: v for name, v in train(trial).items() if name in kept}
-            study.confirm(trial.number, {**metrics, "seconds": time.perf_counter() - begin})
+            study.record_confirmation(
+                trial.number, {**metrics, "seconds": time.perf_counter() - begin}
+            )
         except TrialError:
-            study.confirm(trial.number, {})
+            study.record_confirmation(trial.number, {})
         on_confirmed(next(t for t in study.results if t.number == trial.number))
 
 
 WAYS: dict[str, type[Training] | None] = {
-    AGAIN: None,
-    TUNED: ShortTraining,
+    CONFIRM_AGAIN: None,
+    CONFIRM_TUNED: ShortTraining,
     "short": ShortTraining,
-    ALONE: FullTraining,
+    CONFIRM_FULL: FullTraining,
 }
 SHARE = 0.2  # of the supernet's epochs, for a network that starts from its weights
 
@@ -89,7 +91,7 @@ class ConfirmTraining:
         if kind is None:
             raise ValueError("a re-evaluation is the estimator's own")
         given = {**training_options(config), "epochs": epochs_of(config), "teacher": config.teacher}
-        self.tuned = way(config) == TUNED
+        self.tuned = way(config) == CONFIRM_TUNED
         if not self.tuned and config.estimator != "supernet":
             if kind is FullTraining and "batch" not in config.given:
                 given["batch"] = FULL["batch"]
@@ -123,16 +125,16 @@ def epochs_of(config: SearchSettings) -> int:
     """Return the epochs of the training that confirms a network."""
     if config.confirm_epochs:
         return config.confirm_epochs
-    if way(config) == TUNED:
+    if way(config) == CONFIRM_TUNED:
         return max(1, round(SHARE * config.epochs))
     if config.estimator in ("supernet", way(config)):
         return config.epochs
-    return FULL["epochs"] if way(config) == ALONE else SearchSettings().epochs
+    return FULL["epochs"] if way(config) == CONFIRM_FULL else SearchSettings().epochs
 
 
 def how(config: SearchSettings) -> str:
     """Return how the best are trained, in words."""
     epochs = epochs_of(config)
-    if way(config) == TUNED:
+    if way(config) == CONFIRM_TUNED:
         return f"trained on from the supernet's weights for {epochs} epochs"
     return f"trained alone, {way(config)}, for {epochs} epochs"

@@ -168,7 +168,12 @@ def _try_candidates(job: Job) -> None:
             )
         else:
             _spend(
-                job, study, plan.strategy, job.config.seed, seeds=plan.baselines, on_trial=on_trial
+                job,
+                study,
+                plan.strategy,
+                job.config.seed,
+                baselines=plan.baselines,
+                on_trial=on_trial,
             )
 
 
@@ -212,7 +217,7 @@ def _confirm(job: Job) -> None:
         print(f"{warm_start.disk_use(job.folder)}; all but the best's are deleted")
     with run_dir.sitting(job.folder):
         _measure_latency(job)  # what it could not, the second time may
-        if confirm.way(job.config) == confirm.AGAIN:
+        if confirm.way(job.config) == confirm.CONFIRM_AGAIN:
             _reevaluate_best(job)
         elif job.config.confirm and not job.interrupted:
             _train_best(job)

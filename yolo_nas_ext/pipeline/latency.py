@@ -222,7 +222,9 @@ def measure_best(
             if not ms.steady:
                 unsteady.add(trial.number)
                 continue
-            study.measure(trial.number, {MEASURED: ms.median_ms, "latency_iqr_ms": ms.iqr_ms})
+            study.record_measurement(
+                trial.number, {MEASURED: ms.median_ms, "latency_iqr_ms": ms.iqr_ms}
+            )
             say(next(t for t in study.results if t.number == trial.number))
     if unsteady:
         return (

@@ -21,7 +21,7 @@ import yaml
 
 from yolo_nas_ext import plugins, report
 from yolo_nas_ext.compare import outputs as comparisons
-from yolo_nas_ext.config.search import HELD_OUT, TRAININGS, SearchSettings
+from yolo_nas_ext.config.search import HELD_OUT, PARENT, TRAININGS, SearchSettings
 from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.estimators.factory import fitness_of
@@ -73,6 +73,13 @@ def _weights(job: Job, trial: Trial) -> Path:
 def _won(job: Job, trial: Trial) -> bool:
     winner = job.winner
     return winner is not None and winner.number == trial.number
+
+
+def _initial_weights(config: SearchSettings) -> str:
+    """Return where candidates start from, in words."""
+    if config.inherit == PARENT:
+        return f"{PARENT}, the first ones {config.pretrained or 'random'}"
+    return config.pretrained or config.inherit or "random"
 
 
 def _write_model(job: Job, path: Path, trial: Trial) -> Path:
@@ -197,7 +204,7 @@ def _protocol(job: Job) -> dict[str, Any]:
     return {
         **(first.fidelity if first else {}),
         "fitness": PROJECTED if fitness_of(job.config) == "projected" else fitness_of(job.config),
-        "initial weights": job.config.inherit or "random",
+        "initial weights": _initial_weights(job.config),
         "measured on": trained if job.config.estimator in HELD_OUT else untrained,
         **({"latency": job.latency} if job.latency else {}),
         **({"trained fitness": confirm.how(job.config)} if job.study.confirmed else {}),
@@ -220,7 +227,7 @@ def tell(job: Job) -> None:
     if job.finals is None:  # else the table of the search was printed before its finals
         print("\n" + report.summary_table(job.study))
     if job.interrupted:
-        if job.config.inherit == warm_start.PARENT:
+        if job.config.inherit == PARENT:
             print(f"\n{warm_start.disk_use(job.folder)}")
         print(f"\ninterrupted; go on with:\n  yolo nas-search resume={folder}")
     if following := next_command(job):

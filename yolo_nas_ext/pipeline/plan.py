@@ -244,7 +244,7 @@ def _baselines(
 
     A limit is often the latency of one of them, so that their predictions count as they are.
     """
-    seeds, notes = [], []
+    baselines, notes = [], []
     for name in dict.fromkeys(config.baseline):
         definition, scale = models.definition(name, config.task)
         try:
@@ -272,5 +272,5 @@ def _baselines(
             if config.estimator == "supernet":
                 notes.append(f"baseline {stem} has no weights: it is not in the space")
                 continue
-        seeds.append(Trial(len(seeds), point, architecture, name=stem))
-    return seeds, notes
+        baselines.append(Trial(len(baselines), point, architecture, name=stem))
+    return baselines, notes

@@ -1,4 +1,4 @@
-"""What a search says while it runs: a line a trial, plain where nobody watches."""
+"""What a search says while it runs: one line per trial, plain where nobody watches."""
 
 from __future__ import annotations
 

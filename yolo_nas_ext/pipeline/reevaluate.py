@@ -48,7 +48,7 @@ def reevaluate(
             again = [float(evaluate(trial, seed + 1)["fitness"])]
         except TrialError:
             again = []  # measured once: there is nothing to average
-        study.repeat(trial.number, again)
+        study.record_repeat(trial.number, again)
         on_reevaluated(trial, next(t for t in study.results if t.number == trial.number))
         study.refresh()
 

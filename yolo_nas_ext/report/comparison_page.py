@@ -63,7 +63,7 @@ class ModelRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dots:
-    """A dot plot, a row a model."""
+    """A dot plot, one row per model."""
 
     title: str
     ticks: list[Tick]
@@ -198,7 +198,7 @@ def _trainings(leaderboard: Leaderboard) -> Table:
 
 
 def _dots(leaderboard: Leaderboard) -> Dots:
-    """Return a dot plot, a row a model."""
+    """Return a dot plot, one row per model."""
     ranked = leaderboard.ranking
     everything = [v for e in ranked for v in leaderboard.values(e.name).values()]
     axis = axes.linear_axis(everything, margin=0.18)

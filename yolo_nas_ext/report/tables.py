@@ -19,7 +19,7 @@ FIXED: tuple[str, ...] = ("number", "key", "name", "state", "fitness", "seconds"
 
 
 def trials_csv(study: Study) -> str:
-    """Return all trials as CSV (RFC 4180), a row a trial, in the order of their numbers.
+    """Return all trials as CSV (RFC 4180), one row per trial, in the order of their numbers.
 
     Columns: ``number`` (from 0), ``key``, ``name``, ``state``, ``fitness``, the other metrics,
     ``params``, ``flops``, ``memory_bytes``, ``layers``, ``seconds``, ``error``, the fidelity and
@@ -105,7 +105,7 @@ def summary_table(study: Study, top: int = 5) -> str:
         top: Number of proposals to list; baselines with a trial are always listed.
 
     Returns:
-        Lines without a newline at the end: a heading, a row a network by fitness, and how far the
+        Lines without a newline at the end: a heading, one row per network by fitness, and how far the
         search got above its first candidates.
     """
     findings = Findings(study)

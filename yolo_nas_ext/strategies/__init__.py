@@ -1,7 +1,7 @@
 """WHERE to look next: pure strategies, history in, proposals out.
 
-A strategy is one file and one entry in `STRATEGIES`. It may import `plugins`, `space` and `study`,
-and never torch.
+A strategy is one file, one entry in `STRATEGIES`, and its name in `config.names`. It may import
+`plugins`, `space` and `study`, and never torch.
 """
 
 from __future__ import annotations

@@ -266,20 +266,20 @@ class Study:
             self._storage.abandon()
         self._own.clear()
 
-    # An attribute a trial, so that no process writes over what others noted. Processes that end
+    # One attribute per trial, so that no process writes over what others noted. Processes that end
     # together may repeat the same trial; the last measurement counts.
 
-    def repeat(self, number: int, fitness: Sequence[float]) -> None:
+    def record_repeat(self, number: int, fitness: Sequence[float]) -> None:
         """Record the fitness in repeats of a complete trial; none for a repeat that failed."""
         self._repeats[number] = list(fitness)
         self._note(f"{REPEAT}/{number}", self._repeats[number])
 
-    def confirm(self, number: int, metrics: Mapping[str, float]) -> None:
+    def record_confirmation(self, number: int, metrics: Mapping[str, float]) -> None:
         """Record the metrics of a training that confirms a trial; none for one that failed."""
         self._confirmed[number] = dict(metrics)
         self._note(f"{CONFIRM}/{number}", self._confirmed[number])
 
-    def measure(self, number: int, metrics: Mapping[str, float]) -> None:
+    def record_measurement(self, number: int, metrics: Mapping[str, float]) -> None:
         """Record what was measured of a complete trial after the search, such as its latency."""
         self._measured[number] = {**self._measured.get(number, {}), **metrics}
         self._note(f"{MEASURE}/{number}/{self._devices.on}", dict(metrics))

@@ -70,7 +70,7 @@ def msd(work: Path, out: Path) -> None:
 
 
 def dsb2018(work: Path, out: Path) -> None:
-    """Convert the nuclei of the 2018 Data Science Bowl, a file an instance."""
+    """Convert the nuclei of the 2018 Data Science Bowl, one file per instance."""
     fetch(DSB, work / "nuclei")
     options = Options(task="segment", names={1: "nucleus"}, values="instances")
     convert(pairing.find(str(work / "nuclei")), out, options, say=_quiet)

@@ -27,7 +27,7 @@ class PairedScan:
 
     Attributes:
         source: A file, or the series of a DICOM scan.
-        masks: Its masks: a label map, or a file an instance.
+        masks: Its masks: a label map, or one file per instance.
         name: What to call it on the screen: a path relative to the source; secret beyond that.
         patient: Whose it is; secret.
         folder: The folder it lies in, which may name its class.
