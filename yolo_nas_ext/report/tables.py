@@ -105,8 +105,8 @@ def summary_table(study: Study, top: int = 5) -> str:
         top: Number of proposals to list; baselines with a trial are always listed.
 
     Returns:
-        Lines without a newline at the end: a heading, one row per network by fitness, and how far the
-        search got above its first candidates.
+        Lines without a newline at the end: a heading, one row per network by fitness, and how far
+        the search got above its first candidates.
     """
     findings = Findings(study)
     listed = sorted(findings.found, key=lambda t: (-t.fitness, t.number))[: max(top, 0)]

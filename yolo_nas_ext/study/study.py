@@ -50,7 +50,7 @@ class Study:
         beat: Seconds between heartbeats; a claim is released after three of them are missing.
         latency_of: The device or predictor that a trial's latency is of. Latencies of
             another are read under another name, ``latency_on_<digest>_ms``: they are not compared.
-        measured_on: The same of what `measure` records.
+        measured_on: The same of what `record_measurement` records.
 
     Raises:
         NASError: For a database that cannot be read or written, or that holds another space.
@@ -110,8 +110,8 @@ class Study:
     def results(self) -> Sequence[Trial]:
         """All trials; the fitness of a repeated trial is the mean of its measurements.
 
-        The metrics of a confirming training, see `confirm`, have names that begin with
-        ``trained_``. What `measure` records has names of its own.
+        The metrics of a confirming training, see `record_confirmation`, have names that
+        begin with ``trained_``. What `record_measurement` records has names of its own.
         """
         known = [
             replace(t, metrics={**t.metrics, **self._measured[t.number]})
