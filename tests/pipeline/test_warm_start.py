@@ -145,12 +145,14 @@ def test_an_interrupted_search_goes_on_as_it_would_have(
     assert any("3 trials have no weights left" in note for note in more.notes)
 
 
-def test_a_checkpoint_for_every_candidate(shapes, tmp_path, capsys):
+@pytest.mark.parametrize("key", ["inherit", "pretrained"])
+def test_a_checkpoint_for_every_candidate(shapes, tmp_path, capsys, key):
     YOLO("yolov8n.yaml", verbose=False).save(tmp_path / "v8.pt")
     given = {**SMALL, "data": str(shapes), "project": str(tmp_path), "trials": 2}
-    done = search({**given, "inherit": str(tmp_path / "v8.pt")})
+    done = search({**given, key: str(tmp_path / "v8.pt")})
     assert all(t.metrics["inherited_percent"] > 0 for t in done.study.trials)
-    assert "initial weights" in (done.folder / "report.html").read_text()
+    page = (done.folder / "report.html").read_text()
+    assert "v8.pt" in page.partition("initial weights")[2][:200]
 
 
 def test_it_is_off_by_default(whole):
