@@ -95,6 +95,8 @@ def program(code: str, site: Path, checkout: Path | None = None) -> str:
     """
     lines = ["import sys, site", f"sys.path[1:1] = [{str(site)!r}]", "sys.path.remove('')"]
     if checkout:  # whose folder comes last, as after an editable install's `.pth`
+        # Before the installed hook, which may look for modules of another version.
+        lines += [f"sys.path.insert(0, {str(checkout / HOOK)!r})"]
         lines += [f"site.addsitedir({str(checkout / HOOK)!r})"]
         lines += [f"sys.path.append({str(checkout)!r})"]
     lines += ["from time import process_time as now", "start = 0.0", "try:"]
