@@ -5,7 +5,10 @@ The names below load on first use: importing the package loads neither torch nor
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,6 +68,43 @@ _HOME = {  # the module of each; `tables` is one itself
     "tables": "space.tabular",
     "training_options": "estimators.factory",
 }
+
+# Modules of version 0.1 by the paths that others' files still name: pickled models, blocks and
+# estimators of users, data YAMLs with a `download:`, and the hook of an editable install.
+_MOVED = {
+    "cost.analytic": "cost.counts",
+    "data.phantoms": "data.builtin.phantoms",
+    "data.recipes": "data.builtin.downloads",
+    "data.synthetic": "data.builtin.cells",
+    "host.plugins": "host.plugin.modules",
+    "host.startup": "host.plugin.startup",
+    "space.architecture": "network.architecture",
+    "space.blocks": "network.blocks",
+}
+
+
+class _Moved:
+    """Finds a module by its old path: asked last, and it loads the module of today."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return a spec of a module that has moved, or None."""
+        package, _, old = name.partition(".")
+        return ModuleSpec(name, _Moved) if package == __name__ and old in _MOVED else None  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> None:
+        """Leave it to the import system, whose module is replaced at once."""
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """Put the module of today in the place of the old name."""
+        old = module.__name__.partition(".")[2]
+        sys.modules[module.__name__] = import_module(f"{__name__}.{_MOVED[old]}")
+
+
+if _Moved not in sys.meta_path:
+    sys.meta_path.append(_Moved)
 
 
 def __getattr__(name: str) -> Any:

@@ -131,15 +131,18 @@ def claim(config: SearchSettings | CompareSettings, data: DataSet | None = None)
     given = {**config.values, **config.host, "version": __version__}
     given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items() if n != "resume"}
     given["given"] = sorted(config.given)  # some keys mean more where they were given
-    given |= {TRAITS: identity(data, say=print)} if data else {}
     folder = None
     try:
         project.mkdir(parents=True, exist_ok=True)
         folder = _new_folder(config, project)
+        # Reading the images may take its time, so the folder is there first; or it goes again.
+        given |= {TRAITS: identity(data, say=print)} if data else {}
         write_text(folder / "args.yaml", yaml.safe_dump(given, sort_keys=False))
-    except OSError as error:
-        if folder is not None:  # made on a disk that has no room for a file
+    except BaseException as error:
+        if folder is not None:  # made on a disk that has no room for a file, or interrupted
             shutil.rmtree(folder, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
         raise NASError(
             f"project={config.project}: cannot write there ({error.strerror}); give a folder "
             "that can be written with project="
@@ -179,6 +182,8 @@ def locked(folder: Path) -> Iterator[None]:
             f"{folder}: cannot be written ({error.strerror}); copy the run elsewhere"
         ) from error
     try:
+        for left in folder.rglob(".*.tmp"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

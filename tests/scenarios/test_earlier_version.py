@@ -2,11 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from ultralytics import YOLO
 
 from yolo_nas_ext.cli import main
+from yolo_nas_ext.network.blocks import BLOCKS
+from yolo_nas_ext.space import schema
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study.study import Study
 
@@ -62,3 +66,50 @@ def test_its_profile_predicts_what_it_predicted(folder, capsys):
     assert said["predicted_ms"] == pytest.approx(0.8964622757176964, rel=1e-9)
     assert (said["key"], said["params"], said["flops"]) == ("0280480fd6", 2624080, 66124928)
     assert said["madnas"] == pytest.approx(1753.3361416035045, rel=1e-12)
+
+
+@pytest.fixture
+def catalogue():
+    """The catalogue of blocks as it was, afterwards."""
+    kept = [dict(table) for table in (BLOCKS, schema.STAGE, schema.NECK)]
+    lists = [[*schema.STAGE_BLOCKS], [*schema.NECK_BLOCKS]]
+    yield
+    for table, before in zip((BLOCKS, schema.STAGE, schema.NECK), kept, strict=True):
+        table.clear()
+        table.update(before)
+    schema.STAGE_BLOCKS[:], schema.NECK_BLOCKS[:] = lists
+
+
+@pytest.mark.usefixtures("catalogue")
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["blocks=residual.py", "space=own.yaml", "estimator=resolved"],
+        ["estimator=lean.py:Lean", "space=../nano.yaml", "epochs=1", "imgsz=32", "batch=32"],
+        ["strategy=greedy.py:Greedy", "estimator=resolved"],
+    ],
+    ids=["block", "estimator", "strategy"],
+)
+def test_what_its_guide_told_users_to_write_goes_on(folder, monkeypatch, keys):
+    monkeypatch.chdir(folder / "guide")
+    more = ["data=cells", "baseline=none", "trials=2", "confirm=0", "project=runs"]
+    assert main(["search", *keys, *more]) == 0
+
+
+def test_a_copy_of_its_data_yaml_goes_on(folder):
+    """Ultralytics runs its `download:`, in a process that has loaded nothing of ours."""
+    code = (
+        "from yolo_nas_ext.data.synthetic import cells\n"
+        "from yolo_nas_ext.data.phantoms import lesions, nuclei\n"
+        "from yolo_nas_ext.data.recipes import recipe\n"
+        "from yolo_nas_ext.host import startup\n"
+        "print(cells.__module__, startup.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    today = "yolo_nas_ext.data.builtin.cells yolo_nas_ext.host.plugin.startup"
+    assert done.stdout.strip() == today
+
+
+def test_a_path_that_never_was_is_not_found():
+    with pytest.raises(ModuleNotFoundError, match=r"yolo_nas_ext\.space\.nothing"):
+        __import__("yolo_nas_ext.space.nothing")

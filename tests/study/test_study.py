@@ -105,6 +105,11 @@ def test_rows_that_nobody_can_read_are_one_clear_line(tmp_path, damage):
     assert "\n" not in str(caught.value) and caught.value.code == 2
 
 
+def test_a_path_may_be_a_text(tmp_path):
+    Study(SPACE, path=str(tmp_path / "study.db"))
+    assert (tmp_path / "study.db").is_file()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_read_only_database(tmp_path):
     path = tmp_path / "study.db"

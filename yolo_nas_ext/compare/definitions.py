@@ -62,10 +62,11 @@ def prepare(config: CompareSettings) -> Comparison:
 
 def settings(given: Mapping[str, Any]) -> tuple[CompareSettings, Path | None]:
     """Return the settings, and the folder of a comparison to go on with."""
-    found = run_dir.resumed(given, configured, MAY_CHANGE, noun="comparison", dropped=DROPPED)
-    if found[1] and not found[0].models:
-        raise NASError(f"resume={found[1]}: is not of nas-compare; give the folder that it named")
-    return found
+    if given.get("resume") and "models" not in run_dir.saved(Path(str(given["resume"]))):
+        raise NASError(
+            f"resume={given['resume']}: is not of nas-compare; give the folder that it named"
+        )
+    return run_dir.resumed(given, configured, MAY_CHANGE, noun="comparison", dropped=DROPPED)
 
 
 def configured(given: Mapping[str, Any]) -> CompareSettings:

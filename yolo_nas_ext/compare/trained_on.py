@@ -13,6 +13,7 @@ from yolo_nas_ext.files import write_json
 from yolo_nas_ext.host.data_identity import changes, digest, first_digest, identity
 
 FILE = "data.json"
+FIRST = "first"  # in it: what version 0.1 called the data
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class TrainedOn:
     Attributes:
         identity: Of the images and labels of both parts.
         about: What names the trainings on them.
-        before: What named trainings on them in the version before; empty where that wrote none.
+        before: What named trainings on them in version 0.1; empty where it cannot have written one.
         differs: What has changed since the folder recorded it, in words; empty where nothing has.
     """
 
@@ -42,17 +43,22 @@ class TrainedOn:
         """
         recorded = _recorded(folder)
         now = identity(training.data, recorded, say)
+        differs = "; ".join(changes(recorded, now)) if recorded else ""
+        # Kept as long as the data stay, as a sitting of fewer models or seeds finds but its own.
+        first = first_digest(training.data) if recorded is None else recorded.get(FIRST)
+        before = {"data": first} if first and not differs else {}
         return cls(
             now,
             {"data": digest(now), "measured": len(training.split[1])},
-            {} if recorded else {"data": first_digest(training.data)},
-            "; ".join(changes(recorded, now)) if recorded else "",
+            before,
+            differs,
         )
 
     def record(self, folder: Path) -> None:
         """Write it into the folder of the comparison."""
-        if _recorded(folder) != self.identity:
-            write_json(folder / FILE, self.identity)
+        first = {FIRST: self.before["data"]} if self.before else {}
+        if _recorded(folder) != {**self.identity, **first}:
+            write_json(folder / FILE, {**self.identity, **first})
 
 
 def _recorded(folder: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -191,7 +192,7 @@ Converts a COCO JSON; images= says that it is one."""
     images: str = key(None, path, COCO, "folder that its file names are relative to")
     out: str = key(None, path, COCO, "folder to create")
     val: float = key(0.2, real(0, 1), COCO, "part of the images in val")
-    seed: int = key(0, whole(-(2**31), 2**31 - 1), COCO, "seed of the split and of the subset")
+    seed: int = key(0, whole(-math.inf), COCO, "seed of the split and of the subset")
     task: str = key("detect", text, COCO, "detect (boxes) or segment (polygons)")
     min_box_px: float = key(
         2.0, real(0, open_low=False), COCO, "smallest side of an object, in pixels"

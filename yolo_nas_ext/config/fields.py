@@ -69,14 +69,15 @@ def bounds(value: Any) -> dict[str, float]:
         raise ValueError("metrics with bounds, for example latency_ms:5,map50:0.3") from error
 
 
-def whole(low: int, high: float = math.inf) -> Parse:
+def whole(low: float, high: float = math.inf) -> Parse:
     """Accept a whole number between two bounds."""
 
     def parse(value: Any) -> int:
-        number = _number(value, f"a whole number of {low} or more")
+        least = f" of {low} or more" if low > -math.inf else ""
+        number = _number(value, f"a whole number{least}")
         if number != int(number) or not low <= number <= high:
-            upper = f" to {high:g}" if high < math.inf else " or more"
-            raise ValueError(f"a whole number of {low}{upper}")
+            between = f" of {low} to {high:.0f}" if high < math.inf else least
+            raise ValueError(f"a whole number{between}")
         return int(number)
 
     return parse

@@ -135,7 +135,7 @@ def _required(key: str, as_in: str, example: str = "", **more: Any) -> Rule[Any]
     where = more.get("where", lambda s: True)
     return Rule(
         key,
-        lambda s: where(s) and getattr(s, key) in (None, "", ()),
+        lambda s: where(s) and not getattr(s, key),
         "is required",
         f"as in {as_in}",
         example,

@@ -18,6 +18,9 @@ from yolo_nas_ext.network.block_rows import (
     super_block_rows,
     with_hidden_width,
 )
+from yolo_nas_ext.network.block_rows import (
+    ratio as ratio,  # for files of users, beside `BlockType`
+)
 
 
 def _attention_width(hidden: int) -> int:

@@ -42,7 +42,7 @@ class Study:
 
     Args:
         space: The space whose points are recorded.
-        where: SQLite file of this search alone, made if absent; or the URL of a database that
+        path: SQLite file of this search alone, made if absent; or the URL of a database that
             processes share, for example ``sqlite:///study.db`` or ``postgresql://user@host/name``.
             The record is kept in memory only without one.
         goal: What is searched for; it says which trial is best.
@@ -59,7 +59,7 @@ class Study:
     def __init__(
         self,
         space: ChoiceSpace,
-        where: Path | str | None = None,
+        path: Path | str | None = None,
         goal: Goal | None = None,
         *,
         name: str = "search",
@@ -80,8 +80,8 @@ class Study:
         self._elsewhere: dict[str, str] = {}  # other devices by their tag
         self._coder = Coder(space)
         self._storage: Storage | None = None
-        if where is not None:
-            self._storage = Storage(self._coder, where, name=name, beat=beat)
+        if path is not None:
+            self._storage = Storage(self._coder, path, name=name, beat=beat)
             for attribute, device in self._devices.own.items():
                 self._storage.note(attribute, device)
             self._look(self._storage, NASError)

@@ -77,8 +77,9 @@ def write(content: Mapping[str, Any], path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        # Into an open file, as torch writes the name of a path into what it writes.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(content, file)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise RunError(
             f"{path}: weights cannot be written ({' '.join(str(error).split())[:200]}); check that "
