@@ -106,3 +106,9 @@ def test_measured_latency_comes_with_its_protocol(capsys):
     assert found["latency"]["protocol"]["imgsz"] == 64 and found["latency"]["runs"] >= 30
     assert main(["score", "model=yolov8n", "measure=True", "runtime=onx"]) == 2
     assert "Did you mean 'onnx'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["[]", "{}", "none", ""])
+def test_no_model_is_a_line(model, capsys):
+    assert main(["score", f"model={model}"]) == 2
+    assert "model" in capsys.readouterr().err

@@ -32,6 +32,19 @@ def test_nothing_is_trained_again(folder, monkeypatch, capsys):
     assert "4 of 4 trainings are recorded already" in capsys.readouterr().out
 
 
+def test_a_sitting_of_fewer_seeds_forgets_no_training(folder, monkeypatch, capsys):
+    monkeypatch.setattr(UntouchedTraining, "estimate", None)
+    for keys, found in ((["seeds=1"], "2 of 2"), (["seeds=2"], "4 of 4")):
+        assert main(["nas-compare", f"resume={folder}", "runtime=none", *keys]) == 0
+        assert f"{found} trainings are recorded already" in capsys.readouterr().out
+
+
+def test_a_folder_of_a_search_is_refused_as_such(folder, capsys):
+    (folder / "args.yaml").write_text("data: cells\nspace: tiny\n")
+    assert main(["nas-compare", f"resume={folder}"]) == 2
+    assert "is not of nas-compare" in capsys.readouterr().err
+
+
 def test_other_settings_are_refused(folder):
     with pytest.raises(NASError, match=r"lr0=0.1: the comparison in .* has lr0=0.02"):
         definitions.settings({"resume": str(folder), "lr0": 0.1})
