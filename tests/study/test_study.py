@@ -105,8 +105,8 @@ def test_rows_that_nobody_can_read_are_one_clear_line(tmp_path, damage):
     assert "\n" not in str(caught.value) and caught.value.code == 2
 
 
-def test_a_path_may_be_a_text(tmp_path):
-    Study(SPACE, path=str(tmp_path / "study.db"))
+def test_its_file_is_named_by_path(tmp_path):  # as in version 0.1
+    Study(SPACE, path=tmp_path / "study.db")
     assert (tmp_path / "study.db").is_file()
 
 

@@ -49,7 +49,6 @@ class Storage:
     """
 
     def __init__(self, coder: Coder, where: Path | str, *, name: str, beat: int = BEAT) -> None:
-        where = Path(where) if "://" not in str(where) else str(where)
         self.shared = isinstance(where, str)
         url = where if isinstance(where, str) else f"sqlite:///{where}"
         self.place = _hidden(url) if self.shared else str(where)
