@@ -230,6 +230,8 @@ class Training:
         """Return a seed's split with `images` to train on, the classes kept in share."""
         classes = self.data.classes
         train_on, held_out = self.split if seed == self.seed else self._split(seed)
+        if seed != self.seed:  # whose patients held out may have more images than the search's
+            images = min(images, len(train_on))
         if images == len(train_on):
             return train_on, held_out
         chosen = subset([classes[index] for index in train_on], images, seed=seed)
