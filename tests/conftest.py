@@ -15,6 +15,8 @@ os.environ.update(
     MPLBACKEND="Agg",
 )
 
+from collections.abc import Iterator  # noqa: E402
+
 import pytest  # noqa: E402
 
 
@@ -31,3 +33,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} does not exist")
     return folder
+
+
+@pytest.fixture
+def catalogue() -> Iterator[None]:
+    """The catalogue of blocks as it was, after a test that adds a user's."""
+    from yolo_nas_ext.network.blocks import BLOCKS
+    from yolo_nas_ext.space import schema
+
+    parts = (BLOCKS, schema.STAGE, schema.NECK)
+    kept, stages, necks = [dict(p) for p in parts], [*schema.STAGE_BLOCKS], [*schema.NECK_BLOCKS]
+    yield
+    for part, before in zip(parts, kept, strict=True):
+        part.clear()
+        part.update(before)
+    schema.STAGE_BLOCKS[:], schema.NECK_BLOCKS[:] = stages, necks

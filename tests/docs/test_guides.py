@@ -12,8 +12,6 @@ from ultralytics.cfg import entrypoint
 
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.builtin.cells import ensure_cells
-from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.space import schema
 
 GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guides").glob("*.md"))
 # What makes a guide take seconds; its commands are the same ones.
@@ -46,18 +44,6 @@ def files(guide, folder):
 def commands(guide):
     joined = (text.replace("\\\n", " ") for _, text in blocks(guide, "sh"))
     return [line for text in joined for line in text.splitlines() if line]
-
-
-@pytest.fixture
-def catalogue():
-    """The catalogue of blocks as it was, afterwards."""
-    parts = (BLOCKS, schema.STAGE, schema.NECK)
-    kept, stages, necks = [dict(p) for p in parts], [*schema.STAGE_BLOCKS], [*schema.NECK_BLOCKS]
-    yield
-    for part, before in zip(parts, kept, strict=True):
-        part.clear()
-        part.update(before)
-    schema.STAGE_BLOCKS[:], schema.NECK_BLOCKS[:] = stages, necks
 
 
 def small(command, cells):

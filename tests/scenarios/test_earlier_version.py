@@ -9,8 +9,6 @@ import pytest
 from ultralytics import YOLO
 
 from yolo_nas_ext.cli import main
-from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.space import schema
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study.study import Study
 
@@ -66,18 +64,6 @@ def test_its_profile_predicts_what_it_predicted(folder, capsys):
     assert said["predicted_ms"] == pytest.approx(0.8964622757176964, rel=1e-9)
     assert (said["key"], said["params"], said["flops"]) == ("0280480fd6", 2624080, 66124928)
     assert said["madnas"] == pytest.approx(1753.3361416035045, rel=1e-12)
-
-
-@pytest.fixture
-def catalogue():
-    """The catalogue of blocks as it was, afterwards."""
-    kept = [dict(table) for table in (BLOCKS, schema.STAGE, schema.NECK)]
-    lists = [[*schema.STAGE_BLOCKS], [*schema.NECK_BLOCKS]]
-    yield
-    for table, before in zip((BLOCKS, schema.STAGE, schema.NECK), kept, strict=True):
-        table.clear()
-        table.update(before)
-    schema.STAGE_BLOCKS[:], schema.NECK_BLOCKS[:] = lists
 
 
 @pytest.mark.usefixtures("catalogue")
