@@ -59,10 +59,9 @@ class Evaluator:
         trainer._watch_losses()
         self.trainer = trainer
         labels = [data.labels[index] for index in split[0]]
-        # Bytes, a quarter of the memory; all networks are calibrated on the same ones.
-        self._calibration = draw(
-            trainer, labels, images=min(IMAGES, len(labels)), seed=settings.seed
-        )
+        images = min(IMAGES, len(labels))
+        with quiet():  # bytes, a quarter of the memory; all networks are calibrated on the same
+            self._calibration = draw(trainer, labels, images=images, seed=settings.seed)
 
     @property
     def device(self) -> torch.device:
