@@ -12,7 +12,7 @@ from ultralytics.nn.tasks import torch_safe_load
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.training.teaching import Teacher
+from yolo_nas_ext.host.training.teaching import WEIGHT, Teacher
 
 # Ultralytics' heads of the tasks whose classes and boxes can be taught.
 HEADS = {
@@ -34,12 +34,14 @@ class TeacherFile:
         names: Its class names by number.
         channels: Channels of its images.
         key: The user's key, for messages.
+        weight: Of the teacher beside the labels.
     """
 
     path: Path
     names: Mapping[int, str]
     channels: int
     key: str = "teacher"
+    weight: float = WEIGHT
 
     def check(self, data: DataSet, *, single_cls: bool = False) -> None:
         """Refuse a data set of another number of classes, or with other images.

@@ -307,7 +307,13 @@ class LeanMixin(_Trainer):
         model: Any = unwrap_model(self.model)
         teacher = self._settings.teacher.load(self.data, self.device, half=self._halves())
         gains = Gains(cls=self.args.cls, box=self.args.box, dfl=self.args.dfl)
-        self._taught = model.criterion = Taught(model.criterion, model.model[-1], teacher, gains)
+        self._taught = model.criterion = Taught(
+            model.criterion,
+            model.model[-1],
+            teacher,
+            gains,
+            weight=self._settings.teacher.weight,
+        )
 
     def _forget_losses(self) -> None:
         self._many[""] = []
