@@ -11,7 +11,7 @@ from typing import Any
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.data.splits import hold_out_patients, subset
-from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.extrapolation import projected
 from yolo_nas_ext.estimators.factory import training_options
@@ -68,8 +68,8 @@ class Training:
             `estimators.extrapolation`; ``froc`` for the CPM of findings in scans, see
             `metrics.froc`; or ``dice`` for the Dice of segmented scans, see `metrics.dice`.
         inherit: A checkpoint that every training starts from, by role and shape.
-        teacher: A checkpoint that every training learns from beside the labels, by Ultralytics' own
-            distillation.
+        teacher: A checkpoint that every training learns from beside the labels, by what it
+            predicts; of the same task and classes.
         **options: Fields of `TrainingSettings` that differ from `USUAL`; ``threads`` are
             `usual_threads` unless given, and ``overrides`` are added to the recipe.
 
@@ -108,10 +108,10 @@ class Training:
         arguments.check(settings.overrides, nc=data.nc)
         arguments.check_device(settings.device)
         self.source = load(inherit) if inherit else None
-        self.teacher = teachers.load(teacher, settings.task) if teacher else None
-        if self.teacher:
-            taught = {**settings.overrides, "distill_model": str(self.teacher.path)}
-            self.settings = replace(self.settings, overrides=taught)
+        if teacher:
+            taught = teachers.load(teacher, settings.task)
+            taught.check(data, single_cls=bool(settings.overrides.get("single_cls")))
+            self.settings = replace(self.settings, teacher=taught)
 
     def use_context(self, context: Context) -> None:
         """Keep decoded images there from now on."""
@@ -193,10 +193,6 @@ class Training:
         source = load(inherit) if inherit else self.source
         network = partial(_network, architecture, definition)
         start = _Start(source, network()) if source else None
-        if self.teacher:
-            levels = definition["head"][-1][0]
-            count = len(levels) if isinstance(levels, (list, tuple)) else 1
-            self.teacher.check(count, "the network", TrialError)
         split = self._split_of(int(fidelity["images"]), seed)
         metrics = train(
             definition,

@@ -30,7 +30,6 @@ from yolo_nas_ext.pipeline.screening import Screen, ranker, weighted_ranks
 from yolo_nas_ext.pipeline.screening import parse as parse_screen
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.space.choices import Point
-from yolo_nas_ext.space.decode import split_levels
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
@@ -95,7 +94,9 @@ def make(config: SearchSettings) -> Plan:
     chosen = strategy(config.strategy, _preferring(space, screen, config, data))
     if config.screen:
         chosen = Screened(chosen, space)
-    _check_teacher(config, space)
+    if config.teacher:
+        one = bool(config.host.get("single_cls"))
+        distillation.load(config.teacher, config.task).check(data, single_cls=one)
     rival = config.control
     control = (lambda: strategy(rival, space)) if rival else None
     if control:
@@ -223,18 +224,6 @@ def _strategy(
         prior=None if config.screen else prior,
         **options,
     )
-
-
-def _check_teacher(config: SearchSettings, space: DetectorSpace) -> None:
-    """Refuse a teacher that some network could not learn from."""
-    if not config.teacher:
-        return
-    found = distillation.load(config.teacher, config.task)
-    for levels in space.choices["levels"]:
-        found.check(len(split_levels(levels)[1]), f"levels {levels} of space {config.space}")
-    for name in config.baseline:
-        head = read(*models.definition(name, config.task)).head
-        found.check(len(head.levels), f"baseline {name}")
 
 
 def _baselines(
