@@ -18,6 +18,7 @@ Keys that are not named here are Ultralytics':
     ema       the part of the steps that the weights are averaged over; Ultralytics' unless given
     norms     the momentum of batch norms; Ultralytics' 0.03 unless given
     backbone  what the backbone's learning rate is multiplied by
+    half      1 for convolutions in bfloat16
     first     the image size in pixels of the first two thirds of the epochs
 
 Protocol, written before the first training: recipes are chosen by one change at a time, on
@@ -47,7 +48,7 @@ from lib import RESULTS, SHARED, Figures, Table, names, start
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import joined, read
-from yolo_nas_ext.host.training import lean
+from yolo_nas_ext.host.training import bfloat16, lean
 from yolo_nas_ext.host.training.initialisation import norms
 from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.training.trainer import train
@@ -70,8 +71,8 @@ RECIPES = {
     "carried": "start=roles",
     "ours": OURS,
 }
-OWN = ("start", "classes", "ema", "norms", "backbone", "first")
-COLUMNS: list[str] = "set parent recipe epochs images seed map50_95 map50 seconds".split()
+OWN = ("start", "classes", "ema", "norms", "backbone", "half", "first")
+COLUMNS: list[str] = [*"set parent recipe epochs images seed map50_95 map50 seconds".split()]
 BATCH = 16
 BACKBONE = 11  # rows of YOLO11n's and YOLO26n's
 
@@ -199,8 +200,10 @@ class Tuner(lean.LeanDetectionTrainer):
     own: Mapping[str, Any] = {}
 
     def setup_model(self) -> None:
-        """Give batch norms their momentum."""
+        """Give batch norms their momentum, and convolutions their digits."""
         super().setup_model()
+        if self.own.get("half"):
+            bfloat16.halve(self.model)
         for norm in norms(self.model):
             norm.momentum = self.own.get("norms", norm.momentum)
 
