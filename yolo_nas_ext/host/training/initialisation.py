@@ -61,8 +61,8 @@ def new_classes(model: torch.nn.Module, imgsz: int, classes: Sequence[int]) -> N
     if isinstance(head, Classify):
         last = [(head.linear, 0.0)]
     elif isinstance(head, Detect):
-        for branch in (head.cv3, getattr(head, "one2one_cv3", None) or ()):
-            scores: Any = branch
+        branches: list[Any] = [head.cv3, getattr(head, "one2one_cv3", None)]
+        for scores in filter(None, branches):
             for score, stride in zip(scores, head.stride.tolist(), strict=True):
                 last.append((score[-1], prior(head.nc, imgsz / stride)))
     for layer, logit in last:
