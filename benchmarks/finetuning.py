@@ -7,6 +7,9 @@ Each row of `results/finetuning.csv` is a training on all of train, from `parent
 `../shared/data`); nothing that is there is done again. What is measured is the average of the
 weights after the last epoch, on val. A seed gives all recipes the same images in the same order.
 
+`recipe=yolo` is `yolo train` itself in a process of its own, to compare `stock` with. It pads
+images to rectangles where it measures, and draws other random numbers.
+
 A recipe is a name of `RECIPES`, or `key=value` joined by `+` to one: `carried+nbs=16+lr0=0.001`.
 Keys that are not named here are Ultralytics':
 
@@ -33,6 +36,8 @@ were trained on.
 from __future__ import annotations
 
 import csv
+import shutil
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -43,7 +48,8 @@ from statistics import mean
 from typing import Any
 
 import torch
-from lib import RESULTS, SHARED, Figures, Table, names, start
+import yaml
+from lib import RESULTS, SHARED, Figures, Table, names, start, yolo
 
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.errors import NASError
@@ -121,13 +127,51 @@ def settings_of(recipe: str) -> dict[str, Any]:
     return found
 
 
+def by_yolo(key: Mapping[str, str]) -> dict[str, Any]:
+    """Train by Ultralytics' command on a copy of the data, beside which it writes its notes."""
+    folder, imgsz = SETS[key["set"]]
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as place:
+        copy = shutil.copytree(SHARED / folder, Path(place) / "data")
+        content: dict[str, Any] = {"path": str(copy), "train": "images/train", "val": "images/val"}
+        content["names"] = read(str(copy)).names
+        (copy / "data.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        asked = {"epochs": key["epochs"], "seed": key["seed"], "imgsz": imgsz, "batch": BATCH}
+        yolo(
+            "train",
+            f"model={parent_of(key).resolve()}",
+            f"data={copy / 'data.yaml'}",
+            f"project={place}",
+            "name=run",
+            "amp=False",
+            "plots=False",
+            "device=cpu",
+            *(f"{name}={value}" for name, value in asked.items()),
+        )
+        with (Path(place) / "run" / "results.csv").open(encoding="utf-8") as text:
+            last = [{k.strip(): v for k, v in row.items()} for row in csv.DictReader(text)][-1]
+    print(last)
+    return {
+        "map50_95": round(float(last["metrics/mAP50-95(B)"]), 4),
+        "map50": round(float(last["metrics/mAP50(B)"]), 4),
+        "seconds": round(time.perf_counter() - begin),
+    }
+
+
+def parent_of(key: Mapping[str, str]) -> Path:
+    """Return the checkpoint that is started from."""
+    return SHARED / f"{key['parent']}_coco" / f"{key['parent']}.pt"
+
+
 def trained(key: Mapping[str, str]) -> dict[str, Any]:
     """Train by a recipe and return what was measured."""
+    if key["recipe"] == "yolo":
+        return by_yolo(key)
     folder, imgsz = SETS[key["set"]]
     train_on, measured = (read(str(SHARED / folder), part=part) for part in ("train", "val"))
     asked = settings_of(key["recipe"])
     own = {name: asked.pop(name) for name in OWN if name in asked}
-    parent = load(SHARED / f"{key['parent']}_coco" / f"{key['parent']}.pt")
+    parent = load(parent_of(key))
     lean.TRAINERS["detect"] = type("Tuner", (Tuner,), {"own": own})
     images = int(key["images"]) or len(train_on.images)
     data = joined(train_on, measured)
