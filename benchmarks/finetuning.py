@@ -219,7 +219,7 @@ def first_weights(
         raise NASError(f"start={kind}: no such start")
     if classes != "usual":
         head = model.model[-1]
-        for scores in (head.cv3, getattr(head, "one2one_cv3", None) or []):
+        for scores in filter(None, (head.cv3, getattr(head, "one2one_cv3", None))):
             for score, stride in zip(scores, head.stride.tolist(), strict=True):
                 prior = 5 / head.nc / (imgsz / stride) ** 2
                 score[-1].bias.data[:] = torch.tensor(prior).log()
@@ -232,7 +232,7 @@ def common(parent: Source, names: Mapping[int, str]) -> Source:
     model: Any = deepcopy(parent.model)
     model.names = {**{n: f"theirs {n}" for n in model.names}, **names}
     head = model.model[-1]
-    for scores in (head.cv3, getattr(head, "one2one_cv3", None) or []):
+    for scores in filter(None, (head.cv3, getattr(head, "one2one_cv3", None))):
         for score in scores:
             score[-1].weight.data[:] = score[-1].weight.data.mean(0, keepdim=True)
     return replace(parent, model=model)
