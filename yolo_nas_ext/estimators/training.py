@@ -19,9 +19,12 @@ from yolo_nas_ext.host import arguments, models
 from yolo_nas_ext.host.dataset import DataSet, joined
 from yolo_nas_ext.host.metrics import Measure
 from yolo_nas_ext.host.training import distillation as teachers
+from yolo_nas_ext.host.training.augmented import augmented_batches
+from yolo_nas_ext.host.training.initialisation import new_classes
 from yolo_nas_ext.host.training.lean import OnEpoch
 from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.training.trainer import train
+from yolo_nas_ext.host.transfer.prepare import number_of_images, prepared
 from yolo_nas_ext.host.transfer.weights import Source, load, transfer
 from yolo_nas_ext.metrics import dice, froc
 from yolo_nas_ext.network.architecture import Architecture
@@ -41,6 +44,16 @@ SHORT: dict[str, Any] = {
     "mosaic": 0.0,  # most of the cost of loading, and of no help before some tens of epochs
     "close_mosaic": 0,
 }
+# A recipe for weights that are trained already; benchmarks/finetuning.py tells how it was found.
+TUNED: dict[str, Any] = {
+    "optimizer": "AdamW",
+    "lr0": 0.001,
+    "lrf": 0.05,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "cos_lr": True,
+    "warmup_bias_lr": 0.0,
+}
 WARMUP = 0.1  # of the epochs; Ultralytics' 3 epochs would be most of the training
 MOST_WARMUP = 3.0  # epochs, as Ultralytics'
 
@@ -51,11 +64,26 @@ class _Start:
 
     source: Source
     network: Architecture
+    imgsz: int
     metrics: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, model: Any, names: Mapping[int, str]) -> None:
         taken = transfer(model, self.network, self.source, names)
         self.metrics = {"inherited_percent": taken.percent}
+        known = set(self.source.model.names.values())  # pyright: ignore[reportCallIssue]
+        new_classes(model, self.imgsz, [n for n, name in names.items() if name not in known])
+
+
+@dataclass
+class _StockStart:
+    """Has Ultralytics load a source's weights, as `yolo train model=<checkpoint>` does."""
+
+    source: Source
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, model: Any, names: Mapping[int, str]) -> None:
+        model.names = dict(names)
+        model.load(self.source.model, verbose=False)
 
 
 class Training:
@@ -108,6 +136,7 @@ class Training:
         arguments.check(settings.overrides, nc=data.nc)
         arguments.check_device(settings.device)
         self.source = load(inherit) if inherit else None
+        self._ready_source: Source | None = None
         if teacher:
             taught = teachers.load(teacher, settings.task)
             taught.check(data, single_cls=bool(settings.overrides.get("single_cls")))
@@ -192,7 +221,9 @@ class Training:
         )
         source = load(inherit) if inherit else self.source
         network = partial(_network, architecture, definition)
-        start = _Start(source, network()) if source else None
+        start = None
+        if source:
+            start = self._start(self._ready(source), network(), settings.imgsz)
         split = self._split_of(int(fidelity["images"]), seed)
         metrics = train(
             definition,
@@ -208,6 +239,25 @@ class Training:
             found = projected(metrics["fitness"], network(), self.data.nc, size)
             metrics = {**metrics, "fitness": found, "host_fitness": metrics["fitness"]}
         return {**metrics, **(start.metrics if start else {})}
+
+    @staticmethod
+    def _start(source: Source, network: Architecture, imgsz: int) -> _Start | _StockStart:
+        return _Start(source, network, imgsz)
+
+    def _ready(self, source: Source) -> Source:
+        """Return a source with images of train to fit networks on; that of all is made once."""
+        if source is not self.source:
+            return self._prepared(source)
+        if self._ready_source is None:
+            self._ready_source = self._prepared(source)
+        return self._ready_source
+
+    def _prepared(self, source: Source) -> Source:
+        images = number_of_images(self.imgsz)
+        seen = augmented_batches(
+            self.data, self.split[0], self.settings, images=images, seed=self.seed
+        )
+        return prepared(source, seen)
 
     def _definition(
         self, architecture: Architecture | Mapping[str, Any] | str | Path
@@ -258,8 +308,40 @@ class FullTraining(Training):
     """
 
 
-class UntouchedTraining(FullTraining):
-    """The complete training on all of train, measured on a part that no search has looked at.
+class FineTuning(Training):
+    """A training that starts from a parent's weights, by the recipe that was measured best.
+
+    A step a batch, a learning rate that trained weights bear, and a warm-up that is a part of the
+    epochs. What it is worth is in docs/evidence.md.
+    """
+
+    @staticmethod
+    def recipe(batch: int) -> dict[str, Any]:
+        """Return `TUNED`, and a step a batch rather than one for 64 images as Ultralytics'."""
+        return {**TUNED, "nbs": batch}
+
+    @staticmethod
+    def warmup(epochs: int) -> dict[str, Any]:
+        """Return a warm-up that leaves most of the epochs to the training."""
+        return {"warmup_epochs": min(WARMUP * epochs, MOST_WARMUP)}
+
+
+class StockFineTuning(FullTraining):
+    """What `yolo train model=<parent>` does: Ultralytics' loading of weights and its defaults.
+
+    It is the baseline of a fine-tuning. Only the parent's own network takes its weights whole.
+    """
+
+    @staticmethod
+    def _start(source: Source, network: Architecture, imgsz: int) -> _StockStart:
+        return _StockStart(source)
+
+    def _ready(self, source: Source) -> Source:
+        return source
+
+
+class _Untouched(Training):
+    """Trains on all of train and measures on a part that no search has looked at.
 
     Args:
         train: What is trained on.
@@ -274,6 +356,18 @@ class UntouchedTraining(FullTraining):
 
     def _split(self, seed: int) -> tuple[list[int], list[int]]:
         return self._parts
+
+
+class UntouchedTraining(_Untouched, FullTraining):
+    """The complete training on all of train, measured on a part that no search has looked at."""
+
+
+class UntouchedFineTuning(_Untouched, FineTuning):
+    """The fine-tuning on all of train, measured on a part that no search has looked at."""
+
+
+class UntouchedStockFineTuning(_Untouched, StockFineTuning):
+    """Ultralytics' fine-tuning on all of train, measured on a part that no search looked at."""
 
 
 def short(config: SearchSettings, data: DataSet) -> ShortTraining:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from ultralytics.nn.modules import Detect
+from ultralytics.nn.modules import Classify, Detect
 
 # Of batch norms. Ultralytics' 0.03 averages over some 33 steps, too slow for weights that are new
 # at every step: what is measured after 75 of them is not the network that was trained.
@@ -38,9 +38,46 @@ def head_start(model: torch.nn.Module, imgsz: int) -> None:
         branches.append((head.one2one_cv2, head.one2one_cv3))
     for boxes, scores in branches:
         for box, score, stride in zip(boxes, scores, head.stride.tolist(), strict=True):
-            score[-1].bias.data[: head.nc] = math.log(5 / head.nc / (imgsz / stride) ** 2)
+            score[-1].bias.data[: head.nc] = prior(head.nc, imgsz / stride)
             if head.reg_max > 1:
                 box[-1].bias.data[:] = sides.repeat(4)
+
+
+@torch.no_grad()
+def new_classes(model: torch.nn.Module, imgsz: int, classes: Sequence[int]) -> None:
+    """Let the classes that a parent does not know begin alike, whatever network takes its weights.
+
+    Their last layer begins without weights, and with the odds of Ultralytics' for the image size.
+    Random weights would make one replicate better than another by their chance.
+
+    Args:
+        model: Ultralytics' model; of its head only the last layer of the scores changes.
+        imgsz: Image size in pixels.
+        classes: Their numbers.
+    """
+    head: Any = model.model[-1]  # pyright: ignore[reportIndexIssue]
+    rows = list(classes)
+    last: list[tuple[Any, float]] = []  # layers, and the logit that each begins with
+    if isinstance(head, Classify):
+        last = [(head.linear, 0.0)]
+    elif isinstance(head, Detect):
+        branches: list[Any] = [head.cv3, getattr(head, "one2one_cv3", None)]
+        for scores in filter(None, branches):
+            for score, stride in zip(scores, head.stride.tolist(), strict=True):
+                last.append((score[-1], prior(head.nc, imgsz / stride)))
+    for layer, logit in last:
+        layer.weight[rows] = 0
+        layer.bias[rows] = logit
+
+
+def prior(nc: int, cells: float) -> float:
+    """Return Ultralytics' logit of a class before any training: 5 objects a level, of all classes.
+
+    Args:
+        nc: Number of classes.
+        cells: Cells along a side of a level.
+    """
+    return math.log(5 / nc / cells**2)
 
 
 def norms(model: torch.nn.Module) -> Iterator[torch.nn.BatchNorm2d]:
