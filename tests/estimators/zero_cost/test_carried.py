@@ -31,6 +31,12 @@ def carried(network, tmp_path_factory):
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.momentum = 1.0
+    with torch.no_grad():  # or activations would vanish
+        model.train()(torch.rand(4, 3, 64, 64))
+    for branch in model.model[-1].cv3:  # sure of something, as a trained one is
+        nn.init.normal_(branch[-1].weight, 0, 0.5)
+        nn.init.zeros_(branch[-1].bias)
     model.names = {0: "cat", 1: "dog", 2: "hen"}
     checkpoint.save(model, folder / "parent.pt", args={"task": "detect"}, metrics={})
     data = read(draw(folder / "shapes"))
