@@ -61,7 +61,6 @@ seeds, in turns, and measured on a part that no search looks at. It leaves compa
     # What a training asks for besides the keys.
     estimator: ClassVar[str] = "full"
     val_fraction: ClassVar[float] = 0.5
-    pretrained: ClassVar[None] = None
 
     models: tuple[str, ...] = key(
         None, texts, FIRST, "model definitions: YAMLs, or names such as yolo11n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -93,7 +93,7 @@ class Training:
         fitness: ``host``; ``projected`` for what a short training of a detector foretells, see
             `estimators.extrapolation`; ``froc`` for the CPM of findings in scans, see
             `metrics.froc`; or ``dice`` for the Dice of segmented scans, see `metrics.dice`.
-        inherit: A checkpoint that every training starts from, by role and shape.
+        inherit: A checkpoint, or its weights, that every training starts from, by role and shape.
         teacher: A checkpoint that every training learns from beside the labels, by Ultralytics' own
             distillation.
         **options: Fields of `TrainingSettings` that differ from `USUAL`; ``threads`` are
@@ -117,7 +117,7 @@ class Training:
         *,
         val_fraction: float = 0.25,
         fitness: str = "host",
-        inherit: str | Path | None = None,
+        inherit: str | Path | Source | None = None,
         teacher: str | Path | None = None,
         **options: Any,
     ) -> None:
@@ -133,7 +133,7 @@ class Training:
         self.split = self._split(settings.seed)
         arguments.check(settings.overrides, nc=data.nc)
         arguments.check_device(settings.device)
-        self.source = load(inherit) if inherit else None
+        self.source = _loaded(inherit)
         self.teacher = teachers.load(teacher, settings.task) if teacher else None
         if self.teacher:
             taught = {**settings.overrides, "distill_model": str(self.teacher.path)}
@@ -184,7 +184,7 @@ class Training:
         fidelity: Mapping[str, float] | None = None,
         report: OnEpoch | None = None,
         weights: Path | None = None,
-        inherit: Path | None = None,
+        inherit: Path | Source | None = None,
     ) -> dict[str, float]:
         """Return the metrics of a network after its training.
 
@@ -198,8 +198,8 @@ class Training:
                 another ``seed``, which holds out others as well.
             report: Called after each epoch; see `host.training.trainer.train`.
             weights: Where a stock checkpoint goes.
-            inherit: A checkpoint to start from in place of the estimator's. Metrics of a training
-                that starts from one have ``inherited_percent``, of the parameters.
+            inherit: A checkpoint, or its weights, to start from in place of the estimator's. Metrics
+                of a training that starts from one have ``inherited_percent``, of the parameters.
 
         Raises:
             NASError: For a fidelity or a path that cannot be used.
@@ -216,9 +216,9 @@ class Training:
             seed=seed,
             overrides={**self.warmup(epochs), **self.settings.overrides},
         )
-        source = load(inherit) if inherit else self.source
+        source = _loaded(inherit) or self.source
         network = partial(_network, architecture, definition)
-        start = self._start(source, network(), settings.imgsz) if source else None
+        start = self._start(source, network, settings.imgsz) if source else None
         if self.teacher:
             levels = definition["head"][-1][0]
             count = len(levels) if isinstance(levels, (list, tuple)) else 1
@@ -240,8 +240,11 @@ class Training:
         return {**metrics, **(start.metrics if start else {})}
 
     @staticmethod
-    def _start(source: Source, network: Architecture, imgsz: int) -> _Start | _StockStart:
-        return _Start(source, network, imgsz)
+    def _start(
+        source: Source, network: Callable[[], Architecture], imgsz: int
+    ) -> _Start | _StockStart:
+        known = source.architecture is not None  # else nothing says what its weights are for
+        return _Start(source, network(), imgsz) if known else _StockStart(source)
 
     def _definition(
         self, architecture: Architecture | Mapping[str, Any] | str | Path
@@ -317,7 +320,7 @@ class StockFineTuning(FullTraining):
     """
 
     @staticmethod
-    def _start(source: Source, network: Architecture, imgsz: int) -> _StockStart:
+    def _start(source: Source, network: Callable[[], Architecture], imgsz: int) -> _StockStart:
         return _StockStart(source)
 
 
@@ -351,14 +354,23 @@ class UntouchedStockFineTuning(_Untouched, StockFineTuning):
     """Ultralytics' fine-tuning on all of train, measured on a part that no search looked at."""
 
 
-def short(config: SearchSettings, data: DataSet) -> ShortTraining:
-    """Return the estimator ``short`` of a search."""
-    return ShortTraining(data, **training_options(config))
+def short(config: SearchSettings, data: DataSet) -> Training:
+    """Return the estimator ``short`` of a search: from a parent's weights, a fine-tuning."""
+    kind = FineTuning if config.model else ShortTraining
+    return kind(data, **training_options(config))
 
 
-def full(config: SearchSettings, data: DataSet) -> FullTraining:
-    """Return the estimator ``full`` of a search."""
-    return FullTraining(data, **training_options(config))
+def full(config: SearchSettings, data: DataSet) -> Training:
+    """Return the estimator ``full`` of a search: from a parent's weights, a fine-tuning."""
+    kind = FineTuning if config.model else FullTraining
+    return kind(data, **training_options(config))
+
+
+def _loaded(inherit: str | Path | Source | None) -> Source | None:
+    """Return the weights of what trainings start from, if it is anything."""
+    if isinstance(inherit, Source):
+        return inherit
+    return load(inherit) if inherit else None
 
 
 def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:

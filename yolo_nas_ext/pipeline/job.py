@@ -17,7 +17,9 @@ from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.host.transfer.weights import foretell
 from yolo_nas_ext.pipeline import confirm, final_comparison, latency, outputs, warm_start
 from yolo_nas_ext.pipeline import plan as plans
+from yolo_nas_ext.pipeline.baselines import Begin
 from yolo_nas_ext.pipeline.evaluation import evaluation, executor
+from yolo_nas_ext.pipeline.parent import candidates
 from yolo_nas_ext.pipeline.plan import Plan
 from yolo_nas_ext.pipeline.progress import Progress
 from yolo_nas_ext.pipeline.random_baseline import difference
@@ -48,7 +50,8 @@ def search(given: Mapping[str, Any]) -> Job:
     """
     config, folder = run_dir.settings(given)
     plan = plans.make(config)
-    finals = final_comparison.prepare(config, plan.data)
+    config = plan.config  # what a parent says of it, and its limit, are recorded, too
+    finals = final_comparison.prepare(config, plan)
     shared = _shared(plan) if config.storage else None  # may not be reached: nothing is written yet
     folder = folder or run_dir.claim(config, plan.data)
     with run_dir.locked(folder):
@@ -113,7 +116,7 @@ def _open(
     if config.vectorized:  # run again from its seed, which is as good as resuming it
         (folder / "study.db").unlink(missing_ok=True)
     study = shared or Study(plan.space, folder / "study.db", plan.goal)
-    progress = Progress(study, config.trials, config.budget_hours or math.inf)
+    progress = Progress(study, plan.trials, config.budget_hours or math.inf)
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
     job.notes = [*([changed] if changed else []), *plan.notes, *warm, *study.elsewhere]
@@ -183,7 +186,7 @@ def _try_random_baseline(job: Job) -> None:
     if plan.control is None:
         return
     baseline = Study(plan.space, job.folder / "control.db", plan.goal)
-    watch = Progress(baseline, config.trials, config.budget_hours or math.inf)
+    watch = Progress(baseline, plan.trials, config.budget_hours or math.inf)
     _spend(job, baseline, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
     job.notes.append(difference(job.study, baseline, str(config.control)))
     print(f"\ncontrol: {job.notes[-1]}")
@@ -196,7 +199,7 @@ def _spend(job: Job, study: Study, strategy: Strategy, seed: int, **options: Any
         study,
         strategy,
         job.evaluate,
-        trials=config.trials,
+        trials=plan.trials,
         seed=seed,
         hours=config.budget_hours or math.inf,
         fidelity=plan.estimator.fidelity,
@@ -240,11 +243,20 @@ def _reevaluate_best(job: Job) -> None:
 
 def _train_best(job: Job) -> None:
     """Give the best a training of their own."""
-    plan = job.plan
-    training = confirm.ConfirmTraining(job.config, job.data, plan.estimator, Context(job.folder))
+    plan, context = job.plan, Context(job.folder)
+    usual = candidates(job.config, plan.parent)
+
+    def train(trial: Trial) -> Mapping[str, float]:
+        """Train a network from what it began with in the search."""
+        begin = plan.first.begins.get(trial.name, Begin())
+        config = begin.config or usual
+        training = confirm.ConfirmTraining(config, job.data, plan.estimator, context)
+        weights = warm_start.weights_of(job.folder, trial)
+        return training.train(begin.definition or trial.network, weights, begin.inherit)
+
     confirm.confirm(
         job.study,
-        lambda t: training.train(t.network, warm_start.weights_of(job.folder, t)),
+        train,
         n=job.config.confirm,
         on_confirmed=job.progress.confirmed,
     )

@@ -8,11 +8,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.config import rules
-from yolo_nas_ext.config.search import RESOLVED, TRAININGS, SearchSettings
+from yolo_nas_ext.config.search import PARENT, RESOLVED, TRAININGS, SearchSettings
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Estimator
@@ -20,12 +19,14 @@ from yolo_nas_ext.estimators.factory import make as make_estimator
 from yolo_nas_ext.estimators.factory import space_file, space_of
 from yolo_nas_ext.estimators.zero_cost.closed_form import Analytic, Free
 from yolo_nas_ext.estimators.zero_cost.resolved import Resolved
-from yolo_nas_ext.host import dataset, models
+from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.plugin import timm_trace
 from yolo_nas_ext.host.training import distillation
-from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
-from yolo_nas_ext.pipeline import latency
+from yolo_nas_ext.pipeline import baselines, latency, limits
+from yolo_nas_ext.pipeline import parent as parents
+from yolo_nas_ext.pipeline.baselines import Baseline, First
 from yolo_nas_ext.pipeline.screening import Screen, ranker, weighted_ranks
 from yolo_nas_ext.pipeline.screening import parse as parse_screen
 from yolo_nas_ext.plugins import load_blocks
@@ -54,9 +55,10 @@ class Plan:
         strategy: Where it looks next.
         control: Makes the strategy that the other is compared with; None without one.
         estimator: How good a candidate is.
-        baselines: Networks to try first.
+        first: What is tried before the strategy proposes: the parent, its pencils, the baselines.
         notes: What the user should know: skipped images, baselines left out.
         timing: How latency is known, if it is.
+        parent: The trained network that the search starts from, if it does.
     """
 
     config: SearchSettings
@@ -67,9 +69,20 @@ class Plan:
     strategy: Strategy
     control: Callable[[], Strategy] | None
     estimator: Estimator
-    baselines: Sequence[Trial]
+    first: First
     notes: Sequence[str]
     timing: latency.Timing | None = None
+    parent: Parent | None = None
+
+    @property
+    def trials(self) -> int:
+        """Number of trials: with ``trials=0`` the parent alone."""
+        return max(self.config.trials, 1)
+
+    @property
+    def baselines(self) -> Sequence[Trial]:
+        """Networks to try first."""
+        return self.first.trials
 
 
 def make(config: SearchSettings) -> Plan:
@@ -81,13 +94,22 @@ def make(config: SearchSettings) -> Plan:
     rules.check(config)
     screen = parse_screen(config.screen) if config.screen else None
     load_blocks(config.blocks)
+    config, parent, said = parents.settle(config)
+    rules.check(config)
     config = _sized(config)
     data = dataset.read(config.data, config.task)
+    if parent:
+        parent.check(data)
+    named = baselines.named(config, parent)
+    timing = latency.settle(config, data.nc, space_file(config))
+    config, timing, limit = limits.settle(config, timing, data, parent, named)
     space, budget = space_of(config, data)
+    if limit and not _has_networks(space, config):
+        config, timing, limit = limits.without(config, timing, limit)
+        space, budget = space_of(config, data)
     whole = _whole_backbones(config, space, budget)
-    timing = latency.settle(config, data.nc, space)
     goal = Goal(config.objectives, config.limits, timing.bounds if timing else {})
-    estimator = make_estimator(config, data)
+    estimator = make_estimator(parents.candidates(config, parent), data)
 
     def strategy(name: str, space: DetectorSpace) -> Strategy:
         return _strategy(name, config, space, budget, goal, estimator, data)
@@ -95,13 +117,14 @@ def make(config: SearchSettings) -> Plan:
     chosen = strategy(config.strategy, _preferring(space, screen, config, data))
     if config.screen:
         chosen = Screened(chosen, space)
-    _check_teacher(config, space)
+    _check_teacher(config, space, named)
     rival = config.control
     control = (lambda: strategy(rival, space)) if rival else None
     if control:
         control()  # says what is allowed
-    baselines, notes = _baselines(config, space, budget)
+    first = baselines.Firsts(config, space, budget, data, parent, timing).made(named)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
+    notes = [*data.skipped, *said, *whole, *limit, *first.notes, *(timing.notes if timing else ())]
     return Plan(
         config,
         data,
@@ -111,10 +134,20 @@ def make(config: SearchSettings) -> Plan:
         chosen,
         control,
         estimator,
-        baselines,
-        [*data.skipped, *whole, *notes, *(timing.notes if timing else ())],
+        first,
+        notes,
         timing,
+        parent,
     )
+
+
+def _has_networks(space: DetectorSpace, config: SearchSettings) -> bool:
+    """Say whether a space has a network within a limit that nobody gave."""
+    try:
+        space.sample(random.Random(config.seed))
+    except NASError:
+        return False
+    return True
 
 
 def _sized(config: SearchSettings) -> SearchSettings:
@@ -218,59 +251,21 @@ def _strategy(
         name,
         space,
         goal=goal,
-        trials=config.trials,
+        trials=max(config.trials, 1),
         features=lambda point: list(free(point).values()),
         prior=None if config.screen else prior,
         **options,
     )
 
 
-def _check_teacher(config: SearchSettings, space: DetectorSpace) -> None:
+def _check_teacher(
+    config: SearchSettings, space: DetectorSpace, named: Sequence[Baseline]
+) -> None:
     """Refuse a teacher that some network could not learn from."""
-    if not config.teacher:
+    if not config.teacher or config.teacher == PARENT:
         return
     found = distillation.load(config.teacher, config.task)
     for levels in space.choices["levels"]:
         found.check(len(split_levels(levels)[1]), f"levels {levels} of space {config.space}")
-    for name in config.baseline:
-        head = read(*models.definition(name, config.task)).head
-        found.check(len(head.levels), f"baseline {name}")
-
-
-def _baselines(
-    config: SearchSettings, space: DetectorSpace, budget: Budget
-) -> tuple[list[Trial], list[str]]:
-    """Return the baselines to try first, and what to say of any that is left out.
-
-    A limit is often the latency of one of them, so that their predictions count as they are.
-    """
-    baselines, notes = [], []
-    for name in dict.fromkeys(config.baseline):
-        definition, scale = models.definition(name, config.task)
-        try:
-            architecture = read(definition, scale)
-        except NASError as error:
-            raise NASError(
-                f"baseline={name}: cannot be read ({str(error).removeprefix('model definition: ')}"
-                "); leave it out, or give one of the kind of yolov8n, yolo11n or yolo26n"
-            ) from error
-        over = [
-            f"{budget.say(limit, value)} > {limit}={budget.say(limit, bound)}"
-            for limit, (value, bound) in budget.values(architecture, careful=False).items()
-            if value > bound
-        ]
-        stem = Path(name).stem
-        if over:
-            notes.append(f"baseline {stem} is over the budget and not trained: {', '.join(over)}")
-            continue
-        if config.imgsz in space.choices.get("imgsz", ()):
-            architecture = replace(architecture, imgsz=config.imgsz)
-        try:
-            point = space.point_of(architecture)
-        except NASError:
-            point = None  # measured as a reference, but no parent of candidates
-            if config.estimator == "supernet":
-                notes.append(f"baseline {stem} has no weights: it is not in the space")
-                continue
-        baselines.append(Trial(len(baselines), point, architecture, name=stem))
-    return baselines, notes
+    for each in named:
+        found.check(len(each.network.head.levels), f"baseline {each.given}")
