@@ -12,7 +12,7 @@ from yolo_nas_ext.executors import Executor
 from yolo_nas_ext.executors.inline import Inline
 from yolo_nas_ext.executors.run_trial import Estimate
 from yolo_nas_ext.network.architecture import Architecture
-from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.study.pruning import Pruning
 from yolo_nas_ext.study.study import Study
@@ -118,5 +118,5 @@ def _candidate(
     if not points:
         return None
     space = study.space
-    architecture = space.architecture(points[0]) if isinstance(space, DetectorSpace) else None
+    architecture = space.architecture(points[0]) if isinstance(space, NetworkSpace) else None
     return Trial(number, points[0], architecture)

@@ -31,6 +31,7 @@ class BlockType:
         shortcut: Whether its inner shortcuts are optional.
         plugin: Whether Ultralytics needs this package to build it.
         fit: Nearest hidden width that the block can be built with.
+        heads: Attention heads of a hidden width, which share it evenly; None without attention.
         widest: Most hidden channels, relative to its width.
     """
 
@@ -44,6 +45,7 @@ class BlockType:
     shortcut: bool = False
     plugin: bool = False
     fit: Callable[[int], int] = lambda hidden: hidden
+    heads: Callable[[int], int] | None = None
     widest: int = 1
 
 

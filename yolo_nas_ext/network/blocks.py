@@ -23,9 +23,14 @@ from yolo_nas_ext.network.block_rows import (
 )
 
 
+def _heads(hidden: int) -> int:
+    """Return how many heads Ultralytics' attention has."""
+    return max(hidden // 64, 1)
+
+
 def _attention_width(hidden: int) -> int:
     """Return the most channels up to `hidden` that Ultralytics' attention heads divide."""
-    while hidden % max(hidden // 64, 1):
+    while hidden % _heads(hidden):
         hidden -= 8
     return hidden
 
@@ -126,6 +131,7 @@ BLOCKS: dict[str, BlockType] = {
         **with_hidden_width("c3k2_attn", "C3k2", _C3K2, at=2, fixed={1: True, 3: True}),
         about="YOLO26's block with attention inside",
         fit=_attention_width,
+        heads=_heads,
     ),
     "c3": BlockType(
         **with_hidden_width("c3", "C3", (None, True, 1, 0.5), at=3, flag=1),
@@ -202,6 +208,7 @@ BLOCKS: dict[str, BlockType] = {
         **with_hidden_width("c2psa", "C2PSA", (None, 0.5), at=1),
         about="YOLO11's position-sensitive attention",
         fit=_attention_width,
+        heads=_heads,
     ),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.rows import FINEST, PLAIN, for_task
 from yolo_nas_ext.network.timm_backbones import OWN, option, timm_backbone
-from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.constraints import Offered
 from yolo_nas_ext.space.decode import (
     context_blocks,
@@ -26,16 +25,16 @@ from yolo_nas_ext.space.decode import (
     stem_block,
 )
 from yolo_nas_ext.space.encode import Encoder
+from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.space.parse import parse
 from yolo_nas_ext.space.point import Point
 from yolo_nas_ext.space.schema import SpaceFile, Stage, fixed
 
 # The fields of an architecture in their order, as a message names them.
 FIELDS = ("backbone", "neck", "head", "image size", "backbone of timm")
-CACHE = 200_000  # architectures remembered by point; about 1 KB each
 
 
-class DetectorSpace(ChoiceSpace):
+class DetectorSpace(NetworkSpace):
     """A space of detectors; its points are turned into architectures by `architecture`.
 
     Args:
@@ -61,11 +60,15 @@ class DetectorSpace(ChoiceSpace):
                     "head has to read P3 as its lowest level: add "
                     + ("3-5 or 2-5:3-5" if of_head else "3-5")
                 )
-        super().__init__(choices, rules=file.rules, moves=file.moves, mutations=file.mutations)
-        self.name = file.name
-        self.task = task
+        super().__init__(
+            choices,
+            name=file.name,
+            task=task,
+            rules=file.rules,
+            moves=file.moves,
+            mutations=file.mutations,
+        )
         self.stages = file.stages
-        self._architectures: dict[Point, Architecture] = {}
 
     @classmethod
     def load(
@@ -107,27 +110,6 @@ class DetectorSpace(ChoiceSpace):
         return cls(fixed(file, fix) if fix else file, task)
 
     # From points to architectures
-
-    def architecture(self, point: Mapping[str, Any]) -> Architecture:
-        """Return the architecture of a point."""
-        point = point if isinstance(point, Point) else self.point(point)
-        if (known := self._architectures.get(point)) is None:
-            if len(self._architectures) >= CACHE:
-                self._architectures.clear()
-            known = self._architectures[point] = self._build(point)
-        return known
-
-    def sizes(self, usual: int) -> tuple[int, ...]:
-        """Return the image sizes of the networks in pixels; the usual one if they are no choice."""
-        return tuple(self.choices.get("imgsz", (usual,)))
-
-    def subject(self, point: Point) -> Architecture:
-        """Return the architecture, which is what limits look at."""
-        return self.architecture(point)
-
-    def identity(self, point: Point) -> Hashable:
-        """Return the architecture's key: equal networks are one candidate."""
-        return self.architecture(point).key
 
     def _build(self, point: Mapping[str, Any]) -> Architecture:
         neck_levels, head_levels = split_levels(point["levels"])
@@ -189,12 +171,12 @@ class DetectorSpace(ChoiceSpace):
 
     def active(self, point: Mapping[str, Any]) -> list[str]:
         """Return the choices with more than one option that change the network at this point."""
-        dead = self.dead(point)
+        left = super().active(point)
         if self.task in PLAIN and (
             len({self._joined(split_levels(v)[0]) for v in self.choices["levels"]}) == 1
         ):
-            dead.add("levels")
-        return [n for n, options in self.choices.items() if len(options) > 1 and n not in dead]
+            left = [name for name in left if name != "levels"]
+        return left
 
     def _joined(self, neck_levels: tuple[int, ...]) -> tuple[int, ...]:
         """Return what is built of a neck's levels: of a classifier, which has none, the highest."""

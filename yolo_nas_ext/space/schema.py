@@ -155,22 +155,39 @@ def fixed(file: SpaceFile, fix: Mapping[str, Any]) -> SpaceFile:
     Raises:
         NASError: For an unknown choice or option.
     """
-    choices = dict(file.choices)
+    return replace(file, choices=left(file.name, file.choices, fix))
+
+
+def left(
+    space: str, choices: Mapping[str, tuple[Any, ...]], fix: Mapping[str, Any]
+) -> dict[str, tuple[Any, ...]]:
+    """Return the options of a space's choices with one left of those to fix; see `fixed`.
+
+    Args:
+        space: Name of the space, for messages.
+        choices: Its choices.
+        fix: The option that is left, by choice; compared as text, whatever its case.
+
+    Raises:
+        NASError: For an unknown choice or option.
+    """
+    result = dict(choices)
     for name, wanted in fix.items():
-        if name not in choices:
+        if name not in result:
             raise NASError(
-                f"fix={name}: space '{file.name}' has no such choice."
-                f"{did_you_mean(name, choices)} Choices: {', '.join(choices)}"
+                f"fix={name}: space '{space}' has no such choice."
+                f"{did_you_mean(name, result)} Choices: {', '.join(result)}"
             )
-        left = [o for o in choices[name] if str(o).lower() == str(wanted).lower()]
-        if not left:
-            hint = did_you_mean(wanted, [o for o in choices[name] if isinstance(o, str)])
+        options = result[name]
+        same = [o for o in options if str(o).lower() == str(wanted).lower()]
+        if not same:
+            hint = did_you_mean(wanted, [o for o in options if isinstance(o, str)])
             raise NASError(
                 f"fix={name}:{wanted}: not an option; allowed: "
-                f"{', '.join(map(str, choices[name]))}{'.' * bool(hint)}{hint}"
+                f"{', '.join(map(str, options))}{'.' * bool(hint)}{hint}"
             )
-        choices[name] = (left[0],)
-    return replace(file, choices=choices)
+        result[name] = (same[0],)
+    return result
 
 
 def is_integer(value: Any) -> bool:
