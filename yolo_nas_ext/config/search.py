@@ -53,8 +53,8 @@ UNTRAINED = (*ANALYTIC, RESOLVED, *PROXIES)  # estimators without a training
 TRAININGS = ("short", "full")  # estimators that start from weights
 HELD_OUT = (*TRAININGS, "supernet")  # estimators that measure on held-out images
 PARENT = "parent"  # of the key inherit: the nearest trial before; of space and teacher: model=
-# Of a search that starts from trained weights: its space is made of them, they are the baseline, and
-# it ends with a finished network.
+# Of a search that starts from trained weights: its space is made of them, they are the baseline,
+# and it ends with a finished network.
 FROM_WEIGHTS = {"space": PARENT, "baseline": (), "finalists": 1, "seeds": 1, "final_epochs": 30}
 MOST = ("max_params", "max_flops", "max_memory", "max_layers", "max_latency")  # limits on costs
 MEASURE = "measure"  # of the key latency: no profile, but each network on this machine

@@ -19,6 +19,7 @@ from yolo_nas_ext.host.transfer import parents
 from yolo_nas_ext.host.transfer.weights import Source
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.space.parent import ParentSpace
 
 
@@ -46,12 +47,14 @@ def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]
 
 def _start(config: SearchSettings | CompareSettings) -> Source | str | None:
     """Return what trainings start from; random weights if that is nothing."""
-    if isinstance(config, SearchSettings) and config.model:
+    if isinstance(config, CompareSettings):  # in which each model has its own
+        return None
+    if config.model:
         return parents.load(config.model, config.parent_key).source
     return None if config.inherit == PARENT else config.inherit
 
 
-def space_of(config: SearchSettings, data: Any) -> tuple[DetectorSpace, Budget]:
+def space_of(config: SearchSettings, data: Any) -> tuple[NetworkSpace, Budget]:
     """Return the space of a search within its budget, and the budget."""
     limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
     profile = asked(config.latency)
@@ -63,7 +66,7 @@ def space_of(config: SearchSettings, data: Any) -> tuple[DetectorSpace, Budget]:
     return space_file(config).within(budget), budget
 
 
-def space_file(config: SearchSettings) -> DetectorSpace:
+def space_file(config: SearchSettings) -> NetworkSpace:
     """Return the space of a search without its budget; ``parent`` is made of its checkpoint.
 
     Raises:
@@ -84,6 +87,21 @@ def parent_network(config: SearchSettings) -> Architecture:
     network = parents.load(str(config.model), config.parent_key).architecture
     sized = config.sizes or network.imgsz
     return replace(network, imgsz=config.imgsz) if sized else network
+
+
+def detector_space(config: SearchSettings) -> DetectorSpace:
+    """Return the space of a search where nothing but a space file will do.
+
+    Raises:
+        NASError: For a space that is made of a parent.
+    """
+    space = space_file(config)
+    if not isinstance(space, DetectorSpace):
+        raise NASError(
+            f"space={config.space}: estimator={config.estimator} is of space files; give one, or "
+            "leave estimator out"
+        )
+    return space
 
 
 def fitness_of(config: SearchSettings | CompareSettings) -> str:

@@ -184,7 +184,7 @@ class Training:
         fidelity: Mapping[str, float] | None = None,
         report: OnEpoch | None = None,
         weights: Path | None = None,
-        inherit: Path | Source | None = None,
+        inherit: Path | None = None,
     ) -> dict[str, float]:
         """Return the metrics of a network after its training.
 
@@ -198,8 +198,8 @@ class Training:
                 another ``seed``, which holds out others as well.
             report: Called after each epoch; see `host.training.trainer.train`.
             weights: Where a stock checkpoint goes.
-            inherit: A checkpoint, or its weights, to start from in place of the estimator's. Metrics
-                of a training that starts from one have ``inherited_percent``, of the parameters.
+            inherit: A checkpoint to start from in place of the estimator's. Metrics of a training
+                that starts from one have ``inherited_percent``, of the parameters.
 
         Raises:
             NASError: For a fidelity or a path that cannot be used.

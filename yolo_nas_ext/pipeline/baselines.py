@@ -23,7 +23,7 @@ from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.pipeline.latency import Timing
 from yolo_nas_ext.pipeline.parent import alone
-from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.space.pencils import pencils
 from yolo_nas_ext.study.trial import Trial
 
@@ -136,7 +136,7 @@ class Firsts:
     def __init__(
         self,
         config: SearchSettings,
-        space: DetectorSpace,
+        space: NetworkSpace,
         budget: Budget,
         data: DataSet,
         parent: Parent | None,
@@ -157,9 +157,7 @@ class Firsts:
                 self._add_pencils(self._sized(parent_network(self.config)))
         for baseline in baselines:
             self._add(baseline)
-        return First(
-            tuple(self._trials), self._begins, tuple(self._pencils), tuple(self._notes)
-        )
+        return First(tuple(self._trials), self._begins, tuple(self._pencils), tuple(self._notes))
 
     def _add_parent(self, parent: Parent) -> None:
         """Take the parent, which is measured whatever it costs."""
@@ -230,7 +228,7 @@ class Firsts:
     def _over(self, network: Architecture) -> str:
         """Return which limits a network is above.
 
-        A limit is often the latency of one of the baselines, so their predictions count as they are.
+        A limit is often the latency of a baseline, so that their predictions count as they are.
         """
         return ", ".join(
             f"{self.budget.say(limit, value)} > {limit}={self.budget.say(limit, bound)}"
@@ -258,4 +256,3 @@ def pencils_of(names: Sequence[str], config: SearchSettings, parent: Parent | No
         return []
     others = {parent.name, *(each.name for each in named(config, parent))}
     return [name for name in names if name and name not in others]
-

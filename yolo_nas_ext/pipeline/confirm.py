@@ -128,8 +128,7 @@ class ConfirmTraining:
         """
         fidelity = {"seed": self._seed}
         if not self.tuned:
-            start = {"inherit": inherit} if inherit else {}
-            return self._training.estimate(network, fidelity, weights=weights, **start)
+            return self._training.estimate(network, fidelity, weights=weights, inherit=inherit)
         with tempfile.TemporaryDirectory() as folder:
             start = Path(folder) / "extracted.pt"
             self._supernet.estimate(network, weights=start)

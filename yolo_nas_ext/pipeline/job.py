@@ -26,6 +26,7 @@ from yolo_nas_ext.pipeline.random_baseline import difference
 from yolo_nas_ext.pipeline.reevaluate import reevaluate
 from yolo_nas_ext.pipeline.state import Job
 from yolo_nas_ext.report.darts_plot import collapse, learned_png
+from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies.auto import Auto
 from yolo_nas_ext.study.study import Study
@@ -166,6 +167,7 @@ def _try_candidates(job: Job) -> None:
 
     with run_dir.sitting(job.folder):
         if job.config.vectorized:
+            assert isinstance(plan.space, DetectorSpace)
             job.interrupted = vectorized.run(
                 job.config, plan.space, plan.budget, study, job.folder, baselines=plan.baselines
             )

@@ -13,7 +13,7 @@ from yolo_nas_ext.cost.latency.profile import CHECKSUM, MEASURE, Profile, asked
 from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.network.architecture import Architecture
-from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -101,9 +101,7 @@ class Timing:
                 found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
         return found
 
-    def of_candidate(
-        self, architecture: Architecture, *, bounded: bool = True
-    ) -> dict[str, float]:
+    def of_candidate(self, architecture: Architecture, *, bounded: bool = True) -> dict[str, float]:
         """Return the measured latency of a candidate, before it is trained.
 
         Where other work on the machine disturbs its times again and again, the first quartile
@@ -126,7 +124,7 @@ class Timing:
         return {"latency_ms": ms}
 
 
-def settle(config: SearchSettings, nc: int, space: DetectorSpace) -> Timing | None:
+def settle(config: SearchSettings, nc: int, space: NetworkSpace) -> Timing | None:
     """Return how latency is known in a search; None where nothing asks for it.
 
     Raises:

@@ -71,9 +71,7 @@ def settle(
     return Limited(replace(config, max_flops=flops), timing, [note])
 
 
-def without(
-    config: SearchSettings, timing: Timing | None, notes: Sequence[str]
-) -> Limited:
+def without(config: SearchSettings, timing: Timing | None, notes: Sequence[str]) -> Limited:
     """Return a search without the limit that nobody gave, as no network of its space keeps it."""
     config = replace(config, max_flops=None, max_latency=None)
     timing = replace(timing, limit=None) if timing else None

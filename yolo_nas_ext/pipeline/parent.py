@@ -57,8 +57,7 @@ def settle(config: SearchSettings) -> Settled:
 
 
 def _sizes(config: SearchSettings) -> tuple[int, ...]:
-    """Return the image sizes of a space of the parent: those of the profile, or some around its own.
-    """
+    """Return the image sizes of a space of the parent: the profile's, or some around its own."""
     said = config.sizes or "sizes" in config.given or config.resume is not None
     grows = config.fidelity and "imgsz" in config.fidelity
     if said or grows or config.vectorized:
@@ -72,16 +71,13 @@ def _sizes(config: SearchSettings) -> tuple[int, ...]:
 
 
 def candidates(config: SearchSettings, parent: Parent | None) -> SearchSettings:
-    """Return the settings that candidates are trained by: without a parent that none can start from.
-    """
+    """Return the settings of candidates, which start from no parent that cannot be read."""
     return alone(config) if parent and parent.unread else config
 
 
 def alone(config: SearchSettings) -> SearchSettings:
     """Return the settings of a training from random weights whose fitness compares with others'."""
-    return replace(
-        config, model=None, pretrained=None, inherit=None, fitness=fitness_of(config)
-    )
+    return replace(config, model=None, pretrained=None, inherit=None, fitness=fitness_of(config))
 
 
 def trial_of(study: Study, parent: Parent | None) -> Trial | None:

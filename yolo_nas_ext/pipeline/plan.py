@@ -32,7 +32,7 @@ from yolo_nas_ext.pipeline.screening import parse as parse_screen
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.decode import split_levels
-from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screening import Screened
@@ -64,7 +64,7 @@ class Plan:
     config: SearchSettings
     data: dataset.DataSet
     budget: Budget
-    space: DetectorSpace
+    space: NetworkSpace
     goal: Goal
     strategy: Strategy
     control: Callable[[], Strategy] | None
@@ -111,7 +111,7 @@ def make(config: SearchSettings) -> Plan:
     goal = Goal(config.objectives, config.limits, timing.bounds if timing else {})
     estimator = make_estimator(parents.candidates(config, parent), data)
 
-    def strategy(name: str, space: DetectorSpace) -> Strategy:
+    def strategy(name: str, space: NetworkSpace) -> Strategy:
         return _strategy(name, config, space, budget, goal, estimator, data)
 
     chosen = strategy(config.strategy, _preferring(space, screen, config, data))
@@ -141,7 +141,7 @@ def make(config: SearchSettings) -> Plan:
     )
 
 
-def _has_networks(space: DetectorSpace, config: SearchSettings) -> bool:
+def _has_networks(space: NetworkSpace, config: SearchSettings) -> bool:
     """Say whether a space has a network within a limit that nobody gave."""
     try:
         space.sample(random.Random(config.seed))
@@ -173,7 +173,7 @@ def _sized(config: SearchSettings) -> SearchSettings:
     return config
 
 
-def _whole_backbones(config: SearchSettings, space: DetectorSpace, budget: Budget) -> list[str]:
+def _whole_backbones(config: SearchSettings, space: NetworkSpace, budget: Budget) -> list[str]:
     """Return what to say of the backbones of timm in a space.
 
     Raises:
@@ -196,8 +196,8 @@ def _whole_backbones(config: SearchSettings, space: DetectorSpace, budget: Budge
 
 
 def _preferring(
-    space: DetectorSpace, screen: Screen | None, config: SearchSettings, data: dataset.DataSet
-) -> DetectorSpace:
+    space: NetworkSpace, screen: Screen | None, config: SearchSettings, data: dataset.DataSet
+) -> NetworkSpace:
     """Return the space that the strategy draws from: with a screen, one of several draws."""
     if screen is None:
         return space
@@ -210,7 +210,7 @@ def _preferring(
 def _strategy(
     name: str,
     config: SearchSettings,
-    space: DetectorSpace,
+    space: NetworkSpace,
     budget: Budget,
     goal: Goal,
     estimator: Estimator,
@@ -258,9 +258,7 @@ def _strategy(
     )
 
 
-def _check_teacher(
-    config: SearchSettings, space: DetectorSpace, named: Sequence[Baseline]
-) -> None:
+def _check_teacher(config: SearchSettings, space: NetworkSpace, named: Sequence[Baseline]) -> None:
     """Refuse a teacher that some network could not learn from."""
     if not config.teacher or config.teacher == PARENT:
         return

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
 from ultralytics.nn.tasks import SAFE_LOAD, torch_safe_load
 from ultralytics.utils import ONLINE, SETTINGS
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
@@ -182,7 +181,9 @@ def _load(path: Path, key: str, state: tuple[int, int]) -> Parent:
     stem = next((t for t in tensors.values() if t.ndim == 4), torch.zeros(1, 3, 1, 1))
     try:
         architecture = read(definition, definition.get("scale") or "")
-        begin = source(architecture, tensors, names, str(path), where, Task(len(names), task, points))
+        begin = source(
+            architecture, tensors, names, str(path), where, Task(len(names), task, points)
+        )
         unread = ""
     except NASError as error:
         begin = _as_it_is(definition, tensors, names, path, where, task, int(stem.shape[1]))
@@ -243,8 +244,7 @@ def _of_timm(path: Path) -> bool:
 
 
 def _foreign(path: Path) -> str:
-    """Return the first thing that a checkpoint names and no network has; nothing if there is none.
-    """
+    """Return the first thing that a checkpoint names and no network has, if there is one."""
     known = (*BESIDE, "torch.", "ultralytics.", "numpy.", "pathlib.")
     return next((name for name in _globals(path) if not name.startswith(known)), "")
 
@@ -260,7 +260,7 @@ def _as_it_is(
 ) -> Source:
     """Return the weights of a network that the catalogue of blocks does not know."""
     try:
-        model: nn.Module = models.build(definition, task=task, nc=len(names), ch=channels)
+        model: Any = models.build(definition, task=task, nc=len(names), ch=channels)
         model.load_state_dict(dict(tensors))
     except (TrialError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()[:200]
