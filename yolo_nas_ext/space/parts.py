@@ -104,13 +104,22 @@ def _near(width: int) -> tuple[int, ...]:
 
 def _whole(block: Block) -> tuple[int, ...]:
     """Return a hidden width and the others that are whole attention heads of the same size."""
+    others = {whole_heads(block, factor) for factor in FACTORS} - {block.hidden}
+    return (block.hidden, *sorted(others))
+
+
+def whole_heads(block: Block, factor: float) -> int:
+    """Return the most channels in whole attention heads of a block's, up to a factor of its own.
+
+    A head is the least. The block's own are returned where Ultralytics would divide the channels
+    into heads of another size.
+    """
     heads = BLOCKS[block.kind].heads
     assert heads
     own = heads(block.hidden)
-    size = block.hidden // own
-    counts = {max(int(own * factor), 1) for factor in FACTORS}
-    others = {count * size for count in counts if heads(count * size) == count}
-    return (block.hidden, *sorted(others - {block.hidden}))
+    count = max(int(own * factor), 1)
+    hidden = block.hidden // own * count
+    return hidden if heads(hidden) == count else block.hidden
 
 
 @dataclass(frozen=True, slots=True)
