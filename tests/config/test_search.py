@@ -22,7 +22,9 @@ def test_the_file_of_defaults_is_made_from_the_class():
     for line in text.splitlines():
         if line and not line.lstrip().startswith("#"):
             explained = line.partition("# ")[2]
-            assert explained.startswith(("(str)", "(int)", "(float)", "(bool)", "(list)", "(number)")), line
+            assert explained.startswith(
+                ("(str)", "(int)", "(float)", "(bool)", "(list)", "(number)")
+            ), line
 
 
 def test_the_ten_keys_that_most_searches_need_come_first():
@@ -144,7 +146,12 @@ def test_defaults_of_a_search_from_trained_weights(name, given, changed):
 
 @pytest.mark.parametrize(
     ("given", "limited"),
-    [({}, False), ({"max_params": "3M"}, True), ({"max_flops": None}, True), ({"resume": "a"}, True)],
+    [
+        ({}, False),
+        ({"max_params": "3M"}, True),
+        ({"max_flops": None}, True),
+        ({"resume": "a"}, True),
+    ],
 )
 def test_whether_anything_was_said_of_the_cost(given, limited):
     assert configure(given, {}, {}).limited == limited

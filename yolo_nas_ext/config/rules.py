@@ -314,7 +314,7 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         _model,
         lambda s: s.model and not s.model.endswith(".pt"),
         "is no checkpoint, and a search starts from trained weights",
-        "give a .pt, for example yolo11n.pt. A model definition is for baseline=, which is measured "
+        "give a .pt, for example yolo11n.pt. A model definition is for baseline=, what is measured "
         "first, and space= says what is searched",
         "model=yolo11n.yaml",
     ),

@@ -109,7 +109,8 @@ def fitness_of(config: SearchSettings | CompareSettings) -> str:
     if config.fitness != "auto":
         return config.fitness
     short = (config.estimator, config.task) == ("short", "detect")
-    return "projected" if short and not config.model else "host"  # fitted from random weights
+    tuned = isinstance(config, SearchSettings) and config.model
+    return "projected" if short and not tuned else "host"  # it was fitted from random weights
 
 
 # What makes each of a search's settings and data, as ``<file.py>:<name>`` of a user's does.

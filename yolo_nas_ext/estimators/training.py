@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -134,10 +135,24 @@ class Training:
         arguments.check(settings.overrides, nc=data.nc)
         arguments.check_device(settings.device)
         self.source = _loaded(inherit)
-        self.teacher = teachers.load(teacher, settings.task) if teacher else None
-        if self.teacher:
-            taught = {**settings.overrides, "distill_model": str(self.teacher.path)}
-            self.settings = replace(self.settings, overrides=taught)
+        self.teacher: teachers.Teacher | None = None
+        if teacher:
+            self._learn_from(teacher)
+
+    def _learn_from(self, teacher: str | Path) -> None:
+        self.teacher = teachers.load(teacher, self.task)
+        taught = {**self.settings.overrides, "distill_model": str(self.teacher.path)}
+        self.settings = replace(self.settings, overrides=taught)
+
+    def with_teacher(self, teacher: str | Path) -> Training:
+        """Return this training with a teacher that every network learns from.
+
+        Raises:
+            NASError: For a checkpoint that cannot teach.
+        """
+        taught = copy(self)
+        taught._learn_from(teacher)
+        return taught
 
     def use_context(self, context: Context) -> None:
         """Keep decoded images there from now on."""

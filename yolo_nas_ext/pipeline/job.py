@@ -52,7 +52,7 @@ def search(given: Mapping[str, Any]) -> Job:
     config, folder = run_dir.settings(given)
     plan = plans.make(config)
     config = plan.config  # what a parent says of it, and its limit, are recorded, too
-    finals = final_comparison.prepare(config, plan)
+    finals = final_comparison.prepare(config, plan.data, plan.parent)
     shared = _shared(plan) if config.storage else None  # may not be reached: nothing is written yet
     folder = folder or run_dir.claim(config, plan.data)
     with run_dir.locked(folder):
@@ -90,6 +90,8 @@ def _shared(plan: Plan) -> Study:
         name=config.name,
         latency_of=timing.latency_of if timing else "",
         measured_on=timing.measured_on if timing else "",
+        parent=plan.parent.name if plan.parent else "",
+        pencils=plan.first.pencils,
     )
 
 
@@ -116,7 +118,13 @@ def _open(
         run_dir.keep(folder, FINAL, config.values)
     if config.vectorized:  # run again from its seed, which is as good as resuming it
         (folder / "study.db").unlink(missing_ok=True)
-    study = shared or Study(plan.space, folder / "study.db", plan.goal)
+    study = shared or Study(
+        plan.space,
+        folder / "study.db",
+        plan.goal,
+        parent=plan.parent.name if plan.parent else "",
+        pencils=plan.first.pencils,
+    )
     progress = Progress(study, plan.trials, config.budget_hours or math.inf)
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
@@ -326,7 +334,7 @@ def _enter_finals(job: Job) -> None:
 
     So a resumed run, killed or interrupted before it comes to them, leaves that best network too.
     """
-    if job.asked is None or not job.study.candidates:
+    if job.asked is None or not (job.study.candidates or job.plan.parent):
         return
     job.notes += [line for line in job.asked.training.data.skipped if line not in job.notes]
     entered = final_comparison.enter(
@@ -335,6 +343,7 @@ def _enter_finals(job: Job) -> None:
         job.folder,
         finalists=job.config.finalists,
         seconds=search_seconds(job.folder),
+        teacher=job.teacher,
     )
     job.entered, job.finals = entered, entered if entered.complete else None
 
