@@ -18,8 +18,6 @@ from yolo_nas_ext.host import models as ultralytics
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.transfer import parents
 from yolo_nas_ext.host.transfer.parents import Parent
-from yolo_nas_ext.network.emit import emit
-from yolo_nas_ext.network.rows import KEYPOINTS
 from yolo_nas_ext.study.leaderboard import Model
 from yolo_nas_ext.study.storage import recorded_seconds
 
@@ -54,7 +52,7 @@ def _model(given: str, name: str, config: CompareSettings, baseline: bool) -> Mo
             raise NASError(
                 f"{key}={given}: is of task={own.task}, not {config.task}; give task={own.task}"
             )
-        return Model(name, definition=definition_of(own), **started(own, config.recipe), **more)
+        return Model(name, definition=own.yaml, **started(own, config.recipe), **more)
     found = read(given, config.task, key)
     if config.inherit:
         more |= started(parents.load(config.inherit, "inherit"), config.recipe)
@@ -64,14 +62,6 @@ def _model(given: str, name: str, config: CompareSettings, baseline: bool) -> Mo
 def started(parent: Parent, recipe: str = recipes.OURS) -> dict[str, Any]:
     """Return what a model has that starts from a checkpoint."""
     return {"weights": str(parent.path), "recipe": recipe, "digest": parent.digest}
-
-
-def definition_of(parent: Parent) -> dict[str, Any]:
-    """Return the model definition of a checkpoint; its own where its network cannot be read."""
-    if parent.unread:
-        return {n: v for n, v in parent.definition.items() if n != "yaml_file"}
-    points: Any = tuple(parent.definition.get("kpt_shape") or KEYPOINTS)
-    return emit(parent.architecture, len(parent.names), parent.task, points)
 
 
 def read(name: str, task: str, key: str) -> dict[str, Any]:
@@ -108,11 +98,17 @@ def labels(given: Sequence[str]) -> list[str]:
     """
     paths = [Path(name) for name in given]
     stems = Counter(path.stem for path in paths)
-    longer = [f"{path.parent.name}/{path.stem}" for path in paths]
+    longer = Counter((path.parent.name, path.stem) for path in paths)
+    names = Counter((path.parent.name, path.name) for path in paths)
     result = []
-    for path, long in zip(paths, longer, strict=True):
-        long = path.name if longer.count(long) > 1 else long
-        result.append(path.stem if stems[path.stem] == 1 else long)
+    for path in paths:
+        folder = path.parent.name
+        if stems[path.stem] == 1:
+            result.append(path.stem)
+        elif longer[folder, path.stem] > names[folder, path.name]:  # another suffix tells
+            result.append(path.name)
+        else:
+            result.append(f"{folder}/{path.stem}")
     twice = [label for label, n in Counter(result).items() if n > 1]
     if twice:
         raise NASError(f"models: {twice[0]} is the name of two of them; rename one's file")

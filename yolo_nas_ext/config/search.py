@@ -111,8 +111,8 @@ class SearchSettings(Settings):
         optional(text),
         FIRST,
         "the parent, a trained network that the search starts from: a .pt of Ultralytics, of a "
-        "found network or of your own. A name such as yolo11n.pt is downloaded where there is a "
-        "network. If empty the search starts from random weights",
+        "found network or of your own. A name such as yolo11n.pt is downloaded unless "
+        "YOLO_OFFLINE is set. If empty the search starts from random weights",
     )
     space: str = key(
         "tiny",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,9 @@ class Evaluation:
         """Return the measured latency of a network, where it is measured of each."""
         if self.timing is None or trial.architecture is None:
             return {}
-        bounded = not self.parent or trial.name != self.parent
-        return self.timing.of_candidate(trial.architecture, bounded=bounded)
+        of_parent = bool(self.parent) and trial.name == self.parent
+        timing = replace(self.timing, limit=None) if of_parent else self.timing
+        return timing.of_candidate(trial.architecture)
 
 
 def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:

@@ -97,7 +97,7 @@ def prepare(
 
 def _parents(config: SearchSettings, train: dataset.DataSet, parent: Parent) -> list[Model]:
     """Return the parent as it takes part: by our recipe and by Ultralytics' own."""
-    definition = models.definition_of(parent)
+    definition = parent.yaml
     if not parent.unread:
         network = parent_network(config)
         definition = emit(network, train.nc, config.task, train.keypoints)
@@ -119,7 +119,7 @@ def _baselines(config: SearchSettings, parent: Parent | None) -> list[Model]:
     for each in baselines.named(config, parent):
         if each.weights:
             own = parents.load(each.given, "baseline")
-            more: dict[str, Any] = {"definition": models.definition_of(own), **models.started(own)}
+            more: dict[str, Any] = {"definition": own.yaml, **models.started(own)}
         else:
             more = {"definition": models.read(each.given, config.task, "baseline")}
         found.append(Model(each.name, baseline=True, **more))
@@ -159,7 +159,8 @@ def enter(
         return models.costed(entered, data, config.imgsz)
 
     found = [model(t, search_seconds=seconds) for t in chosen(study, finalists)]
-    pencil = [model(t, baseline=True, role=roles.PENCIL) for t in _pencils(comparison, study)[:1]]
+    best = study.known_pencils[:1]
+    pencil = [model(trial, baseline=True, role=roles.PENCIL) for trial in best]
     known = {t.name: t.number for t in study.complete if t.name}
     others = [
         replace(m, trial=known.get(m.name)) if m.role == roles.PARENT else m
@@ -178,15 +179,6 @@ def _start(comparison: Comparison) -> dict[str, Any]:
     if parent is None or parents.load(parent.weights).unread:
         return {}
     return {name: getattr(parent, name) for name in ("weights", "recipe", "digest")}
-
-
-def _pencils(comparison: Comparison, study: Study) -> list[Trial]:
-    """Return the pencils of a search that may be its answer, the best first."""
-    others = {model.name for model in comparison.models}
-    if not any(model.role == roles.PARENT for model in comparison.models):
-        return []
-    found = [t for t in study.candidates if t.name and t.name not in others]
-    return sorted(found, key=lambda t: (-t.trained.fitness, t.number))
 
 
 def _taught(comparison: Comparison, teacher: Path) -> Comparison:
@@ -229,12 +221,12 @@ def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
 def winner(comparison: Comparison, study: Study) -> Trial | None:
     """Return the trial of the best network that may be the answer; None until all have trained.
 
-    That is a found one, or of a search from trained weights the parent or a pencil, if it is in the
-    space and keeps the limits.
+    That is a found one, or of a search from trained weights a pencil or the parent, which has to be
+    in the space and to keep the limits.
     """
     if not comparison.complete:
         return None
-    answers = {trial.number: trial for trial in study.candidates}
+    answers = {trial.number: trial for trial in (*study.candidates, *study.known_pencils)}
     ranking = comparison.leaderboard().ranking
     return next((answers[m.trial] for m in ranking if m.trial in answers), None)
 

@@ -138,7 +138,7 @@ def _announce(job: Job) -> None:
     print(
         f"searching {config.space} by {config.strategy} on {data.source}: {len(data.images)} "
         f"training images, {data.nc} classes, {outputs.how(config)} at "
-        f"{' or '.join(map(str, plan.space.sizes(config.imgsz)))} px\n"
+        f"{' or '.join(map(str, sorted(plan.space.sizes(config.imgsz))))} px\n"
         f"results go to {job.folder}"
     )
     for note in job.notes:

@@ -101,15 +101,11 @@ class Timing:
                 found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
         return found
 
-    def of_candidate(self, architecture: Architecture, *, bounded: bool = True) -> dict[str, float]:
+    def of_candidate(self, architecture: Architecture) -> dict[str, float]:
         """Return the measured latency of a candidate, before it is trained.
 
         Where other work on the machine disturbs its times again and again, the first quartile
         counts.
-
-        Args:
-            architecture: The candidate.
-            bounded: Whether it has to keep the limit.
 
         Raises:
             TrialError: For one above the limit, or that the runtime cannot run.
@@ -119,7 +115,7 @@ class Timing:
             ms = found.median_ms if found.steady else found.low_ms
         except NASError as error:
             raise TrialError("latency", str(error)) from error
-        if bounded and self.limit and ms > self.limit:
+        if self.limit and ms > self.limit:
             raise TrialError("latency", f"{ms:.2f} ms measured > max_latency={self.limit:g}")
         return {"latency_ms": ms}
 

@@ -62,7 +62,7 @@ class Findings:
     @cached_property
     def best_pencil(self) -> Trial | None:
         """The best complete pencil that keeps the limits of the goal."""
-        return _highest([t for t in self.study.candidates if t.name in self.study.pencils])
+        return _highest(self.study.known_pencils)
 
     @cached_property
     def pair(self) -> tuple[Trial | None, Trial | None]:

@@ -133,9 +133,10 @@ def summary_table(study: Study, top: int = 5) -> str:
     ]
     best, baseline = findings.pair
     if best and baseline and baseline.fitness > best.fitness:
+        beats = "is better than what was found" if baseline.name == study.parent else "is best"
         kind = "the parent" if baseline.name == study.parent else "a baseline"
         lines.append(
-            f"{kind} is best: {_clean(baseline.name, 40)} "
+            f"{kind} {beats}: {_clean(baseline.name, 40)} "
             f"({signed(baseline.fitness - best.fitness)} over the best network found)"
         )
     if said := findings.pencil():

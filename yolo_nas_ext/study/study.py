@@ -140,6 +140,13 @@ class Study:
         return [t for t in found if self.goal.excess(t.metrics) == 0]
 
     @property
+    def known_pencils(self) -> list[Trial]:
+        """Complete pencils that keep the goal's limits, in the space or not, the best first."""
+        found = [t for t in self.complete if t.name in self.pencils]
+        kept = [t for t in found if self.goal.excess(t.metrics) == 0]
+        return sorted(kept, key=lambda t: (-t.trained.fitness, t.number))
+
+    @property
     def best(self) -> Trial:
         """The candidate of the highest first objective; the earliest of equals.
 

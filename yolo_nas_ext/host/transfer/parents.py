@@ -21,6 +21,7 @@ from yolo_nas_ext.host.dataset import DataSet, quiet
 from yolo_nas_ext.host.plugin.modules import Inverted, MBConv, Timm
 from yolo_nas_ext.host.transfer.weights import Source, source
 from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.network.rows import KEYPOINTS, Task
 
@@ -83,6 +84,14 @@ class Parent:
             )
         return self.source.architecture
 
+    @property
+    def yaml(self) -> dict[str, Any]:
+        """The model definition to train; as it is where the architecture cannot be read."""
+        if self.unread:
+            return {n: v for n, v in self.definition.items() if n != "yaml_file"}
+        points: Any = tuple(self.definition.get("kpt_shape") or KEYPOINTS)
+        return emit(self.architecture, len(self.names), self.task, points)
+
     def check(self, data: DataSet) -> None:
         """Refuse data that it cannot be trained on.
 
@@ -105,7 +114,7 @@ def located(name: str, key: str = "model") -> Path:
         key: The user's key that names it, for messages.
 
     Raises:
-        NASError: For what is neither, or where there is no network.
+        NASError: For what is neither, or without internet.
     """
     path = Path(name)
     if path.is_file():
@@ -115,7 +124,7 @@ def located(name: str, key: str = "model") -> Path:
         return kept
     where = f"{key}={name}"
     if path.suffix != SUFFIX or path.name != name or name not in GITHUB_ASSETS_NAMES:
-        known = [n for n in GITHUB_ASSETS_NAMES if n.endswith(SUFFIX)]
+        known = [n for n in GITHUB_ASSETS_NAMES if n.startswith("yolo") and n.endswith(SUFFIX)]
         hint = did_you_mean(name, known) if path.name == name else ""
         raise NASError(
             f"{where}: no such file.{hint} Give the path of a .pt that `yolo train` wrote, or a "
@@ -123,13 +132,13 @@ def located(name: str, key: str = "model") -> Path:
         )
     if not ONLINE:
         raise NASError(
-            f"{where}: no such file, and it cannot be downloaded, as there is no network or "
+            f"{where}: no such file, and it cannot be downloaded, as there is no internet here or "
             "YOLO_OFFLINE is set; give the path of a .pt"
         )
     print(f"downloading {name}")
     try:
         found = Path(attempt_download_asset(name))
-    except Exception as error:  # whatever a network runs into
+    except Exception as error:  # whatever a connection runs into
         raise NASError(
             f"{where}: cannot be downloaded ({' '.join(str(error).split())[:200]}); give the path "
             "of a .pt"
