@@ -111,6 +111,8 @@ def test_another_supernet_in_the_folder_is_refused(run, data, tiny):
         SharedWeights(data, tiny, learn=True, relaxation="singel")
     with pytest.raises(NASError, match="relaxation=gates: of strategy=darts"):
         SharedWeights(data, tiny, relaxation="gates")
+    with pytest.raises(NASError, match=r"teacher=a\.pt: a supernet has no teacher but"):
+        SharedWeights(data, tiny, teacher="a.pt")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.data.splits import hold_out_patients, subset
-from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.extrapolation import projected
 from yolo_nas_ext.estimators.factory import training_options
@@ -95,8 +95,8 @@ class Training:
             `estimators.extrapolation`; ``froc`` for the CPM of findings in scans, see
             `metrics.froc`; or ``dice`` for the Dice of segmented scans, see `metrics.dice`.
         inherit: A checkpoint, or its weights, that every training starts from, by role and shape.
-        teacher: A checkpoint that every training learns from beside the labels, by Ultralytics' own
-            distillation.
+        teacher: A checkpoint that every training learns from beside the labels, by what it
+            predicts; of the same task and classes.
         **options: Fields of `TrainingSettings` that differ from `USUAL`; ``threads`` are
             `usual_threads` unless given, and ``overrides`` are added to the recipe.
 
@@ -135,14 +135,13 @@ class Training:
         arguments.check(settings.overrides, nc=data.nc)
         arguments.check_device(settings.device)
         self.source = _loaded(inherit)
-        self.teacher: teachers.Teacher | None = None
         if teacher:
             self._learn_from(teacher)
 
     def _learn_from(self, teacher: str | Path) -> None:
-        self.teacher = teachers.load(teacher, self.task)
-        taught = {**self.settings.overrides, "distill_model": str(self.teacher.path)}
-        self.settings = replace(self.settings, overrides=taught)
+        found = teachers.load(teacher, self.task)
+        found.check(self.data, single_cls=bool(self.settings.overrides.get("single_cls")))
+        self.settings = replace(self.settings, teacher=found)
 
     def with_teacher(self, teacher: str | Path) -> Training:
         """Return this training with a teacher that every network learns from.
@@ -234,10 +233,6 @@ class Training:
         source = _loaded(inherit) or self.source
         network = partial(_network, architecture, definition)
         start = self._start(source, network, settings.imgsz) if source else None
-        if self.teacher:
-            levels = definition["head"][-1][0]
-            count = len(levels) if isinstance(levels, (list, tuple)) else 1
-            self.teacher.check(count, "the network", TrialError)
         split = self._split_of(int(fidelity["images"]), seed)
         metrics = train(
             definition,

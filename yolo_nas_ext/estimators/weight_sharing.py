@@ -42,8 +42,8 @@ class SharedWeights(ShortTraining):
     """Fitness on the held-out images with the weights of a supernet of the space.
 
     The first network that is asked for has the supernet trained, or its training finished if it
-    was interrupted. A network's batch norms are estimated anew from training images. Scores are
-    kept by the network's key, beside the supernet.
+    was interrupted. A network's batch norms are estimated anew from images as training sees them.
+    Scores are kept by the network's key, beside the supernet.
 
     Args:
         data: The data set; its val part is not used.
@@ -79,6 +79,11 @@ class SharedWeights(ShortTraining):
         **more: Any,
     ) -> None:
         check(space)
+        if more.get("teacher"):
+            raise NASError(
+                f"teacher={more['teacher']}: a supernet has no teacher but its own largest network; "
+                "leave it out, or give distill=1"
+            )
         super().__init__(data, **{**more, "task": space.task})
         self.space, self.sampling, self.distill = space, sampling, distill
         self.learn, self.cost_weight, self.relaxation = learn, cost_weight, relaxation

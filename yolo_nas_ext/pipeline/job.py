@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext import loop, report, run_dir
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.models import search_seconds
+from yolo_nas_ext.config.search import PARENT
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.base import Context, hand_over
@@ -255,11 +257,12 @@ def _train_best(job: Job) -> None:
     """Give the best a training of their own."""
     plan, context = job.plan, Context(job.folder)
     usual = candidates(job.config, plan.parent)
+    taught = {"teacher": job.teacher and str(job.teacher)} if usual.teacher == PARENT else {}
 
     def train(trial: Trial) -> Mapping[str, float]:
         """Train a network from what it began with in the search."""
         begin = plan.first.begins.get(trial.name, Begin())
-        config = begin.config or usual
+        config = replace(begin.config or usual, **taught)
         training = confirm.ConfirmTraining(config, job.data, plan.estimator, context)
         weights = warm_start.weights_of(job.folder, trial)
         return training.train(begin.definition or trial.network, weights, begin.inherit)

@@ -26,12 +26,11 @@ from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
 from yolo_nas_ext.pipeline import baselines, latency, limits
 from yolo_nas_ext.pipeline import parent as parents
-from yolo_nas_ext.pipeline.baselines import Baseline, First
+from yolo_nas_ext.pipeline.baselines import First
 from yolo_nas_ext.pipeline.screening import Screen, ranker, weighted_ranks
 from yolo_nas_ext.pipeline.screening import parse as parse_screen
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.space.choices import Point
-from yolo_nas_ext.space.decode import split_levels
 from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
@@ -117,7 +116,7 @@ def make(config: SearchSettings) -> Plan:
     chosen = strategy(config.strategy, _preferring(space, screen, config, data))
     if config.screen:
         chosen = Screened(chosen, space)
-    _check_teacher(config, space, named)
+    _check_teacher(config, data)
     rival = config.control
     control = (lambda: strategy(rival, space)) if rival else None
     if control:
@@ -139,6 +138,18 @@ def make(config: SearchSettings) -> Plan:
         timing,
         parent,
     )
+
+
+def _check_teacher(config: SearchSettings, data: dataset.DataSet) -> None:
+    """Refuse a teacher that cannot teach; the parent becomes one in the first trial."""
+    if config.teacher == PARENT and config.task not in distillation.HEADS:
+        raise NASError(
+            f"teacher={PARENT}: nothing is taught with task={config.task}; leave it out, or give a "
+            f"task of {', '.join(distillation.HEADS)}"
+        )
+    if config.teacher and config.teacher != PARENT:
+        one = bool(config.host.get("single_cls"))
+        distillation.load(config.teacher, config.task).check(data, single_cls=one)
 
 
 def _has_networks(space: NetworkSpace, config: SearchSettings) -> bool:
@@ -256,14 +267,3 @@ def _strategy(
         prior=None if config.screen else prior,
         **options,
     )
-
-
-def _check_teacher(config: SearchSettings, space: NetworkSpace, named: Sequence[Baseline]) -> None:
-    """Refuse a teacher that some network could not learn from."""
-    if not config.teacher or config.teacher == PARENT:
-        return
-    found = distillation.load(config.teacher, config.task)
-    for levels in space.choices["levels"]:
-        found.check(len(split_levels(levels)[1]), f"levels {levels} of space {config.space}")
-    for each in named:
-        found.check(len(each.network.head.levels), f"baseline {each.given}")

@@ -1,13 +1,14 @@
-"""Distillation and starting weights in a search: what is refused, what is trained, what is said."""
+"""Teachers and starting weights in a search: what is refused, what is trained, what is said."""
 
 import pytest
+import torch
 import yaml
 from ultralytics import YOLO
 
 from tests.helpers.shapes import draw
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.config.search import configure
-from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import ShortTraining, UntouchedTraining
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.training import distillation
@@ -47,47 +48,79 @@ def settings(files, **more):
 
 def test_a_student_learns_from_its_teacher_and_is_stock_again(files, tmp_path):
     data, _, network, path = files
-    options = {"epochs": 1, "imgsz": 64, "batch": 4, "overrides": {"amp": False}}
+    options = {"epochs": 1, "imgsz": 64, "batch": 4}
     found = {}
     for name, teaching in (("alone", None), ("taught", path)):
         training = ShortTraining(dataset.read(str(data)), teacher=teaching, **options)
         found[name] = training.estimate(network, weights=tmp_path / f"{name}.pt")
-    assert found["taught"]["loss_dis"] > 0 and "loss_dis" not in found["alone"]
+    assert found["taught"]["loss_teacher"] > 0 and "loss_teacher" not in found["alone"]
     alone, taught = (YOLO(tmp_path / f"{name}.pt").model for name in found)
     pairs = zip(alone.parameters(), taught.parameters(), strict=True)
     assert not all(a.equal(b) for a, b in pairs)
     assert read(taught.yaml) == network and type(taught) is type(alone)
-    levels = emit(network, 2) | {"head": [[[1], 1, "Detect", ["nc"]]]}
-    with pytest.raises(TrialError, match="its head reads 2 levels, that of the network 1"):
-        training.estimate(levels)
+    one_level = emit(network, 2) | {"head": [[[1], 1, "Detect", ["nc"]]]}
+    assert training.estimate(one_level)["loss_teacher"] > 0
 
 
-def test_the_complete_training_distils_too(files):
+def test_the_complete_training_learns_too(files):
     data, _, network, path = files
     part = dataset.read(str(data))
     training = UntouchedTraining(part, part, epochs=1, imgsz=64, batch=4, teacher=path)
-    assert training.estimate(network)["loss_dis"] > 0
+    assert training.estimate(network)["loss_teacher"] > 0
+
+
+def changed(path, target, change):
+    """Write a checkpoint whose model a function has changed."""
+    content = torch.load(path, weights_only=False)
+    change(content["model"])
+    torch.save(content, target)
+    return target
 
 
 def test_what_cannot_teach_is_refused(files, tmp_path):
-    _, _, _, path = files
-    three = SPACE | {"levels": ["3-4", "3-5"]}
-    (tmp_path / "three.yaml").write_text(yaml.safe_dump(three))
+    data, _, _, path = files
     more = {"teacher": str(path), "finalists": 1}
-    with pytest.raises(NASError, match=r"reads 2 levels, that of levels 3-5 of space .* 3; .*as m"):
-        plan.make(settings(files, **more | {"space": str(tmp_path / "three.yaml")}))
-    with pytest.raises(NASError, match="that of baseline yolov8n 3"):
-        plan.make(settings(files, **more, baseline="yolov8n"))
     with pytest.raises(NASError, match="only finalists learn from one; give finalists=3"):
         plan.make(settings(files, teacher=str(path)))
     with pytest.raises(NASError, match=r"teacher=none\.pt: no such file"):
         plan.make(settings(files, **more | {"teacher": "none.pt"}))
-    with pytest.raises(NASError, match="Ultralytics distils detectors"):
+    with pytest.raises(NASError, match=r"head is Detect; give a checkpoint of task=segment"):
         distillation.load(path, "segment")
+    with pytest.raises(NASError, match="teaches classes and boxes, which task=classify does not"):
+        distillation.load(path, "classify")
     (tmp_path / "broken.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(NASError, match="not a checkpoint that can be read"):
+    with pytest.raises(NASError, match="not a detector's checkpoint that can be read"):
         distillation.load(tmp_path / "broken.pt")
-    plan.make(settings(files, **more))
+    fused = changed(path, tmp_path / "fused.pt", lambda m: setattr(m.model[-1], "cv2", None))
+    with pytest.raises(NASError, match="was fused"):
+        distillation.load(fused)
+    other = draw(tmp_path / "three", nc=3, train=4, val=1)
+    with pytest.raises(NASError, match=r"it knows 2 classes, and data=.* has 3; give a teacher"):
+        plan.make(settings(files, **more | {"data": str(other)}))
+    with pytest.raises(NASError, match=r"it knows 2 classes, and data=.* has 1"):
+        one = {"single_cls": True}
+        ShortTraining(dataset.read(str(data)), teacher=path, overrides=one)
+    grey = changed(path, tmp_path / "grey.pt", lambda m: m.yaml.update(channels=1))
+    with pytest.raises(NASError, match=r"reads images of 1 channels, and those of data=.* have 3"):
+        distillation.load(grey).check(dataset.read(str(data)))
+    plan.make(settings(files, **more, baseline="yolov8n"))
+
+
+def test_a_teachers_classes_go_by_their_names(files, tmp_path):
+    data, _, _, path = files
+    names = dataset.read(str(data)).names
+    turned = {0: names[1], 1: names[0]}
+    file = changed(path, tmp_path / "turned.pt", lambda m: setattr(m, "names", turned))
+    images = torch.rand(1, 3, 64, 64)
+    found = {
+        name: distillation.load(p).load({"names": known}).predict(images)["one2many"].scores
+        for name, p, known in (
+            ("same", path, names),
+            ("turned", file, names),
+            ("unknown", file, {0: "a", 1: "b"}),
+        )
+    }
+    assert found["same"].equal(found["unknown"]) and found["same"].flip(1).equal(found["turned"])
 
 
 def test_one_checkpoint_to_start_from(files):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,18 +10,18 @@ from typing import Any
 
 import torch
 from torch import nn
-from ultralytics.data import build_dataloader
 
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.metrics import results
 from yolo_nas_ext.host.training import checkpoint
+from yolo_nas_ext.host.training.augmented import draw, floats
 from yolo_nas_ext.host.training.initialisation import USUAL, norms
 from yolo_nas_ext.host.training.lean import TRAINERS, Split
 from yolo_nas_ext.host.training.session import failure, quiet
 from yolo_nas_ext.host.training.settings import TrainingSettings
 
-IMAGES = 128  # to estimate batch-norm statistics from
+IMAGES = 128  # at the most, to estimate batch-norm statistics from
 
 
 class Evaluator:
@@ -32,8 +31,8 @@ class Evaluator:
         definition: A model definition of Ultralytics', to set it up with; any will do.
         data: The data set.
         split: Indices of its training images to (calibrate on, measure on).
-        settings: How networks are measured; ``batch`` are the images of a calibration step, and
-            ``seed`` is of the images to calibrate on.
+        settings: How networks are measured; ``batch`` are the images of a calibration step,
+            ``seed`` is of the images to calibrate on, the overrides say how those are augmented.
 
     Attributes:
         trainer: Ultralytics' trainer that it measures with.
@@ -45,7 +44,6 @@ class Evaluator:
     def __init__(
         self, definition: Mapping[str, Any], data: DataSet, split: Split, settings: TrainingSettings
     ) -> None:
-        batch, seed = settings.batch, settings.seed
         settings = replace(settings, epochs=1)
         arguments = settings.arguments(amp=False)  # in all digits: batch norms are estimated anew
         self.trainer: Any = None
@@ -60,16 +58,10 @@ class Evaluator:
         trainer.epoch, trainer.tloss, trainer.loss = trainer.epochs - 1, {}, torch.zeros(())
         trainer._watch_losses()
         self.trainer = trainer
-        chosen = random.Random(seed).sample(split[0], min(IMAGES, len(split[0])))
-        labels = [data.labels[index] for index in chosen]
-        self._calibration = build_dataloader(
-            trainer.held(labels, augment=False, batch=batch),
-            batch=min(batch, len(labels)),
-            workers=trainer.args.workers,
-            shuffle=False,
-            rank=-1,
-            device=trainer.device,
-        )
+        labels = [data.labels[index] for index in split[0]]
+        images = min(IMAGES, len(labels))
+        with quiet():  # bytes, a quarter of the memory; all networks are calibrated on the same
+            self._calibration = draw(trainer, labels, images=images, seed=settings.seed)
 
     @property
     def device(self) -> torch.device:
@@ -78,14 +70,19 @@ class Evaluator:
 
     @torch.no_grad()
     def calibrate(self, model: nn.Module) -> None:
-        """Estimate the statistics of a model's batch norms from training images, in place."""
-        trainer = self.trainer
+        """Estimate the statistics of a model's batch norms, in place.
+
+        They are those of images as training sees them: the weights were trained with such ones.
+        """
         for norm in norms(model):
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all images
         model.to(self.device).train()
         for batch in self._calibration:
-            model(trainer.preprocess_batch(batch)["img"])
+            images = floats(batch.to(self.device))
+            if self.device.type == "cpu":
+                images = images.contiguous(memory_format=torch.channels_last)
+            model(images)
         for norm in norms(model):
             norm.momentum = USUAL
         model.eval()
@@ -122,8 +119,9 @@ class Evaluator:
     def close(self) -> None:
         """End the loaders' workers and let go of the memory."""
         trainer = self.trainer
-        for loader in (trainer.train_loader, trainer.test_loader, self._calibration):
+        for loader in (trainer.train_loader, trainer.test_loader):
             loader.close()
+        self._calibration.clear()
         trainer.__dict__.clear()
 
 

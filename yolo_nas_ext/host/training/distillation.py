@@ -1,58 +1,95 @@
-"""Ultralytics' distillation: what a teacher must be like, and the student out of it again."""
+"""The checkpoint of a teacher: what it must be like, and the teacher out of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-from ultralytics.nn.distill_model import DistillationModel
-from ultralytics.nn.modules import Detect
+import torch
 from ultralytics.nn.tasks import torch_safe_load
 
-from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.training.teaching import WEIGHT, Teacher
+
+# Ultralytics' heads of the tasks whose classes and boxes can be taught.
+HEADS = {
+    "detect": ("Detect", "v10Detect"),
+    "segment": ("Segment", "Segment26"),
+    "pose": ("Pose", "Pose26"),
+    "obb": ("OBB", "OBB26"),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Teacher:
-    """A trained detector that others learn from, beside the labels.
+class TeacherFile:
+    """A trained network that others learn from beside the labels, by its predictions.
 
-    Ultralytics adds to the loss how far a student's features before its head are from the
-    teacher's, weighted by where the teacher is sure. Its argument for it is ``distill_model``, the
-    weight is ``dis``.
+    Its levels, its widths and the make of its head may be others than the student's.
 
     Attributes:
         path: The checkpoint.
-        levels: Levels that its head reads; a student's head has to read as many.
+        names: Its class names by number.
+        channels: Channels of its images.
+        key: The user's key, for messages.
+        weight: Of the teacher beside the labels.
     """
 
     path: Path
-    levels: int
+    names: Mapping[int, str]
+    channels: int
+    key: str = "teacher"
+    weight: float = WEIGHT
 
-    def check(self, levels: int, who: str, error: type[NASError | TrialError] = NASError) -> None:
-        """Refuse a student whose head reads another number of levels.
+    def check(self, data: DataSet, *, single_cls: bool = False) -> None:
+        """Refuse a data set of another number of classes, or with other images.
 
         Args:
-            levels: Of the student's head.
-            who: What to call it.
-            error: What to raise.
+            data: What the students are trained on.
+            single_cls: Whether its classes are taken for one.
 
         Raises:
-            NASError: As above, or a TrialError of kind ``teacher`` where that is wanted.
+            NASError: As above.
         """
-        if levels == self.levels:
-            return
-        text = (
-            f"teacher={self.path}: its head reads {self.levels} levels, that of {who} {levels}; "
-            f"Ultralytics' distillation needs as many: give a teacher of {levels}, or a space "
-            f"whose levels are {self.levels} (fix=levels:...)"
-        )
-        raise TrialError("teacher", text) if error is TrialError else NASError(text)
+        nc, known, where = 1 if single_cls else data.nc, len(self.names), f"{self.key}={self.path}"
+        if known != nc:
+            raise NASError(
+                f"{where}: it knows {_count(known)}, and data={data.source} has {nc}; give a "
+                "teacher that was trained on these classes"
+            )
+        if self.channels != data.channels:
+            raise NASError(
+                f"{where}: it reads images of {self.channels} channels, and those of "
+                f"data={data.source} have {data.channels}; give a teacher of such images"
+            )
+
+    def load(
+        self, data: Mapping[str, Any], device: torch.device | str = "cpu", *, half: bool = False
+    ) -> Teacher:
+        """Return the teacher of a training.
+
+        Args:
+            data: Ultralytics' data dictionary; classes go by its ``names`` where both have the same
+                ones, and else by their numbers.
+            device: Where it runs.
+            half: Whether its convolutions are computed in bfloat16 on a CPU.
+
+        Raises:
+            NASError: For a file that can no longer be read.
+        """
+        model = _model(self.path, f"{self.key}={self.path}").float().to(device)
+        if torch.device(device).type == "cpu":
+            model = model.to(memory_format=torch.channels_last)
+        mine = [data["names"][number] for number in sorted(data["names"])]
+        theirs = [self.names[number] for number in sorted(self.names)]
+        alike = len(set(mine)) == len(mine) and sorted(mine) == sorted(theirs) and mine != theirs
+        return Teacher(model, [theirs.index(name) for name in mine] if alike else None, half=half)
 
 
-def load(path: str | Path, task: str = "detect", key: str = "teacher") -> Teacher:
-    """Return a teacher; like Ultralytics, this runs what a checkpoint holds.
+def load(path: str | Path, task: str = "detect", key: str = "teacher") -> TeacherFile:
+    """Return a teacher's checkpoint; like Ultralytics, this runs what a checkpoint holds.
 
     Args:
         path: A ``.pt`` of Ultralytics'.
@@ -60,27 +97,46 @@ def load(path: str | Path, task: str = "detect", key: str = "teacher") -> Teache
         key: The user's key, for messages.
 
     Raises:
-        NASError: For a file that is missing or damaged, a network that is no detector, or another
-            task than detection.
+        NASError: For a file that is missing or damaged, a network of another task or one without
+            the branch that teaches, or a task whose predictions cannot be taught.
     """
     where = f"{key}={path}"
-    if task != "detect":
-        raise NASError(f"{where}: Ultralytics distils detectors; with task={task} leave it out")
+    if task not in HEADS:
+        raise NASError(
+            f"{where}: teaches classes and boxes, which task={task} does not predict; leave it out "
+            f"or give task={', '.join(HEADS)}"
+        )
     if not Path(path).is_file():
         raise NASError(f"{where}: no such file; give the path of a .pt that `yolo train` wrote")
+    model = _model(path, where)
+    head, names = model.model[-1], dict(model.names)
+    if (kind := type(head).__name__) not in HEADS[task]:
+        raise NASError(f"{where}: its head is {kind}; give a checkpoint of task={task}")
+    if head.cv2 is None:
+        raise NASError(
+            f"{where}: it was fused, and its one-to-many branch is gone; give the .pt that "
+            "`yolo train` wrote"
+        )
+    return TeacherFile(Path(path), names, int(model.yaml.get("channels") or 3), key)
+
+
+def _model(path: str | Path, where: str) -> Any:
+    """Return the model of a checkpoint, with the averaged weights if it has both.
+
+    Raises:
+        NASError: For one that cannot be read.
+    """
     try:
         content, _ = torch_safe_load(str(path))
-        head: Any = (content.get("ema") or content["model"]).model[-1]
+        model: Any = content.get("ema") or content["model"]
+        assert len(model.names) == model.model[-1].nc and len(model.yaml)
     except Exception as error:  # whatever unpickling runs into
         raise NASError(
-            f"{where}: not a checkpoint that can be read ({type(error).__name__}); give a .pt that "
-            "`yolo train` wrote"
+            f"{where}: not a detector's checkpoint that can be read ({type(error).__name__}); give "
+            "a .pt that `yolo train` wrote"
         ) from error
-    if type(head) is not Detect:
-        raise NASError(f"{where}: its head is {type(head).__name__}; give a detector's checkpoint")
-    return Teacher(Path(path), int(head.nl))
+    return model
 
 
-def student(model: nn.Module) -> Any:
-    """Return the student of a distillation, or the model where it is none."""
-    return model.student_model if isinstance(model, DistillationModel) else model
+def _count(classes: int) -> str:
+    return "1 class" if classes == 1 else f"{classes} classes"

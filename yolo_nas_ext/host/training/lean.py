@@ -36,6 +36,7 @@ from yolo_nas_ext.host.training.batch_cache import replayed
 from yolo_nas_ext.host.training.image_cache import held, held_pictures
 from yolo_nas_ext.host.training.initialisation import MOMENTUM, head_start, norms
 from yolo_nas_ext.host.training.settings import TrainingSettings
+from yolo_nas_ext.host.training.teaching import Gains, Taught
 
 Split = tuple[list[int], list[int]]  # indices of images to (train on, measure on)
 OnEpoch = Callable[[int, Mapping[str, float]], None]
@@ -80,6 +81,7 @@ class LeanMixin(_Trainer):
         # Ultralytics' is of GPUs, and downloads a model; see `bfloat16` for what is done on CPUs.
         self._half = arguments.get("amp", True)
         self._seen = Seen(), Seen()  # what a model sees, and what there is
+        self._taught: Taught | None = None
         self._initial = initial
         self._definition = model
         self._data_set = data
@@ -88,7 +90,7 @@ class LeanMixin(_Trainer):
         self._on_epoch = on_epoch
         self._replay = replay
         events = {
-            "on_train_start": [LeanMixin._watch_losses],
+            "on_train_start": [LeanMixin._watch_losses, LeanMixin._teach],
             "on_train_epoch_start": [LeanMixin._forget_losses],
             "on_train_batch_start": [LeanMixin._before_batch],
             "on_train_batch_end": [LeanMixin._after_batch],
@@ -159,11 +161,14 @@ class LeanMixin(_Trainer):
             self._initial(model, self.data["names"])
         if self.device.type == "cpu":
             model = model.to(memory_format=torch.channels_last)  # faster convolutions on CPUs
-            # Ultralytics' projections of what a student sees are in single precision.
-            half = self._half and not self.args.distill_model
-            if self._settings.short and half and bfloat16.native():
+            if self._halves():
                 bfloat16.halve(model)
         self.model = model
+
+    def _halves(self) -> bool:
+        """Say whether convolutions are computed in half the digits where nothing is measured."""
+        on_cpu = self.device.type == "cpu"
+        return on_cpu and self._settings.short and self._half and bfloat16.native()
 
     def _build_train_pipeline(self) -> None:
         """Build the loaders, then seed again: building them consumes the global generators."""
@@ -271,7 +276,9 @@ class LeanMixin(_Trainer):
 
     def losses(self) -> dict[str, float]:
         """Return the current epoch's mean training losses, ``loss_box`` and so on."""
-        return {**named("loss_", self.tloss), **self._means("")}
+        taught = self._taught.noted if self._taught else []
+        teacher = {"loss_teacher": float(torch.stack(taught).mean())} if taught else {}
+        return {**named("loss_", self.tloss), **teacher, **self._means("")}
 
     def measured(self) -> dict[str, float]:
         """Return the mean losses on the held-out images, ``val_loss_box`` and so on."""
@@ -293,8 +300,25 @@ class LeanMixin(_Trainer):
         self._many[prefix].append(result[1])
         return result
 
+    def _teach(self) -> None:
+        """Add the teacher to the losses of the model, not to those of what is measured."""
+        if self._settings.teacher is None:
+            return
+        model: Any = unwrap_model(self.model)
+        teacher = self._settings.teacher.load(self.data, self.device, half=self._halves())
+        gains = Gains(cls=self.args.cls, box=self.args.box, dfl=self.args.dfl)
+        self._taught = model.criterion = Taught(
+            model.criterion,
+            model.model[-1],
+            teacher,
+            gains,
+            weight=self._settings.teacher.weight,
+        )
+
     def _forget_losses(self) -> None:
         self._many[""] = []
+        if self._taught:
+            self._taught.noted.clear()
 
     def _means(self, prefix: str) -> dict[str, float]:
         noted = self._many[prefix]

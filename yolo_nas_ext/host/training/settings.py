@@ -9,6 +9,7 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.metrics import Measure
+from yolo_nas_ext.host.training.distillation import TeacherFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class TrainingSettings:
             decoded at every use.
         shared: Whether other processes use that folder too; then all images are mapped from it,
             so that no process holds a copy.
+        teacher: A trained network whose predictions are learned beside the labels.
 
     Raises:
         NASError: For an image size that is no multiple of 32.
@@ -53,6 +55,7 @@ class TrainingSettings:
     measure: Measure | None = None
     images: Path | None = None
     shared: bool = False
+    teacher: TeacherFile | None = None
 
     def __post_init__(self) -> None:
         """Refuse an image size that no network can be trained at."""

@@ -15,7 +15,6 @@ from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.metrics import results
 from yolo_nas_ext.host.training import bfloat16, checkpoint
-from yolo_nas_ext.host.training.distillation import student
 from yolo_nas_ext.host.training.initialisation import USUAL, norms
 from yolo_nas_ext.host.training.lean import TRAINERS, Initial, OnEpoch, Split
 from yolo_nas_ext.host.training.session import session
@@ -31,9 +30,9 @@ class TrainingResult:
             ``map50``, ``precision`` and ``recall``; masks and keypoints have ``mask_map50_95`` and
             so on, classes ``accuracy_top1`` and ``accuracy_top5``, semantic segmentation ``miou``
             and ``pixel_accuracy``. ``loss_*`` are mean training losses of the last epoch,
-            ``val_loss_*`` mean losses on the held-out images. An end-to-end head also has
-            ``loss_many_*`` and ``val_loss_many_*`` of its one-to-many branch, which compare with
-            other heads' losses.
+            ``loss_teacher`` is what a teacher added to them, ``val_loss_*`` are mean losses on the
+            held-out images. An end-to-end head also has ``loss_many_*`` and ``val_loss_many_*`` of
+            its one-to-many branch, which compare with other heads' losses.
         seconds: Wall time.
         epochs: Epochs trained.
     """
@@ -106,7 +105,7 @@ def train(
 def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
     """Return the metrics and write the measured weights."""
     metrics = results(trainer)
-    model: Any = student(unwrap_model(trainer.ema.ema))
+    model: Any = unwrap_model(trainer.ema.ema)
     bfloat16.restore(model)
     if not all(value.isfinite().all() for value in model.state_dict().values()):
         raise TrialError("nan", "weights are not finite after the last step")
