@@ -3,20 +3,21 @@
 Two networks are compared by role (the down-sampling of level 4, the box branch of level 3) and not
 by row numbers, which shift with every block. Within a role, a convolution that reads a
 concatenation has its input channels in parts, one for each input of the concatenation. Parts are
-compared with parts.
+compared with parts. `network.channels` says which channels of one network belong together.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
 from yolo_nas_ext.network.architecture import Architecture, Block, Head
 from yolo_nas_ext.network.block_rows import ChainRow
 from yolo_nas_ext.network.blocks import BLOCKS
+from yolo_nas_ext.network.channels import Coupled, Coupling
 from yolo_nas_ext.network.graph import Graph, Tensor
 from yolo_nas_ext.network.heads import HEADS, Kind
 from yolo_nas_ext.network.modules import forward, is_legacy
@@ -50,11 +51,16 @@ class Convolution:
         inputs: What it reads; for a depthwise one the same as its outputs.
         outputs: What it writes, in the parts that are split off from it afterwards.
         depthwise: Whether every output reads the input of its own number alone.
+        reads: The channels that it reads, by the numbers of `channels.Coupled`; empty where nobody
+            asked.
+        writes: The channels that it writes.
     """
 
     inputs: Parts
     outputs: Parts
     depthwise: bool
+    reads: tuple[int, ...] = field(default=(), compare=False)
+    writes: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,13 @@ def pieces(architecture: Architecture, task: Task, channels: int = 3) -> list[Pi
         task: What it does; a key of `MORE`.
         channels: Channels of the image.
     """
+    return coupled(architecture, task, channels)[0]
+
+
+def coupled(
+    architecture: Architecture, task: Task, channels: int = 3
+) -> tuple[list[Piece], Coupled]:
+    """Return the parts of a network as `pieces` does, and which of its channels go together."""
     backbone, rest = rows(architecture, task.nc, task.name, task.keypoints)
     every = [*backbone, *rest]
     named = dict(zip(_rows_with_weights(every[:-1]), _roles(architecture), strict=True))
@@ -101,7 +114,7 @@ def pieces(architecture: Architecture, task: Task, channels: int = 3) -> list[Pi
             own = tuple(graph.convolutions[first:])
             found.append(Piece(named[index], index, module, own))
     found.extend(_head(architecture, every, outputs, graph, task))
-    return [_settled(piece, graph) for piece in found]
+    return [_settled(piece, graph) for piece in found], graph.coupling.settled()
 
 
 def _head(
@@ -220,16 +233,18 @@ class _Channels(Graph):
         super().__init__(first_id)
         self.convolutions: list[Convolution] = []
         self.parts: dict[int, Parts] = {}
+        self.coupling = Coupling()
 
     def of(self, x: Tensor) -> Parts:
         """Return what an activation is made of."""
         return self.parts.get(x.id, x.c)
 
     def _add(self, op: str, xs: Sequence[Tensor], y: Tensor, **more: int) -> Tensor:
+        depthwise = more.get("groups", 1) > 1
+        reads, writes = self.coupling.add(op, xs, y, depthwise)
         if op == "conv":
-            depthwise = more.get("groups", 1) > 1
             self.parts[y.id] = self.of(xs[0]) if depthwise else y.c
-            self.convolutions.append(Convolution(xs[0].id, y.id, depthwise))
+            self.convolutions.append(Convolution(xs[0].id, y.id, depthwise, reads, writes))
             self.parts.setdefault(xs[0].id, xs[0].c)
         elif op == "concat":
             self.parts[y.id] = tuple(self.of(x) for x in xs)
@@ -240,14 +255,23 @@ class _Channels(Graph):
     def split(self, x: Tensor, *sizes: int) -> list[Tensor]:
         """Views, which are the parts of what they are views of."""
         self.parts[x.id] = sizes
-        return [self.tensor(size, x.h, x.w) for size in sizes]
+        views = [self.tensor(size, x.h, x.w) for size in sizes]
+        self.coupling.split(x, views)
+        return views
 
     def heads(self, x: Tensor, count: int, *sizes: int) -> list[Tensor]:
         """Views across the heads; each head is a part with parts of its own."""
         self.parts[x.id] = (sizes,) * count
         views = [self.tensor(count * size, x.h, x.w) for size in sizes]
         self.parts |= {view.id: (size,) * count for view, size in zip(views, sizes, strict=True)}
+        self.coupling.heads(x, count, views)
         return views
+
+    def traced(self, op: str, xs: Sequence[Tensor], y: Tensor, **how: Any) -> Tensor:
+        """A step of timm's, whose channels stay in their order."""
+        made = super().traced(op, xs, y, **how)
+        self.coupling.fix(made)
+        return made
 
 
 def _settled(piece: Piece, graph: _Channels) -> Piece:
@@ -259,7 +283,7 @@ def _settled(piece: Piece, graph: _Channels) -> Piece:
 def _settle(convolution: Convolution, graph: _Channels) -> Convolution:
     parts: Any = graph.parts  # the convolution has storage numbers in their place
     inputs, outputs = parts[convolution.inputs], parts[convolution.outputs]
-    return Convolution(inputs, outputs, convolution.depthwise)
+    return replace(convolution, inputs=inputs, outputs=outputs)
 
 
 def total(parts: Parts) -> int:

@@ -158,18 +158,23 @@ class ParentSpace(NetworkSpace):
                 option for it.
         """
         values = self._values(architecture)
+        options = {"imgsz": (0,), **self.choices}
         for name, value in values.items():
-            if name in self.choices and value not in self.choices[name]:
+            if value not in options[name]:
                 raise NASError(
                     f"not in space '{NAME}': {name} would be {value!r}; options: "
-                    f"{list(self.choices[name])}"
+                    f"{list(options[name])}"
                 )
-        first = {name: options[0] for name, options in self.choices.items()}
-        point = self.canonical(first | {n: v for n, v in values.items() if n in first})
-        if self.architecture(point) != architecture:
-            raise NASError(
-                f"not in space '{NAME}': its blocks differ from the parent's in more than sizes"
-            )
+        point = self.canonical(
+            {name: values.get(name, options[0]) for name, options in self.choices.items()}
+        )
+        mine = self.architecture(point)
+        for part in ("backbone", "neck", "head", "timm"):
+            if getattr(mine, part) != getattr(architecture, part):
+                raise NASError(
+                    f"not in space '{NAME}': its {part} differs from the parent's in more than "
+                    "sizes"
+                )
         return point
 
     def _values(self, architecture: Architecture) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Weights by role: against the source's own outputs and against independent indexing."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -50,11 +51,15 @@ def take(target, source, *, names=NAMES, source_names=NAMES):
     return before, mine.state_dict(), theirs.state_dict(), what
 
 
-def network(*, stem=16, width=32, hidden=16, depth=1, kind="c2f", levels=(3, 4, 5), **head):
+def network(
+    *, stem=16, width=32, hidden=16, depth=1, kind="c2f", levels=(3, 4, 5), shortcut=False, **head
+):
     """A network whose every width is given."""
     backbone = [Block("conv", stem, 1, 2, 0, 3), Block("conv", width, 1, 2, 0, 3)]
+    kernel = 3 if kind == "k1kx" else 0
+    block = Block(kind, width, depth, 1, hidden, kernel, shortcut)
     for _ in range(3, levels[-1] + 1):
-        backbone += [Block("conv", width, 1, 2, 0, 3), Block(kind, width, depth, 1, hidden, 0)]
+        backbone += [Block("conv", width, 1, 2, 0, 3), block]
     block, down = Block("c2f", width, 1, 1, hidden), Block("conv", width, 1, 2, 0, 3)
     joins = len(levels) - 1
     neck = Neck(levels, (block,) * joins, ((down, block),) * joins)
@@ -104,14 +109,14 @@ def test_a_prefix_of_the_channels_gets_exactly_those():
     assert "model.0.conv.weight" in what.sliced.names and what.copied.names
 
 
-def test_a_wider_network_keeps_its_other_channels():
+def test_a_wider_network_keeps_its_other_channels_and_nothing_reads_them_yet():
     before, after, theirs, what = take(network(width=32), network(width=16, hidden=8))
     name = "model.3.cv2.conv.weight"  # 32 x (16, 16, 16) from 16 x (8, 8, 8)
     columns = [*range(8), *range(16, 24), *range(32, 40)]
     others = [c for c in range(48) if c not in columns]
     assert after[name][:16][:, columns].equal(theirs[name])
     assert after[name][16:].equal(before[name][16:])
-    assert after[name][:, others].equal(before[name][:, others])
+    assert not after[name][:16][:, others].any()
     assert name in what.sliced.names and not what.left.names
     assert 0 < what.left.parameters and what.percent < 100
     model = build(network(), 0)
@@ -128,7 +133,7 @@ def test_more_repeats_than_the_source_keep_theirs():
         assert after[name].equal(before[name]) and name in what.left.names
     joined = "model.3.cv2.conv.weight"
     assert after[joined][:, :48].equal(theirs[joined])
-    assert after[joined][:, 48:].equal(before[joined][:, 48:])
+    assert not after[joined][:, 48:].any()
 
 
 def test_repeats_of_whole_rows():
@@ -159,19 +164,73 @@ def test_levels_three_and_four_of_three_to_five():
             assert after[mine].equal(theirs[mine.replace("model.12", "model.20")])
 
 
-def test_blocks_of_other_types_are_left():
-    before, after, _, what = take(network(kind="c3k2"), network(kind="c2f"))
+def test_blocks_of_similar_make_take_what_has_the_same_name():
+    _, after, theirs, what = take(network(kind="c3k2"), network(kind="c2f"))
+    for name in ("model.3.cv1.conv.weight", "model.3.cv2.bn.bias", "model.2.conv.weight"):
+        assert after[name].equal(theirs[name])
+    name = "model.3.m.0.cv1.conv.weight"  # half as wide in C3k2
+    assert after[name].equal(theirs[name][: len(after[name])])
     rows = {n.split(".")[1] for n in what.left.names}
-    assert rows == {"3", "5", "7", "20"}  # C3k2 changes the class branches of the head as well
-    assert after["model.3.cv1.conv.weight"].equal(before["model.3.cv1.conv.weight"])
-    assert "model.2.conv.weight" in what.copied.names
+    assert rows == {"20"}  # C3k2 changes the class branches of the head as well
+    assert what.rules["a block of similar make"] == 12
 
 
-def test_an_unlike_stride_or_kernel_is_another_convolution():
-    five = network()
-    stem = (replace(five.backbone[0], kernel=5), *five.backbone[1:])
-    _, _, _, what = take(replace(five, backbone=stem), five)
+def test_kernels_of_odd_sizes_are_put_into_one_another():
+    def stem(kernel):
+        known = network()
+        return replace(
+            known, backbone=(replace(known.backbone[0], kernel=kernel), *known.backbone[1:])
+        )
+
+    _, after, theirs, what = take(stem(5), stem(3))
+    name = "model.0.conv.weight"
+    assert after[name][..., 1:4, 1:4].equal(theirs[name])
+    assert after[name].abs().sum() == theirs[name].abs().sum() and not what.left.names
+    _, after, theirs, _ = take(stem(3), stem(5))
+    assert after[name].equal(theirs[name][..., 1:4, 1:4])
+
+
+def test_an_unlike_stride_or_an_even_kernel_is_another_convolution():
+    known = network()
+    focus = (Block("focus", 16, 1, 2, 0, 3), *known.backbone[1:])
+    _, _, _, what = take(replace(known, backbone=focus), known)
     assert set(what.left.names) == {"model.0.conv.weight", *(f"model.0.bn.{n}" for n in NORM)}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("change", "parent"),
+    [
+        ({"width": 48, "hidden": 24}, {}),
+        ({"depth": 3}, {}),
+        ({"depth": 3, "width": 48, "hidden": 24}, {"depth": 1}),
+        ({"depth": 3}, {"kind": "c3", "shortcut": True}),
+        ({"depth": 3, "hidden": 24}, {"kind": "c3", "shortcut": True, "depth": 2}),
+        ({"depth": 3}, {"kind": "k1kx"}),
+        ({"depth": 2}, {"kind": "c2psa", "width": 128, "hidden": 64}),
+    ],
+)
+def test_deeper_and_wider_networks_compute_what_the_source_does(change, parent):
+    architecture = network(**{**parent, **change})
+    parent = network(**parent)
+    theirs, model = build(parent, 1), build(architecture, 2)
+    weights.transfer(model, architecture, weights.source(parent, theirs.state_dict(), NAMES), NAMES)
+    image = torch.rand(1, 3, 64, 64)
+    for m in (model, theirs):
+        m.eval().model[-1].training = True
+    mine, true = ({**m(image)}["boxes"] for m in (model, theirs))
+    assert true.std(2).min() > 1e-2  # the image has a say
+    assert (mine - true).abs().max() <= 1e-6 * true.abs().max()
+
+
+def test_a_level_below_takes_from_the_lowest_and_knows_of_more_cells():
+    _, after, theirs, what = take(network(levels=(2, 3, 4, 5)), network())
+    head = {name.split(".")[1] for name in after if ".cv3." in name}.pop()
+    mine, given = f"model.{head}.cv3.0", "model.20.cv3.0"
+    assert after[f"{mine}.2.weight"].equal(theirs[f"{given}.2.weight"])
+    moved = theirs[f"{given}.2.bias"] - after[f"{mine}.2.bias"]
+    assert moved.tolist() == pytest.approx([math.log(4)] * 3, rel=1e-5)
+    assert what.rules["the nearest level"] > 3
 
 
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -218,10 +277,29 @@ def test_classes_go_by_name():
     assert set(none.left.names) == outputs
 
 
-def test_other_bins_leave_the_box_output():
-    _, _, _, what = take(network(reg_max=8), network(reg_max=16))
-    outputs = {f"model.20.cv2.{i}.2.{kind}" for i in range(3) for kind in ("weight", "bias")}
-    assert set(what.left.names) == outputs
+def test_bins_go_by_their_distance():
+    _, after, theirs, what = take(network(reg_max=8), network(reg_max=16))
+    name = "model.20.cv2.1.2.weight"
+    rows = [16 * side + number for side in range(4) for number in range(8)]
+    assert after[name].equal(theirs[name][rows][:, :32])  # 4 * reg_max wide
+    assert not what.left.names
+
+
+def test_distances_and_bins_are_turned_into_one_another():
+    _, after, theirs, _ = take(network(reg_max=16), network(reg_max=1))
+    name = "model.20.cv2.1.2"
+    x = torch.rand(theirs[f"{name}.weight"].shape[1]).abs()
+
+    def run(state):
+        weight = state[f"{name}.weight"].flatten(1)
+        return weight[:, : len(x)] @ x[: weight.shape[1]] + state[f"{name}.bias"]
+
+    theirs[f"{name}.bias"].add_(5)  # sides of some strides
+    after[f"{name}.bias"].add_(5 * torch.arange(16).repeat(4))
+    given, logits = run(theirs), run(after)
+    shares = logits.reshape(4, 16).softmax(1)
+    found = (shares * torch.arange(16)).sum(1)
+    assert found.tolist() == pytest.approx(given.tolist(), abs=0.05)
 
 
 def test_the_one_to_one_branch():

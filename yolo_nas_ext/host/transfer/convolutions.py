@@ -12,7 +12,8 @@ from torch import nn
 
 from yolo_nas_ext.host.meta_modules import LINEAR, branch_prefix
 from yolo_nas_ext.network.architecture import Architecture
-from yolo_nas_ext.network.roles import Convolution, Piece, Role, pieces
+from yolo_nas_ext.network.channels import Coupled
+from yolo_nas_ext.network.roles import Convolution, Piece, Role, coupled
 from yolo_nas_ext.network.rows import KEYPOINTS, Task
 
 # The name of a piece's convolution: its role, and (name, type) of each module on the way to it.
@@ -45,21 +46,32 @@ class Convolved:
     output: str
 
     def fits(self, other: Convolved) -> bool:
-        """Say whether the two are alike but for their channels."""
+        """Say whether the weights of another make sense here, with other channels.
+
+        Kernels of odd sizes have a middle, by which the one can be put into the other.
+        """
         mine, theirs = self.module, other.module
-        return self.parts.depthwise == other.parts.depthwise and (
-            type(mine) is type(theirs)
-            and all(getattr(mine, n, 0) == getattr(theirs, n, 0) for n in ("kernel_size", "stride"))
-        )
+        if self.parts.depthwise != other.parts.depthwise or type(mine) is not type(theirs):
+            return False
+        if getattr(mine, "stride", 0) != getattr(theirs, "stride", 0):
+            return False
+        sizes = [getattr(module, "kernel_size", (1,))[0] for module in (mine, theirs)]
+        return sizes[0] == sizes[1] or all(size % 2 for size in sizes)
 
 
 def convolutions(model: nn.Module, architecture: Architecture) -> dict[Key, Convolved]:
     """Return the convolutions of a model by what they are for."""
+    return structure(model, architecture)[0]
+
+
+def structure(model: nn.Module, architecture: Architecture) -> tuple[dict[Key, Convolved], Coupled]:
+    """Return the convolutions of a model by what they are for, and which channels go together."""
     modules = dict(model.named_modules())
     ran = _order(model, 2 ** max(architecture.levels))
     stem: Any = modules[ran[0]]
     found: dict[Key, Convolved] = {}
-    for piece in pieces(architecture, task_of(model), stem.in_channels):
+    parts, channels = coupled(architecture, task_of(model), stem.in_channels)
+    for piece in parts:
         prefix = _prefix(piece, architecture)
         own = [name for name in ran if name.startswith(prefix + ".")]
         for name, parts in zip(own, piece.convolutions, strict=True):
@@ -67,7 +79,7 @@ def convolutions(model: nn.Module, architecture: Architecture) -> dict[Key, Conv
             found[piece.role, _path(modules, prefix, name, piece)] = Convolved(
                 name, modules[name], parts, piece.role[2] if is_output else ""
             )
-    return found
+    return found, channels
 
 
 def _order(model: nn.Module, side: int) -> list[str]:

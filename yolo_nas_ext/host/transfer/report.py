@@ -33,6 +33,8 @@ class Transfer:
         left: Tensors that kept their initialisation; ``parameters`` counts those of the sliced
             tensors that did so, too. The fixed numbers of the box decoding are not counted.
         parts: For each part of the network (numbers taken, numbers it has), in its order.
+        rules: How many convolutions came by each rule of `counterparts`.
+        fitted: How many convolutions were fitted to the source by least squares.
     """
 
     source: str
@@ -40,6 +42,8 @@ class Transfer:
     sliced: Share
     left: Share
     parts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    rules: Mapping[str, int] = field(default_factory=dict)
+    fitted: int = 0
 
     @property
     def percent(self) -> float:
@@ -59,14 +63,20 @@ class Transfer:
 
     @property
     def lines(self) -> list[str]:
-        """`summary`, and which parts of the network came whole, which in part, which not."""
+        """`summary`, which parts of the network came whole, in part or not, and by which rule."""
         kinds: dict[str, list[str]] = {"whole": [], "in part": [], "not at all": []}
         for name, (taken, total) in self.parts.items():
             if 0 < taken < total:
                 kinds["in part"].append(f"{name} ({100 * taken / total:.0f} %)")
             else:
                 kinds["whole" if taken else "not at all"].append(name)
-        return [self.summary, *(f"{k}: {', '.join(names) or 'none'}" for k, names in kinds.items())]
+        rules = [f"from {rule}: {count} convolutions" for rule, count in self.rules.items()]
+        rules += [f"fitted by least squares: {self.fitted} convolutions"] if self.fitted else []
+        return [
+            self.summary,
+            *(f"{k}: {', '.join(names) or 'none'}" for k, names in kinds.items()),
+            *rules,
+        ]
 
 
 def part_of(role: Role) -> str:

@@ -1,18 +1,20 @@
 """Weights of one network into another: by role and shape, not by row number.
 
 `network.roles` says which parts of two networks have the same purpose and how the channels of their
-convolutions are made up. Where modules of such parts have the same types and names, the tensors of
-a convolution and of its batch norm go over together. Where widths differ, the leading channels of
-each part do. What has no counterpart keeps its initialisation.
+convolutions are made up; `counterparts` has the rules. The tensors of a convolution and of its
+batch norm go over together. Where widths differ, the leading channels of each part do: `prepare`
+puts the most important ones there first, and `regression` makes up for the others. What has no
+counterpart keeps its initialisation.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,20 +22,23 @@ from ultralytics.nn.tasks import torch_safe_load
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import models
-from yolo_nas_ext.host.transfer.convolutions import HEADS, convolutions, in_branch, task_of
+from yolo_nas_ext.host.transfer import boxes
+from yolo_nas_ext.host.transfer.beginnings import begin_as_identity, shift_prior
+from yolo_nas_ext.host.transfer.convolutions import HEADS, convolutions, task_of
+from yolo_nas_ext.host.transfer.counterparts import (
+    LEVEL,
+    RULES,
+    Channels,
+    Counterpart,
+    Repeats,
+    counterparts,
+)
+from yolo_nas_ext.host.transfer.regression import Pair, fit
 from yolo_nas_ext.host.transfer.report import Share, Transfer, part_of
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
-from yolo_nas_ext.network.roles import (
-    BRANCHES,
-    CLASSIFIER,
-    shared,
-)
 from yolo_nas_ext.network.rows import KEYPOINTS, Task
-
-# Numbers of channels: (in the target, in the source).
-_Channels = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,16 @@ class Source:
         architecture: The network.
         model: Ultralytics' model of it, with the weights.
         name: What to call it.
+        images: Images (n, channels, size, size) in 0 to 1 that networks are fitted on; see
+            `prepare.prepared`.
+        repeats: Its blocks' repeats, from the one that matters most.
     """
 
     architecture: Architecture
     model: nn.Module
     name: str
+    images: torch.Tensor | None = field(default=None, repr=False)
+    repeats: Repeats = field(default_factory=dict)
 
 
 def load(path: str | Path, key: str = "inherit") -> Source:
@@ -131,10 +141,14 @@ def transfer(
 ) -> Transfer:
     """Write what a source has for a model into it, in place.
 
-    Outputs of the classes go by the classes' names; those of boxes need the same number of bins,
-    those of keypoints the same keypoints. The two may be of different tasks. A one-to-one branch
-    that the source has not takes the weights of its other one: Ultralytics makes it a copy of
-    that.
+    Outputs of the classes go by the classes' names, those of keypoints need the same keypoints, and
+    bins of boxes go by their distance. The two may be of different tasks. A one-to-one branch that
+    the source has not takes the weights of its other one: Ultralytics makes it a copy of that. What
+    the source has not begins so that it changes nothing: new inputs have weights of zero, and new
+    repeats are the identity.
+
+    With images, see `prepare.prepared`, convolutions are then fitted to what the source computes,
+    and batch norms are estimated again.
 
     Args:
         model: Ultralytics' model of `architecture`, of any weights.
@@ -145,44 +159,65 @@ def transfer(
     Returns:
         What was transferred and what was not.
     """
-    theirs = convolutions(source.model, source.architecture)
-    many = partial(in_branch, branch=BRANCHES[0])
-    classes = _by_name(names, source.model.names)  # pyright: ignore[reportArgumentType]
-    alike = {
-        "box": architecture.head.reg_max == source.architecture.head.reg_max,
-        "keypoints": task_of(model).keypoints == task_of(source.model).keypoints,
-    }
+    mine = convolutions(model, architecture)
+    bins = architecture.head.reg_max, source.architecture.head.reg_max
+    found = counterparts(
+        mine,
+        convolutions(source.model, source.architecture),
+        classes=_by_name(names, source.model.names),  # pyright: ignore[reportArgumentType]
+        alike={"keypoints": task_of(model).keypoints == task_of(source.model).keypoints},
+        repeats=source.repeats,
+        boxes=boxes.shared_bins(*bins),
+    )
     state, given = model.state_dict(), source.model.state_dict()
     taken: dict[str, int] = {}
     copied: set[str] = set()
-    for key, mine in convolutions(model, architecture).items():
-        other = theirs.get(key)
-        if other is None and not source.architecture.head.end2end:
-            other = theirs.get(many(key))
-        if other is None or not mine.fits(other) or not alike.get(mine.output, True):
-            continue
-        outs = (
-            classes
-            if mine.output in ("class", CLASSIFIER)
-            else _numbers(mine.parts.outputs, other.parts.outputs)
-        )
-        ins = None if mine.parts.depthwise else _numbers(mine.parts.inputs, other.parts.inputs)
-        for name, tensor, values in _tensors(state, mine.name, given, other.name):
-            if tensor.ndim < 2:
-                taken[name] = _write(tensor, values, outs, None)
-            elif isinstance(mine.module, nn.ConvTranspose2d):
-                taken[name] = _write(tensor, values, cast(_Channels, ins), outs)
-            else:
-                taken[name] = _write(tensor, values, outs, ins)
-            if taken[name] == tensor.numel() and tensor.equal(values.to(tensor)):
-                copied.add(name)
+    for name, part in found.items():
+        for tensor_name, tensor, values in _tensors(state, name, given, part.theirs.name):
+            taken[tensor_name] = _write_part(tensor, values, part)
+            if taken[tensor_name] == tensor.numel() and tensor.equal(values.to(tensor)):
+                copied.add(tensor_name)
+        if part.rule == LEVEL and part.mine.output == "class":
+            shift_prior(state[f"{name}.bias"], part, part.lower)
+        if part.mine.output == "box":
+            boxes.fill(state, name, given, part.theirs.name, bins)
     if _same_backbone(architecture, source.architecture):
         for name, tensor in state.items():
             if name.startswith("model.0.") and name in given:
                 tensor.copy_(given[name])
                 taken[name] = tensor.numel()
                 copied.add(name)
-    return _report(model, architecture, source.name, taken, copied)
+    begin_as_identity(model, {name.rpartition(".")[0] for name in found})
+    fitted = _fit(model, architecture, source, found, bins) if source.images is not None else 0
+    rules = Counter(part.rule for part in found.values())
+    done = _report(model, architecture, source.name, taken, copied)
+    return replace(done, rules={rule: rules[rule] for rule in RULES if rules[rule]}, fitted=fitted)
+
+
+def _fit(
+    model: nn.Module,
+    architecture: Architecture,
+    source: Source,
+    found: Mapping[str, Counterpart],
+    bins: tuple[int, int],
+) -> int:
+    """Fit a model to its source and return how many convolutions were."""
+    images = source.images
+    assert images is not None
+    if architecture.imgsz and architecture.imgsz != images.shape[-1]:
+        size = (architecture.imgsz, architecture.imgsz)
+        images = nn.functional.interpolate(images, size, mode="bilinear", antialias=True)
+    pairs = []
+    for name, part in found.items():
+        if part.rule == LEVEL:  # has activations of another size
+            continue
+        if part.mine.output == "box" and bins[0] != bins[1]:
+            if bins[0] == 1:
+                outs = (torch.arange(4), torch.arange(4))
+                pairs.append(Pair(name, part.theirs.name, outs, partial(boxes.sides, bins=bins[1])))
+        elif len(part.outs[0]):
+            pairs.append(Pair(name, part.theirs.name, part.outs))
+    return fit(model, source.model, pairs, images)
 
 
 def _same_backbone(mine: Architecture, theirs: Architecture) -> bool:
@@ -276,30 +311,39 @@ def _tensors(
                 yield f"{mine}.{kind}", state[f"{mine}.{kind}"], given[f"{theirs}.{kind}"]
 
 
-def _numbers(mine: Any, theirs: Any) -> _Channels:
-    pairs = torch.tensor(shared(mine, theirs), dtype=torch.long)
-    return pairs[:, 0], pairs[:, 1]
-
-
-def _by_name(mine: Mapping[int, str], theirs: Mapping[int, str]) -> _Channels:
+def _by_name(mine: Mapping[int, str], theirs: Mapping[int, str]) -> Channels:
     numbers = {name: number for number, name in theirs.items()}
     pairs = [(number, numbers[name]) for number, name in mine.items() if name in numbers]
     both = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
     return both[:, 0], both[:, 1]
 
 
-def _write(
-    tensor: torch.Tensor, values: torch.Tensor, outs: _Channels, ins: _Channels | None
-) -> int:
+def _write_part(tensor: torch.Tensor, values: torch.Tensor, part: Counterpart) -> int:
     """Write the channels that both have into a tensor and return how many numbers that were."""
     values = values.to(tensor)
     if tensor.ndim == 0:  # the count of batches that a norm has seen
         tensor.copy_(values)
         return 1
-    rows, their_rows = outs
-    if ins is None:
+    rows, their_rows = part.outs
+    if tensor.ndim < 2:
         tensor[rows] = values[their_rows]
-        return len(rows) * tensor[0].numel()
-    columns, their_columns = ins
+        return len(rows)
+    if isinstance(part.mine.module, nn.ConvTranspose2d):
+        tensor, values = tensor.transpose(0, 1), values.transpose(0, 1)
+    if tensor.ndim == 4 and tensor.shape[2:] != values.shape[2:]:
+        values = _centred(values, tensor.shape[-1])
+    each = tensor[0, 0].numel()
+    if part.ins is None:
+        tensor[rows] = values[their_rows]
+        return len(rows) * each
+    columns, their_columns = part.ins
+    if len(columns):  # what is read besides changes nothing yet
+        tensor[rows] = 0
     tensor[rows[:, None], columns] = values[their_rows[:, None], their_columns]
-    return len(rows) * len(columns) * tensor[0, 0].numel()
+    return len(rows) * len(columns) * each
+
+
+def _centred(values: torch.Tensor, size: int) -> torch.Tensor:
+    """Return kernels of another odd size: cropped, or amid zeros."""
+    rest = (size - values.shape[-1]) // 2
+    return nn.functional.pad(values, (rest, rest, rest, rest))  # cuts where it is negative
