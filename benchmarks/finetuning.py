@@ -7,6 +7,9 @@ Each row of `results/finetuning.csv` is a training on all of train, from `parent
 `../shared/data`); nothing that is there is done again. What is measured is the average of the
 weights after the last epoch, on val. A seed gives all recipes the same images in the same order.
 
+`recipe=yolo` is `yolo train` itself in a process of its own, to compare `stock` with. It pads
+images to rectangles where it measures, and draws other random numbers.
+
 A recipe is a name of `RECIPES`, or `key=value` joined by `+` to one: `carried+nbs=16+lr0=0.001`.
 Keys that are not named here are Ultralytics':
 
@@ -18,6 +21,7 @@ Keys that are not named here are Ultralytics':
     ema       the part of the steps that the weights are averaged over; Ultralytics' unless given
     norms     the momentum of batch norms; Ultralytics' 0.03 unless given
     backbone  what the backbone's learning rate is multiplied by
+    half      1 for convolutions in bfloat16
     first     the image size in pixels of the first two thirds of the epochs
 
 Protocol, written before the first training: recipes are chosen by one change at a time, on
@@ -32,6 +36,8 @@ were trained on.
 from __future__ import annotations
 
 import csv
+import shutil
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -42,12 +48,13 @@ from statistics import mean
 from typing import Any
 
 import torch
-from lib import RESULTS, SHARED, Figures, Table, names, start
+import yaml
+from lib import RESULTS, SHARED, Figures, Table, names, start, yolo
 
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import joined, read
-from yolo_nas_ext.host.training import lean
+from yolo_nas_ext.host.training import bfloat16, lean
 from yolo_nas_ext.host.training.initialisation import norms
 from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.training.trainer import train
@@ -70,8 +77,8 @@ RECIPES = {
     "carried": "start=roles",
     "ours": OURS,
 }
-OWN = ("start", "classes", "ema", "norms", "backbone", "first")
-COLUMNS: list[str] = "set parent recipe epochs images seed map50_95 map50 seconds".split()
+OWN = ("start", "classes", "ema", "norms", "backbone", "half", "first")
+COLUMNS: list[str] = [*"set parent recipe epochs images seed map50_95 map50 seconds".split()]
 BATCH = 16
 BACKBONE = 11  # rows of YOLO11n's and YOLO26n's
 
@@ -120,13 +127,51 @@ def settings_of(recipe: str) -> dict[str, Any]:
     return found
 
 
+def by_yolo(key: Mapping[str, str]) -> dict[str, Any]:
+    """Train by Ultralytics' command on a copy of the data, beside which it writes its notes."""
+    folder, imgsz = SETS[key["set"]]
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as place:
+        copy = shutil.copytree(SHARED / folder, Path(place) / "data")
+        content: dict[str, Any] = {"path": str(copy), "train": "images/train", "val": "images/val"}
+        content["names"] = read(str(copy)).names
+        (copy / "data.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        asked = {"epochs": key["epochs"], "seed": key["seed"], "imgsz": imgsz, "batch": BATCH}
+        yolo(
+            "train",
+            f"model={parent_of(key).resolve()}",
+            f"data={copy / 'data.yaml'}",
+            f"project={place}",
+            "name=run",
+            "amp=False",
+            "plots=False",
+            "device=cpu",
+            *(f"{name}={value}" for name, value in asked.items()),
+        )
+        with (Path(place) / "run" / "results.csv").open(encoding="utf-8") as text:
+            last = [{k.strip(): v for k, v in row.items()} for row in csv.DictReader(text)][-1]
+    print(last)
+    return {
+        "map50_95": round(float(last["metrics/mAP50-95(B)"]), 4),
+        "map50": round(float(last["metrics/mAP50(B)"]), 4),
+        "seconds": round(time.perf_counter() - begin),
+    }
+
+
+def parent_of(key: Mapping[str, str]) -> Path:
+    """Return the checkpoint that is started from."""
+    return SHARED / f"{key['parent']}_coco" / f"{key['parent']}.pt"
+
+
 def trained(key: Mapping[str, str]) -> dict[str, Any]:
     """Train by a recipe and return what was measured."""
+    if key["recipe"] == "yolo":
+        return by_yolo(key)
     folder, imgsz = SETS[key["set"]]
     train_on, measured = (read(str(SHARED / folder), part=part) for part in ("train", "val"))
     asked = settings_of(key["recipe"])
     own = {name: asked.pop(name) for name in OWN if name in asked}
-    parent = load(SHARED / f"{key['parent']}_coco" / f"{key['parent']}.pt")
+    parent = load(parent_of(key))
     lean.TRAINERS["detect"] = type("Tuner", (Tuner,), {"own": own})
     images = int(key["images"]) or len(train_on.images)
     data = joined(train_on, measured)
@@ -174,7 +219,7 @@ def first_weights(
         raise NASError(f"start={kind}: no such start")
     if classes != "usual":
         head = model.model[-1]
-        for scores in (head.cv3, getattr(head, "one2one_cv3", None) or []):
+        for scores in filter(None, (head.cv3, getattr(head, "one2one_cv3", None))):
             for score, stride in zip(scores, head.stride.tolist(), strict=True):
                 prior = 5 / head.nc / (imgsz / stride) ** 2
                 score[-1].bias.data[:] = torch.tensor(prior).log()
@@ -187,7 +232,7 @@ def common(parent: Source, names: Mapping[int, str]) -> Source:
     model: Any = deepcopy(parent.model)
     model.names = {**{n: f"theirs {n}" for n in model.names}, **names}
     head = model.model[-1]
-    for scores in (head.cv3, getattr(head, "one2one_cv3", None) or []):
+    for scores in filter(None, (head.cv3, getattr(head, "one2one_cv3", None))):
         for score in scores:
             score[-1].weight.data[:] = score[-1].weight.data.mean(0, keepdim=True)
     return replace(parent, model=model)
@@ -199,8 +244,10 @@ class Tuner(lean.LeanDetectionTrainer):
     own: Mapping[str, Any] = {}
 
     def setup_model(self) -> None:
-        """Give batch norms their momentum."""
+        """Give batch norms their momentum, and convolutions their digits."""
         super().setup_model()
+        if self.own.get("half"):
+            bfloat16.halve(self.model)
         for norm in norms(self.model):
             norm.momentum = self.own.get("norms", norm.momentum)
 

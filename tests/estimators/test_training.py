@@ -4,15 +4,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from ultralytics import YOLO
 
 from tests.helpers.shapes import draw, name_as_slices
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.extrapolation import projected
 from yolo_nas_ext.estimators.factory import ESTIMATORS, make
-from yolo_nas_ext.estimators.training import ShortTraining
+from yolo_nas_ext.estimators.training import (
+    FineTuning,
+    ShortTraining,
+    StockFineTuning,
+    UntouchedFineTuning,
+    UntouchedStockFineTuning,
+)
 from yolo_nas_ext.host import arguments
 from yolo_nas_ext.host.dataset import read
+from yolo_nas_ext.host.models import build
+from yolo_nas_ext.host.training import checkpoint
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.space.detector import DetectorSpace
 
@@ -221,3 +230,87 @@ def test_fitness_of_a_short_detector_is_what_it_foretells(data, architecture):
     for options in ({"task": "segment"}, {"estimator": "full"}):
         with pytest.raises(NASError, match="fitness=projected: is of short trainings"):
             make(configure({**given, **options, "fitness": "projected"}, {}, {}), data)
+
+
+# From a parent
+
+
+@pytest.fixture(scope="module")
+def parent(architecture, tmp_path_factory):
+    """A checkpoint of three classes, one of which the shapes have too."""
+    model = build(emit(architecture, 3), task="detect", nc=3)
+    model.names = {0: "shape1", 1: "cat", 2: "dog"}
+    for tensor in model.state_dict().values():
+        if tensor.ndim == 1 and tensor.is_floating_point():
+            tensor.uniform_(0.5, 1.5)
+    path = tmp_path_factory.mktemp("parent") / "parent.pt"
+    checkpoint.save(model, path, args={"task": "detect"}, metrics={})
+    return path
+
+
+def begun(training, network, monkeypatch, seed=0):
+    """The model that a training begins with, and what the trainer was given."""
+    seen = {}
+
+    def train(model, data, split, settings, *, initial=None, **more):
+        torch.manual_seed(seed)
+        built = build(model, task="detect", nc=data.nc)
+        if initial:
+            initial(built, data.names)
+        seen.update(model=built, split=split, settings=settings)
+        return type("Result", (), {"metrics": {}})
+
+    monkeypatch.setattr("yolo_nas_ext.estimators.training.train", train)
+    training.estimate(network)
+    return seen
+
+
+def last_layers(model):
+    return [(score[-1].weight, score[-1].bias) for score in model.model[-1].cv3]
+
+
+@pytest.mark.parametrize("kind", [FineTuning, ShortTraining])
+def test_new_classes_begin_alike_from_any_seed(kind, data, architecture, parent, monkeypatch):
+    options = {"imgsz": 64, "batch": 4, "inherit": parent}
+    first, other = (
+        begun(kind(data, **options), architecture, monkeypatch, seed)["model"] for seed in (1, 2)
+    )
+    for mine, again in zip(last_layers(first), last_layers(other), strict=True):
+        assert torch.equal(mine[0], again[0]) and torch.equal(mine[1], again[1])
+        assert not mine[0][0].any() and mine[0][1].any()  # shape0 is new
+
+
+def test_a_fine_tuning_has_a_step_a_batch_and_a_warm_up_in_proportion(data, parent, monkeypatch):
+    tuning = FineTuning(data, batch=4, epochs=10, imgsz=64, inherit=parent)
+    few, many = calls(tuning, monkeypatch, {"epochs": 5}, {"epochs": 500})
+    assert few["overrides"]["nbs"] == 4
+    assert few["overrides"]["warmup_epochs"] < 1 and many["overrides"]["warmup_epochs"] == 3
+    mine = FineTuning(data, imgsz=64, inherit=parent, overrides={"lr0": 0.5})
+    assert mine.settings.overrides["lr0"] == 0.5
+    assert mine.settings.overrides["optimizer"] == tuning.settings.overrides["optimizer"]
+
+
+@pytest.mark.parametrize("kind", [UntouchedFineTuning, UntouchedStockFineTuning])
+def test_an_untouched_fine_tuning_trains_on_all_of_train(
+    kind, data, architecture, parent, monkeypatch
+):
+    measured = read(data.source, part="val")
+    training = kind(data, measured, imgsz=64, batch=4, inherit=parent)
+    seen = begun(training, architecture, monkeypatch)
+    n, more = len(data.images), len(measured.images)
+    assert seen["split"] == (list(range(n)), list(range(n, n + more)))
+    assert training.data.images[n:] == measured.images
+
+
+def test_stock_is_what_ultralytics_loads(data, architecture, parent, monkeypatch):
+    stock = StockFineTuning(data, imgsz=64, batch=4, inherit=parent)
+    seen = begun(stock, architecture, monkeypatch, seed=3)
+    assert not seen["settings"].overrides  # Ultralytics' defaults
+    assert not seen["settings"].short
+    torch.manual_seed(3)
+    oracle = build(emit(architecture, 2), task="detect", nc=2)
+    oracle.names = dict(data.names)
+    oracle.load(YOLO(parent).model, verbose=False)
+    state = seen["model"].state_dict()
+    assert state.keys() == oracle.state_dict().keys()
+    assert all(torch.equal(state[name], value) for name, value in oracle.state_dict().items())

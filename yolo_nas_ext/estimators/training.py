@@ -20,10 +20,12 @@ from yolo_nas_ext.host import arguments, models
 from yolo_nas_ext.host.dataset import DataSet, joined
 from yolo_nas_ext.host.metrics import Measure
 from yolo_nas_ext.host.training import distillation as teachers
+from yolo_nas_ext.host.training.augmented import augmented_batches
 from yolo_nas_ext.host.training.initialisation import new_classes
 from yolo_nas_ext.host.training.lean import OnEpoch
 from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.training.trainer import train
+from yolo_nas_ext.host.transfer.prepare import number_of_images, prepared
 from yolo_nas_ext.host.transfer.weights import Source, load, transfer
 from yolo_nas_ext.metrics import dice, froc
 from yolo_nas_ext.network.architecture import Architecture
@@ -135,6 +137,7 @@ class Training:
         arguments.check(settings.overrides, nc=data.nc)
         arguments.check_device(settings.device)
         self.source = _loaded(inherit)
+        self._ready_source: Source | None = None
         if teacher:
             self._learn_from(teacher)
 
@@ -232,7 +235,9 @@ class Training:
         )
         source = _loaded(inherit) or self.source
         network = partial(_network, architecture, definition)
-        start = self._start(source, network, settings.imgsz) if source else None
+        start = None
+        if source:
+            start = self._start(self._ready(source), network, settings.imgsz)
         split = self._split_of(int(fidelity["images"]), seed)
         metrics = train(
             definition,
@@ -255,6 +260,23 @@ class Training:
     ) -> _Start | _StockStart:
         known = source.architecture is not None  # else nothing says what its weights are for
         return _Start(source, network(), imgsz) if known else _StockStart(source)
+
+    def _ready(self, source: Source) -> Source:
+        """Return a source with images of train to fit networks on; that of all is made once."""
+        if source.architecture is None:
+            return source
+        if source is not self.source:
+            return self._prepared(source)
+        if self._ready_source is None:
+            self._ready_source = self._prepared(source)
+        return self._ready_source
+
+    def _prepared(self, source: Source) -> Source:
+        images = number_of_images(self.imgsz)
+        seen = augmented_batches(
+            self.data, self.split[0], self.settings, images=images, seed=self.seed
+        )
+        return prepared(source, seen)
 
     def _definition(
         self, architecture: Architecture | Mapping[str, Any] | str | Path
@@ -332,6 +354,9 @@ class StockFineTuning(FullTraining):
     @staticmethod
     def _start(source: Source, network: Callable[[], Architecture], imgsz: int) -> _StockStart:
         return _StockStart(source)
+
+    def _ready(self, source: Source) -> Source:
+        return source
 
 
 class _Untouched(Training):

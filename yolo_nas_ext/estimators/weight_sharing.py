@@ -81,8 +81,8 @@ class SharedWeights(ShortTraining):
         check(space)
         if more.get("teacher"):
             raise NASError(
-                f"teacher={more['teacher']}: a supernet has no teacher but its own largest network; "
-                "leave it out, or give distill=1"
+                f"teacher={more['teacher']}: a supernet has no teacher but its own largest "
+                "network; leave it out, or give distill=1"
             )
         super().__init__(data, **{**more, "task": space.task})
         self.space, self.sampling, self.distill = space, sampling, distill

@@ -203,10 +203,11 @@ def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
     """
     comparison.folder.mkdir(exist_ok=True)
     comparison.use_context(Context(comparison.folder))
-    found = [model.name for model in comparison.models if not model.baseline]
-    others = "the parent" if _start(comparison) else "the baselines"
-    beside = f"{', '.join(found)} beside {others}" if found else others
-    print(f"\nfinals: {beside}, from {recipes.starts(comparison.models)}")
+    found = ", ".join(model.name for model in comparison.models if not model.baseline)
+    parent = next((m for m in comparison.models if m.role == roles.PARENT), None)
+    weights = Path(parent.weights).name if parent and _start(comparison) else "random weights"
+    beside = f" beside {'the parent' if parent else 'the baselines'}" if found else ""
+    print(f"\nfinals: {found or 'the parent'} from {weights}{beside}")
     announce(comparison, folder)
     write_definitions(comparison)
     try:

@@ -57,14 +57,17 @@ def new_classes(model: torch.nn.Module, imgsz: int, classes: Sequence[int]) -> N
     """
     head: Any = model.model[-1]  # pyright: ignore[reportIndexIssue]
     rows = list(classes)
+    last: list[tuple[Any, float]] = []  # layers, and the logit that each begins with
     if isinstance(head, Classify):
-        head.linear.weight[rows] = 0
-        head.linear.bias[rows] = 0
+        last = [(head.linear, 0.0)]
     elif isinstance(head, Detect):
-        for scores in (head.cv3, getattr(head, "one2one_cv3", None) or ()):
-            for score, stride in zip(scores, head.stride.tolist(), strict=False):
-                score[-1].weight[rows] = 0
-                score[-1].bias[rows] = prior(head.nc, imgsz / stride)
+        branches: list[Any] = [head.cv3, getattr(head, "one2one_cv3", None)]
+        for scores in filter(None, branches):
+            for score, stride in zip(scores, head.stride.tolist(), strict=True):
+                last.append((score[-1], prior(head.nc, imgsz / stride)))
+    for layer, logit in last:
+        layer.weight[rows] = 0
+        layer.bias[rows] = logit
 
 
 def prior(nc: int, cells: float) -> float:
