@@ -6,7 +6,7 @@ with all widths cut evenly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -248,11 +248,3 @@ class Firsts:
             except (NASError, TrialError):
                 return float("inf")
         return max(shares, default=0.0)
-
-
-def pencils_of(names: Sequence[str], config: SearchSettings, parent: Parent | None) -> list[str]:
-    """Return which named trials of a record are pencils: neither the parent nor a baseline."""
-    if parent is None:
-        return []
-    others = {parent.name, *(each.name for each in named(config, parent))}
-    return [name for name in names if name and name not in others]
