@@ -148,7 +148,7 @@ def test_an_interrupted_search_goes_on_as_it_would_have(
 @pytest.mark.parametrize("key", ["inherit", "pretrained"])
 def test_a_checkpoint_for_every_candidate(shapes, tmp_path, capsys, key):
     YOLO("yolov8n.yaml", verbose=False).save(tmp_path / "v8.pt")
-    given = {**SMALL, "data": str(shapes), "project": str(tmp_path), "trials": 2}
+    given = {**SMALL, "data": str(shapes), "project": str(tmp_path), "trials": 2, "finalists": 0}
     done = search({**given, key: str(tmp_path / "v8.pt")})
     assert all(t.metrics["inherited_percent"] > 0 for t in done.study.trials)
     page = (done.folder / "report.html").read_text()

@@ -147,7 +147,7 @@ class SearchSettings(Settings):
         FIRST,
         "FLOPs that a candidate may have for one image at imgsz, 2 x multiply-adds as Ultralytics "
         "counts them, for example 2.5G. Where no max_* is given the limit is the parent's cost, "
-        "else the FLOPs of the largest baseline; max_flops= with nothing behind it sets no limit",
+        "else the FLOPs of the largest baseline; max_flops=none sets no limit",
         kind="number",
     )
     max_latency: float | None = key(

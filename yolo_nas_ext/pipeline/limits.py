@@ -18,7 +18,7 @@ from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.pipeline.baselines import Baseline
 from yolo_nas_ext.pipeline.latency import Timing
 
-NONE = "max_flops= with nothing behind it sets none"
+NONE = "max_flops=none sets none"
 
 
 class Limited(NamedTuple):
