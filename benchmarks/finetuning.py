@@ -14,7 +14,8 @@ A recipe is a name of `RECIPES`, or `key=value` joined by `+` to one: `carried+n
 Keys that are not named here are Ultralytics':
 
     start     what the first weights are: `stock` for Ultralytics' own loading; `names` for tensors
-              that are alike in name and shape; `roles` for `host.transfer`; `random`
+              that are alike in name and shape; `roles` for `host.transfer` with the leading
+              channels; `best` for the same with the channels that matter most; `random`
     classes   the layer of the classes: `usual` for random weights and Ultralytics' bias, which is
               that of 640 px; `prior` for that of the image size; `zero` and `common` for weights
               that are 0, or the mean over the parent's classes, as well
@@ -55,9 +56,11 @@ from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import joined, read
 from yolo_nas_ext.host.training import bfloat16, lean
+from yolo_nas_ext.host.training.augmented import augmented_batches
 from yolo_nas_ext.host.training.initialisation import norms
 from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.training.trainer import train
+from yolo_nas_ext.host.transfer.prepare import number_of_images, prepared
 from yolo_nas_ext.host.transfer.weights import Source, load, transfer
 from yolo_nas_ext.network.emit import emit
 
@@ -176,20 +179,26 @@ def trained(key: Mapping[str, str]) -> dict[str, Any]:
     images = int(key["images"]) or len(train_on.images)
     data = joined(train_on, measured)
     all_ = len(train_on.images)
+    settings = TrainingSettings(
+        epochs=int(key["epochs"]),
+        imgsz=imgsz,
+        batch=BATCH,
+        seed=int(key["seed"]),
+        device="cpu",
+        short=False,
+        overrides={"amp": False, **asked},
+    )
     begin = time.perf_counter()
+    seen = list(range(images))
+    if own.get("start") == "best":
+        count = number_of_images(imgsz)
+        drawn = augmented_batches(data, seen, settings, images=count, seed=settings.seed)
+        parent = prepared(parent, drawn)
     metrics = train(
         emit(parent.architecture, data.nc),
         data,
-        (list(range(images)), list(range(all_, len(data.images)))),
-        TrainingSettings(
-            epochs=int(key["epochs"]),
-            imgsz=imgsz,
-            batch=BATCH,
-            seed=int(key["seed"]),
-            device="cpu",
-            short=False,
-            overrides={"amp": False, **asked},
-        ),
+        (seen, list(range(all_, len(data.images)))),
+        settings,
         initial=lambda model, names: first_weights(model, names, parent, imgsz, own),
     ).metrics
     seconds = round(time.perf_counter() - begin)
@@ -201,7 +210,11 @@ def trained(key: Mapping[str, str]) -> dict[str, Any]:
 
 
 def first_weights(
-    model: Any, names: Mapping[int, str], parent: Source, imgsz: int, own: Mapping[str, Any]
+    model: Any,
+    names: Mapping[int, str],
+    parent: Source,
+    imgsz: int,
+    own: Mapping[str, Any],
 ) -> None:
     """Write the first weights of a recipe into a new model."""
     kind, classes = own.get("start", "stock"), own.get("classes", "usual")
@@ -212,7 +225,7 @@ def first_weights(
         mine, theirs = model.state_dict(), parent.model.state_dict()
         alike = {n: v for n, v in theirs.items() if n in mine and mine[n].shape == v.shape}
         model.load_state_dict(alike, strict=False)
-    elif kind == "roles":
+    elif kind in ("roles", "best"):
         source = common(parent, names) if classes == "common" else parent
         transfer(model, parent.architecture, source, names)
     elif kind != "random":

@@ -5,7 +5,9 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 import yaml
+from ultralytics import YOLO
 from ultralytics.nn.tasks import guess_model_scale
 
 from tests.helpers.shapes import draw
@@ -96,6 +98,27 @@ def test_the_command_writes_a_family_of_stock_models(tmp_path, capsys):
     assert f"imgsz={members['s'].imgsz}" in printed.out
     code, printed = run(capsys, "model=yolo11n", f"out={out}")
     assert code == 2 and "exists; give a new folder" in printed.err
+
+
+def test_a_trained_network_gives_its_family_weights(tmp_path, capsys):
+    """Members at the image size of the first compute what it does."""
+    first = YOLO("yolov8n.yaml", task="detect", verbose=False)
+    first.save(tmp_path / "first.pt")
+    out = tmp_path / "family"
+    assert (
+        main(["scale", f"model={tmp_path / 'first.pt'}", "flops=2x", "imgsz=64", f"out={out}"]) == 0
+    )
+    said = capsys.readouterr().out
+    (larger,) = out.glob("*-s.pt")
+    assert f"{larger.name}: " in said and f"train model={larger}" in said
+    image = torch.rand(1, 3, 64, 64)
+    models = [YOLO(path).model.float().eval() for path in (tmp_path / "first.pt", larger)]
+    assert sum(p.numel() for p in models[1].parameters()) > 1.3 * sum(
+        p.numel() for p in models[0].parameters()
+    )
+    with torch.no_grad():
+        mine, theirs = (model(image)[0] for model in models)
+    assert (mine - theirs).abs().max() < 1e-2 * theirs.abs().max()  # in half precision
 
 
 def test_short_trainings_choose_where_there_are_data(tmp_path, capsys):

@@ -20,7 +20,7 @@ from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
 from yolo_nas_ext.network import scaling
 from yolo_nas_ext.network.architecture import Architecture
-from yolo_nas_ext.network.emit import to_yaml
+from yolo_nas_ext.network.emit import emit, to_yaml
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.network.scaling import Coefficients
 
@@ -44,7 +44,7 @@ def main(given: Mapping[str, Any]) -> int:
     settings = read_settings(ScaleSettings, given)
     check(settings)
     with contextlib.redirect_stdout(sys.stderr):  # Ultralytics greets when it loads first
-        base, nc, task = _model(settings)
+        base, nc, task, source = _model(settings)
 
     def flops(network: Architecture) -> int:
         return costs(network, nc, network.imgsz, task=task).flops
@@ -70,6 +70,8 @@ def main(given: Mapping[str, Any]) -> int:
             how,
         ]
         path.write_text(to_yaml(network, nc, task, note), encoding="utf-8")
+        if source:
+            notes.append(f"{path.with_suffix('.pt').name}: {_carried(network, source, path)}")
         depth, width = _depth(network) / _depth(base), _width(network) / _width(base)
         rows.append(
             [
@@ -87,15 +89,18 @@ def main(given: Mapping[str, Any]) -> int:
     print(aligned(rows))
     print(f"a step is {_said(by)}, {how}")
     data, last = settings.data or "my.yaml", family[1][1].imgsz
-    print(f"next:\n  yolo {task} train model={out / rows[2][0]} data={data} imgsz={last}")
+    model = (out / rows[2][0]).with_suffix(".pt" if source else ".yaml")
+    print(f"next:\n  yolo {task} train model={model} data={data} imgsz={last}")
     return 0
 
 
-def _model(settings: ScaleSettings) -> tuple[Architecture, int, str]:
-    """Return the network with its image size, its classes and its task."""
+def _model(settings: ScaleSettings) -> tuple[Architecture, int, str, Any]:
+    """Return the network with its image size, its classes, its task and its weights, if any."""
     from yolo_nas_ext.host import models  # loads torch and Ultralytics
 
     name = settings.model
+    if name.endswith(".pt"):
+        return _trained(settings)
     definition, scale = models.definition(name, key="model")
     try:
         base = read(definition, scale)
@@ -109,7 +114,42 @@ def _model(settings: ScaleSettings) -> tuple[Architecture, int, str]:
         )
     task = TASKS[re.sub(r"\d+$", "", definition["head"][-1][2])]
     imgsz = settings.imgsz or base.imgsz or 640
-    return replace(base, imgsz=imgsz), settings.nc or int(definition.get("nc") or 80), task
+    nc = settings.nc or int(definition.get("nc") or 80)
+    return replace(base, imgsz=imgsz), nc, task, None
+
+
+def _trained(settings: ScaleSettings) -> tuple[Architecture, int, str, Any]:
+    """Return the network of a checkpoint as `_model` does."""
+    from yolo_nas_ext.host.transfer.convolutions import task_of
+    from yolo_nas_ext.host.transfer.weights import load
+
+    source = load(settings.model, "model")
+    task = task_of(source.model)
+    if settings.nc not in (None, task.nc):
+        raise NASError(
+            f"nc={settings.nc}: {settings.model} has {task.nc} classes, which its family takes "
+            "over; leave nc out, and train the family on your data"
+        )
+    imgsz = settings.imgsz or source.architecture.imgsz or 640
+    return replace(source.architecture, imgsz=imgsz), task.nc, task.name, source
+
+
+def _carried(network: Architecture, source: Any, path: Path) -> str:
+    """Write a member of the family with the weights of the smallest; return what it took."""
+    from yolo_nas_ext.host import models
+    from yolo_nas_ext.host.training import checkpoint
+    from yolo_nas_ext.host.transfer.convolutions import task_of
+    from yolo_nas_ext.host.transfer.weights import transfer
+
+    task, names = task_of(source.model), source.model.names
+    channels = next(p for p in source.model.parameters() if p.ndim == 4).shape[1]
+    definition = emit(network, task.nc, task.name, task.keypoints)
+    model = models.build(definition, task=task.name, ch=channels, nc=task.nc)
+    model.names = dict(names)
+    taken = transfer(model, network, source, names)
+    given = {"task": task.name, "imgsz": network.imgsz}
+    checkpoint.save(model, path.with_suffix(".pt"), args=given, metrics={})
+    return taken.summary
 
 
 def _budgets(given: Sequence[tuple[float, bool]], own: int) -> list[float]:
@@ -140,7 +180,7 @@ def _coefficients(
     how = f"the best of {len(found)} networks on the grid by DeepMAD's score, without training"
     if not settings.data:
         return found[ranked[0]], how, []
-    return _trained(ranked[: settings.tries], found, settings, task)
+    return _by_training(ranked[: settings.tries], found, settings, task)
 
 
 def _score(network: Architecture) -> float:
@@ -149,7 +189,7 @@ def _score(network: Architecture) -> float:
     return value if math.isfinite(value) else madnas(network) - 1e6
 
 
-def _trained(
+def _by_training(
     networks: Sequence[Architecture],
     found: Mapping[Architecture, Coefficients],
     settings: ScaleSettings,

@@ -41,7 +41,13 @@ deeper, wider and for how much larger images is found on a grid for the smallest
 larger networks take powers of it. Of the networks on the grid within the budget, DeepMAD's score of
 the untrained network chooses; with data=, short trainings choose between the best of them."""
 
-    model: str = key(None, path, FAMILY, "a YAML, or a name such as yolo11n: the smallest network")
+    model: str = key(
+        None,
+        path,
+        FAMILY,
+        "a YAML, or a name such as yolo11n: the smallest network; or a trained one, best.pt, whose "
+        "weights the larger ones begin with, so that they compute what it does",
+    )
     flops: tuple[tuple[float, bool], ...] = key(
         "2x,4x,8x", factors, FAMILY, "budgets: times the model's own FLOPs as 2x, or numbers as 12G"
     )

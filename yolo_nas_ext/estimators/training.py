@@ -137,7 +137,7 @@ class Training:
         arguments.check(settings.overrides, nc=data.nc)
         arguments.check_device(settings.device)
         self.source = _loaded(inherit)
-        self._ready_source: Source | None = None
+        self._parent: Source | None = None
         if teacher:
             self._learn_from(teacher)
 
@@ -261,15 +261,17 @@ class Training:
         known = source.architecture is not None  # else nothing says what its weights are for
         return _Start(source, network(), imgsz) if known else _StockStart(source)
 
+    def parent(self) -> Source:
+        """Return the weights that all start from, with images of train to fit networks on."""
+        if self._parent is None:
+            assert self.source is not None
+            self._parent = self._prepared(self.source)
+        return self._parent
+
     def _ready(self, source: Source) -> Source:
-        """Return a source with images of train to fit networks on; that of all is made once."""
-        if source.architecture is None:
+        if source.architecture is None:  # for which nothing can be fitted
             return source
-        if source is not self.source:
-            return self._prepared(source)
-        if self._ready_source is None:
-            self._ready_source = self._prepared(source)
-        return self._ready_source
+        return self.parent() if source is self.source else self._prepared(source)
 
     def _prepared(self, source: Source) -> Source:
         images = number_of_images(self.imgsz)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-PIXELS = 8192  # of an activation that weights are fitted to
+PIXELS = 16384  # of an activation that weights are fitted to
 # Of the mean variance of the inputs; found on YOLO11n and coco128, see docs/evidence.md.
 RIDGE = 0.1
 ALIKE = 1e-8  # of the variance of the outputs: below that there is nothing to fit

@@ -1,0 +1,228 @@
+"""How much of a trained network's mAP does a changed network have before any training?
+
+    python benchmarks/transfer.py                     # the table of what is there
+    python benchmarks/transfer.py parent=yolo11n,yolo26n
+
+Each row of `results/transfer.csv` is a network made of a parent (a checkpoint in
+`../shared/data`), its weights carried over in one of three ways, and measured on 40 photos of
+coco128 at 416 px. Nothing that is there is done again. Importance and least squares see 64 of the
+other 88 photos, as they are.
+
+Changes are all hidden widths (those of bottlenecks, inside blocks) to 0.9, 0.75 or 0.5, and the
+network without its highest level. Ways:
+
+    leading   the leading channels of each part
+    ordered   the channels that matter most, batch norms estimated again
+    fitted    as ordered, and each convolution fitted to the parent by least squares, as in a search
+
+Targets, of the parent's mAP50-95, `fitted`: 0.75 of it at 0.9 and 0.45 at 0.75 of the widths.
+"""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lib import RESULTS, SHARED, Figures, Table, names, start, targets
+from ultralytics import YOLO
+
+from yolo_nas_ext.host import models
+from yolo_nas_ext.host.dataset import DataSet, read
+from yolo_nas_ext.host.training.augmented import augmented_batches
+from yolo_nas_ext.host.training.settings import TrainingSettings
+from yolo_nas_ext.host.transfer.prepare import prepared
+from yolo_nas_ext.host.transfer.weights import Source, load, transfer
+from yolo_nas_ext.network.architecture import Architecture, Block
+from yolo_nas_ext.network.block_rows import round8
+from yolo_nas_ext.network.blocks import BLOCKS
+from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.space.parent import ParentSpace
+
+KEYS = {"parent": ""}
+COLUMNS = ["parent", "change", "way", "map50_95", "share", "seconds"]
+CHANGES = ("nothing", "hidden x 0.9", "hidden x 0.75", "hidden x 0.5", "without P5")
+WAYS = ("leading", "ordered", "fitted")
+IMGSZ, SEEN, MEASURED = 416, 64, 40
+PLAIN = {
+    **dict.fromkeys(("mosaic", "hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr"), 0.0),
+    "erasing": 0.0,
+}
+
+
+def main(given: dict[str, Any]) -> Figures:
+    """Measure what is missing, print the table and return the figures."""
+    file = RESULTS / "transfer.csv"
+    rows = kept(file)
+    for parent in names(given["parent"]):
+        for row in measured(parent, rows):
+            rows.append(row)
+            keep(file, row)
+    return verdict(rows)
+
+
+def measured(parent: str, rows: list[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """Yield the rows of a parent that are missing."""
+    done = {(r["change"], r["way"]): float(r["map50_95"]) for r in rows if r["parent"] == parent}
+    with tempfile.TemporaryDirectory() as folder:
+        source = load(SHARED / f"{parent}_coco" / f"{parent}.pt", "parent")
+        data = photos(Path(folder), source.model.names)
+        ready: Source | None = None
+        for change in CHANGES:
+            for way in WAYS if change != "nothing" else ("leading",):
+                if (change, way) in done:
+                    continue
+                begin = time.perf_counter()
+                network = changed(source.architecture, change)
+                if way != "leading" and ready is None:
+                    ready = made_ready(source, data)
+                value = score(carried(network, source, ready, way), Path(folder))
+                done[change, way] = value
+                yield {
+                    "parent": parent,
+                    "change": change,
+                    "way": way,
+                    "map50_95": f"{value:.4f}",
+                    "share": f"{value / done['nothing', 'leading']:.3f}",
+                    "seconds": f"{time.perf_counter() - begin:.0f}",
+                }
+
+
+def photos(folder: Path, classes: Mapping[int, str]) -> DataSet:
+    """Write coco128 as a data set of 88 and 40 photos, and return the 88."""
+    source = (SHARED / "coco128").resolve()
+    for number, file in enumerate(sorted((source / "train2017").glob("*.jpg"))):
+        part = "val" if number >= 128 - MEASURED else "train"
+        label = source / "labels_det" / f"{file.stem}.txt"
+        for kind, path in (("images", file), ("labels", label)):
+            (folder / kind / part).mkdir(parents=True, exist_ok=True)
+            if path.is_file():
+                (folder / kind / part / path.name).symlink_to(path)
+    lines = "\n".join(f"  {number}: {name}" for number, name in classes.items())
+    text = f"path: {folder}\ntrain: images/train\nval: images/val\nnames:\n{lines}\n"
+    (folder / "data.yaml").write_text(text, encoding="utf-8")
+    return read(folder / "data.yaml")
+
+
+def changed(parent: Architecture, change: str) -> Architecture:
+    """Return a parent with a change."""
+    if change == "nothing":
+        return parent
+    if change == "without P5":
+        space = ParentSpace(parent, "detect")
+        return space.architecture({**space.point_of(parent), "levels": "3-4"})
+    factor = float(change.rpartition(" ")[2])
+
+    def narrow(block: Block) -> Block:
+        if not block.hidden:
+            return block
+        return replace(block, hidden=BLOCKS[block.kind].fit(max(8, round8(block.hidden * factor))))
+
+    neck = parent.neck
+    return replace(
+        parent,
+        backbone=tuple(map(narrow, parent.backbone)),
+        neck=replace(
+            neck,
+            down=tuple(map(narrow, neck.down)),
+            up=tuple((narrow(a), narrow(b)) for a, b in neck.up),
+        ),
+    )
+
+
+def made_ready(source: Source, data: DataSet) -> Source:
+    """Return a source in the order of importance, with the photos to fit on."""
+    settings = TrainingSettings(epochs=1, imgsz=IMGSZ, batch=8, overrides=PLAIN)
+    seen = augmented_batches(data, range(len(data.images)), settings, images=SEEN, seed=0)
+    return prepared(source, seen)
+
+
+def carried(network: Architecture, source: Source, ready: Source | None, way: str) -> Any:
+    """Return a model of a network with the weights of a source."""
+    classes = source.model.names
+    model = models.build(emit(network, len(classes)), task="detect", nc=len(classes))
+    if way == "leading" or ready is None:
+        transfer(model, network, source, classes)
+    elif way == "fitted":
+        transfer(model, network, ready, classes)
+    else:
+        transfer(model, network, replace(ready, images=None), classes)
+        estimate(model, ready.images)
+    model.names = classes
+    return model
+
+
+@torch.no_grad()
+def estimate(model: Any, images: torch.Tensor | None) -> None:
+    """Estimate the batch norms of a model again."""
+    kept = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in kept]
+    for norm in kept:
+        norm.momentum = 1.0
+    model.train()(images)
+    for norm, momentum in zip(kept, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def score(model: Any, folder: Path) -> float:
+    """Return a model's mAP50-95, as Ultralytics measures it."""
+    detector = YOLO("yolo11n.yaml", task="detect")
+    model = deepcopy(model).float().eval()
+    model.args = detector.model.args
+    detector.model = model
+    result = detector.val(
+        data=str(folder / "data.yaml"),
+        imgsz=IMGSZ,
+        batch=8,
+        workers=0,
+        plots=False,
+        verbose=False,
+        project=str(folder / "runs"),
+    )
+    return float(result.box.map)
+
+
+def kept(file: Path) -> list[dict[str, str]]:
+    """Return the rows that are there."""
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as text:
+        return list(csv.DictReader(text))
+
+
+def keep(file: Path, row: Mapping[str, str]) -> None:
+    """Write a row at once."""
+    new = not file.is_file()
+    with file.open("a", newline="", encoding="utf-8") as text:
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(" ".join(row.values()), flush=True)
+
+
+def verdict(rows: list[dict[str, str]]) -> Figures:
+    """Print the table and return whether the targets are met."""
+    shares = {(r["parent"], r["change"], r["way"]): float(r["share"]) for r in rows}
+    table = Table("parent ", "change       ", *(f"{way:<8}" for way in WAYS))
+    for parent in sorted({r["parent"] for r in rows}):
+        for change in CHANGES[1:]:
+            found = [shares.get((parent, change, way)) for way in WAYS]
+            table.row(parent, change, *("-" if f is None else f"{f:.3f}" for f in found))
+    met = {
+        f"{parent}: {least} of the mAP at {change}": share >= least
+        for change, least in (("hidden x 0.9", 0.75), ("hidden x 0.75", 0.45))
+        for parent in sorted({r["parent"] for r in rows})
+        if (share := shares.get((parent, change, "fitted"))) is not None
+    }
+    return {"shares": {" / ".join(key): v for key, v in shares.items()}, "pass": targets(met)}
+
+
+if __name__ == "__main__":
+    start(main, KEYS)

@@ -1,0 +1,105 @@
+"""The score `carried`: how near a network comes to its parent before any training.
+
+The parent's weights are carried over and fitted by least squares, see `host.transfer`. What the
+network then predicts on images of train is compared with what the parent predicts. Classes are the
+parent's, so that the layer of the classes has a say whatever the data set's are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.factory import training_options
+from yolo_nas_ext.estimators.training import FineTuning
+from yolo_nas_ext.host import models
+from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.training.teaching import Teacher, distance
+from yolo_nas_ext.host.transfer.weights import Source, transfer
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import emit
+
+SEEN = 16  # images that networks are fitted on and compared on, as there are many networks
+TASKS = ("detect", "segment", "obb", "pose")  # whose heads predict scores and boxes
+
+
+class Carried:
+    """Fitness is the negated distance of a network's predictions from its parent's.
+
+    Args:
+        tuning: Trainings from the parent, which know its weights and the images.
+
+    Raises:
+        NASError: For trainings without a parent, or a task without boxes.
+    """
+
+    seeded = False
+
+    def __init__(self, tuning: FineTuning) -> None:
+        if tuning.source is None:
+            raise NASError("estimator=carried: compares with a parent; give model=<its .pt>")
+        if tuning.task not in TASKS:
+            raise NASError(
+                f"estimator=carried: compares boxes, and task={tuning.task} has none; give "
+                "estimator=short"
+            )
+        self._tuning = tuning
+        self.fidelity = {"imgsz": tuning.imgsz}
+
+    def estimate(
+        self,
+        architecture: Architecture,
+        fidelity: Mapping[str, float] | None = None,
+        report: Any = None,
+        weights: Path | None = None,
+        inherit: Path | None = None,
+    ) -> Mapping[str, float]:
+        """Return ``fitness``, and ``inherited_percent`` of the parameters."""
+        parent = self._tuning.parent()
+        assert parent.images is not None
+        few = replace(parent, images=parent.images[:SEEN])
+        apart, percent = apart_from(architecture, few, self._tuning.task)
+        return {"fitness": -apart, "inherited_percent": percent}
+
+
+@torch.no_grad()
+def apart_from(architecture: Architecture, parent: Source, task: str) -> tuple[float, float]:
+    """Return how far a network's predictions are from its parent's, and the percent it took.
+
+    Args:
+        architecture: The network.
+        parent: Made ready, see `host.transfer.prepare`.
+        task: What both do.
+
+    Raises:
+        TrialError: For a network that cannot be built.
+    """
+    images = parent.images
+    assert images is not None
+    names: dict[int, str] = parent.model.names  # pyright: ignore[reportAssignmentType]
+    channels = images.shape[1]
+    model = models.build(
+        emit(architecture, len(names), task), task=task, ch=channels, nc=len(names)
+    )
+    taken = transfer(model, architecture, parent, names)
+    model.eval()
+    seen = _sized(images, architecture.imgsz)
+    return distance(model, Teacher(parent.model), seen), taken.percent
+
+
+def _sized(images: torch.Tensor, imgsz: int) -> torch.Tensor:
+    if not imgsz or imgsz == images.shape[-1]:
+        return images
+    return torch.nn.functional.interpolate(images, (imgsz, imgsz), mode="bilinear", antialias=True)
+
+
+def estimator(config: SearchSettings, data: DataSet) -> Carried:
+    """Return the estimator ``carried`` of a search."""
+    options = {**training_options(config), "fitness": "host"}
+    return Carried(FineTuning(data, **options))
