@@ -13,7 +13,7 @@ from yolo_nas_ext.cost.latency.profile import CHECKSUM, MEASURE, Profile, asked
 from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.network.architecture import Architecture
-from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -120,7 +120,7 @@ class Timing:
         return {"latency_ms": ms}
 
 
-def settle(config: SearchSettings, nc: int, space: DetectorSpace) -> Timing | None:
+def settle(config: SearchSettings, nc: int, space: NetworkSpace) -> Timing | None:
     """Return how latency is known in a search; None where nothing asks for it.
 
     Raises:
