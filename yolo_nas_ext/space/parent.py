@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,9 @@ from yolo_nas_ext.space.schema import is_number, left
 
 NAME = "parent"
 MUTATIONS = 2  # moves of a child
+FREE = ("imgsz", "levels")  # choices that cost a network little of what it carries over
+# Of a draw's other choices, what is changed: most draws keep most of the parent's weights.
+CHANGED = (0.05, 0.15, 0.4, 1.0)
 
 
 class ParentSpace(NetworkSpace):
@@ -107,6 +111,19 @@ class ParentSpace(NetworkSpace):
             return []
         levels = [level for level in joined[1:] if level <= read[-1]]
         return [(self._parts.halving[level], self._parts.up[level]) for level in levels]
+
+    def _draw(self, rng: random.Random) -> Point:
+        """Return a point some changes away from the parent: few, a part of all, or all of them.
+
+        Points with an option of every choice at random carry little over, and there are very many.
+        """
+        share = rng.choice(CHANGED)
+        return self.canonical(
+            {
+                name: rng.choice(options) if name in FREE or rng.random() < share else options[0]
+                for name, options in self.choices.items()
+            }
+        )
 
     # Which choices matter
 
