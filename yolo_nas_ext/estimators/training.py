@@ -266,15 +266,16 @@ class Training:
         """Return the weights that all start from, with images of train to fit networks on."""
         if self._parent is None:
             assert self.source is not None
-            self._parent = self._prepared(self.source)
+            self._parent = self.prepared(self.source)
         return self._parent
 
     def _ready(self, source: Source) -> Source:
         if source.architecture is None:  # for which nothing can be fitted
             return source
-        return self.parent() if source is self.source else self._prepared(source)
+        return self.parent() if source is self.source else self.prepared(source)
 
-    def _prepared(self, source: Source) -> Source:
+    def prepared(self, source: Source) -> Source:
+        """Return weights to start from with images of train to fit networks on."""
         images = number_of_images(self.imgsz)
         seen = augmented_batches(
             self.data, self.split[0], self.settings, images=images, seed=self.seed

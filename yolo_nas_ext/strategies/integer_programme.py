@@ -101,14 +101,15 @@ class Programme:
             )
             sizes = np.maximum(np.abs(weights).max(axis=1), np.abs(bounds))
             sizes[sizes == 0] = 1.0
-            upper = bounds / sizes + CLOSE
+            upper: Any = bounds / sizes + CLOSE
             conditions.append(LinearConstraint(weights / sizes[:, None], -np.inf, upper))
+        most: Any = allowed.astype(float)
         with _silent():
             found = milp(
                 -values / (float(np.abs(values).max()) or 1.0),
                 constraints=conditions,
                 integrality=np.ones(len(self.items)),
-                bounds=Bounds(0.0, allowed.astype(float)),
+                bounds=Bounds(0.0, most),
                 options={"mip_rel_gap": 0.0, "node_limit": NODES},
             )
         if found.x is None:
