@@ -190,7 +190,7 @@ def test_the_verdict_says_that_a_hand_does_better():
     )
     behind = {**values, "a": [0.3, 0.3]}
     assert sentences(weighted(behind, **ROLES))[0].startswith(
-        "The parent is better: mine is 0.1100"
+        "The parent is at least as good: mine"
     )
 
 

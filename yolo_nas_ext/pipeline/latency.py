@@ -176,13 +176,12 @@ def _fitting(config: SearchSettings, profile: Profile, sizes: Sequence[int]) -> 
 
 
 def _measured(config: SearchSettings, nc: int, sizes: Sequence[int]) -> Timing:
-    """Return the timing of a search that measures each candidate on this machine."""
-    if len(sizes) > 1:
-        raise NASError(
-            "latency=measure: the image size is a choice of the space; give a device profile "
-            f"(yolo nas-profile imgsz={','.join(map(str, sizes))}), or fix=imgsz:{sizes[0]}"
-        )
-    protocol = Protocol(config.runtime, precision=config.precision, imgsz=sizes[0])
+    """Return the timing of a search that measures each candidate on this machine.
+
+    A network with an image size of its own is measured at that.
+    """
+    usual = config.imgsz if config.imgsz in sizes else sizes[0]
+    protocol = Protocol(config.runtime, precision=config.precision, imgsz=usual)
     runtimes.check(protocol)
     busy = runtimes.busy_note()
     notes = [busy] if busy else []
