@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.strategies.changes import Changes, Frame
 from yolo_nas_ext.strategies.integer_programme import Row
+from yolo_nas_ext.strategies.screening import distance
 
+LISTED = 1000  # up to this many points they are all looked at, without a programme
 FRAMES = 5  # combinations of structural choices that are looked into, the most promising first
 ROUNDS = 8  # anchors of the linear costs in each
 TRIES = 24  # programmes that are solved in each
@@ -57,6 +60,8 @@ class BestSum:
         """Return the best point that is sought, or None where none is found."""
         effects = sought.effects - TIE * (float(np.abs(sought.effects).max(initial=0.0)) or 1.0)
         effects[: len(self.changes.items)][self.changes.own] = 0.0
+        if self.space.size <= LISTED:
+            return self._listed(effects, sought)
         programme, order = self.changes.programme, []
         values = effects[: len(programme.items)]
         for frame in self.changes.frames:
@@ -72,6 +77,28 @@ class BestSum:
             if point is not None:
                 found, best = point, value
         return found
+
+    @cached_property
+    def _all(self) -> tuple[list[Point], np.ndarray]:
+        """All feasible points, and which effects they have."""
+        points = list(self.space.enumerate())
+        return points, self.changes.rows(points)
+
+    def _listed(self, effects: np.ndarray, sought: Sought) -> Point | None:
+        """Return the best of all points."""
+        points, rows = self._all
+        kept = np.ones(len(points), dtype=bool)
+        for own, bound in sought.bounds:
+            kept &= rows @ own <= bound
+        for i in np.argsort(-(rows @ effects), kind="stable"):
+            point = points[i]
+            if (
+                kept[i]
+                and self.space.identity(point) not in sought.seen
+                and all(distance(point, other) >= least for other, least in sought.apart)
+            ):
+                return point
+        return None
 
     def _within(
         self, frame: Frame, effects: np.ndarray, sought: Sought, best: float, outer: float

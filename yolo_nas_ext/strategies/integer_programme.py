@@ -95,21 +95,20 @@ class Programme:
             return {} if all(row.bound >= -CLOSE for row in rows) else None
         conditions = [LinearConstraint(self._one, 1.0, 1.0)]
         if rows:
-            weights, bounds = (
-                np.array([row.weights for row in rows]),
-                np.array([r[1] for r in rows]),
-            )
-            sizes = np.maximum(np.abs(weights).max(axis=1), np.abs(bounds))
+            weights = np.array([row.weights for row in rows])
+            upper = np.array([row.bound for row in rows])
+            sizes = np.maximum(np.abs(weights).max(axis=1), np.abs(upper))
             sizes[sizes == 0] = 1.0
-            upper: Any = bounds / sizes + CLOSE
-            conditions.append(LinearConstraint(weights / sizes[:, None], -np.inf, upper))
-        most: Any = allowed.astype(float)
+            lower = np.full(len(rows), -np.inf)
+            upper = upper / sizes + CLOSE
+            conditions.append(LinearConstraint(weights / sizes[:, None], lower, upper))  # pyright: ignore[reportArgumentType]
+        bounds = Bounds(0.0, allowed.astype(float))  # pyright: ignore[reportArgumentType]
         with _silent():
             found = milp(
                 -values / (float(np.abs(values).max()) or 1.0),
                 constraints=conditions,
                 integrality=np.ones(len(self.items)),
-                bounds=Bounds(0.0, most),
+                bounds=bounds,
                 options={"mip_rel_gap": 0.0, "node_limit": NODES},
             )
         if found.x is None:
