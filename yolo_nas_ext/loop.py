@@ -75,7 +75,9 @@ def run(
                 if spent >= 3600 * hours or candidate is None:
                     ended = True
                     break
-                cost = cost_of(candidate.architecture) if cost_of and candidate.architecture else {}
+                cost = candidate.cost
+                if cost_of and candidate.architecture:
+                    cost = cost_of(candidate.architecture)
                 claim = replace(candidate, fidelity=_fidelity(candidate, fidelity), cost=cost)
                 trial = study.start(claim, most=trials)
                 if trial is None:  # another process was first

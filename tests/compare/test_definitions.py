@@ -144,7 +144,11 @@ def test_killed_and_resumed(shapes, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ("models=a.yaml,b.pt data=x", "holds trained models (.pt) and model definitions"),
+        ("models=a.yaml,b.pt data=x", "models=b.pt: no such file"),
+        ("models=b.pt epochs=3 data=x", "models=b.pt: no such file"),
+        ("models=b.pt seeds=3 data=x", "seeds=3: is of trainings, and models that are .pt files"),
+        ("models=yolo11n epochs=0 data=x", "epochs takes a whole number of 1 or more"),
+        ("models=b.pt epochs=3 recipe=other data=x", "recipe takes one of ours, stock"),
         ("models=yolo11n.yaml", "data: is required"),
         ("models=x/a.yaml data={data}", "models=x/a.yaml: no such file"),
         ("models=yolo11m8 data={data}", "models=yolo11m8: Ultralytics has no such model"),

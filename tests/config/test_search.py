@@ -6,12 +6,12 @@ import yaml
 from yolo_nas_ext import search
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.config.search import KEYS, SearchSettings, configure
-from yolo_nas_ext.config.settings import groups, help_text
+from yolo_nas_ext.config.settings import groups, help_text, repeating
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import resource
 
 HOST = {"lr0": 0.01, "mosaic": 1.0}
-REFUSED = {"model": "a search sets this itself"}
+REFUSED = {"val": "a search sets this itself"}
 
 
 def test_the_file_of_defaults_is_made_from_the_class():
@@ -22,13 +22,16 @@ def test_the_file_of_defaults_is_made_from_the_class():
     for line in text.splitlines():
         if line and not line.lstrip().startswith("#"):
             explained = line.partition("# ")[2]
-            assert explained.startswith(("(str)", "(int)", "(float)", "(list)", "(number)")), line
+            assert explained.startswith(
+                ("(str)", "(int)", "(float)", "(bool)", "(list)", "(number)")
+            ), line
 
 
 def test_the_ten_keys_that_most_searches_need_come_first():
     first = next(iter(groups(SearchSettings).values()))
     assert [key.name for key in first] == [
         "data",
+        "model",
         "space",
         "epochs",
         "imgsz",
@@ -36,7 +39,6 @@ def test_the_ten_keys_that_most_searches_need_come_first():
         "max_flops",
         "max_latency",
         "latency",
-        "pretrained",
         "finalists",
     ]
 
@@ -78,9 +80,9 @@ def test_host_keys_pass_through():
     ("arguments", "message"),
     [
         (["trails=3"], r"trails=3: unknown key\. Did you mean 'trials'\?"),
-        (["trials=many"], "trials=many: not allowed; trials takes a whole number of 1 or more"),
+        (["trials=many"], "trials=many: not allowed; trials takes a whole number of 0 or more"),
         (["trials=2.5"], "trials takes a whole number"),
-        (["trials=0"], "trials takes a whole number of 1 or more"),
+        (["trials=-1"], "trials takes a whole number of 0 or more"),
         (["trials=true"], "trials takes a whole number"),
         (["imgsz=100"], "imgsz takes a multiple of 32"),
         (["max_params=3Q"], "max_params takes a number, with K, M, G or T"),
@@ -90,8 +92,8 @@ def test_host_keys_pass_through():
         (["name=../x"], "name takes the name of a folder"),
         (["name=" + "x" * 300], "name takes the name of a folder, up to 100"),
         (["max_layers=1.5"], "max_layers takes a whole number of 1 or more"),
-        (["trials="], "trials takes a whole number of 1 or more"),
-        (["model=x.yaml"], "model=x.yaml: a search sets this itself"),
+        (["trials="], "trials takes a whole number of 0 or more"),
+        (["val=x"], "val=x: a search sets this itself"),
         (["trials"], "'trials': expected key=value"),
         (["trials=3", "trials=4"], "trials: given twice"),
         (["data=[1, 2]"], "data takes a text"),
@@ -117,3 +119,39 @@ def test_bad_values_are_one_clear_line(arguments, message):
 def test_a_supernet_trains_several_networks_a_step(given, rule):
     config = configure({"estimator": "supernet", **given}, {}, {})
     assert (config.sampling, config.distill) == rule
+
+
+WEIGHTS = {"space": "parent", "baseline": (), "finalists": 1, "seeds": 1, "final_epochs": 30}
+
+
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ({}, {}),
+        ({"space": "yolo", "baseline": "yolov8n"}, {"space": "yolo", "baseline": ("yolov8n",)}),
+        ({"finalists": 0, "seeds": 3}, {"finalists": 0, "seeds": 3}),
+        ({"trials": 0}, {"finalists": 0}),
+        ({"trials": 0, "finalists": 1}, {}),
+        ({"storage": "sqlite:///a.db"}, {"finalists": 0}),
+        ({"estimator": "full"}, {"epochs": 100, "batch": 16}),
+    ],
+)
+@pytest.mark.parametrize("name", ["model", "pretrained"])
+def test_defaults_of_a_search_from_trained_weights(name, given, changed):
+    config = configure({name: "a.pt", **given}, {}, {})
+    assert {key: getattr(config, key) for key in {**WEIGHTS, **changed}} == {**WEIGHTS, **changed}
+    assert config.model == "a.pt" and config.parent_key == name
+    assert "model=a.pt" in repeating(config) and "pretrained" not in repeating(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "limited"),
+    [
+        ({}, False),
+        ({"max_params": "3M"}, True),
+        ({"max_flops": None}, True),
+        ({"resume": "a"}, True),
+    ],
+)
+def test_whether_anything_was_said_of_the_cost(given, limited):
+    assert configure(given, {}, {}).limited == limited

@@ -166,7 +166,9 @@ def test_best_follows_the_verdict(held):
     assert torch.load(folder / "best.pt") == {"fitness": 0.5}
     html = (folder / "report.html").read_text()
     assert html.index(f"{second} is 0.3000 above") < html.index("The finals")
-    assert f"yolo export model={folder / 'finals' / 'weights' / second}.pt format=onnx" in out
+    lines = out.rstrip().splitlines()[-2:]
+    assert lines[0].startswith(f"  yolo val model={folder / 'best.pt'} data=")
+    assert lines[1] == f"  yolo export model={folder / 'best.pt'} imgsz=64 format=onnx"
 
 
 def test_a_baseline_that_is_better_is_the_verdict(held):

@@ -185,6 +185,37 @@ def test_summary_of_failed_baselines_and_hostile_names():
     assert "a baseline is best: better (+0.1000" in report.summary_table(study)
 
 
+def named(study, *trials):
+    """Add trials of (fitness, name) to a study."""
+    for fitness, name in trials:
+        fakes.add(study, fitness, name=name)
+    return study
+
+
+def test_the_parent_and_the_pencils_of_a_search_from_trained_weights():
+    def record(*fitness):
+        study = Study(fakes.table(0).space, parent="mine", pencils=("hand",))
+        return named(study, *zip(fitness, ("mine", "hand", "yolov8n", ""), strict=True))
+
+    won = record(0.4, 0.45, 0.7, 0.5)
+    findings = Findings(won)
+    assert findings.reference.name == "mine" and findings.best_baseline.name == "yolov8n"
+    first, second, *_ = findings.verdict()
+    assert "is best: fitness 0.5000, 0.1000 above mine (0.4000), the parent" in first
+    assert "0.0500 above the best that a hand would try, hand (0.4500)" in second
+    text = report.summary_table(won)
+    assert "0.0500 above the best that a hand would try" in text and "parent" in text
+    assert "pencil" in text and "baseline" in text
+    lost = record(0.4, 0.6, 0.1, 0.5)
+    first, second, *_ = Findings(lost).verdict()
+    assert first.startswith("Nothing that was found beats the best that a hand would try: hand has")
+    assert " has fitness 0.5000, 0.1000 above mine (0.4000), the parent" in second
+    assert "nothing that was found beats" in report.summary_table(lost)
+    behind = record(0.7, 0.3, 0.1, 0.5)
+    assert Findings(behind).verdict()[0].startswith("The parent is best: mine has")
+    assert "the parent is better than what was found: mine (+0.2000" in report.summary_table(behind)
+
+
 def test_verdict():
     def said(*trials):
         study = fakes.table(0)

@@ -1,6 +1,7 @@
 """The leaderboard: numbers against scipy and closed forms, sentences against what they must say."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,3 +145,60 @@ def test_without_anything_to_compare():
     assert sentences(board({"a": [None]}))[0].startswith("All 1 trainings failed, the first by")
     assert sentences(board({"a": [0.2]}))[0].startswith("No baseline was trained; a is")
     assert sentences(board({"yolo": [0.2]}))[0].startswith("Nothing but baselines was")
+
+
+def weighted(values, **roles):
+    """The leaderboard of models from trained weights, by their roles."""
+    plain = board(values)
+    models = [
+        replace(
+            model,
+            role=roles.get(model.name, ""),
+            baseline=model.name in roles,
+            weights="" if model.name == "random" else "a.pt",
+        )
+        for model in plain.models
+    ]
+    return Leaderboard(models, plain.evaluations, metric=plain.metric)
+
+
+ROLES = {"mine": "parent", "plain": "stock", "hand": "pencil"}
+
+
+def test_the_verdict_tells_apart_the_recipe_and_the_network():
+    values = {"a": [0.5, 0.52], "mine": [0.4, 0.42], "plain": [0.3, 0.3], "hand": [0.45, 0.45]}
+    found = weighted(values, **ROLES)
+    assert found.reference.name == "mine" and found.best_baseline.name == "hand"
+    text = sentences(found)
+    assert text[0].startswith("a is 0.1000 above mine, the parent, in")
+    assert any(
+        "by stock Ultralytics, mine has 0.3000" in line
+        and "the recipe gives +0.1100" in line
+        and "the network that was found +0.1000" in line
+        for line in text
+    )
+    assert any("Beside the best that a hand would try, hand (0.4500)" in line for line in text)
+    assert not any("random" in line for line in text)
+
+
+def test_the_verdict_says_that_a_hand_does_better():
+    values = {"a": [0.44, 0.46], "mine": [0.4, 0.42], "plain": [0.3, 0.3], "hand": [0.5, 0.5]}
+    text = sentences(weighted(values, **ROLES))
+    assert any(
+        line.startswith("Nothing that was found beats the best that a hand would try: hand has")
+        for line in text
+    )
+    behind = {**values, "a": [0.3, 0.3]}
+    assert sentences(weighted(behind, **ROLES))[0].startswith(
+        "The parent is at least as good: mine"
+    )
+
+
+def test_the_parent_alone_has_a_verdict():
+    text = sentences(weighted({"mine": [0.4], "plain": [0.3]}, **ROLES))
+    assert "by the recipe here 0.4000: +0.1000." in text[0]
+
+
+def test_a_mixture_of_weights_is_said():
+    text = sentences(weighted({"a": [0.5], "mine": [0.4], "random": [0.1]}, mine="parent"))
+    assert any(line.startswith("Some models started from trained weights") for line in text)

@@ -1,4 +1,4 @@
-"""`yolo nas-compare`: definitions are trained first, trained models measured as they are."""
+"""`yolo nas-compare`: models are trained first, or trained ones measured as they are."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from yolo_nas_ext.compare import definitions
 from yolo_nas_ext.compare.trained import measure, table
-from yolo_nas_ext.config.compare import TrainedSettings
+from yolo_nas_ext.config.compare import CompareSettings, TrainedSettings
 from yolo_nas_ext.config.rules import check
-from yolo_nas_ext.config.settings import read
+from yolo_nas_ext.config.settings import keys, read
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.predict import Trained
 
@@ -26,7 +26,7 @@ def main(given: Mapping[str, Any]) -> int:
     Raises:
         NASError: For an unknown key, a bad value, or a model that does not fit the pictures.
     """
-    if given.get("resume") or _definitions(given.get("models")):
+    if given.get("resume") or _trains(given):
         return definitions.main(given)
     settings = _settings(given)
     models = [Trained(Path(name), settings.device) for name in settings.models]
@@ -41,23 +41,22 @@ def main(given: Mapping[str, Any]) -> int:
     return 3 if skipped else 0
 
 
-def _definitions(given: Any) -> bool:
-    """Say whether models are to be trained first, told by their names.
-
-    Raises:
-        NASError: For both kinds at once.
-    """
-    names = given if isinstance(given, (list, tuple)) else str(given or "").split(",")
-    kinds = {str(name).strip().endswith(".pt") for name in names if str(name).strip()}
-    if len(kinds) == 2:
-        raise NASError(
-            f"models={given}: holds trained models (.pt) and model definitions; give one kind: "
-            "definitions are trained and compared, trained models are measured as they are"
-        )
-    return kinds == {False}
+def _trains(given: Mapping[str, Any]) -> bool:
+    """Say whether models are trained first: a definition always, a .pt where there are epochs."""
+    models = given.get("models")
+    names = models if isinstance(models, (list, tuple)) else str(models or "").split(",")
+    trained = [str(name).strip().endswith(".pt") for name in names if str(name).strip()]
+    return not all(trained) or bool(trained and given.get("epochs"))
 
 
 def _settings(given: Mapping[str, Any]) -> TrainedSettings:
+    given = {name: value for name, value in given.items() if name != "epochs"}  # which is 0
+    of_trainings = {*keys(CompareSettings)} - {*keys(TrainedSettings)}
+    if name := next((name for name in given if name in of_trainings), ""):
+        raise NASError(
+            f"{name}={given[name]}: is of trainings, and models that are .pt files alone are "
+            "measured as they are; give epochs=30 to train them first, each from its own weights"
+        )
     settings = read(TrainedSettings, given)
     check(settings)
     if settings.coco and not (settings.images and Path(settings.images).is_dir()):

@@ -12,17 +12,19 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.compare import recipes
 from yolo_nas_ext.compare.trained_on import TrainedOn
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.console import Progress, duration, number
 from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
@@ -39,16 +41,19 @@ class Comparison:
     """Models x seeds -> metrics, kept in a folder with one file per training.
 
     A file is written whole or not at all. It is found again by what was trained and how: the model
-    definition, the data, the schedule and the seed. So a comparison goes on where it was, also with
-    models or seeds that have been added, and nothing that has changed passes for what it was.
+    definition, the weights that it starts from, the data, the schedule and the seed. So a
+    comparison goes on where it was, also with models or seeds that have been added, and nothing
+    that has changed passes for what it was.
 
     Attributes:
         config: Settings, with the schedule.
-        training: How to train and measure.
+        training: How to train and measure from random weights.
         models: The compared models.
         folder: Where the record is; given when everything was checked.
         latency: How latency was measured, in words; empty where it was not.
         say: Prints a line.
+        tuned: How to train models that start from weights, see `compare.recipes`.
+        taught: Digest of the teacher of those that our recipe trains; empty without one.
     """
 
     config: CompareSettings
@@ -57,6 +62,13 @@ class Comparison:
     folder: Path = Path()
     latency: str = ""
     say: Callable[[str], None] = print
+    tuned: recipes.Trainings = field(default_factory=dict)
+    taught: str = ""
+
+    def use_context(self, context: Context) -> None:
+        """Have the trainings keep their files there."""
+        for training in (self.training, *self.tuned.values()):
+            hand_over(context, training)
 
     @property
     def seeds(self) -> range:
@@ -87,10 +99,11 @@ class Comparison:
         train, measured = self.training.split
         own = [f"{model.name} at {model.imgsz}" for model in self.models if model.imgsz]
         return {
-            "trained on": f"all {len(train)} images of train, from "
-            + (config.inherit or "random weights"),
+            "trained on": f"all {len(train)} images of train",
+            "initial weights": recipes.starts(self.models),
+            **({"mixture": recipes.MIXED} if recipes.mixed(self.models) else {}),
             "measured on": f"{len(measured)} images of {config.part}, which no search looks at",
-            "schedule": "Ultralytics' complete one, averaged weights of the last epoch",
+            "schedule": f"{recipes.schedules(self.models)}; averaged weights of the last epoch",
             "epochs": config.epochs,
             "batch": config.batch,
             "imgsz": "; ".join([str(config.imgsz), *own]),
@@ -155,7 +168,8 @@ class Comparison:
         say = None if self.say is print else self.say
         with Progress(self.training.epochs, EPOCH, head=head, every=EVERY, say=say) as progress:
             try:
-                metrics = self.training.estimate(
+                training = self.tuned.get((model.recipe, model.weights), self.training)
+                metrics = training.estimate(
                     model.definition,
                     {"seed": seed, **own},
                     lambda epoch, _: progress(epoch),
@@ -199,6 +213,10 @@ class Comparison:
             "model": model.definition,
             "seed": seed,
         }
+        if model.weights:
+            about |= {"weights": model.digest, "recipe": model.recipe}
+        if self.taught and model.recipe == recipes.OURS:
+            about["teacher"] = self.taught
         digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
         return self.folder / "trainings" / f"{digest.hexdigest()[:16]}.json"
 

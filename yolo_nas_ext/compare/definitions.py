@@ -1,4 +1,4 @@
-"""`yolo nas-compare` of model definitions: each is trained with the same schedule and seeds."""
+"""`yolo nas-compare` of models that are trained first, with the same seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext import run_dir
-from yolo_nas_ext.compare import latency, models
+from yolo_nas_ext.compare import latency, models, recipes
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.run import announce, run, write_definitions
 from yolo_nas_ext.config.compare import MAY_CHANGE, CompareSettings
@@ -19,6 +19,7 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.host import arguments, dataset
+from yolo_nas_ext.host.transfer import parents
 
 DROPPED = ("val_fraction", "estimator")  # keys of folders of earlier versions
 
@@ -57,7 +58,8 @@ def prepare(config: CompareSettings) -> Comparison:
     named = models.named(config)
     training = UntouchedTraining(train, measured, **training_options(config))
     compared = tuple(models.costed(model, train, config.imgsz) for model in named)
-    return Comparison(config, training, compared)
+    tuned = recipes.trainings(compared, train, measured, **training_options(config))
+    return Comparison(config, training, compared, tuned=tuned)
 
 
 def settings(given: Mapping[str, Any]) -> tuple[CompareSettings, Path | None]:
@@ -78,6 +80,9 @@ def configured(given: Mapping[str, Any]) -> CompareSettings:
     settings = read(CompareSettings, given, arguments.TRAINING, arguments.REFUSED)
     check(settings)
     arguments.check(settings.host)
+    weights = [name for name in settings.models if name.endswith(parents.SUFFIX)]
+    if weights and "task" not in settings.given:
+        settings = replace(settings, task=parents.load(weights[0], "models").task)
     return replace(
         settings,
         threads=settings.threads or usual_threads(),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.compare.comparison import Comparison
+from yolo_nas_ext.compare.models import loaded
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.protocol import Protocol
@@ -102,7 +103,14 @@ def _measure(
         comparison.say(f"note: {busy}")
     more = {"data_kpt_shape": data.keypoints} if task == "pose" else {}
     built = {
-        model.name: models.build(model.definition, task=task, nc=data.nc, ch=data.channels, **more)
+        model.name: models.build(
+            model.definition,
+            task=task,
+            loaded=loaded(model),
+            nc=data.nc,
+            ch=data.channels,
+            **more,
+        )
         for model in comparison.models
     }
     sizes = {model.name: model.imgsz for model in comparison.models if model.imgsz}
@@ -126,4 +134,6 @@ def _recorded(
 
 def _key(model: Model, data: DataSet, task: str) -> str:
     about = [model.definition, data.nc, data.channels, task, data.keypoints]
+    if loaded(model) is not None:  # by which the network is another
+        about.append(model.digest)
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -11,10 +11,13 @@ from typing import Any
 import yaml
 
 from yolo_nas_ext import run_dir
+from yolo_nas_ext.compare import recipes
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import models as ultralytics
 from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.transfer import parents
+from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.study.leaderboard import Model
 from yolo_nas_ext.study.storage import recorded_seconds
 
@@ -24,24 +27,41 @@ SUFFIXES = (".yaml", ".yml")
 def named(config: CompareSettings) -> list[Model]:
     """Return the models that ``models=`` and ``baseline=`` name, without their costs.
 
-    Baselines are those that ``baseline=`` names, else Ultralytics' own among the models, else the
-    last model.
+    A ``.pt`` starts from itself, a definition from ``inherit=`` if that is given. Baselines are
+    those that ``baseline=`` names, else Ultralytics' own among the models, else the last model.
 
     Raises:
-        NASError: For what is no model definition, or two models of one name.
+        NASError: For what is no model, or two models of one name.
     """
     given = list(dict.fromkeys((*config.models, *config.baseline)))
     of_ultralytics = [path for path in given if not Path(path).is_file()]
     baselines = config.baseline or of_ultralytics or given[-1:]
     return [
-        Model(
-            name,
-            definition=read(path, config.task, "models" if path in config.models else "baseline"),
-            baseline=path in baselines,
-            search_seconds=searched(Path(path)),
-        )
+        _model(path, name, config, path in baselines)
         for path, name in zip(given, labels(given), strict=True)
     ]
+
+
+def _model(given: str, name: str, config: CompareSettings, baseline: bool) -> Model:
+    """Return a model by the path or name that was given."""
+    key = "models" if given in config.models else "baseline"
+    more: dict[str, Any] = {"baseline": baseline, "search_seconds": searched(Path(given))}
+    if given.endswith(parents.SUFFIX):
+        own = parents.load(given, key)
+        if own.task != config.task:
+            raise NASError(
+                f"{key}={given}: is of task={own.task}, not {config.task}; give task={own.task}"
+            )
+        return Model(name, definition=own.yaml, **started(own, config.recipe), **more)
+    found = read(given, config.task, key)
+    if config.inherit:
+        more |= started(parents.load(config.inherit, "inherit"), config.recipe)
+    return Model(name, definition=found, **more)
+
+
+def started(parent: Parent, recipe: str = recipes.OURS) -> dict[str, Any]:
+    """Return what a model has that starts from a checkpoint."""
+    return {"weights": str(parent.path), "recipe": recipe, "digest": parent.digest}
 
 
 def read(name: str, task: str, key: str) -> dict[str, Any]:
@@ -71,14 +91,24 @@ def read(name: str, task: str, key: str) -> dict[str, Any]:
 def labels(given: Sequence[str]) -> list[str]:
     """Return what models are called: their file's stem, with the folder where stems are alike.
 
+    Where their folders are alike too, the whole name of the file says which is which.
+
     Raises:
         NASError: For models of the same file name in folders of the same name.
     """
-    stems = Counter(Path(name).stem for name in given)
+    paths = [Path(name) for name in given]
+    stems = Counter(path.stem for path in paths)
+    longer = Counter((path.parent.name, path.stem) for path in paths)
+    names = Counter((path.parent.name, path.name) for path in paths)
     result = []
-    for name in given:
-        path = Path(name)
-        result.append(path.stem if stems[path.stem] == 1 else f"{path.parent.name}/{path.stem}")
+    for path in paths:
+        folder = path.parent.name
+        if stems[path.stem] == 1:
+            result.append(path.stem)
+        elif longer[folder, path.stem] > names[folder, path.name]:  # another suffix tells
+            result.append(path.name)
+        else:
+            result.append(f"{folder}/{path.stem}")
     twice = [label for label, n in Counter(result).items() if n > 1]
     if twice:
         raise NASError(f"models: {twice[0]} is the name of two of them; rename one's file")
@@ -105,6 +135,15 @@ def search_seconds(folder: Path) -> float:
     return max(recorded_seconds(folder / "study.db"), run_dir.spent(folder))
 
 
+def loaded(model: Model) -> Any:
+    """Return the model that Ultralytics loads weights of, by which it may change the network.
+
+    It keeps the width of the parent's class branch. None where it loads nothing.
+    """
+    stock = model.recipe == recipes.STOCK and model.weights
+    return parents.load(model.weights).source.model if stock else None
+
+
 def costed(model: Model, data: DataSet, imgsz: int) -> Model:
     """Return a model with its parameters and FLOPs.
 
@@ -124,6 +163,7 @@ def costed(model: Model, data: DataSet, imgsz: int) -> Model:
             imgsz=model.imgsz or imgsz,
             task=data.task,
             keypoints=data.keypoints,
+            loaded=loaded(model),
         )
     except TrialError as error:
         raise NASError(

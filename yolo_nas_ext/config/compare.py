@@ -9,6 +9,7 @@ from yolo_nas_ext.config.fields import (
     Parse,
     flag,
     folder_name,
+    one_of,
     optional,
     path,
     real,
@@ -54,17 +55,21 @@ class CompareSettings(Settings):
     command: ClassVar[str] = "nas-compare"
     about: ClassVar[str] = """\
 yolo nas-compare models=<a.yaml>,<b.yaml>,yolo11n.yaml data=<data set> [key=value ...]
+yolo nas-compare models=<best.pt>,yolo11n.pt epochs=<n> data=<data set> [key=value ...]
 
-Model definitions are trained on train, all with the complete schedule of Ultralytics and the same
-seeds, in turns, and measured on a part that no search looks at. It leaves comparison.html, .csv and
-.png, verdict.md, and the weights of the first seed. Training keys of Ultralytics pass through."""
+Models are trained on train with the same seeds, in turns, and measured on a part that no search
+looks at. A model definition starts from random weights and has the complete schedule of
+Ultralytics; a .pt starts from itself and is fine-tuned. It leaves comparison.html, .csv and .png,
+verdict.md, and the weights of the first seed. Training keys of Ultralytics pass through."""
     # What a training asks for besides the keys.
     estimator: ClassVar[str] = "full"
     val_fraction: ClassVar[float] = 0.5
-    pretrained: ClassVar[None] = None
 
     models: tuple[str, ...] = key(
-        None, texts, FIRST, "model definitions: YAMLs, or names such as yolo11n"
+        None,
+        texts,
+        FIRST,
+        "models: YAMLs, names such as yolo11n, or with epochs= or beside these .pt files",
     )
     data: str = key(None, path, FIRST, "data YAML or folder, as for nas-search")
     baseline: tuple[str, ...] = key(
@@ -89,7 +94,14 @@ seeds, in turns, and measured on a part that no search looks at. It leaves compa
         None, _nothing, TRAINED, "augmentation: mri, ct, xray, microscopy or natural"
     )
     inherit: str | None = key(
-        None, _nothing, TRAINED, "a .pt that trainings start from, by role and shape"
+        None, _nothing, TRAINED, "a .pt that models without weights start from, by role and shape"
+    )
+    recipe: str = key(
+        "ours",
+        one_of("ours", "stock"),
+        TRAINED,
+        "how models that start from weights are trained: ours (docs/estimators.md) or stock "
+        "(Ultralytics' own loading and defaults)",
     )
     timeout: float | None = key(
         None, optional(real(0)), TRAINED, "seconds after which a training is stopped"
@@ -139,7 +151,8 @@ class TrainedSettings(Settings):
 yolo nas-compare models=<best.pt>[,<other.pt>...] data=<data set> [key=value ...]
 yolo nas-compare models=<best.pt>[,...] coco=<instances.json> images=<folder> [key=value ...]
 
-What trained models see in the val part of a data set, or in the pictures of a COCO JSON:
+Without epochs=, or with epochs=0, models that are .pt files alone are measured as they are. What
+they see in the val part of a data set, or in the pictures of a COCO JSON:
   COCO's twelve numbers (by pycocotools), of masks too where the model finds masks
   froc_cpm: mean sensitivity at 1/8 to 8 false positives a scan, findings merged through slices
   dice: of the scans' volumes, of segmentation models

@@ -142,6 +142,11 @@ def _required(key: str, as_in: str, example: str = "", **more: Any) -> Rule[Any]
     )
 
 
+def _model(s: SearchSettings) -> str:
+    """Return the name that the parent was given by."""
+    return s.parent_key
+
+
 def _trains(s: SearchSettings) -> bool:
     return s.estimator in TRAININGS
 
@@ -300,30 +305,62 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
     ),
     Rule(
         "pretrained",
-        lambda s: s.pretrained and s.inherit not in (None, PARENT),
+        lambda s: s.pretrained and s.pretrained != s.model,
+        lambda s: f"is the older name of model=, and model={s.model} names another parent",
+        "leave out one",
+        "model=a.pt pretrained=b.pt",
+    ),
+    Rule(
+        _model,
+        lambda s: s.model and not s.model.endswith(".pt"),
+        "is no checkpoint, and a search starts from trained weights",
+        "give a .pt, for example yolo11n.pt. A model definition is for baseline=, what is measured "
+        "first, and space= says what is searched",
+        "model=yolo11n.yaml",
+    ),
+    Rule(
+        _model,
+        lambda s: s.model and s.inherit not in (None, PARENT),
         lambda s: f"candidates start from one checkpoint, and inherit={s.inherit} names another",
         "leave out one",
-        "pretrained=a.pt inherit=b.pt",
+        "model=a.pt inherit=b.pt",
     ),
     *(
         Rule(
             key,
-            lambda s, key=key: getattr(s, key) and not _trains(s),
+            lambda s, given=given: getattr(s, given) and not _trains(s),
             lambda s: f"estimator={s.estimator} does not start from weights",
             f"leave it out or give estimator={_EITHER}",
-            f"{key}=a.pt estimator=naswot",
+            f"{given}=a.pt estimator=naswot",
         )
-        for key in ("pretrained", "inherit")
+        for key, given in ((_model, "model"), ("inherit", "inherit"))
     ),
     *(
         Rule(
             key,
-            lambda s, key=key: s.task == "semantic" and getattr(s, key),
+            lambda s, given=given: s.task == "semantic" and getattr(s, given),
             "weights are not taken over into the head of task=semantic",
             "leave it out",
-            f"{key}=a.pt task=semantic",
+            f"{given}=a.pt task=semantic",
         )
-        for key in ("inherit", "pretrained")
+        for key, given in (("inherit", "inherit"), (_model, "model"))
+    ),
+    *(
+        Rule(
+            key,
+            lambda s, key=key: getattr(s, key) == PARENT and not s.model,
+            "the parent is the checkpoint of model=, and there is none",
+            f"give model=yolo11n.pt, or another {key}",
+            f"{key}=parent finalists=1",
+        )
+        for key in ("space", "teacher")
+    ),
+    Rule(
+        "trials",
+        lambda s: not s.trials and not s.model,
+        "tries nothing",
+        "give 1 or more, or model=yolo11n.pt, which is then fine-tuned alone",
+        "trials=0",
     ),
     Rule(
         "inherit",

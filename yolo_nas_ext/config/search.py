@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import (
     bounds,
+    flag,
     folder_name,
     optional,
     options,
@@ -51,7 +52,11 @@ RESOLVED = "resolved"  # operations, by the grid and the sizes of the objects
 UNTRAINED = (*ANALYTIC, RESOLVED, *PROXIES)  # estimators without a training
 TRAININGS = ("short", "full")  # estimators that start from weights
 HELD_OUT = (*TRAININGS, "supernet")  # estimators that measure on held-out images
-PARENT = "parent"  # of the key inherit: the nearest trial before
+PARENT = "parent"  # of the key inherit: the nearest trial before; of space and teacher: model=
+# Of a search that starts from trained weights: its space is made of them, they are the baseline,
+# and it ends with a finished network.
+FROM_WEIGHTS = {"space": PARENT, "baseline": (), "finalists": 1, "seeds": 1, "final_epochs": 30}
+MOST = ("max_params", "max_flops", "max_memory", "max_layers", "max_latency")  # limits on costs
 MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
 MAY_CHANGE = (  # on resuming a run
     "trials",
@@ -88,6 +93,7 @@ class SearchSettings(Settings):
     """The settings of one search: the keys of `yolo nas-search`."""
 
     command: ClassVar[str] = "nas-search"
+    unsaid: ClassVar[tuple[str, ...]] = (*Settings.unsaid, "pretrained")  # as model= says it
     about: ClassVar[str] = """\
 # Keys of `yolo nas-search`, each with its default, its type and what it means. Give them as
 # key=value. Training keys of Ultralytics (batch, device, workers, optimizer, lr0, hsv_h, ...) pass
@@ -100,12 +106,20 @@ class SearchSettings(Settings):
         FIRST,
         "data YAML, folder with images/ and labels/, or the name of a shipped data set",
     )
+    model: str | None = key(
+        None,
+        optional(text),
+        FIRST,
+        "the parent, a trained network that the search starts from: a .pt of Ultralytics, of a "
+        "found network or of your own. A name such as yolo11n.pt is downloaded unless "
+        "YOLO_OFFLINE is set. If empty the search starts from random weights",
+    )
     space: str = key(
         "tiny",
         text,
         FIRST,
-        "space of networks: tiny, yolo, damo, efficientnet, timm or a YAML of your own "
-        "(docs/spaces.md)",
+        "space of networks: parent (changes of model=, its default), tiny, yolo, damo, "
+        "efficientnet, timm or a YAML of your own (docs/spaces.md)",
     )
     epochs: int = key(
         6,
@@ -114,27 +128,34 @@ class SearchSettings(Settings):
         "epochs of a candidate's training; 100 with estimator=full; 60, of the supernet, with "
         "estimator=supernet",
     )
-    imgsz: int = key(128, size, FIRST, "image size in pixels, a multiple of 32")
+    imgsz: int = key(
+        128,
+        size,
+        FIRST,
+        "image size in pixels, a multiple of 32; with model= the size that it was trained at",
+    )
     trials: int = key(
         12,
-        whole(1),
+        whole(0),
         FIRST,
-        "number of candidates, baselines included; 200 with estimator=supernet",
+        "number of candidates, baselines included; 200 with estimator=supernet; 0 with model= "
+        "fine-tunes the parent alone",
     )
     max_flops: float | None = key(
         None,
         optional(real(0)),
         FIRST,
         "FLOPs that a candidate may have for one image at imgsz, 2 x multiply-adds as Ultralytics "
-        "counts them, for example 2.5G; no limit if empty",
+        "counts them, for example 2.5G. Where no max_* is given the limit is the parent's cost, "
+        "else the FLOPs of the largest baseline; max_flops=none sets no limit",
         kind="number",
     )
     max_latency: float | None = key(
         None,
         optional(real(0)),
         FIRST,
-        "milliseconds that a candidate may take for one image at imgsz, known by latency=; no "
-        "limit if empty",
+        "milliseconds that a candidate may take for one image at imgsz, known by latency=; with "
+        "model= the parent's where no max_* is given",
     )
     latency: str | None = key(
         None,
@@ -144,20 +165,13 @@ class SearchSettings(Settings):
         "for every network and by which the best are measured, or measure (each candidate on this "
         "machine before it is trained)",
     )
-    pretrained: str | None = key(
-        None,
-        optional(text),
-        FIRST,
-        "a .pt of Ultralytics or of a found network that candidates start from, mapped by role and "
-        "shape; with inherit=parent the candidates that have no parent yet",
-    )
     finalists: int = key(
         0,
         whole(0),
         FIRST,
-        "best networks of the final comparison: trained from scratch on all of train with the "
-        "complete schedule and compared on val with the models of baseline=; 0 for none. A search "
-        "that has ended takes finalists=3 on resuming",
+        "best networks of the final comparison: trained on all of train with the complete "
+        "schedule and compared on val with the parent and the models of baseline=; 0 for none, 1 "
+        "with model=. A search that has ended takes finalists=3 on resuming",
     )
     task: str = key(
         "detect",
@@ -189,7 +203,16 @@ class SearchSettings(Settings):
         "yolov8n,yolo11n,yolo26n",
         texts,
         WHAT,
-        "models of Ultralytics to measure first; none for no baseline",
+        "models to measure first: names or YAMLs, which start from random weights, or .pt files, "
+        "which start from their own; none for no baseline, which with model= is the default, as "
+        "the parent is one",
+    )
+    pencils: bool = key(
+        True,
+        flag,
+        WHAT,
+        "with model=: measure beside the parent what a hand would try within the same limit, which "
+        "is other image sizes, no highest level, and all widths cut evenly",
     )
     strategy: str = key(
         "auto",
@@ -310,27 +333,34 @@ class SearchSettings(Settings):
         "epochs of such a training; if empty 100 of full, the search's of short, a fifth of the "
         "supernet's of tuned, all of them of full and short after a supernet",
     )
-    final_epochs: int = key(100, whole(1), END, "epochs of each training in the final comparison")
+    final_epochs: int = key(
+        100, whole(1), END, "epochs of each training in the final comparison; 30 with model="
+    )
     final_batch: int = key(16, whole(1), END, "images per step of these trainings")
     seeds: int = key(
         3,
         whole(1),
         END,
-        "trainings of each model in the final comparison, with seeds from seed= on",
+        "trainings of each model in the final comparison, with seeds from seed= on; 1 with model=",
+    )
+    pretrained: str | None = key(
+        None, optional(text), WEIGHTS, "the older name of model=: the same key"
     )
     inherit: str | None = key(
         None,
         optional(text),
         WEIGHTS,
         "weights that candidates start from, mapped by role and shape: parent (the nearest trial "
-        "before) or a .pt; random if empty, as the order of candidates is worth less otherwise",
+        "before) or a .pt, which is neither a baseline nor a limit, as model= is; those of model= "
+        "if empty, else random",
     )
     teacher: str | None = key(
         None,
         optional(text),
         WEIGHTS,
-        "a .pt of a detector that finalists learn from beside the labels, by the distillation of "
-        "Ultralytics; with finalists or confirm_by=full or short",
+        "what finalists learn from beside the labels: a .pt of a detector, or with model= the word "
+        "parent for the fine-tuned parent of the first trial; with finalists or confirm_by=full or "
+        "short",
     )
     sampling: str = key(
         "spos",
@@ -455,6 +485,17 @@ class SearchSettings(Settings):
     )
 
     @property
+    def parent_key(self) -> str:
+        """The key that the parent was given by, for messages."""
+        return "pretrained" if self.pretrained and "model" not in self.given else "model"
+
+    @property
+    def limited(self) -> bool:
+        """Whether something was said of what a candidate may cost, be it that it may cost all."""
+        known = (self.values[name] is not None for name in MOST)
+        return self.resume is not None or bool({*MOST} & self.given) or any(known)
+
+    @property
     def vectorized(self) -> bool:
         """Whether the search is one over an analytic score alone, which needs no record a trial.
 
@@ -467,6 +508,7 @@ class SearchSettings(Settings):
             and self.objectives == ("fitness",)
             and not self.limits
             and self.control is None
+            and self.model is None
             and self.storage is None
             and self.executor == "local"
             and self.jobs == 1
@@ -498,6 +540,12 @@ def configure(
     def usually(**values: Any) -> SearchSettings:
         return replace(settings, **{n: v for n, v in values.items() if n not in given})
 
+    if settings.pretrained and not settings.model:  # its older name
+        settings = replace(settings, model=settings.pretrained)
+    if settings.model:
+        settings = usually(**FROM_WEIGHTS)
+        if settings.storage or not settings.trials:
+            settings = usually(finalists=0)
     if settings.estimator == "full":
         settings = usually(**FULL)
     if settings.strategy == "darts":

@@ -76,6 +76,7 @@ class Settings:
 
     command: ClassVar[str]  # what a user types before the keys
     about: ClassVar[str]  # what the help begins with
+    unsaid: ClassVar[tuple[str, ...]] = ("resume", "threads")  # left out where a run is repeated
 
     host: Mapping[str, Any] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
@@ -154,7 +155,7 @@ def repeating(settings: Settings) -> str:
     parts = [
         shlex.quote(f"{name}={shown(value)}")
         for name, value in {**settings.values, **settings.host}.items()
-        if name not in ("resume", "threads") and value != usual.get(name)
+        if name not in settings.unsaid and value != usual.get(name)
     ]
     return " ".join(["yolo", settings.command, *parts])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +15,12 @@ from yolo_nas_ext.cost.latency.profile import asked
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Estimator
+from yolo_nas_ext.host.transfer import parents
+from yolo_nas_ext.host.transfer.weights import Source
+from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
+from yolo_nas_ext.space.parent import ParentSpace
 
 
 def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]:
@@ -35,11 +41,20 @@ def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]
         "timeout": config.timeout,
         "fitness": fitness_of(config),
         "threads": config.threads,
-        "inherit": config.pretrained or (None if config.inherit == PARENT else config.inherit),
+        "inherit": _start(config),
     }
 
 
-def space_of(config: SearchSettings, data: Any) -> tuple[DetectorSpace, Budget]:
+def _start(config: SearchSettings | CompareSettings) -> Source | str | None:
+    """Return what trainings start from; random weights if that is nothing."""
+    if isinstance(config, CompareSettings):  # in which each model has its own
+        return None
+    if config.model:
+        return parents.load(config.model, config.parent_key).source
+    return None if config.inherit == PARENT else config.inherit
+
+
+def space_of(config: SearchSettings, data: Any) -> tuple[NetworkSpace, Budget]:
     """Return the space of a search within its budget, and the budget."""
     limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
     profile = asked(config.latency)
@@ -51,16 +66,51 @@ def space_of(config: SearchSettings, data: Any) -> tuple[DetectorSpace, Budget]:
     return space_file(config).within(budget), budget
 
 
-def space_file(config: SearchSettings) -> DetectorSpace:
-    """Return the space of a search without its budget."""
+def space_file(config: SearchSettings) -> NetworkSpace:
+    """Return the space of a search without its budget; ``parent`` is made of its checkpoint.
+
+    Raises:
+        NASError: For a space that is not there, or a parent that none can be made of.
+    """
+    if config.space == PARENT and config.model:
+        network = parent_network(config)
+        return ParentSpace(network, config.task, sizes=config.sizes, fix=config.fix)
     return DetectorSpace.load(config.space, config.task, config.fix, config.sizes)
+
+
+def parent_network(config: SearchSettings) -> Architecture:
+    """Return the network of ``model=`` as a search evaluates it: at its image size.
+
+    Raises:
+        NASError: For one that cannot be read.
+    """
+    network = parents.load(str(config.model), config.parent_key).architecture
+    sized = config.sizes or network.imgsz
+    return replace(network, imgsz=config.imgsz) if sized else network
+
+
+def detector_space(config: SearchSettings) -> DetectorSpace:
+    """Return the space of a search where nothing but a space file will do.
+
+    Raises:
+        NASError: For a space that is made of a parent.
+    """
+    space = space_file(config)
+    if not isinstance(space, DetectorSpace):
+        raise NASError(
+            f"space={config.space}: estimator={config.estimator} is of space files; give one, or "
+            "leave estimator out"
+        )
+    return space
 
 
 def fitness_of(config: SearchSettings | CompareSettings) -> str:
     """Return what the trainings of a search are evaluated by, where nothing is said too."""
     if config.fitness != "auto":
         return config.fitness
-    return "projected" if (config.estimator, config.task) == ("short", "detect") else "host"
+    short = (config.estimator, config.task) == ("short", "detect")
+    tuned = isinstance(config, SearchSettings) and config.model
+    return "projected" if short and not tuned else "host"  # it was fitted from random weights
 
 
 # What makes each of a search's settings and data, as ``<file.py>:<name>`` of a user's does.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -95,7 +96,7 @@ class Training:
         fitness: ``host``; ``projected`` for what a short training of a detector foretells, see
             `estimators.extrapolation`; ``froc`` for the CPM of findings in scans, see
             `metrics.froc`; or ``dice`` for the Dice of segmented scans, see `metrics.dice`.
-        inherit: A checkpoint that every training starts from, by role and shape.
+        inherit: A checkpoint, or its weights, that every training starts from, by role and shape.
         teacher: A checkpoint that every training learns from beside the labels, by what it
             predicts; of the same task and classes.
         **options: Fields of `TrainingSettings` that differ from `USUAL`; ``threads`` are
@@ -112,6 +113,7 @@ class Training:
 
     seeded = True
     short = False  # whether the trainer's averages are made to keep up with few steps
+    foretells = False  # whether what is measured foretells a full training
 
     def __init__(
         self,
@@ -119,7 +121,7 @@ class Training:
         *,
         val_fraction: float = 0.25,
         fitness: str = "host",
-        inherit: str | Path | None = None,
+        inherit: str | Path | Source | None = None,
         teacher: str | Path | None = None,
         **options: Any,
     ) -> None:
@@ -127,7 +129,7 @@ class Training:
         given["threads"] = given.get("threads") or usual_threads()
         given["overrides"] = {**self.recipe(given["batch"]), **(given.get("overrides") or {})}
         settings = TrainingSettings(**given, short=self.short)
-        measure = _measure(fitness, settings.task, self.short)
+        measure = _measure(fitness, settings.task, self.foretells)
         self.settings = replace(settings, measure=measure)
         self.projects = fitness == PROJECTED
         self.data = data
@@ -135,12 +137,25 @@ class Training:
         self.split = self._split(settings.seed)
         arguments.check(settings.overrides, nc=data.nc)
         arguments.check_device(settings.device)
-        self.source = load(inherit) if inherit else None
+        self.source = _loaded(inherit)
         self._parent: Source | None = None
         if teacher:
-            taught = teachers.load(teacher, settings.task)
-            taught.check(data, single_cls=bool(settings.overrides.get("single_cls")))
-            self.settings = replace(self.settings, teacher=taught)
+            self._learn_from(teacher)
+
+    def _learn_from(self, teacher: str | Path) -> None:
+        found = teachers.load(teacher, self.task)
+        found.check(self.data, single_cls=bool(self.settings.overrides.get("single_cls")))
+        self.settings = replace(self.settings, teacher=found)
+
+    def with_teacher(self, teacher: str | Path) -> Training:
+        """Return this training with a teacher that every network learns from.
+
+        Raises:
+            NASError: For a checkpoint that cannot teach.
+        """
+        taught = copy(self)
+        taught._learn_from(teacher)
+        return taught
 
     def use_context(self, context: Context) -> None:
         """Keep decoded images there from now on."""
@@ -219,11 +234,11 @@ class Training:
             seed=seed,
             overrides={**self.warmup(epochs), **self.settings.overrides},
         )
-        source = load(inherit) if inherit else self.source
+        source = _loaded(inherit) or self.source
         network = partial(_network, architecture, definition)
         start = None
         if source:
-            start = self._start(self._ready(source), network(), settings.imgsz)
+            start = self._start(self._ready(source), network, settings.imgsz)
         split = self._split_of(int(fidelity["images"]), seed)
         metrics = train(
             definition,
@@ -241,20 +256,26 @@ class Training:
         return {**metrics, **(start.metrics if start else {})}
 
     @staticmethod
-    def _start(source: Source, network: Architecture, imgsz: int) -> _Start | _StockStart:
-        return _Start(source, network, imgsz)
+    def _start(
+        source: Source, network: Callable[[], Architecture], imgsz: int
+    ) -> _Start | _StockStart:
+        known = source.architecture is not None  # else nothing says what its weights are for
+        return _Start(source, network(), imgsz) if known else _StockStart(source)
 
     def parent(self) -> Source:
         """Return the weights that all start from, with images of train to fit networks on."""
         if self._parent is None:
             assert self.source is not None
-            self._parent = self._prepared(self.source)
+            self._parent = self.prepared(self.source)
         return self._parent
 
     def _ready(self, source: Source) -> Source:
-        return self.parent() if source is self.source else self._prepared(source)
+        if source.architecture is None:  # for which nothing can be fitted
+            return source
+        return self.parent() if source is self.source else self.prepared(source)
 
-    def _prepared(self, source: Source) -> Source:
+    def prepared(self, source: Source) -> Source:
+        """Return weights to start from with images of train to fit networks on."""
         images = number_of_images(self.imgsz)
         seen = augmented_batches(
             self.data, self.split[0], self.settings, images=images, seed=self.seed
@@ -290,6 +311,7 @@ class ShortTraining(Training):
     """A few epochs of a recipe of its own: the gradient is applied at every step."""
 
     short = True
+    foretells = True
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
@@ -313,9 +335,11 @@ class FullTraining(Training):
 class FineTuning(Training):
     """A training that starts from a parent's weights, by the recipe that was measured best.
 
-    A step a batch, a learning rate that trained weights bear, and a warm-up that is a part of the
-    epochs. What it is worth is in docs/evidence.md.
+    A step a batch, a learning rate that trained weights bear, a warm-up that is a part of the
+    epochs, and averages that keep up with few steps. What it is worth is in docs/evidence.md.
     """
+
+    short = True
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
@@ -335,7 +359,7 @@ class StockFineTuning(FullTraining):
     """
 
     @staticmethod
-    def _start(source: Source, network: Architecture, imgsz: int) -> _StockStart:
+    def _start(source: Source, network: Callable[[], Architecture], imgsz: int) -> _StockStart:
         return _StockStart(source)
 
     def _ready(self, source: Source) -> Source:
@@ -372,14 +396,23 @@ class UntouchedStockFineTuning(_Untouched, StockFineTuning):
     """Ultralytics' fine-tuning on all of train, measured on a part that no search looked at."""
 
 
-def short(config: SearchSettings, data: DataSet) -> ShortTraining:
-    """Return the estimator ``short`` of a search."""
-    return ShortTraining(data, **training_options(config))
+def short(config: SearchSettings, data: DataSet) -> Training:
+    """Return the estimator ``short`` of a search: from a parent's weights, a fine-tuning."""
+    kind = FineTuning if config.model else ShortTraining
+    return kind(data, **training_options(config))
 
 
-def full(config: SearchSettings, data: DataSet) -> FullTraining:
-    """Return the estimator ``full`` of a search."""
-    return FullTraining(data, **training_options(config))
+def full(config: SearchSettings, data: DataSet) -> Training:
+    """Return the estimator ``full`` of a search: from a parent's weights, a fine-tuning."""
+    kind = FineTuning if config.model else FullTraining
+    return kind(data, **training_options(config))
+
+
+def _loaded(inherit: str | Path | Source | None) -> Source | None:
+    """Return the weights of what trainings start from, if it is anything."""
+    if isinstance(inherit, Source):
+        return inherit
+    return load(inherit) if inherit else None
 
 
 def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
@@ -396,7 +429,7 @@ FITNESS: dict[str, tuple[tuple[str, ...], Measure]] = {
 }
 
 
-def _measure(fitness: str, task: str, short: bool) -> Measure | None:
+def _measure(fitness: str, task: str, foretells: bool) -> Measure | None:
     """Return what measures predictions beside Ultralytics' own, if anything does.
 
     Raises:
@@ -405,9 +438,12 @@ def _measure(fitness: str, task: str, short: bool) -> Measure | None:
     if fitness == "host":
         return None
     if fitness == PROJECTED:
-        if short and task == "detect":
+        if foretells and task == "detect":
             return None
-        raise NASError(f"fitness={fitness}: is of short trainings of task=detect; leave it out")
+        raise NASError(
+            f"fitness={fitness}: is of short trainings of task=detect from random weights; leave "
+            "it out"
+        )
     if fitness not in FITNESS:
         known = ("host", PROJECTED, *FITNESS)
         raise NASError(

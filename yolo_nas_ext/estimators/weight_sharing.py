@@ -19,7 +19,7 @@ from yolo_nas_ext.console import Progress
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
-from yolo_nas_ext.estimators.factory import space_of, training_options
+from yolo_nas_ext.estimators.factory import detector_space, space_of, training_options
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.continuous import ContinuousTrainer
@@ -282,7 +282,7 @@ def supernet(config: SearchSettings, data: DataSet) -> SharedWeights:
     """Return the estimator ``supernet`` of a search."""
     return SharedWeights(
         data,
-        space_of(config, data)[0],
+        detector_space(config).within(space_of(config, data)[1]),
         sampling=config.sampling,
         distill=config.distill,
         learn=config.strategy == "darts",

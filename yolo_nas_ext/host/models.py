@@ -104,6 +104,7 @@ def costs(
     imgsz: int,
     task: str = "detect",
     keypoints: tuple[int, int] = KEYPOINTS,
+    loaded: Any = None,
 ) -> tuple[int, float]:
     """Return the parameters of a model and the FLOPs of one image, as Ultralytics counts them.
 
@@ -114,22 +115,25 @@ def costs(
         imgsz: Image size in pixels, of a definition that names none of its own.
         task: What the model does.
         keypoints: Number of keypoints and numbers a point, of task=pose.
+        loaded: A model whose weights Ultralytics loads, see `build`.
 
     Raises:
         TrialError: For a model that cannot be built.
     """
     more = {"data_kpt_shape": keypoints} if task == "pose" else {}
-    model = build(definition, task=task, ch=channels, nc=nc, **more)
+    model = build(definition, task=task, loaded=loaded, ch=channels, nc=nc, **more)
     own = definition.get("imgsz") or imgsz
     return sum(p.numel() for p in model.parameters()), get_flops(model, own) * 1e9
 
 
-def build(definition: Mapping[str, Any], *, task: str, **arguments: Any) -> Any:
+def build(definition: Mapping[str, Any], *, task: str, loaded: Any = None, **arguments: Any) -> Any:
     """Return a model of Ultralytics; the random generator is where it was.
 
     Args:
         definition: A model definition.
         task: What the model does.
+        loaded: A model whose weights Ultralytics loads into it, as `yolo train` does; by which the
+            class branch gets the width that it has there.
         **arguments: Further ones of the model's class.
 
     Raises:
@@ -137,7 +141,10 @@ def build(definition: Mapping[str, Any], *, task: str, **arguments: Any) -> Any:
     """
     with building():
         try:
-            return BUILT[task](deepcopy(dict(definition)), verbose=False, **arguments)
+            model = BUILT[task](deepcopy(dict(definition)), verbose=False, **arguments)
+            if loaded is not None:
+                model.load(loaded, verbose=False)
+            return model
         except Exception as error:  # whatever a wrong row makes Ultralytics raise
             raise TrialError("build", reason(error)) from error
 

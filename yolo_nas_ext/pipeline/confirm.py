@@ -18,7 +18,13 @@ from yolo_nas_ext.config.search import FULL, SearchSettings
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import training_options
-from yolo_nas_ext.estimators.training import PROJECTED, FullTraining, ShortTraining, Training
+from yolo_nas_ext.estimators.training import (
+    PROJECTED,
+    FineTuning,
+    FullTraining,
+    ShortTraining,
+    Training,
+)
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.pipeline.reevaluate import PART, fittest
 from yolo_nas_ext.study.study import Study
@@ -90,10 +96,12 @@ class ConfirmTraining:
         kind = WAYS[way(config)]
         if kind is None:
             raise ValueError("a re-evaluation is the estimator's own")
+        if config.model:
+            kind = FineTuning
         given = {**training_options(config), "epochs": epochs_of(config), "teacher": config.teacher}
         self.tuned = way(config) == CONFIRM_TUNED
         if not self.tuned and config.estimator != "supernet":
-            if kind is FullTraining and "batch" not in config.given:
+            if way(config) == CONFIRM_FULL and "batch" not in config.given:
                 given["batch"] = FULL["batch"]
             if config.fitness in ("auto", PROJECTED):  # which foretells what is measured here
                 given["fitness"] = "host"
@@ -102,19 +110,25 @@ class ConfirmTraining:
         self._seed = config.seed + (not self.tuned)
         self._training.use_context(context or Context())
 
-    def train(self, network: Architecture, weights: Path) -> Mapping[str, float]:
+    def train(
+        self,
+        network: Architecture | Mapping[str, Any],
+        weights: Path,
+        inherit: Path | None = None,
+    ) -> Mapping[str, float]:
         """Return the metrics of a network after its training.
 
         Args:
-            network: A network of the space.
+            network: A network of the space, or a model definition.
             weights: Where its checkpoint goes.
+            inherit: What it starts from, where that is something else than `config` says.
 
         Raises:
             TrialError: For a network that cannot be trained.
         """
         fidelity = {"seed": self._seed}
         if not self.tuned:
-            return self._training.estimate(network, fidelity, weights=weights)
+            return self._training.estimate(network, fidelity, weights=weights, inherit=inherit)
         with tempfile.TemporaryDirectory() as folder:
             start = Path(folder) / "extracted.pt"
             self._supernet.estimate(network, weights=start)
@@ -137,4 +151,6 @@ def how(config: SearchSettings) -> str:
     epochs = epochs_of(config)
     if way(config) == CONFIRM_TUNED:
         return f"trained on from the supernet's weights for {epochs} epochs"
+    if config.model:
+        return f"fine-tuned from {config.model}, for {epochs} epochs"
     return f"trained alone, {way(config)}, for {epochs} epochs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from yolo_nas_ext.estimators.multi_fidelity import rung_fitness
 from yolo_nas_ext.estimators.training import localisation
 from yolo_nas_ext.executors.run_trial import Report
 from yolo_nas_ext.pipeline import latency, warm_start
+from yolo_nas_ext.pipeline.baselines import Begin
 from yolo_nas_ext.pipeline.plan import Plan
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.study.study import Study
@@ -34,6 +35,8 @@ class Evaluation:
         blocks: File with blocks of the user's, which every process has to know.
         score: What a learning curve consists of, from the metrics of an epoch or a rung.
         timing: What measures the latency first, where it is measured of each candidate.
+        begins: How baselines begin that do not as candidates do, by name.
+        parent: Name of the parent, which is measured whatever its latency.
     """
 
     estimator: Any
@@ -42,6 +45,8 @@ class Evaluation:
     blocks: str | None = None
     score: Callable[[Mapping[str, float]], float] = localisation
     timing: latency.Timing | None = None
+    begins: Mapping[str, Begin] = field(default_factory=dict)
+    parent: str = ""
 
     def __call__(
         self, trial: Trial, report: Report = _ignore, **other: float
@@ -49,17 +54,31 @@ class Evaluation:
         """Return the metrics of the trial's network; `other` fidelity replaces the trial's."""
         load_blocks(self.blocks)
         weights = warm_start.weights_of(self.folder, trial)
-        parent = warm_start.nearest(trial, self.study, self.folder) if self.study else None
-        start = {"inherit": parent} if parent else {}
-        measured = self.timing.of_candidate(trial.network) if self.timing and not other else {}
+        begin = self.begins.get(trial.name, Begin())
+        nearest = warm_start.nearest(trial, self.study, self.folder) if self.study else None
+        inherit = begin.inherit or nearest
+        start = {"inherit": inherit} if inherit else {}
+        measured = {} if other else self._latency(trial)
 
         def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
             report(epoch, self.score(metrics))
 
-        found = self.estimator.estimate(
-            trial.network, {**trial.fidelity, **other}, on_epoch, weights=weights, **start
+        found = (begin.estimator or self.estimator).estimate(
+            begin.definition or trial.network,
+            {**trial.fidelity, **other},
+            on_epoch,
+            weights=weights,
+            **start,
         )
         return {**found, **measured}
+
+    def _latency(self, trial: Trial) -> dict[str, float]:
+        """Return the measured latency of a network, where it is measured of each."""
+        if self.timing is None or trial.architecture is None:
+            return {}
+        of_parent = bool(self.parent) and trial.name == self.parent
+        timing = replace(self.timing, limit=None) if of_parent else self.timing
+        return timing.of_candidate(trial.architecture)
 
 
 def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:
@@ -72,6 +91,8 @@ def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:
         config.blocks,
         rung_fitness if config.fidelity else localisation,
         timing if timing and timing.profile is None else None,
+        plan.first.begins,
+        plan.parent.name if plan.parent else "",
     )
 
 

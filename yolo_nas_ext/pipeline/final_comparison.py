@@ -1,35 +1,43 @@
 """The final comparison: a search's best networks and the baselines, all trained in full, on val.
 
 A search measures on images held out of train, after short trainings, and it also picks by these
-measurements. So the few best are trained again from random weights, on the whole of train with
-Ultralytics' complete schedule. They are measured once on the user's own val beside the baselines.
-The verdict is what these measurements say, whatever the search thought.
+measurements. So the few best are trained again on the whole of train: from random weights with
+Ultralytics' complete schedule, or fine-tuned from the weights that the search started from. They
+are measured once on the user's own val beside the baselines. The verdict is what these measurements
+say, whatever the search thought.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from yolo_nas_ext.compare import latency, models
+from yolo_nas_ext.compare import latency, models, recipes
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.run import announce, run, write_definitions
 from yolo_nas_ext.config.compare import CompareSettings
-from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.config.search import PARENT, SearchSettings
 from yolo_nas_ext.estimators.base import Context
-from yolo_nas_ext.estimators.factory import training_options
+from yolo_nas_ext.estimators.factory import parent_network, training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
+from yolo_nas_ext.host.transfer import parents
+from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.pipeline import baselines
 from yolo_nas_ext.report.summary import label
+from yolo_nas_ext.study import leaderboard as roles
 from yolo_nas_ext.study.leaderboard import Model
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
 FOLDER = "finals"
+STOCK_NAME = " (stock)"  # behind the parent's name where Ultralytics' own recipe trains it
 SAME = (
     "data",
     "task",
@@ -45,12 +53,16 @@ SAME = (
 )
 
 
-def prepare(config: SearchSettings, train: dataset.DataSet) -> Comparison | None:
+def prepare(
+    config: SearchSettings, train: dataset.DataSet, parent: Parent | None = None
+) -> Comparison | None:
     """Return the final comparison with its baselines alone, everything checked before the search.
 
     Args:
         config: Settings of the search.
         train: Its data.
+        parent: The trained network that it starts from. It takes part by our recipe and by
+            Ultralytics' own.
 
     Returns:
         None where ``finalists=0``.
@@ -65,25 +77,67 @@ def prepare(config: SearchSettings, train: dataset.DataSet) -> Comparison | None
         epochs=config.final_epochs,
         batch=config.final_batch,
         fitness=config.fitness if config.fitness in ("froc", "dice") else "host",
+        inherit=config.model,
         name=FOLDER,
         host=config.host,
     )
     latency.protocol(settings)
     measured = dataset.read(config.data, config.task, part=settings.part)
-    baselines = [
-        Model(name, definition=models.read(path, config.task, "baseline"), baseline=True)
-        for path, name in zip(config.baseline, models.labels(config.baseline), strict=True)
+    compared = [*(_parents(config, train, parent) if parent else ()), *_baselines(config, parent)]
+    teacher = None if config.teacher == PARENT else config.teacher  # who is to be trained first
+    options = {**training_options(settings), "teacher": teacher}
+    training = UntouchedTraining(train, measured, **options)
+    return Comparison(
+        settings,
+        training,
+        tuple(models.costed(model, train, settings.imgsz) for model in compared),
+        tuned=recipes.trainings(compared, train, measured, **options),
+    )
+
+
+def _parents(config: SearchSettings, train: dataset.DataSet, parent: Parent) -> list[Model]:
+    """Return the parent as it takes part: by our recipe and by Ultralytics' own."""
+    definition = parent.yaml
+    if not parent.unread:
+        network = parent_network(config)
+        definition = emit(network, train.nc, config.task, train.keypoints)
+    return [
+        Model(
+            parent.name + STOCK_NAME * (recipe == recipes.STOCK),
+            definition=definition,
+            baseline=True,
+            role=role,
+            **models.started(parent, recipe),
+        )
+        for role, recipe in ((roles.PARENT, recipes.OURS), (roles.STOCK, recipes.STOCK))
     ]
-    options = training_options(settings)
-    training = UntouchedTraining(train, measured, **options, teacher=config.teacher)
-    costed = tuple(models.costed(model, train, settings.imgsz) for model in baselines)
-    return Comparison(settings, training, costed)
+
+
+def _baselines(config: SearchSettings, parent: Parent | None) -> list[Model]:
+    """Return the models of ``baseline=``, called as in the search."""
+    found = []
+    for each in baselines.named(config, parent):
+        if each.weights:
+            own = parents.load(each.given, "baseline")
+            more: dict[str, Any] = {"definition": own.yaml, **models.started(own)}
+        else:
+            more = {"definition": models.read(each.given, config.task, "baseline")}
+        found.append(Model(each.name, baseline=True, **more))
+    return found
 
 
 def enter(
-    comparison: Comparison, study: Study, folder: Path, *, finalists: int, seconds: float
+    comparison: Comparison,
+    study: Study,
+    folder: Path,
+    *,
+    finalists: int,
+    seconds: float,
+    teacher: Path | None = None,
 ) -> Comparison:
     """Return the final comparison with the found networks and its folder; nothing is written.
+
+    In a search from trained weights the best pencil takes part, too: what was found has to beat it.
 
     Args:
         comparison: From `prepare`.
@@ -91,24 +145,50 @@ def enter(
         folder: Its run folder; all goes into ``finals`` there.
         finalists: Number of found networks that take part, at most.
         seconds: What the search took.
+        teacher: The fine-tuned parent, where that teaches.
     """
-    config, data = comparison.config, comparison.training.data
-    found = [
-        Model(
-            label(trial),
-            definition=emit(trial.network, data.nc, config.task, data.keypoints),
-            trial=trial.number,
-            search_seconds=seconds,
+    config, training = comparison.config, comparison.training
+    start = _start(comparison)
+
+    def model(trial: Trial, **more: Any) -> Model:
+        data = training.data
+        definition = emit(trial.network, data.nc, config.task, data.keypoints)
+        entered = Model(
+            label(trial), definition=definition, trial=trial.number, **{**start, **more}
         )
-        for trial in chosen(study, finalists)
+        return models.costed(entered, data, config.imgsz)
+
+    found = [model(t, search_seconds=seconds) for t in chosen(study, finalists)]
+    best = study.known_pencils[:1]
+    pencil = [model(trial, baseline=True, role=roles.PENCIL) for trial in best]
+    known = {t.name: t.number for t in study.complete if t.name}
+    others = [
+        replace(m, trial=known.get(m.name)) if m.role == roles.PARENT else m
+        for m in comparison.models
     ]
-    entered = replace(
-        comparison,
-        models=(*(models.costed(m, data, config.imgsz) for m in found), *comparison.models),
-        folder=folder / FOLDER,
-    )
-    files = tuple(str(entered.definition(model.name)) for model in found)
+    entered = replace(comparison, models=(*found, *pencil, *others), folder=folder / FOLDER)
+    if teacher is not None:
+        entered = _taught(entered, teacher)
+    files = tuple(str(entered.definition(model.name)) for model in (*found, *pencil))
     return replace(entered, config=replace(config, models=files))  # as it would be typed
+
+
+def _start(comparison: Comparison) -> dict[str, Any]:
+    """Return what found networks start from: the parent, if there is one that they can take."""
+    parent = next((m for m in comparison.models if m.role == roles.PARENT), None)
+    if parent is None or parents.load(parent.weights).unread:
+        return {}
+    return {name: getattr(parent, name) for name in ("weights", "recipe", "digest")}
+
+
+def _taught(comparison: Comparison, teacher: Path) -> Comparison:
+    """Return a comparison in which our recipe has a teacher."""
+    digest = hashlib.sha256(teacher.read_bytes()).hexdigest()[:16]
+    tuned = {
+        key: training.with_teacher(teacher) if key[0] == recipes.OURS else training
+        for key, training in comparison.tuned.items()
+    }
+    return replace(comparison, tuned=tuned, taught=digest)
 
 
 def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
@@ -122,9 +202,12 @@ def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
         The comparison with the latencies, and whether Ctrl-C ended it.
     """
     comparison.folder.mkdir(exist_ok=True)
-    comparison.training.use_context(Context(comparison.folder))
+    comparison.use_context(Context(comparison.folder))
     found = ", ".join(model.name for model in comparison.models if not model.baseline)
-    print(f"\nfinals: {found} from random weights beside the baselines")
+    parent = next((m for m in comparison.models if m.role == roles.PARENT), None)
+    weights = Path(parent.weights).name if parent and _start(comparison) else "random weights"
+    beside = f" beside {'the parent' if parent else 'the baselines'}" if found else ""
+    print(f"\nfinals: {found or 'the parent'} from {weights}{beside}")
     announce(comparison, folder)
     write_definitions(comparison)
     try:
@@ -137,11 +220,16 @@ def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
 
 
 def winner(comparison: Comparison, study: Study) -> Trial | None:
-    """Return the trial of the best found network; None until all trainings have ended."""
-    best = comparison.leaderboard().best_other
-    if best is None or not comparison.complete:
+    """Return the trial of the best network that may be the answer; None until all have trained.
+
+    That is a found one, or of a search from trained weights a pencil or the parent, which has to be
+    in the space and to keep the limits.
+    """
+    if not comparison.complete:
         return None
-    return next(trial for trial in study.results if trial.number == best.trial)
+    answers = {trial.number: trial for trial in (*study.candidates, *study.known_pencils)}
+    ranking = comparison.leaderboard().ranking
+    return next((answers[m.trial] for m in ranking if m.trial in answers), None)
 
 
 def chosen(study: Study, most: int) -> list[Trial]:

@@ -5,25 +5,30 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext import loop, report, run_dir
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.models import search_seconds
+from yolo_nas_ext.config.search import PARENT
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.host.transfer.weights import foretell
 from yolo_nas_ext.pipeline import confirm, final_comparison, latency, outputs, warm_start
 from yolo_nas_ext.pipeline import plan as plans
+from yolo_nas_ext.pipeline.baselines import Begin
 from yolo_nas_ext.pipeline.evaluation import evaluation, executor
+from yolo_nas_ext.pipeline.parent import candidates
 from yolo_nas_ext.pipeline.plan import Plan
 from yolo_nas_ext.pipeline.progress import Progress
 from yolo_nas_ext.pipeline.random_baseline import difference
 from yolo_nas_ext.pipeline.reevaluate import reevaluate
 from yolo_nas_ext.pipeline.state import Job
 from yolo_nas_ext.report.darts_plot import collapse, learned_png
+from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies.auto import Auto
 from yolo_nas_ext.study.study import Study
@@ -48,7 +53,8 @@ def search(given: Mapping[str, Any]) -> Job:
     """
     config, folder = run_dir.settings(given)
     plan = plans.make(config)
-    finals = final_comparison.prepare(config, plan.data)
+    config = plan.config  # what a parent says of it, and its limit, are recorded, too
+    finals = final_comparison.prepare(config, plan.data, plan.parent)
     shared = _shared(plan) if config.storage else None  # may not be reached: nothing is written yet
     folder = folder or run_dir.claim(config, plan.data)
     with run_dir.locked(folder):
@@ -86,6 +92,8 @@ def _shared(plan: Plan) -> Study:
         name=config.name,
         latency_of=timing.latency_of if timing else "",
         measured_on=timing.measured_on if timing else "",
+        parent=plan.parent.name if plan.parent else "",
+        pencils=plan.first.pencils,
     )
 
 
@@ -112,8 +120,14 @@ def _open(
         run_dir.keep(folder, FINAL, config.values)
     if config.vectorized:  # run again from its seed, which is as good as resuming it
         (folder / "study.db").unlink(missing_ok=True)
-    study = shared or Study(plan.space, folder / "study.db", plan.goal)
-    progress = Progress(study, config.trials, config.budget_hours or math.inf)
+    study = shared or Study(
+        plan.space,
+        folder / "study.db",
+        plan.goal,
+        parent=plan.parent.name if plan.parent else "",
+        pencils=plan.first.pencils,
+    )
+    progress = Progress(study, plan.trials, config.budget_hours or math.inf)
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
     job.notes = [*([changed] if changed else []), *plan.notes, *warm, *study.elsewhere]
@@ -126,7 +140,7 @@ def _announce(job: Job) -> None:
     print(
         f"searching {config.space} by {config.strategy} on {data.source}: {len(data.images)} "
         f"training images, {data.nc} classes, {outputs.how(config)} at "
-        f"{' or '.join(map(str, plan.space.sizes(config.imgsz)))} px\n"
+        f"{' or '.join(map(str, sorted(plan.space.sizes(config.imgsz))))} px\n"
         f"results go to {job.folder}"
     )
     for note in job.notes:
@@ -134,6 +148,8 @@ def _announce(job: Job) -> None:
     if data.skipped:
         total = len(data.images) + len(data.skipped)
         print(f"note: {len(data.skipped)} of {total} training images were skipped")
+    if config.strategy == "auto" and plan.changes:
+        print("auto: additive, as changes of a parent are scored before they are trained")
     if isinstance(plan.strategy, Auto):
         print(f"auto: {plan.strategy.name}, as {plan.strategy.reason}")
 
@@ -150,6 +166,9 @@ def _place_estimator(job: Job) -> None:
     """Tell the estimator where it works."""
     shared = job.config.executor == "local" and job.config.jobs > 1
     hand_over(Context(job.folder, shared), job.plan.estimator)
+    if changes := job.plan.changes:
+        parent = next((t for t in job.plan.baselines if t.point == changes.origin), None)
+        changes.use(job.folder, warm_start.weights_of(job.folder, parent) if parent else None)
 
 
 def _try_candidates(job: Job) -> None:
@@ -163,6 +182,7 @@ def _try_candidates(job: Job) -> None:
 
     with run_dir.sitting(job.folder):
         if job.config.vectorized:
+            assert isinstance(plan.space, DetectorSpace)
             job.interrupted = vectorized.run(
                 job.config, plan.space, plan.budget, study, job.folder, baselines=plan.baselines
             )
@@ -183,7 +203,7 @@ def _try_random_baseline(job: Job) -> None:
     if plan.control is None:
         return
     baseline = Study(plan.space, job.folder / "control.db", plan.goal)
-    watch = Progress(baseline, config.trials, config.budget_hours or math.inf)
+    watch = Progress(baseline, plan.trials, config.budget_hours or math.inf)
     _spend(job, baseline, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
     job.notes.append(difference(job.study, baseline, str(config.control)))
     print(f"\ncontrol: {job.notes[-1]}")
@@ -196,7 +216,7 @@ def _spend(job: Job, study: Study, strategy: Strategy, seed: int, **options: Any
         study,
         strategy,
         job.evaluate,
-        trials=config.trials,
+        trials=plan.trials,
         seed=seed,
         hours=config.budget_hours or math.inf,
         fidelity=plan.estimator.fidelity,
@@ -240,11 +260,21 @@ def _reevaluate_best(job: Job) -> None:
 
 def _train_best(job: Job) -> None:
     """Give the best a training of their own."""
-    plan = job.plan
-    training = confirm.ConfirmTraining(job.config, job.data, plan.estimator, Context(job.folder))
+    plan, context = job.plan, Context(job.folder)
+    usual = candidates(job.config, plan.parent)
+    taught = {"teacher": job.teacher and str(job.teacher)} if usual.teacher == PARENT else {}
+
+    def train(trial: Trial) -> Mapping[str, float]:
+        """Train a network from what it began with in the search."""
+        begin = plan.first.begins.get(trial.name, Begin())
+        config = replace(begin.config or usual, **taught)
+        training = confirm.ConfirmTraining(config, job.data, plan.estimator, context)
+        weights = warm_start.weights_of(job.folder, trial)
+        return training.train(begin.definition or trial.network, weights, begin.inherit)
+
     confirm.confirm(
         job.study,
-        lambda t: training.train(t.network, warm_start.weights_of(job.folder, t)),
+        train,
         n=job.config.confirm,
         on_confirmed=job.progress.confirmed,
     )
@@ -312,7 +342,7 @@ def _enter_finals(job: Job) -> None:
 
     So a resumed run, killed or interrupted before it comes to them, leaves that best network too.
     """
-    if job.asked is None or not job.study.candidates:
+    if job.asked is None or not (job.study.candidates or job.plan.parent):
         return
     job.notes += [line for line in job.asked.training.data.skipped if line not in job.notes]
     entered = final_comparison.enter(
@@ -321,6 +351,7 @@ def _enter_finals(job: Job) -> None:
         job.folder,
         finalists=job.config.finalists,
         seconds=search_seconds(job.folder),
+        teacher=job.teacher,
     )
     job.entered, job.finals = entered, entered if entered.complete else None
 

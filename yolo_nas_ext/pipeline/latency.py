@@ -13,7 +13,7 @@ from yolo_nas_ext.cost.latency.profile import CHECKSUM, MEASURE, Profile, asked
 from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.network.architecture import Architecture
-from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -120,7 +120,7 @@ class Timing:
         return {"latency_ms": ms}
 
 
-def settle(config: SearchSettings, nc: int, space: DetectorSpace) -> Timing | None:
+def settle(config: SearchSettings, nc: int, space: NetworkSpace) -> Timing | None:
     """Return how latency is known in a search; None where nothing asks for it.
 
     Raises:
@@ -176,13 +176,12 @@ def _fitting(config: SearchSettings, profile: Profile, sizes: Sequence[int]) -> 
 
 
 def _measured(config: SearchSettings, nc: int, sizes: Sequence[int]) -> Timing:
-    """Return the timing of a search that measures each candidate on this machine."""
-    if len(sizes) > 1:
-        raise NASError(
-            "latency=measure: the image size is a choice of the space; give a device profile "
-            f"(yolo nas-profile imgsz={','.join(map(str, sizes))}), or fix=imgsz:{sizes[0]}"
-        )
-    protocol = Protocol(config.runtime, precision=config.precision, imgsz=sizes[0])
+    """Return the timing of a search that measures each candidate on this machine.
+
+    A network with an image size of its own is measured at that.
+    """
+    usual = config.imgsz if config.imgsz in sizes else sizes[0]
+    protocol = Protocol(config.runtime, precision=config.precision, imgsz=usual)
     runtimes.check(protocol)
     busy = runtimes.busy_note()
     notes = [busy] if busy else []

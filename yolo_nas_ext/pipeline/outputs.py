@@ -20,8 +20,14 @@ from typing import Any
 import yaml
 
 from yolo_nas_ext import plugins, report
-from yolo_nas_ext.compare import outputs as comparisons
-from yolo_nas_ext.config.search import HELD_OUT, PARENT, TRAININGS, SearchSettings
+from yolo_nas_ext.config.search import (
+    FROM_WEIGHTS,
+    FULL,
+    HELD_OUT,
+    PARENT,
+    TRAININGS,
+    SearchSettings,
+)
 from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.estimators.factory import fitness_of
@@ -33,6 +39,7 @@ from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.pipeline import confirm, warm_start
 from yolo_nas_ext.pipeline.state import Job, best_of
 from yolo_nas_ext.report.summary import label
+from yolo_nas_ext.report.verdict import better
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -78,8 +85,8 @@ def _won(job: Job, trial: Trial) -> bool:
 def _initial_weights(config: SearchSettings) -> str:
     """Return where candidates start from, in words."""
     if config.inherit == PARENT:
-        return f"{PARENT}, the first ones {config.pretrained or 'random'}"
-    return config.pretrained or config.inherit or "random"
+        return f"{PARENT}, the first ones {config.model or 'random'}"
+    return config.model or config.inherit or "random"
 
 
 def _write_model(job: Job, path: Path, trial: Trial) -> Path:
@@ -99,6 +106,7 @@ def _write_model(job: Job, path: Path, trial: Trial) -> Path:
         notes.append(
             f"{leaderboard.metric} {mean.mean:.4f} on {leaderboard.part}, mean of {mean.n} "
             f"complete trainings of {config.final_epochs} epochs"
+            + (f", from {config.model}" if config.model else "")
         )
     return write_text(path, to_yaml(trial.network, data.nc, config.task, notes, data.keypoints))
 
@@ -143,11 +151,11 @@ def write_weights(estimator: Any, network: Architecture, out: Path) -> dict[str,
 
 
 def keep_best_weights(folder: Path, study: Study) -> None:
-    """Delete the weights of every network but the best and those that are being evaluated."""
-    running = [t for t in study.trials if t.state == "running"]
-    best = {t.architecture.key for t in (*best_of(study), *running) if t.architecture}
+    """Delete the weights of all but the best network, the parent, and what is being evaluated."""
+    kept = [t for t in study.trials if t.state == "running" or (t.name and t.name == study.parent)]
+    stems = {warm_start.stem(trial) for trial in (*best_of(study), *kept)}
     for file in (folder / "weights").glob("*.pt"):
-        if file.stem not in best:
+        if file.stem not in stems:
             file.unlink(missing_ok=True)
 
 
@@ -168,7 +176,7 @@ def write_report(job: Job) -> None:
         settings={**config.values, **config.host},
         notes=job.notes,
         command=repeating(config),
-        next_command=next_command(job),
+        next_command="\n".join(next_commands(job)),
         data_name=config.data,
         protocol=_protocol(job),
         pictures={
@@ -230,28 +238,58 @@ def tell(job: Job) -> None:
         if job.config.inherit == PARENT:
             print(f"\n{warm_start.disk_use(job.folder)}")
         print(f"\ninterrupted; go on with:\n  yolo nas-search resume={folder}")
-    if following := next_command(job):
-        print(f"\nreport: {job.folder / 'report.html'}\nnext:\n  {following}")
-        if not (job.finals or job.config.finalists or job.config.storage):
-            print(
-                "or train the best beside the baselines, in full, and compare them on val:\n"
-                f"  yolo nas-search resume={folder} finalists=3"
-            )
+    if not (following := next_commands(job)):
+        return
+    print(f"\nreport: {job.folder / 'report.html'}")
+    if not (_finished(job) or job.config.finalists or job.config.storage):
+        beside = "the parent" if job.config.model else "the baselines"
+        print(
+            f"to train the best beside {beside}, in full, and compare them on val:\n"
+            f"  yolo nas-search resume={folder} finalists={1 if job.config.model else 3}"
+        )
+    print("next:\n  " + "\n  ".join(following))
 
 
-def next_command(job: Job) -> str:
-    """Return the command to type next: the training of the best, or what follows the finals."""
+def next_commands(job: Job) -> list[str]:
+    """Return what to type next: the use of a finished network, or the training that finishes it."""
     config = job.config
-    if job.finals and (following := comparisons.next_command(job.finals)):
-        return following
+    if weights := _finished(job):
+        model = f"model={shlex.quote(str(weights))}"
+        data, size = shlex.quote(str(data_yaml(job))), _pixels(job)
+        return [
+            f"yolo val {model} data={data} imgsz={size}",
+            f"yolo export {model} imgsz={size} format=onnx",
+        ]
     if job.best is None:
-        return ""
-    model = shlex.quote(str(job.folder / "best.yaml"))
-    return (
-        f"yolo {config.task} train model={model} data={shlex.quote(str(data_yaml(job)))} "
-        f"imgsz={job.best.network.imgsz or config.imgsz} epochs=100"
+        return []
+    # What was found from trained weights is trained on from them.
+    file = job.folder / ("best.pt" if config.model else "best.yaml")
+    return [
+        f"yolo {config.task} train model={shlex.quote(str(file))} "
+        f"data={shlex.quote(str(data_yaml(job)))} imgsz={_pixels(job)} "
+        f"epochs={FROM_WEIGHTS['final_epochs'] if config.model else FULL['epochs']}"
         + "".join(f" {k}={v}" for k, v in _augmentation(config).items())
-    )
+    ]
+
+
+def _finished(job: Job) -> Path | None:
+    """Return the weights of the network that the finals finished; None where they did not.
+
+    That is the answer in ``best.pt``, or of a search from random weights a baseline that is better.
+    """
+    if job.finals is None or (best := better(job.finals.leaderboard())) is None:
+        return None
+    winner, own = job.winner, job.folder / "best.pt"
+    if winner is not None and (job.config.model or label(winner) == best.name):
+        return own if own.is_file() else None
+    weights = job.finals.weights(best.name)
+    return weights if weights.is_file() else None
+
+
+def _pixels(job: Job) -> int:
+    """Return the image size of the best network."""
+    own = job.best.architecture.imgsz if job.best and job.best.architecture else 0
+    return own or job.config.imgsz
 
 
 def data_yaml(job: Job) -> Path:

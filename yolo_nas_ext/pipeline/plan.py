@@ -8,11 +8,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.config import rules
-from yolo_nas_ext.config.search import RESOLVED, TRAININGS, SearchSettings
+from yolo_nas_ext.config.search import PARENT, RESOLVED, TRAININGS, SearchSettings
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Estimator
@@ -20,23 +19,28 @@ from yolo_nas_ext.estimators.factory import make as make_estimator
 from yolo_nas_ext.estimators.factory import space_file, space_of
 from yolo_nas_ext.estimators.zero_cost.closed_form import Analytic, Free
 from yolo_nas_ext.estimators.zero_cost.resolved import Resolved
-from yolo_nas_ext.host import dataset, models
+from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.plugin import timm_trace
 from yolo_nas_ext.host.training import distillation
-from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
-from yolo_nas_ext.pipeline import latency
+from yolo_nas_ext.pipeline import baselines, latency, limits
+from yolo_nas_ext.pipeline import parent as parents
+from yolo_nas_ext.pipeline.baselines import First
+from yolo_nas_ext.pipeline.changes import ChangeScores, scorable
 from yolo_nas_ext.pipeline.screening import Screen, ranker, weighted_ranks
 from yolo_nas_ext.pipeline.screening import parse as parse_screen
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.space.choices import Point
-from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
+from yolo_nas_ext.space.parent import ParentSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screening import Screened
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.trial import Trial
 
+AUTO, ADDITIVE = "auto", "additive"
 PRIOR = "madnas"  # an analytic score that `bayes` starts from and learns from
 
 
@@ -53,22 +57,36 @@ class Plan:
         strategy: Where it looks next.
         control: Makes the strategy that the other is compared with; None without one.
         estimator: How good a candidate is.
-        baselines: Networks to try first.
+        first: What is tried before the strategy proposes: the parent, its pencils, the baselines.
         notes: What the user should know: skipped images, baselines left out.
         timing: How latency is known, if it is.
+        parent: The trained network that the search starts from, if it does.
+        changes: What scores the parent's changes, where the strategy adds them up.
     """
 
     config: SearchSettings
     data: dataset.DataSet
     budget: Budget
-    space: DetectorSpace
+    space: NetworkSpace
     goal: Goal
     strategy: Strategy
     control: Callable[[], Strategy] | None
     estimator: Estimator
-    baselines: Sequence[Trial]
+    first: First
     notes: Sequence[str]
     timing: latency.Timing | None = None
+    parent: Parent | None = None
+    changes: ChangeScores | None = None
+
+    @property
+    def trials(self) -> int:
+        """Number of trials: with ``trials=0`` the parent alone."""
+        return max(self.config.trials, 1)
+
+    @property
+    def baselines(self) -> Sequence[Trial]:
+        """Networks to try first."""
+        return self.first.trials
 
 
 def make(config: SearchSettings) -> Plan:
@@ -80,29 +98,40 @@ def make(config: SearchSettings) -> Plan:
     rules.check(config)
     screen = parse_screen(config.screen) if config.screen else None
     load_blocks(config.blocks)
+    config, parent, said = parents.settle(config)
+    rules.check(config)
     config = _sized(config)
     data = dataset.read(config.data, config.task)
+    if parent:
+        parent.check(data)
+    named = baselines.named(config, parent)
+    timing = latency.settle(config, data.nc, space_file(config))
+    config, timing, limit = limits.settle(config, timing, data, parent, named)
     space, budget = space_of(config, data)
+    if limit and not _has_networks(space, config):
+        config, timing, limit = limits.without(config, timing, limit)
+        space, budget = space_of(config, data)
     whole = _whole_backbones(config, space, budget)
-    timing = latency.settle(config, data.nc, space)
     goal = Goal(config.objectives, config.limits, timing.bounds if timing else {})
-    estimator = make_estimator(config, data)
+    estimator = make_estimator(parents.candidates(config, parent), data)
 
-    def strategy(name: str, space: DetectorSpace) -> Strategy:
-        return _strategy(name, config, space, budget, goal, estimator, data)
+    changes = _changes(config, space, estimator)
 
-    chosen = strategy(config.strategy, _preferring(space, screen, config, data))
+    def strategy(name: str, space: NetworkSpace) -> Strategy:
+        return _strategy(name, config, space, budget, goal, estimator, data, changes)
+
+    name = ADDITIVE if changes else config.strategy
+    chosen = strategy(name, _preferring(space, screen, config, data))
     if config.screen:
         chosen = Screened(chosen, space)
-    if config.teacher:
-        one = bool(config.host.get("single_cls"))
-        distillation.load(config.teacher, config.task).check(data, single_cls=one)
+    _check_teacher(config, data)
     rival = config.control
     control = (lambda: strategy(rival, space)) if rival else None
     if control:
         control()  # says what is allowed
-    baselines, notes = _baselines(config, space, budget)
+    first = baselines.Firsts(config, space, budget, data, parent, timing).made(named)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
+    notes = [*data.skipped, *said, *whole, *limit, *first.notes, *(timing.notes if timing else ())]
     return Plan(
         config,
         data,
@@ -112,10 +141,45 @@ def make(config: SearchSettings) -> Plan:
         chosen,
         control,
         estimator,
-        baselines,
-        [*data.skipped, *whole, *notes, *(timing.notes if timing else ())],
+        first,
+        notes,
         timing,
+        parent,
+        changes,
     )
+
+
+def _changes(
+    config: SearchSettings, space: NetworkSpace, estimator: Estimator
+) -> ChangeScores | None:
+    """Return what scores the changes of a parent, where they are added up; ``auto`` does so."""
+    training: Any = getattr(estimator, "training", estimator)
+    if config.strategy not in (AUTO, ADDITIVE) or not isinstance(space, ParentSpace):
+        return None
+    if not scorable(training) or (config.strategy == AUTO and len(config.objectives) > 1):
+        return None
+    return ChangeScores(space, training)
+
+
+def _check_teacher(config: SearchSettings, data: dataset.DataSet) -> None:
+    """Refuse a teacher that cannot teach; the parent becomes one in the first trial."""
+    if config.teacher == PARENT and config.task not in distillation.HEADS:
+        raise NASError(
+            f"teacher={PARENT}: nothing is taught with task={config.task}; leave it out, or give a "
+            f"task of {', '.join(distillation.HEADS)}"
+        )
+    if config.teacher and config.teacher != PARENT:
+        one = bool(config.host.get("single_cls"))
+        distillation.load(config.teacher, config.task).check(data, single_cls=one)
+
+
+def _has_networks(space: NetworkSpace, config: SearchSettings) -> bool:
+    """Say whether a space has a network within a limit that nobody gave."""
+    try:
+        space.sample(random.Random(config.seed))
+    except NASError:
+        return False
+    return True
 
 
 def _sized(config: SearchSettings) -> SearchSettings:
@@ -141,7 +205,7 @@ def _sized(config: SearchSettings) -> SearchSettings:
     return config
 
 
-def _whole_backbones(config: SearchSettings, space: DetectorSpace, budget: Budget) -> list[str]:
+def _whole_backbones(config: SearchSettings, space: NetworkSpace, budget: Budget) -> list[str]:
     """Return what to say of the backbones of timm in a space.
 
     Raises:
@@ -164,8 +228,8 @@ def _whole_backbones(config: SearchSettings, space: DetectorSpace, budget: Budge
 
 
 def _preferring(
-    space: DetectorSpace, screen: Screen | None, config: SearchSettings, data: dataset.DataSet
-) -> DetectorSpace:
+    space: NetworkSpace, screen: Screen | None, config: SearchSettings, data: dataset.DataSet
+) -> NetworkSpace:
     """Return the space that the strategy draws from: with a screen, one of several draws."""
     if screen is None:
         return space
@@ -178,11 +242,12 @@ def _preferring(
 def _strategy(
     name: str,
     config: SearchSettings,
-    space: DetectorSpace,
+    space: NetworkSpace,
     budget: Budget,
     goal: Goal,
     estimator: Estimator,
     data: dataset.DataSet,
+    changes: ChangeScores | None = None,
 ) -> Strategy:
     """Return the strategy of that name; a model learns from what is free to know of a network.
 
@@ -213,53 +278,16 @@ def _strategy(
         return weighted_ranks(columns, dict.fromkeys(columns, 1.0))
 
     options: dict[str, Any] = {"population": config.population} if name == "evolution" else {}
+    if name == ADDITIVE and isinstance(space, ParentSpace):
+        options |= {"parent": space.origin, "score": changes}
     if name == "darts":
         options["learned"] = estimator.distribution  # pyright: ignore[reportAttributeAccessIssue]
     return make_strategy(
         name,
         space,
         goal=goal,
-        trials=config.trials,
+        trials=max(config.trials, 1),
         features=lambda point: list(free(point).values()),
         prior=None if config.screen else prior,
         **options,
     )
-
-
-def _baselines(
-    config: SearchSettings, space: DetectorSpace, budget: Budget
-) -> tuple[list[Trial], list[str]]:
-    """Return the baselines to try first, and what to say of any that is left out.
-
-    A limit is often the latency of one of them, so that their predictions count as they are.
-    """
-    baselines, notes = [], []
-    for name in dict.fromkeys(config.baseline):
-        definition, scale = models.definition(name, config.task)
-        try:
-            architecture = read(definition, scale)
-        except NASError as error:
-            raise NASError(
-                f"baseline={name}: cannot be read ({str(error).removeprefix('model definition: ')}"
-                "); leave it out, or give one of the kind of yolov8n, yolo11n or yolo26n"
-            ) from error
-        over = [
-            f"{budget.say(limit, value)} > {limit}={budget.say(limit, bound)}"
-            for limit, (value, bound) in budget.values(architecture, careful=False).items()
-            if value > bound
-        ]
-        stem = Path(name).stem
-        if over:
-            notes.append(f"baseline {stem} is over the budget and not trained: {', '.join(over)}")
-            continue
-        if config.imgsz in space.choices.get("imgsz", ()):
-            architecture = replace(architecture, imgsz=config.imgsz)
-        try:
-            point = space.point_of(architecture)
-        except NASError:
-            point = None  # measured as a reference, but no parent of candidates
-            if config.estimator == "supernet":
-                notes.append(f"baseline {stem} has no weights: it is not in the space")
-                continue
-        baselines.append(Trial(len(baselines), point, architecture, name=stem))
-    return baselines, notes

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from yolo_nas_ext.compare.comparison import Comparison
-from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.config.search import PARENT, SearchSettings
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.pipeline import final_comparison, warm_start
 from yolo_nas_ext.pipeline.evaluation import Evaluation
+from yolo_nas_ext.pipeline.parent import trial_of
 from yolo_nas_ext.pipeline.plan import Plan
 from yolo_nas_ext.pipeline.progress import Progress
 from yolo_nas_ext.study.study import Study
@@ -66,13 +67,26 @@ class Job:
         return self.config.inherit == warm_start.PARENT
 
     @property
+    def parent(self) -> Trial | None:
+        """The trial that fine-tuned the parent, in a search that has one."""
+        return trial_of(self.study, self.plan.parent)
+
+    @property
+    def teacher(self) -> Path | None:
+        """The weights of the fine-tuned parent, where it teaches and they are there."""
+        if self.config.teacher != PARENT or self.parent is None:
+            return None
+        weights = warm_start.weights_of(self.folder, self.parent)
+        return weights if weights.is_file() else None
+
+    @property
     def best(self) -> Trial | None:
         """The best network: of the finals where they are over, else of the search."""
         return self.winner or next(iter(best_of(self.study)), None)
 
     @property
     def winner(self) -> Trial | None:
-        """The best found network of the finals; None where they are not over."""
+        """The answer of the finals; None where they are not over."""
         return final_comparison.winner(self.finals, self.study) if self.finals else None
 
     @property

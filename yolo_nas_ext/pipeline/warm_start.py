@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from yolo_nas_ext.study.study import Study
@@ -12,7 +13,14 @@ PARENT = "parent"
 
 def weights_of(folder: Path, trial: Trial) -> Path:
     """Return where a trial's weights go in its run folder."""
-    return folder / "weights" / f"{trial.network.key}.pt"
+    return folder / "weights" / f"{stem(trial)}.pt"
+
+
+def stem(trial: Trial) -> str:
+    """Return the key of a trial's network, or its name where the network cannot be read."""
+    if trial.architecture is not None:
+        return trial.architecture.key
+    return re.sub(r"[^A-Za-z0-9._-]", "_", trial.name)
 
 
 def nearest(trial: Trial, study: Study, folder: Path) -> Path | None:

@@ -112,9 +112,9 @@ def section(leaderboard: Leaderboard) -> Section | None:
 def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of the table as text, the best model first.
 
-    A difference is that to the best baseline, over the seeds that both have.
+    A difference is that to the reference, over the seeds that both have.
     """
-    baseline = leaderboard.best_baseline
+    baseline = leaderboard.reference
     heads = [
         "model",
         "params",

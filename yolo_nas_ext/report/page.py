@@ -178,7 +178,7 @@ def _legend(findings: Findings, line: str) -> list[dict[str, str]]:
 
 
 def _front_table(findings: Findings) -> Table:
-    baseline = findings.best_baseline
+    baseline = findings.reference
     known = [n for n in LATENCY if any(n in trial.metrics for trial in findings.front)]
     others = dict.fromkeys([*findings.study.goal.objectives, *known])
     others = [n for n in others if n not in {"fitness", *REPEATED}]
@@ -297,7 +297,7 @@ def _networks(
     shown: dict[str, Architecture] = {}
     if best is not None and best.architecture is not None:
         shown[f"{label(best)}, best found"] = best.network
-    baseline = findings.best_baseline
+    baseline = findings.reference
     baselines = {**beside}
     if baseline is not None and baseline.architecture is not None:
         baselines.setdefault(baseline.name, baseline.network)

@@ -54,9 +54,20 @@ class Findings:
         return _highest([t for t in self.baselines if t.state == "complete"])
 
     @cached_property
+    def reference(self) -> Trial | None:
+        """What others are compared with: the parent, else the best complete baseline."""
+        named = (t for t in self.complete if t.name and t.name == self.study.parent)
+        return next(named, None) or self.best_baseline
+
+    @cached_property
+    def best_pencil(self) -> Trial | None:
+        """The best complete pencil that keeps the limits of the goal."""
+        return _highest(self.study.known_pencils)
+
+    @cached_property
     def pair(self) -> tuple[Trial | None, Trial | None]:
-        """The best proposal and baseline by the measure that both have; see `trained`."""
-        found, baseline = self.best_found, self.best_baseline
+        """The best proposal and the reference by the measure that both have; see `trained`."""
+        found, baseline = self.best_found, self.reference
         if found and (baseline is None or TRAINED in baseline.metrics):
             return found.trained, baseline and baseline.trained
         return found, baseline
@@ -134,8 +145,9 @@ class Findings:
             if baseline is None:
                 return nothing or [self._nothing()]
             evaluated = "" if nothing else "No candidate of the search was evaluated. "
-            best = f"{baseline.name} is best with fitness {number(baseline.fitness)}"
-            return [*nothing, f"{evaluated}Of the baselines {best}."]
+            best = self.best_baseline or baseline
+            said = f"{best.name} is best with fitness {number(best.fitness)}"
+            return [*nothing, f"{evaluated}Of the baselines {said}."]
         if baseline is None:
             sentence = (
                 f"{label(found)} is the best of {_count(len(self.found), 'candidate')} evaluated: "
@@ -144,7 +156,49 @@ class Findings:
             if found.architecture is not None:
                 sentence += " No baseline was measured beside it."
             return [sentence, *self._caveat()]
-        return [_compare(found, baseline), *self._cheaper(found, baseline), *self._caveat()]
+        called = "the parent" if baseline.name == self.study.parent else "the best baseline"
+        said = self.pencil()
+        pencil = [f"{said[0].upper()}{said[1:]}."] if said else []
+        behind = self._over_pencil <= 0  # which is said first then
+        return [
+            *(pencil if behind else ()),
+            _compare(found, baseline, called, "has" if behind else "is best:"),
+            *(() if behind else pencil),
+            *self._cheaper(found, baseline),
+            *self._caveat(),
+        ]
+
+    @cached_property
+    def _pencil_pair(self) -> tuple[Trial, Trial] | None:
+        """The best proposal and the best pencil by the measure that both have."""
+        found, pencil = self.best_found, self.best_pencil
+        if found is None or pencil is None:
+            return None
+        both = TRAINED in found.metrics and TRAINED in pencil.metrics
+        return (found.trained, pencil.trained) if both else (found, pencil)
+
+    @property
+    def _over_pencil(self) -> float:
+        """How much the best proposal is above the best pencil; infinite without both."""
+        pair = self._pencil_pair
+        return pair[0].fitness - pair[1].fitness if pair else math.inf
+
+    def pencil(self) -> str:
+        """Return whether the best proposal beats the best pencil; nothing without both."""
+        if self._pencil_pair is None:
+            return ""
+        found, pencil = self._pencil_pair
+        difference = self._over_pencil
+        if difference > 0:
+            return (
+                f"{label(found)} is {number(difference)} above the best that a hand would try, "
+                f"{pencil.name} ({number(pencil.fitness)})"
+            )
+        return (
+            f"nothing that was found beats the best that a hand would try: {pencil.name} has "
+            f"fitness {number(pencil.fitness)}, and {label(found)} is {number(-difference)} below "
+            "it"
+        )
 
     def _nothing_kept(self) -> str:
         bounds = self.study.goal.limits.items()
@@ -253,26 +307,30 @@ def metric_names(trials: Sequence[Trial]) -> list[str]:
     return [n for n in known if n in names] + sorted(names - set(known))
 
 
-def _compare(found: Trial, baseline: Trial) -> str:
+def _compare(found: Trial, baseline: Trial, called: str, verb: str) -> str:
     difference = found.fitness - baseline.fitness
     ratios = _ratios(found, baseline)
     costs = f", with {ratios}" if ratios else ""
     outside = "" if baseline.point is not None else ", which is not in the search space,"
     if difference > 0:
         return (
-            f"{label(found)} is best: fitness {number(found.fitness)}, {number(difference)} above "
-            f"{baseline.name} ({number(baseline.fitness)}), the best baseline{costs}."
+            f"{label(found)} {verb} fitness {number(found.fitness)}, {number(difference)} above "
+            f"{baseline.name} ({number(baseline.fitness)}), {called}{costs}."
         )
     if difference == 0:
         return (
-            f"{label(found)} equals {baseline.name}, the best baseline: fitness "
+            f"{label(found)} equals {baseline.name}, {called}: fitness "
             f"{number(found.fitness)}{costs}."
         )
     return (
-        f"A baseline is best: {baseline.name}{outside} has fitness {number(baseline.fitness)}"
+        f"{_kind(called)} is best: {baseline.name}{outside} has fitness {number(baseline.fitness)}"
         f"{size(baseline)}. The best network found, {label(found)}, is {number(-difference)} below "
         f"it ({number(found.fitness)}){costs}."
     )
+
+
+def _kind(called: str) -> str:
+    return "The parent" if called == "the parent" else "A baseline"
 
 
 def _ratios(trial: Trial, other: Trial) -> str:
@@ -300,7 +358,7 @@ def _rank(trial: Trial) -> tuple[float, float, int]:
 
 def _measured(study: Study) -> Study:
     """Return a copy in memory where what cannot be compared has failed or is left out."""
-    copy = Study(study.space, goal=study.goal)
+    copy = Study(study.space, goal=study.goal, parent=study.parent, pencils=study.pencils)
     for trial in study.results:
         if trial.state == "complete" and not math.isfinite(trial.fitness):
             value = trial.metrics.get("fitness", "missing")

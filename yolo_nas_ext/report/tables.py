@@ -117,7 +117,8 @@ def summary_table(study: Study, top: int = 5) -> str:
         return findings.verdict()[0]
     order = sorted(shown.values(), key=lambda t: (-t.fitness, t.number))
     rows = [("network", "parameters", "FLOPs", "fitness", "")]
-    rows += [_row(trial, findings.best) for trial in order]
+    kinds = {study.parent: "parent"} | dict.fromkeys(study.pencils, "pencil")
+    rows += [_row(trial, findings.best, kinds.get(trial.name, "baseline")) for trial in order]
     if sized(study):
         sizes = ["px", *(str(pixels(trial) or "-") for trial in order)]
         rows = [(name, size, *rest) for (name, *rest), size in zip(rows, sizes, strict=True)]
@@ -132,10 +133,14 @@ def summary_table(study: Study, top: int = 5) -> str:
     ]
     best, baseline = findings.pair
     if best and baseline and baseline.fitness > best.fitness:
+        beats = "is better than what was found" if baseline.name == study.parent else "is best"
+        kind = "the parent" if baseline.name == study.parent else "a baseline"
         lines.append(
-            f"a baseline is best: {_clean(baseline.name, 40)} "
+            f"{kind} {beats}: {_clean(baseline.name, 40)} "
             f"({signed(baseline.fitness - best.fitness)} over the best network found)"
         )
+    if said := findings.pencil():
+        lines.append(said)
     if lead := findings.lead():
         lines.append(lead)
     if findings.failed:
@@ -144,7 +149,7 @@ def summary_table(study: Study, top: int = 5) -> str:
     return "\n".join(lines)
 
 
-def _row(trial: Trial, best: Trial | None) -> tuple[str, str, str, str, str]:
+def _row(trial: Trial, best: Trial | None, kind: str) -> tuple[str, str, str, str, str]:
     notes = ["<- best"] if best is not None and trial.number == best.number else []
     if (own := trial.trained) is not trial:
         notes.append(f"trained {number(own.fitness)}")
@@ -153,7 +158,7 @@ def _row(trial: Trial, best: Trial | None) -> tuple[str, str, str, str, str]:
         more = "" if measured is None else f" predicted, {measured:.2f} ms measured"
         notes.append(f"{trial.metrics['latency_ms']:.2f} ms{more}")
     if trial.name:
-        notes.append("baseline" if trial.point is not None else "baseline, not in the space")
+        notes.append(kind if trial.point is not None else f"{kind}, not in the space")
     if trial.state == "failed":
         notes.append(f"failed ({_clean(trial.error, 60)})")
     params, flops = (

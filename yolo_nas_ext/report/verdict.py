@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 
 from yolo_nas_ext.console import duration, number, signed
-from yolo_nas_ext.study.leaderboard import EQUAL, LEVEL, Leaderboard, Model, Pair
+from yolo_nas_ext.study.leaderboard import (
+    EQUAL,
+    LEVEL,
+    PARENT,
+    PENCIL,
+    STOCK,
+    Leaderboard,
+    Model,
+    Pair,
+)
 
 COSTS = {"latency_ms": "measured latency", "flops": "FLOPs"}
 
 
 def sentences(leaderboard: Leaderboard) -> list[str]:
     """Return what was found, the most important sentence first."""
-    found, baseline = leaderboard.best_other, leaderboard.best_baseline
+    found, baseline = leaderboard.best_other, leaderboard.reference
     if leaderboard.ranking and all(leaderboard.mean(e.name).mean == 0 for e in leaderboard.ranking):
         names = ", ".join(model.name for model in leaderboard.ranking)
         return [
@@ -23,10 +32,13 @@ def sentences(leaderboard: Leaderboard) -> list[str]:
     if found is None and baseline is None:
         return [_nothing(leaderboard)]
     if found is None or baseline is None:
-        return [_alone(leaderboard), *_caveats(leaderboard)]
+        parts = _parts(leaderboard, found)
+        return [*(parts or [_alone(leaderboard)]), *_caveats(leaderboard)]
     said = [_headline(leaderboard, found, baseline), *_tests(leaderboard, found, baseline)]
     return [
         *said,
+        *_parts(leaderboard, found),
+        *_beside_pencil(leaderboard, found),
         *_at_its_cost(leaderboard, found, baseline),
         *_search(leaderboard, found, baseline),
         *_caveats(leaderboard),
@@ -45,7 +57,46 @@ def shown(pair: Pair) -> str:
     return f"{signed(pair.mean)} ({signed(pair.low)} to {signed(pair.high)})"
 
 
+def _parts(leaderboard: Leaderboard, found: Model | None) -> list[str]:
+    """Say what the recipe gives and what the network does, in a search from trained weights."""
+    parent, stock = leaderboard.of_role(PARENT), leaderboard.of_role(STOCK)
+    if parent is None or stock is None:
+        return []
+    recipe = leaderboard.pair(parent.name, stock.name)
+    mine, theirs = (number(leaderboard.mean(m.name).mean) for m in (parent, stock))
+    text = (
+        f"Fine-tuned by stock Ultralytics, {parent.name} has {theirs} {leaderboard.metric} on "
+        f"{leaderboard.part}, by the recipe here {mine}"
+    )
+    if found is None:
+        return [f"{text}: {shown(recipe)}."]
+    network = leaderboard.pair(found.name, parent.name)
+    return [
+        f"{text}: the recipe gives {shown(recipe)}, the network that was found {shown(network)}."
+    ]
+
+
+def _beside_pencil(leaderboard: Leaderboard, found: Model) -> list[str]:
+    """Say whether what was found beats what a hand would try."""
+    pencil = leaderboard.of_role(PENCIL)
+    if pencil is None:
+        return []
+    pair = leaderboard.pair(found.name, pencil.name)
+    if pair.mean > 0:
+        sure = "" if pair.low > 0 else ", which may be chance"
+        return [
+            f"Beside the best that a hand would try, {pencil.name} "
+            f"({number(leaderboard.mean(pencil.name).mean)}), it is {shown(pair)}{sure}."
+        ]
+    return [
+        f"Nothing that was found beats the best that a hand would try: {pencil.name} has "
+        f"{number(leaderboard.mean(pencil.name).mean)}, which {found.name} is {shown(pair)} from."
+    ]
+
+
 def _headline(leaderboard: Leaderboard, found: Model, baseline: Model) -> str:
+    called = "the parent" if baseline.role == PARENT else "the best baseline"
+    kind = "The parent" if baseline.role == PARENT else "A baseline"
     pair, metric = leaderboard.pair(found.name, baseline.name), leaderboard.metric
     mine, theirs = (number(leaderboard.mean(e.name).mean) for e in (found, baseline))
     if not pair.n:
@@ -55,18 +106,18 @@ def _headline(leaderboard: Leaderboard, found: Model, baseline: Model) -> str:
         )
     if pair.mean == 0:
         return (
-            f"{found.name} and {baseline.name}, the best baseline, are equal: {theirs} {metric} on "
+            f"{found.name} and {baseline.name}, {called}, are equal: {theirs} {metric} on "
             f"{leaderboard.part}{_times(leaderboard, found, baseline)}."
         )
     if pair.mean < 0:
         return (
-            f"A baseline is {'better' if pair.high < 0 else 'at least as good'}: {baseline.name} "
+            f"{kind} is {'better' if pair.high < 0 else 'at least as good'}: {baseline.name} "
             f"is {number(-pair.mean)} above {found.name}, the best of the others, in {metric} on "
             f"{leaderboard.part}: {theirs} against {mine}{_times(leaderboard, baseline, found)}."
         )
     sure = "" if pair.low > 0 else ", which may be chance"
     return (
-        f"{found.name} is {number(pair.mean)} above {baseline.name}, the best baseline, in "
+        f"{found.name} is {number(pair.mean)} above {baseline.name}, {called}, in "
         f"{metric} on {leaderboard.part}: {mine} against {theirs}"
         f"{_times(leaderboard, found, baseline)}{sure}."
     )
@@ -145,6 +196,11 @@ def _caveats(leaderboard: Leaderboard) -> list[str]:
         said.append(
             f"{len(others)} models stood against the baselines and the best of them is named, "
             "which flatters it a little: it was picked by the numbers it is shown with."
+        )
+    if len({bool(model.weights) for model in leaderboard.ranking}) > 1:
+        said.append(
+            "Some models started from trained weights and some from random ones, which take many "
+            "more epochs to come as far."
         )
     if failed := leaderboard.failed():
         said.append(f"{len(failed)} of {len(leaderboard.evaluations)} trainings failed.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,9 @@ from yolo_nas_ext.space.schema import is_number, left
 
 NAME = "parent"
 MUTATIONS = 2  # moves of a child
+FREE = ("imgsz", "levels")  # choices that cost a network little of what it carries over
+# Of a draw's other choices, what is changed: most draws keep most of the parent's weights.
+CHANGED = (0.05, 0.15, 0.4, 1.0)
 # Without the highest level: whether the neck's block at the next one stays, behind the backbone.
 LAST, KEPT, GONE = "neck.down.last", "kept", "none"
 
@@ -147,6 +151,19 @@ class ParentSpace(NetworkSpace):
         if top == neck.levels[-1] or neck.kind != "pan":
             return None
         return self._parts.down.get(top)
+
+    def _draw(self, rng: random.Random) -> Point:
+        """Return a point some changes away from the parent: few, a part of all, or all of them.
+
+        Points with an option of every choice at random carry little over, and there are very many.
+        """
+        share = rng.choice(CHANGED)
+        return self.canonical(
+            {
+                name: rng.choice(options) if name in FREE or rng.random() < share else options[0]
+                for name, options in self.choices.items()
+            }
+        )
 
     # Which choices matter
 

@@ -16,6 +16,8 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+# What a model of a final comparison is beside a found network.
+PARENT, STOCK, PENCIL = "parent", "stock", "pencil"
 EQUAL = 0.005  # of fitness: half a point of mAP, within which models count as equally good
 
 
@@ -28,6 +30,11 @@ class Model:
         definition: Ultralytics' model definition, which is trained.
         baseline: Whether the others are compared with it.
         trial: Number of the trial that found it, of a final comparison.
+        role: What it is of a search from trained weights: `PARENT`, the parent by our recipe;
+            `STOCK`, the parent by Ultralytics' own; `PENCIL`, what a hand would make of it.
+        weights: The checkpoint that it starts from; empty for random weights.
+        recipe: How it is trained: as `compare.comparison` says.
+        digest: Of the checkpoint's bytes.
         params: Number of parameters, unfused.
         flops: FLOPs of one image, 2 x multiply-adds.
         latency_ms: Measured milliseconds of one image; None where it was not measured.
@@ -40,6 +47,10 @@ class Model:
     definition: Mapping[str, Any] = field(default_factory=dict)
     baseline: bool = False
     trial: int | None = None
+    role: str = ""
+    weights: str = ""
+    recipe: str = ""
+    digest: str = ""
     params: float | None = None
     flops: float | None = None
     latency_ms: float | None = None
@@ -184,6 +195,15 @@ class Leaderboard:
         """The baseline of the highest mean."""
         return next((model for model in self.ranking if model.baseline), None)
 
+    def of_role(self, role: str) -> Model | None:
+        """Return the model of a role, as far as it has been trained."""
+        return next((model for model in self.ranking if model.role == role), None)
+
+    @cached_property
+    def reference(self) -> Model | None:
+        """The model that differences are to: the parent by our recipe, else the best baseline."""
+        return self.of_role(PARENT) or self.best_baseline
+
     @cached_property
     def best_other(self) -> Model | None:
         """The model of the highest mean that is no baseline."""
@@ -206,11 +226,11 @@ class Leaderboard:
         return mine / theirs if mine and theirs else math.nan
 
     def cheaper(self) -> Model | None:
-        """Return the cheapest model that is equally good as the best baseline at half its cost.
+        """Return the cheapest model that is equally good as the reference at half its cost.
 
         Equally good is a mean of at most `EQUAL` less.
         """
-        baseline = self.best_baseline
+        baseline = self.reference
         if baseline is None:
             return None
         least = self.mean(baseline.name).mean - EQUAL
@@ -220,8 +240,8 @@ class Leaderboard:
         return self.model(min(found)[1]) if found else None
 
     def within(self) -> Model | None:
-        """Return the best model, no baseline, that costs no more than the best baseline."""
-        baseline = self.best_baseline
+        """Return the best model, no baseline, that costs no more than the reference."""
+        baseline = self.reference
         if baseline is None:
             return None
         return next((m for m in self._others if self.ratio(m, baseline) <= 1), None)

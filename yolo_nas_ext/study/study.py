@@ -6,7 +6,7 @@ The module is long, as it is all that others ask of a record.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ class Study:
         latency_of: The device or predictor that a trial's latency is of. Latencies of
             another are read under another name, ``latency_on_<digest>_ms``: they are not compared.
         measured_on: The same of what `record_measurement` records.
+        parent: Name of the trial that others are compared with, where all start from its weights.
+        pencils: Names of trials that a hand would make of the parent.
 
     Raises:
         NASError: For a database that cannot be read or written, or that holds another space.
@@ -66,9 +68,13 @@ class Study:
         beat: int = BEAT,
         latency_of: str = "",
         measured_on: str = "",
+        parent: str = "",
+        pencils: Collection[str] = (),
     ) -> None:
         self.space = space
         self.goal = goal or Goal()
+        self.parent = parent
+        self.pencils = frozenset(pencils)
         self._devices = Devices(latency_of, measured_on)
         self._known: dict[int, Trial | None] = {}  # by number; None is a claim that does not count
         self._trials: tuple[Trial, ...] | None = None  # of the known ones; None to be made again
@@ -132,6 +138,13 @@ class Study:
         """Complete trials in the space that keep the goal's limits: the possible answers."""
         found = [t for t in self.complete if t.point is not None]
         return [t for t in found if self.goal.excess(t.metrics) == 0]
+
+    @property
+    def known_pencils(self) -> list[Trial]:
+        """Complete pencils that keep the goal's limits, in the space or not, the best first."""
+        found = [t for t in self.complete if t.name in self.pencils]
+        kept = [t for t in found if self.goal.excess(t.metrics) == 0]
+        return sorted(kept, key=lambda t: (-t.trained.fitness, t.number))
 
     @property
     def best(self) -> Trial:

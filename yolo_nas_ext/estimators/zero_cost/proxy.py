@@ -13,7 +13,7 @@ from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.data.splits import hold_out_patients
 from yolo_nas_ext.errors import NASError, TrialError
-from yolo_nas_ext.estimators.factory import space_file
+from yolo_nas_ext.estimators.factory import detector_space
 from yolo_nas_ext.estimators.zero_cost.proxies import PROXIES, Capture, az_nas, measure
 from yolo_nas_ext.host import one_batch
 from yolo_nas_ext.host.dataset import DataSet
@@ -168,7 +168,7 @@ def untrained(config: SearchSettings, data: DataSet) -> Untrained:
 
 def untrained_az_nas(config: SearchSettings, data: DataSet) -> AzNas:
     """Return the estimator ``az_nas`` of a search."""
-    return AzNas(space_file(config), data, **_options(config))
+    return AzNas(detector_space(config), data, **_options(config))
 
 
 def _options(config: SearchSettings) -> dict[str, Any]:

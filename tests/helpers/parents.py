@@ -1,0 +1,28 @@
+"""Checkpoints of small networks with random weights, for searches to start from."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from ultralytics import YOLO
+
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.emit import to_yaml
+from yolo_nas_ext.space.detector import DetectorSpace
+
+
+def small(seed: int = 0, task: str = "detect") -> Architecture:
+    """A network of the space `tiny` with the levels P3 to P5."""
+    space = DetectorSpace.load("tiny", task, {"levels": "3-5", "context": "sppf"})
+    return space.architecture(space.sample(random.Random(seed)))
+
+
+def checkpoint(folder: Path, name: str = "mine", *, nc: int = 3, seed: int = 0) -> Path:
+    """Write a checkpoint of a small detector and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    definition = folder / f"{name}.yaml"
+    definition.write_text(to_yaml(small(seed), nc))
+    YOLO(definition, verbose=False).save(folder / f"{name}.pt")
+    definition.unlink()
+    return folder / f"{name}.pt"

@@ -1,0 +1,127 @@
+"""What is tried first: the parent, its pencils, the baselines, each from its own weights."""
+
+from dataclasses import replace
+
+import pytest
+from ultralytics import YOLO
+
+from tests.helpers.parents import checkpoint, small
+from tests.helpers.shapes import draw
+from yolo_nas_ext.config.search import configure
+from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.training import FineTuning, ShortTraining
+from yolo_nas_ext.pipeline import baselines, plan
+from yolo_nas_ext.pipeline import parent as parents
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("parents")
+
+
+@pytest.fixture(scope="module")
+def mine(folder):
+    return checkpoint(folder, seed=0)
+
+
+@pytest.fixture(scope="module")
+def other(folder):
+    return checkpoint(folder, "other", seed=1)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    return draw(tmp_path_factory.mktemp("shapes"))
+
+
+def made(shapes, **given):
+    usual = {"data": str(shapes), "imgsz": 64, "threads": 1}
+    return plan.make(configure({**usual, **given}, {}, {}))
+
+
+def names(found):
+    return [trial.name for trial in found.baselines]
+
+
+def test_the_parent_comes_first_and_its_pencils_follow(shapes, mine):
+    found = made(shapes, model=str(mine))
+    parent, *others = found.baselines
+    assert parent.name == "mine" and parent.network == replace(small(), imgsz=64)
+    assert parent.point == found.space.point_of(parent.network)
+    assert names(found)[1:] == list(found.first.pencils) and len(others) > 1
+    limit = found.config.max_flops
+    assert all(costs(t.network, 2, t.network.imgsz).flops <= limit for t in others)
+    assert len({t.network.key for t in found.baselines}) == len(found.baselines)
+    assert isinstance(found.estimator, FineTuning) and not found.first.begins
+    assert names(made(shapes, model=str(mine), pencils=False)) == ["mine"]
+
+
+def test_a_name_starts_from_random_weights_and_a_file_from_its_own(shapes, mine, other):
+    given = {"model": str(mine), "baseline": f"yolov8n,{other}", "pencils": False}
+    found = made(shapes, max_flops=None, **given)
+    assert names(found) == ["mine", "yolov8n (random weights)", "other"]
+    assert [trial.point is None for trial in found.baselines] == [False, True, True]
+    begins = found.first.begins
+    assert isinstance(begins["yolov8n (random weights)"].estimator, ShortTraining)
+    assert begins["yolov8n (random weights)"].estimator.source is None
+    assert not begins["yolov8n (random weights)"].estimator.projects
+    assert begins["other"].estimator is None and begins["other"].inherit == other
+    assert any("starts from random weights" in note for note in found.notes)
+    assert any(f"baseline other starts from {other}" in note for note in found.notes)
+
+
+def test_a_file_among_random_weights_is_called_by_its_whole_name(shapes, mine):
+    found = made(shapes, baseline=f"yolov8n,{mine}")
+    assert names(found) == ["yolov8n", "mine.pt"]
+    assert found.baselines[1].point is None and found.first.begins["mine.pt"].inherit == mine
+
+
+def test_the_network_of_the_parent_is_tried_once(shapes, mine, folder):
+    twin = checkpoint(folder / "more", "mine", seed=0)
+    found = made(shapes, model=str(mine), baseline=str(twin), pencils=False, sizes=None)
+    assert names(found) == ["mine"]
+    assert any("is not trained, as it is the network of mine" in n for n in found.notes)
+
+
+def test_a_parent_over_the_budget_is_measured_and_no_answer(shapes, mine):
+    limit = costs(small(), 2, 64).flops / 2
+    found = made(shapes, model=str(mine), max_flops=limit)
+    assert found.baselines[0].point is None
+    assert any("mine, the parent, is over the budget" in note for note in found.notes)
+    assert found.first.pencils
+
+
+def test_a_parent_that_cannot_be_changed_is_measured_as_it_is(shapes, tmp_path):
+    YOLO("yolo12n.yaml", verbose=False).save(tmp_path / "twelve.pt")
+    found = made(shapes, model=str(tmp_path / "twelve.pt"), space="tiny")
+    (parent,) = found.baselines
+    assert parent.architecture is None and parent.point is None and parent.name == "twelve"
+    begin = found.first.begins["twelve"]
+    assert begin.definition["backbone"] and isinstance(begin.estimator, FineTuning)
+    assert begin.estimator.source.architecture is None
+    assert isinstance(found.estimator, ShortTraining) and found.estimator.source is None
+    assert not found.estimator.projects  # as the parent's is not
+    assert any("what twelve has at 64 px" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [
+        ("yolov8n-world", r"baseline=yolov8n-world: cannot be read \(ends in World"),
+        ("nowhere.pt", r"baseline=nowhere\.pt: no such file"),
+        ("{classes}", r"cannot be compared \(it is of task=classify, not detect\)"),
+    ],
+)
+def test_what_is_no_baseline(tmp_path, baseline, message):
+    YOLO("yolo11n-cls.yaml", verbose=False).save(tmp_path / "classes.pt")
+    given = {"baseline": baseline.format(classes=tmp_path / "classes.pt")}
+    with pytest.raises(NASError, match=message):
+        baselines.named(configure(given, {}, {}), None)
+
+
+def test_two_files_of_one_name(mine, folder):
+    twin = checkpoint(folder / "twin", "mine", seed=2)
+    config = configure({"model": str(mine), "baseline": str(twin)}, {}, {})
+    (found,) = baselines.named(*parents.settle(config)[:2])
+    assert found.name == "twin/mine"

@@ -1,0 +1,139 @@
+"""The limit of a search that was given none: what its parent costs, or its largest baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.cost.latency.profile import asked
+from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.factory import parent_network
+from yolo_nas_ext.host import models
+from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.transfer.parents import Parent
+from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.pipeline.baselines import Baseline
+from yolo_nas_ext.pipeline.latency import Timing
+
+NONE = "max_flops=none sets none"
+
+
+class Limited(NamedTuple):
+    """A search within a limit: its settings, how latency is known, and what to say of it."""
+
+    config: SearchSettings
+    timing: Timing | None
+    notes: Sequence[str] = ()
+
+
+def settle(
+    config: SearchSettings,
+    timing: Timing | None,
+    data: DataSet,
+    parent: Parent | None,
+    baselines: Sequence[Baseline],
+) -> Limited:
+    """Return the settings of a search with a limit; as they are where one was given.
+
+    With a parent it is the parent's latency where that is known, else its FLOPs. Without one it is
+    the FLOPs of the largest baseline, if there is any.
+
+    Args:
+        config: Settings of the search.
+        timing: How latency is known.
+        data: The data set.
+        parent: What the search starts from.
+        baselines: The networks that the user names.
+
+    Raises:
+        NASError: Where a parent's latency cannot be measured.
+    """
+    network = parent_network(config) if parent and not parent.unread else None
+    if timing is not None and network is not None and parent is not None:
+        again = _from_parent(config) and timing.profile is not None
+        if not config.limited or again:
+            return _latency(config, timing, data, parent, network)
+    if config.limited:
+        return Limited(config, timing)
+    budget = _budget(config, data)
+    if parent is not None:
+        flops = budget.costs(network).flops if network else _counted(config, data, parent)
+        of = parent.name
+    elif baselines:
+        flops, of = max((budget.costs(each.network).flops, each.name) for each in baselines)
+    else:
+        return Limited(config, timing)
+    said = f"max_flops={budget.say('max_flops', flops).removesuffix('FLOPs')}"
+    note = f"{said}, what {of} has at {config.imgsz} px, as no limit is given; {NONE}"
+    return Limited(replace(config, max_flops=flops), timing, [note])
+
+
+def without(config: SearchSettings, timing: Timing | None, notes: Sequence[str]) -> Limited:
+    """Return a search without the limit that nobody gave, as no network of its space keeps it."""
+    config = replace(config, max_flops=None, max_latency=None)
+    timing = replace(timing, limit=None) if timing else None
+    said = notes[0].partition(", as no limit")[0]
+    return Limited(config, timing, [f"no limit, as no network of the space keeps {said}"])
+
+
+def _budget(config: SearchSettings, data: DataSet) -> Budget:
+    return Budget(
+        {},
+        data.nc,
+        config.imgsz,
+        data.channels,
+        config.task,
+        data.keypoints,
+        asked(config.latency),
+    )
+
+
+def _from_parent(config: SearchSettings) -> bool:
+    """Say whether a resumed search has the latency of its parent as its limit."""
+    return config.max_latency is not None and "max_latency" not in config.given
+
+
+def _latency(
+    config: SearchSettings,
+    timing: Timing,
+    data: DataSet,
+    parent: Parent,
+    network: Architecture,
+) -> Limited:
+    """Return a search within its parent's latency.
+
+    Candidates are held to what is predicted of the parent by what is predicted of them, and to what
+    is measured of it once they are measured. A resumed search keeps what it began with.
+    """
+    predicted = _budget(config, data).latency_ms(network) if timing.profile else 0.0
+    measured = timing.measure({parent.name: network})[parent.name].median_ms if timing.here else 0.0
+    limit = config.max_latency or predicted or measured
+    how = f"{predicted:.2f} ms predicted" * bool(predicted)
+    how += ", " * bool(predicted and measured) + f"{measured:.2f} ms measured" * bool(measured)
+    note = (
+        f"max_latency={limit:.4g}, the latency of {parent.name} at {network.imgsz or config.imgsz} "
+        f"px ({how}), as no limit is given; {NONE}"
+    )
+    timing = replace(timing, limit=max(limit, measured))
+    return Limited(replace(config, max_latency=limit), timing, [note])
+
+
+def _counted(config: SearchSettings, data: DataSet, parent: Parent) -> float:
+    """Return the FLOPs of a parent whose network cannot be read, as Ultralytics counts them."""
+    try:
+        return models.costs(
+            parent.definition,
+            nc=data.nc,
+            channels=data.channels,
+            imgsz=config.imgsz,
+            task=config.task,
+            keypoints=data.keypoints,
+        )[1]
+    except TrialError as error:
+        raise NASError(
+            f"{parent.key}={parent.path}: cannot be built for data={data.source} ({error}); give "
+            "another parent"
+        ) from error
