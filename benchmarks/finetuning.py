@@ -69,6 +69,8 @@ SETS = {  # folder in the shared data, pixels
     "raccoon": ("raccoon", 320),
     "pcb": ("pcb_defects", 320),
     "brain": ("brain_tumor", 160),
+    "raccoon224": ("raccoon", 224),  # the same in half the time
+    "pcb224": ("pcb_defects", 224),
 }
 OURS = (
     "start=roles+classes=zero+nbs=16+optimizer=AdamW+lr0=0.001+momentum=0.9+warmup_epochs=0.4"

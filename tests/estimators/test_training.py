@@ -290,6 +290,13 @@ def test_a_fine_tuning_has_a_step_a_batch_and_a_warm_up_in_proportion(data, pare
     assert mine.settings.overrides["optimizer"] == tuning.settings.overrides["optimizer"]
 
 
+def test_what_is_measured_from_a_parent_is_not_projected(data, parent):
+    tuning = FineTuning(data, imgsz=64, inherit=parent)
+    assert tuning.settings.short and not tuning.projects
+    with pytest.raises(NASError, match="fitness=projected: is of short trainings"):
+        FineTuning(data, imgsz=64, inherit=parent, fitness="projected")
+
+
 @pytest.mark.parametrize("kind", [UntouchedFineTuning, UntouchedStockFineTuning])
 def test_an_untouched_fine_tuning_trains_on_all_of_train(
     kind, data, architecture, parent, monkeypatch

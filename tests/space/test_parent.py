@@ -143,14 +143,28 @@ def test_choices_without_effect_have_the_parents_value():
     dropped = around.canonical({**origin, "levels": "3-4", "p5.width": 128, "context": "none"})
     assert dropped["p5.width"] == 256 and dropped["context"] == "sppf+c2psa"
     active = around.active(dropped)
-    above = ("p5", "context", "c2psa", "neck.down.p4", "neck.down.p2", "neck.up.p3", "neck.up.p5")
+    above = ("p5", "context", "c2psa", "neck.down.p2", "neck.up.p3", "neck.up.p5")
     assert not [name for name in active if name.startswith(above)]
-    assert {"p4.width", "neck.up.p4.hidden", "imgsz"} <= set(active)
-    # Without the highest level nothing is left of the context, which has learned its features.
-    network = around.architecture(dropped)
-    assert network.backbone == parent("yolo11n").backbone[:7]
+    assert {"p4.width", "neck.down.p4.hidden", "neck.down.last", "imgsz"} <= set(active)
+    bare = around.canonical({**dropped, "neck.down.last": "none", "neck.down.p4.width": 64})
+    assert bare["neck.down.p4.width"] == 128 and "neck.down.p4.width" not in around.active(bare)
     below = around.active(around.canonical({**origin, "levels": "2-5"}))
     assert {"neck.down.p2.width", "neck.up.p3.down_width", "p5.width"} <= set(below)
+
+
+def test_without_the_highest_level_the_necks_block_there_stays_or_goes():
+    around, own = space("yolo11n"), parent("yolo11n")
+    kept = around.architecture(around.canonical({**around.origin, "levels": "3-4"}))
+    # Nothing is left of the context, which has learned the features of the highest level.
+    assert kept.backbone == (*own.backbone[:7], own.neck.down[0])
+    assert kept.neck.down == own.neck.down[1:] and kept.neck.up == own.neck.up[:1]
+    values = {**around.origin, "levels": "3-4", "neck.down.last": "none"}
+    bare = around.architecture(around.canonical(values))
+    assert bare == replace(kept, backbone=own.backbone[:7])
+    for architecture in (kept, bare):
+        assert around.architecture(around.point_of(architecture)) == architecture
+    assert "neck.down.last" not in around.active(around.origin)
+    assert "neck.down.last" not in space("yolo11n", "classify").choices
 
 
 def test_a_new_level_leaves_the_others_as_they_are():

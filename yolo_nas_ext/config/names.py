@@ -8,7 +8,17 @@ from __future__ import annotations
 from yolo_nas_ext.config.search import HELD_OUT, UNTRAINED
 
 TASKS = ("detect", "segment", "semantic", "classify", "obb", "pose")
-STRATEGIES = ("auto", "random", "local", "evolution", "nsga2", "reinforce", "bayes", "darts")
+STRATEGIES = (
+    "auto",
+    "random",
+    "local",
+    "evolution",
+    "nsga2",
+    "reinforce",
+    "bayes",
+    "darts",
+    "additive",
+)
 ESTIMATORS = (*HELD_OUT, *UNTRAINED)
 EXECUTORS = ("local", "ray")
 PRUNERS = ("none", "median", "asha")

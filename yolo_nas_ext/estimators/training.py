@@ -113,6 +113,7 @@ class Training:
 
     seeded = True
     short = False  # whether the trainer's averages are made to keep up with few steps
+    foretells = False  # whether what is measured foretells a full training
 
     def __init__(
         self,
@@ -128,7 +129,7 @@ class Training:
         given["threads"] = given.get("threads") or usual_threads()
         given["overrides"] = {**self.recipe(given["batch"]), **(given.get("overrides") or {})}
         settings = TrainingSettings(**given, short=self.short)
-        measure = _measure(fitness, settings.task, self.short)
+        measure = _measure(fitness, settings.task, self.foretells)
         self.settings = replace(settings, measure=measure)
         self.projects = fitness == PROJECTED
         self.data = data
@@ -265,15 +266,16 @@ class Training:
         """Return the weights that all start from, with images of train to fit networks on."""
         if self._parent is None:
             assert self.source is not None
-            self._parent = self._prepared(self.source)
+            self._parent = self.prepared(self.source)
         return self._parent
 
     def _ready(self, source: Source) -> Source:
         if source.architecture is None:  # for which nothing can be fitted
             return source
-        return self.parent() if source is self.source else self._prepared(source)
+        return self.parent() if source is self.source else self.prepared(source)
 
-    def _prepared(self, source: Source) -> Source:
+    def prepared(self, source: Source) -> Source:
+        """Return weights to start from with images of train to fit networks on."""
         images = number_of_images(self.imgsz)
         seen = augmented_batches(
             self.data, self.split[0], self.settings, images=images, seed=self.seed
@@ -309,6 +311,7 @@ class ShortTraining(Training):
     """A few epochs of a recipe of its own: the gradient is applied at every step."""
 
     short = True
+    foretells = True
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
@@ -332,9 +335,11 @@ class FullTraining(Training):
 class FineTuning(Training):
     """A training that starts from a parent's weights, by the recipe that was measured best.
 
-    A step a batch, a learning rate that trained weights bear, and a warm-up that is a part of the
-    epochs. What it is worth is in docs/evidence.md.
+    A step a batch, a learning rate that trained weights bear, a warm-up that is a part of the
+    epochs, and averages that keep up with few steps. What it is worth is in docs/evidence.md.
     """
+
+    short = True
 
     @staticmethod
     def recipe(batch: int) -> dict[str, Any]:
@@ -424,7 +429,7 @@ FITNESS: dict[str, tuple[tuple[str, ...], Measure]] = {
 }
 
 
-def _measure(fitness: str, task: str, short: bool) -> Measure | None:
+def _measure(fitness: str, task: str, foretells: bool) -> Measure | None:
     """Return what measures predictions beside Ultralytics' own, if anything does.
 
     Raises:
@@ -433,9 +438,12 @@ def _measure(fitness: str, task: str, short: bool) -> Measure | None:
     if fitness == "host":
         return None
     if fitness == PROJECTED:
-        if short and task == "detect":
+        if foretells and task == "detect":
             return None
-        raise NASError(f"fitness={fitness}: is of short trainings of task=detect; leave it out")
+        raise NASError(
+            f"fitness={fitness}: is of short trainings of task=detect from random weights; leave "
+            "it out"
+        )
     if fitness not in FITNESS:
         known = ("host", PROJECTED, *FITNESS)
         raise NASError(

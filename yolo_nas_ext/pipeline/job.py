@@ -153,6 +153,8 @@ def _announce(job: Job) -> None:
     if data.skipped:
         total = len(data.images) + len(data.skipped)
         print(f"note: {len(data.skipped)} of {total} training images were skipped")
+    if config.strategy == "auto" and plan.changes:
+        print("auto: additive, as changes of a parent are scored before they are trained")
     if isinstance(plan.strategy, Auto):
         print(f"auto: {plan.strategy.name}, as {plan.strategy.reason}")
 
@@ -169,6 +171,9 @@ def _place_estimator(job: Job) -> None:
     """Tell the estimator where it works."""
     shared = job.config.executor == "local" and job.config.jobs > 1
     hand_over(Context(job.folder, shared), job.plan.estimator)
+    if changes := job.plan.changes:
+        parent = next((t for t in job.plan.baselines if t.point == changes.origin), None)
+        changes.use(job.folder, warm_start.weights_of(job.folder, parent) if parent else None)
 
 
 def _try_candidates(job: Job) -> None:

@@ -27,17 +27,20 @@ from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
 from yolo_nas_ext.pipeline import baselines, latency, limits
 from yolo_nas_ext.pipeline import parent as parents
 from yolo_nas_ext.pipeline.baselines import First
+from yolo_nas_ext.pipeline.changes import ChangeScores, scorable
 from yolo_nas_ext.pipeline.screening import Screen, ranker, weighted_ranks
 from yolo_nas_ext.pipeline.screening import parse as parse_screen
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.space.choices import Point
 from yolo_nas_ext.space.networks import NetworkSpace
+from yolo_nas_ext.space.parent import ParentSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screening import Screened
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.trial import Trial
 
+AUTO, ADDITIVE = "auto", "additive"
 PRIOR = "madnas"  # an analytic score that `bayes` starts from and learns from
 
 
@@ -58,6 +61,7 @@ class Plan:
         notes: What the user should know: skipped images, baselines left out.
         timing: How latency is known, if it is.
         parent: The trained network that the search starts from, if it does.
+        changes: What scores the parent's changes, where the strategy adds them up.
     """
 
     config: SearchSettings
@@ -72,6 +76,7 @@ class Plan:
     notes: Sequence[str]
     timing: latency.Timing | None = None
     parent: Parent | None = None
+    changes: ChangeScores | None = None
 
     @property
     def trials(self) -> int:
@@ -110,10 +115,13 @@ def make(config: SearchSettings) -> Plan:
     goal = Goal(config.objectives, config.limits, timing.bounds if timing else {})
     estimator = make_estimator(parents.candidates(config, parent), data)
 
-    def strategy(name: str, space: NetworkSpace) -> Strategy:
-        return _strategy(name, config, space, budget, goal, estimator, data)
+    changes = _changes(config, space, estimator)
 
-    chosen = strategy(config.strategy, _preferring(space, screen, config, data))
+    def strategy(name: str, space: NetworkSpace) -> Strategy:
+        return _strategy(name, config, space, budget, goal, estimator, data, changes)
+
+    name = ADDITIVE if changes else config.strategy
+    chosen = strategy(name, _preferring(space, screen, config, data))
     if config.screen:
         chosen = Screened(chosen, space)
     _check_teacher(config, data)
@@ -137,7 +145,20 @@ def make(config: SearchSettings) -> Plan:
         notes,
         timing,
         parent,
+        changes,
     )
+
+
+def _changes(
+    config: SearchSettings, space: NetworkSpace, estimator: Estimator
+) -> ChangeScores | None:
+    """Return what scores the changes of a parent, where they are added up; ``auto`` does so."""
+    training: Any = getattr(estimator, "training", estimator)
+    if config.strategy not in (AUTO, ADDITIVE) or not isinstance(space, ParentSpace):
+        return None
+    if not scorable(training) or (config.strategy == AUTO and len(config.objectives) > 1):
+        return None
+    return ChangeScores(space, training)
 
 
 def _check_teacher(config: SearchSettings, data: dataset.DataSet) -> None:
@@ -226,6 +247,7 @@ def _strategy(
     goal: Goal,
     estimator: Estimator,
     data: dataset.DataSet,
+    changes: ChangeScores | None = None,
 ) -> Strategy:
     """Return the strategy of that name; a model learns from what is free to know of a network.
 
@@ -256,6 +278,8 @@ def _strategy(
         return weighted_ranks(columns, dict.fromkeys(columns, 1.0))
 
     options: dict[str, Any] = {"population": config.population} if name == "evolution" else {}
+    if name == ADDITIVE and isinstance(space, ParentSpace):
+        options |= {"parent": space.origin, "score": changes}
     if name == "darts":
         options["learned"] = estimator.distribution  # pyright: ignore[reportAttributeAccessIssue]
     return make_strategy(

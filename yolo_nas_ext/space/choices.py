@@ -137,6 +137,19 @@ class ChoiceSpace:
         space._prefers = rank, draws
         return space
 
+    def limit_values(self, point: Point) -> dict[str, tuple[float, float]]:
+        """Return ``{limit: (value, bound)}`` of a point; of limits of one name the tighter."""
+        found: dict[str, tuple[float, float]] = {}
+        for limit in self._limits:
+            for name, (value, bound) in limit.values(self.subject(point)).items():
+                if name not in found or bound < found[name][1]:
+                    found[name] = value, bound
+        return found
+
+    def allowed(self, point: Point) -> bool:
+        """Say whether the point satisfies every rule of the space, whatever its limits say."""
+        return self._allowed(point)
+
     def feasible(self, point: Point) -> bool:
         """Say whether the point satisfies every rule and limit of the space."""
         return self._allowed(point) and self._excess(point) == 0.0

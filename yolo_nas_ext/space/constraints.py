@@ -94,6 +94,8 @@ class Offered:
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Say whether the backbone has the levels."""
+        if "levels" not in values or "backbone" not in values:
+            return True
         return values["levels"] in self.table[values["backbone"]]
 
     def repair(

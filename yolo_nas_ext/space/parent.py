@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from yolo_nas_ext.errors import NASError
@@ -15,6 +16,32 @@ from yolo_nas_ext.space.schema import is_number, left
 
 NAME = "parent"
 MUTATIONS = 2  # moves of a child
+FREE = ("imgsz", "levels")  # choices that cost a network little of what it carries over
+# Of a draw's other choices, what is changed: most draws keep most of the parent's weights.
+CHANGED = (0.05, 0.15, 0.4, 1.0)
+# Without the highest level: whether the neck's block at the next one stays, behind the backbone.
+LAST, KEPT, GONE = "neck.down.last", "kept", "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The parts that networks of the same levels and context have.
+
+    Attributes:
+        joined: Levels of the neck.
+        read: Levels of the head.
+        backbone: Stem, stages and what stands behind them, in order.
+        down: Of the neck's top-down path, in the order in which they run.
+        up: Pairs (what halves, block) of the bottom-up path.
+        dead: Choices that change nothing.
+    """
+
+    joined: tuple[int, ...]
+    read: tuple[int, ...]
+    backbone: tuple[Part, ...]
+    down: tuple[Part, ...]
+    up: tuple[tuple[Part, Part], ...]
+    dead: frozenset[str]
 
 
 class ParentSpace(NetworkSpace):
@@ -56,10 +83,12 @@ class ParentSpace(NetworkSpace):
             choices["imgsz"] = (*own, *(size for size in given if size != parent.imgsz))
         choices["levels"] = tuple(self._parts.levels)
         choices["context"] = tuple(self._parts.contexts)
+        if any(map(self._last, self._parts.levels)):
+            choices[LAST] = (KEPT, GONE)
         for part in self._parts:
             choices |= part.choices()
         super().__init__(left(NAME, choices, fix or {}), name=NAME, task=task, mutations=MUTATIONS)
-        self._unused: dict[tuple[str, str], frozenset[str]] = {}
+        self._layouts: dict[tuple[str, ...], Layout] = {}
 
     @property
     def origin(self) -> Point:
@@ -69,44 +98,72 @@ class ParentSpace(NetworkSpace):
     # From points to architectures
 
     def _build(self, point: Mapping[str, Any]) -> Architecture:
-        parts = self._parts
-        joined, read = parts.levels[point["levels"]]
+        layout = self._layout(point)
         backbone: list[Block] = []
-        for part in self._backbone(point["levels"], point["context"]):
+        for part in layout.backbone:
             backbone.append(part.made(point, backbone[-1].width if backbone else 0))
         neck = Neck(
-            joined,
-            tuple(part.made(point) for part in self._down(joined)),
-            tuple((a.made(point), b.made(point)) for a, b in self._up(joined, read)),
-            self.parent.neck.kind if joined[1:] else "pan",
+            layout.joined,
+            tuple(part.made(point) for part in layout.down),
+            tuple((a.made(point), b.made(point)) for a, b in layout.up),
+            self.parent.neck.kind if layout.joined[1:] else "pan",
         )
-        head = replace(self.parent.head, levels=read)
+        head = replace(self.parent.head, levels=layout.read)
         return Architecture(tuple(backbone), neck, head, point.get("imgsz", 0))
 
-    def _backbone(self, levels: str, context: str) -> list[Part]:
-        """Return the parts of the backbone of these levels, and what is kept of the context.
+    def _layout(self, values: Mapping[str, Any]) -> Layout:
+        """Return the layout; the choices without numbers decide."""
+        key = levels, context, last = values["levels"], values["context"], values.get(LAST, GONE)
+        if key in self._layouts:
+            return self._layouts[key]
+        parts, (joined, read) = self._parts, self._parts.levels[levels]
+        top = joined[-1]
+        backbone = [part for part in parts.backbone if part.level <= top]
+        # A context stands where the parent has it: it has learned that level's features.
+        if whole := top == self.parent.neck.levels[-1]:
+            backbone += (parts.context[place] for place in parts.contexts[context])
+        block = self._last(levels)
+        if block and last == KEPT:
+            backbone.append(block)
+        down: list[Part] = []
+        if joined[1:]:
+            ways = joined if self.parent.neck.kind == "gfpn" else joined[:-1]
+            down = [parts.down[level] for level in reversed(ways)]
+        up: list[tuple[Part, Part]] = []
+        if self.task != "semantic":  # which reads what the way down has made
+            ways = (level for level in joined[1:] if level <= read[-1])
+            up = [(parts.halving[level], parts.up[level]) for level in ways]
+        used = [*backbone, *down, *(part for pair in up for part in pair)]
+        matters = {name for part in used for name in part.names} | {"imgsz", "levels"}
+        matters |= {"context"} if whole else {LAST} if block else set()
+        dead = frozenset(self.choices.keys() - matters)
+        found = Layout(joined, read, tuple(backbone), tuple(down), tuple(up), dead)
+        self._layouts[key] = found
+        return found
 
-        A context stands at the level that the parent has it at, and nowhere else: what it has
-        learned are that level's features.
+    def _last(self, levels: str) -> Part | None:
+        """Return the neck's block that can stay where a level above it is gone.
+
+        In a path-aggregation network the highest level has no block on the way down. The block
+        that the parent has at this one, on the way down, is what all below and above it read.
         """
-        parts = self._parts
-        top, own = (parts.levels[text][0][-1] for text in (levels, next(iter(parts.levels))))
-        kept = [parts.context[place] for place in parts.contexts[context]] if top == own else []
-        return [*(part for part in parts.backbone if part.level <= top), *kept]
+        top, neck = self._parts.levels[levels][0][-1], self.parent.neck
+        if top == neck.levels[-1] or neck.kind != "pan":
+            return None
+        return self._parts.down.get(top)
 
-    def _down(self, joined: tuple[int, ...]) -> list[Part]:
-        """Return the parts of the neck's top-down path in the order in which they run."""
-        if not joined[1:] or self.task == "classify":
-            return []
-        ways = joined if self.parent.neck.kind == "gfpn" else joined[:-1]
-        return [self._parts.down[level] for level in reversed(ways)]
+    def _draw(self, rng: random.Random) -> Point:
+        """Return a point some changes away from the parent: few, a part of all, or all of them.
 
-    def _up(self, joined: tuple[int, ...], read: tuple[int, ...]) -> list[tuple[Part, Part]]:
-        """Return the parts of the bottom-up path: what halves and the block, of each level."""
-        if self.task == "semantic":  # reads what the way down has made
-            return []
-        levels = [level for level in joined[1:] if level <= read[-1]]
-        return [(self._parts.halving[level], self._parts.up[level]) for level in levels]
+        Points with an option of every choice at random carry little over, and there are very many.
+        """
+        share = rng.choice(CHANGED)
+        return self.canonical(
+            {
+                name: rng.choice(options) if name in FREE or rng.random() < share else options[0]
+                for name, options in self.choices.items()
+            }
+        )
 
     # Which choices matter
 
@@ -116,28 +173,13 @@ class ParentSpace(NetworkSpace):
         That is the parent's value, so that the parent's own point is canonical.
         """
         result = dict(values)
-        dead = self._dead(values)
-        for name in dead:
+        for name in self._layout(values).dead:
             result[name] = self.choices[name][0]
         return Point(result)
 
     def dead(self, values: Mapping[str, Any]) -> set[str]:
         """Return the choices that change nothing at these values."""
-        return set(self._dead(values))
-
-    def _dead(self, values: Mapping[str, Any]) -> frozenset[str]:
-        """Return them; the levels and the context decide."""
-        key = levels, context = values["levels"], values["context"]
-        if key in self._unused:
-            return self._unused[key]
-        joined, read = self._parts.levels[levels]
-        used = [*self._backbone(levels, context), *self._down(joined)]
-        used += [part for pair in self._up(joined, read) for part in pair]
-        matters = {name for part in used for name in part.names} | {"imgsz", "levels"}
-        if joined[-1] == self.parent.neck.levels[-1]:
-            matters.add("context")
-        found = self._unused[key] = frozenset(self.choices.keys() - matters)
-        return found
+        return set(self._layout(values).dead)
 
     def targets(self, name: str, value: Any) -> list[Any]:
         """Return the options that one move can lead to: of numbers, the next ones up and down."""
@@ -181,18 +223,22 @@ class ParentSpace(NetworkSpace):
         """Return what an architecture has of the choices that it shows."""
         joined, read = architecture.neck.levels, architecture.head.levels
         levels = next((t for t, both in self._parts.levels.items() if both == (joined, read)), "")
+        values: dict[str, Any] = {"imgsz": architecture.imgsz, "levels": levels}
         if not levels:
-            text = f"{joined[0]}-{joined[-1]}:{read[0]}-{read[-1]}"
-            return {"imgsz": architecture.imgsz, "levels": text}
+            return {**values, "levels": f"{joined[0]}-{joined[-1]}:{read[0]}-{read[-1]}"}
         blocks, neck = architecture.backbone, architecture.neck
-        stages = len(self._backbone(levels, next(reversed(self._parts.contexts))))
-        kinds = [block.kind + "_add" * block.shortcut for block in blocks[stages:]]
-        context = "+".join(kinds) or "none"
-        values = {"imgsz": architecture.imgsz, "levels": levels, "context": context}
-        if context not in self._parts.contexts:
-            return values
-        pairs = list(zip(self._backbone(levels, context), blocks, strict=False))
-        pairs += zip(self._down(joined), neck.down, strict=False)
-        for parts, both in zip(self._up(joined, read), neck.up, strict=False):
+        bare = self._layout({**values, "context": "none"})
+        behind = blocks[len(bare.backbone) :]
+        if joined[-1] == self.parent.neck.levels[-1]:
+            kinds = [block.kind + "_add" * block.shortcut for block in behind]
+            values["context"] = "+".join(kinds) or "none"
+            if values["context"] not in self._parts.contexts:
+                return values
+        elif self._last(levels):
+            values[LAST] = KEPT if behind else GONE
+        layout = self._layout({"context": "none", **values})
+        pairs = [*zip(layout.backbone, blocks, strict=False)]
+        pairs += zip(layout.down, neck.down, strict=False)
+        for parts, both in zip(layout.up, neck.up, strict=False):
             pairs += zip(parts, both, strict=True)
         return {**values, **{n: v for part, block in pairs for n, v in part.values(block)}}

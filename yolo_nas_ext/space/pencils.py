@@ -11,7 +11,7 @@ from yolo_nas_ext.network.block_rows import round8
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.space.decode import split_levels
 from yolo_nas_ext.space.networks import NetworkSpace
-from yolo_nas_ext.space.parent import ParentSpace
+from yolo_nas_ext.space.parent import GONE, LAST, ParentSpace
 from yolo_nas_ext.space.parts import whole_heads
 
 Cost = Callable[[Architecture], float]
@@ -51,7 +51,7 @@ def pencils(
     around = ParentSpace(parent, space.task, sizes=sizes if any(sizes) else ())
     if lower := _without_top(around):
         for size in reversed(sizes):
-            if keeps(network := _network(around, size, levels=lower)):
+            if keeps(network := _network(around, size, **lower)):
                 top = parent.neck.levels[-1]
                 found[f"parent without P{top}{_at(size)}"] = network
                 break
@@ -72,12 +72,14 @@ def _network(space: ParentSpace, size: int, **values: object) -> Architecture:
     return space.architecture(space.canonical({**space.origin, **sized, **values}))
 
 
-def _without_top(space: ParentSpace) -> str | None:
-    """Return the option of the levels that only lacks the parent's highest; None without one."""
+def _without_top(space: ParentSpace) -> dict[str, str]:
+    """Return the choices that only leave the parent's highest level out; none if it cannot be."""
     own, *others = (split_levels(text)[0] for text in space.choices["levels"])
     wanted = (own[-1] - 1,) if space.task == "classify" else own[:-1]
-    texts = space.choices["levels"][1:]
-    return next((t for t, joined in zip(texts, others, strict=True) if joined == wanted), None)
+    for text, joined in zip(space.choices["levels"][1:], others, strict=True):
+        if joined == wanted:
+            return {"levels": text, **({LAST: GONE} if LAST in space.choices else {})}
+    return {}
 
 
 def _cut(

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from yolo_nas_ext import plugins
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
+from yolo_nas_ext.strategies.additive import Additive
 from yolo_nas_ext.strategies.auto import Auto
 from yolo_nas_ext.strategies.bayes import Bayes, Features, Prior
 from yolo_nas_ext.strategies.darts import Darts
@@ -43,6 +44,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "reinforce": Reinforce,
     "bayes": Bayes,
     "darts": Darts,
+    "additive": Additive,
 }
 
 

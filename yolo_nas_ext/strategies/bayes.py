@@ -7,11 +7,10 @@ import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 from scipy.special import log_ndtr
-from threadpoolctl import ThreadpoolController
 
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies.gaussian_process import (
@@ -22,7 +21,8 @@ from yolo_nas_ext.strategies.gaussian_process import (
     normalised,
     numeric,
 )
-from yolo_nas_ext.strategies.history import Past, expected_worths, worths
+from yolo_nas_ext.strategies.history import Past, expected_worths, thinned, worths
+from yolo_nas_ext.strategies.threads import one_thread
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.trial import Trial
 
@@ -107,8 +107,7 @@ class Bayes:
 
     def propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
         """Return `n` new points, random ones while there is little to learn from."""
-        # Matrices this small are slower with threads, and with one thread the digits stay the same.
-        with _threads().limit(limits=1, user_api="blas"):
+        with one_thread():
             return self._propose(history, n, rng)
 
     def _propose(self, history: Sequence[Trial], n: int, rng: random.Random) -> list[Point]:
@@ -160,7 +159,7 @@ class Bayes:
         weights = [rng.expovariate(1.0) for _ in self.goal.objectives]
         total = sum(weights)
         worth = worths(past.values, np.zeros(len(past.trials)), [w / total for w in weights])
-        chosen = _thin(worth, MODELLED)
+        chosen = thinned(worth, MODELLED)
         trials, worth = [past.trials[i] for i in chosen], worth[chosen]
         kept = past.excess[chosen] == 0
         pruned, failed = past.pruned[-(MODELLED // 2) :], past.failed[-(MODELLED // 4) :]
@@ -175,7 +174,7 @@ class Bayes:
         scale[:counts] = 1.0  # one choice more or less is a step whatever was tried so far
         scale[scale == 0] = 1.0
         scaled = (features - centre) / scale
-        process = Process(places, scaled, targets, self._code, _thin(targets, FITTED))
+        process = Process(places, scaled, targets, self._code, thinned(targets, FITTED))
         measured = slice(0, len(trials))
         gaps = []
         for column in np.array([self.goal.gaps(t.metrics) for t in trials]).T:
@@ -183,7 +182,7 @@ class Bayes:
             middle, spread = column.mean(), column.std() or 1.0
             values = (column - middle) / spread
             gap = Process(
-                places[measured], scaled[measured], values, self._code, _thin(-values, FITTED)
+                places[measured], scaled[measured], values, self._code, thinned(-values, FITTED)
             )
             gaps.append((gap, -middle / spread))
         order = np.lexsort((-targets[measured], ~kept))
@@ -313,11 +312,6 @@ def first_points(space: ChoiceSpace, trials: int | None = None) -> int:
     return max(START, min(choices // CHOICES, (trials or USUAL) // SHARE))
 
 
-@cache
-def _threads() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries, hence once
-
-
 def _acquisition(model: Model, places: np.ndarray, features: np.ndarray) -> np.ndarray:
     """Return the log of expected improvement times the probability that all limits are kept."""
     if model.best is None:
@@ -329,13 +323,3 @@ def _acquisition(model: Model, places: np.ndarray, features: np.ndarray) -> np.n
         mean, deviation = gap.predict(places, features)
         score = score + log_ndtr((zero - mean) / deviation)
     return score
-
-
-def _thin(values: np.ndarray, n: int) -> np.ndarray:
-    """Return at most `n` indices: the highest values and an even part of the others, in order."""
-    if len(values) <= n:
-        return np.arange(len(values))
-    order = np.argsort(-values, kind="stable")
-    top, rest = order[: n // 2], np.sort(order[n // 2 :])
-    even = rest[np.linspace(0, len(rest) - 1, n - n // 2).astype(int)]
-    return np.sort(np.r_[top, even])

@@ -179,6 +179,16 @@ def expected_worths(
     return found
 
 
+def thinned(values: np.ndarray, n: int) -> np.ndarray:
+    """Return at most `n` indices: the highest values and an even part of the others, in order."""
+    if len(values) <= n:
+        return np.arange(len(values))
+    order = np.argsort(-values, kind="stable")
+    top, rest = order[: n // 2], np.sort(order[n // 2 :])
+    even = rest[np.linspace(0, len(rest) - 1, n - n // 2).astype(int)]
+    return np.sort(np.r_[top, even])
+
+
 def survivors(values: np.ndarray, excess: np.ndarray, n: int) -> list[tuple[int, int, float]]:
     """Return the `n` best trials by front and crowding (Deb et al. 2002, NSGA-II).
 

@@ -17,6 +17,7 @@ from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.parent import ParentSpace
 
 NAMES = {0: "cat", 1: "dog", 2: "hen"}
 
@@ -162,6 +163,30 @@ def test_levels_three_and_four_of_three_to_five():
         for level in (0, 1):
             mine = f"model.12.{branch}.{level}.0.conv.weight"
             assert after[mine].equal(theirs[mine.replace("model.12", "model.20")])
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])
+def test_without_the_highest_level_the_necks_block_stays(name):
+    parent = read(*definition(name))
+    around = ParentSpace(parent)
+    lower = around.architecture(around.canonical({**around.origin, "levels": "3-4"}))
+    theirs, model = build(parent, 1), build(lower, 2)
+    # Where the parent's neck takes nothing from the highest level, nothing is missing without it.
+    first = next(m for m in list(theirs.model)[len(parent.backbone) :] if hasattr(m, "cv1"))
+    with torch.no_grad():
+        first.cv1.conv.weight[:, : parent.backbone[-1].width] = 0
+    given = weights.source(parent, theirs.state_dict(), NAMES)
+    what = weights.transfer(model, lower, given, NAMES)
+    assert what.percent == 100 and not what.left.names
+    image = torch.rand(1, 3, 64, 64)
+    for m in (model, theirs):
+        m.eval().model[-1].training = True
+    with torch.no_grad():
+        mine, true = (m(image) for m in (model, theirs))
+    for kind in ("boxes", "scores"):
+        cells = mine[kind].shape[2]
+        assert cells == 8 * 8 + 4 * 4 and true[kind].std(2).min() > 0
+        assert torch.allclose(mine[kind], true[kind][:, :, :cells], rtol=1e-5)
 
 
 def test_blocks_of_similar_make_take_what_has_the_same_name():

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.estimators.factory import training_options
-from yolo_nas_ext.estimators.training import FineTuning
+from yolo_nas_ext.estimators.training import Training
 from yolo_nas_ext.host import models
-from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.training.teaching import Teacher, distance
 from yolo_nas_ext.host.transfer.weights import Source, transfer
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 
-SEEN = 16  # images that networks are fitted on and compared on, as there are many networks
+# Images that networks are fitted on and compared on, as there are many networks: so many of a side
+# in pixels, fewer of larger ones.
+SEEN, SIDE, LEAST = 16, 224, 4
 TASKS = ("detect", "segment", "obb", "pose")  # whose heads predict scores and boxes
 
 
@@ -34,6 +34,7 @@ class Carried:
 
     Args:
         tuning: Trainings from the parent, which know its weights and the images.
+        parent: Other weights of the parent, such as tuned ones.
 
     Raises:
         NASError: For trainings without a parent, or a task without boxes.
@@ -41,15 +42,15 @@ class Carried:
 
     seeded = False
 
-    def __init__(self, tuning: FineTuning) -> None:
+    def __init__(self, tuning: Training, parent: Source | None = None) -> None:
         if tuning.source is None:
-            raise NASError("estimator=carried: compares with a parent; give model=<its .pt>")
+            raise NASError("changes of a parent are scored against it; give model=<its .pt>")
         if tuning.task not in TASKS:
             raise NASError(
-                f"estimator=carried: compares boxes, and task={tuning.task} has none; give "
-                "estimator=short"
+                f"changes of a parent are scored by its boxes, and task={tuning.task} has none; "
+                f"give a parent of task={', '.join(TASKS)}"
             )
-        self._tuning = tuning
+        self._tuning, self._weights = tuning, parent
         self.fidelity = {"imgsz": tuning.imgsz}
 
     def estimate(
@@ -61,11 +62,17 @@ class Carried:
         inherit: Path | None = None,
     ) -> Mapping[str, float]:
         """Return ``fitness``, and ``inherited_percent`` of the parameters."""
-        parent = self._tuning.parent()
-        assert parent.images is not None
-        few = replace(parent, images=parent.images[:SEEN])
-        apart, percent = apart_from(architecture, few, self._tuning.task)
+        apart, percent = apart_from(architecture, self._parent, self._tuning.task)
         return {"fitness": -apart, "inherited_percent": percent}
+
+    @cached_property
+    def _parent(self) -> Source:
+        """The parent made ready, with few images."""
+        own = self._weights
+        ready = self._tuning.prepared(own) if own else self._tuning.parent()
+        assert ready.images is not None
+        count = max(LEAST, round(SEEN * (SIDE / ready.images.shape[-1]) ** 2))
+        return replace(ready, images=ready.images[:count])
 
 
 @torch.no_grad()
@@ -97,9 +104,3 @@ def _sized(images: torch.Tensor, imgsz: int) -> torch.Tensor:
     if not imgsz or imgsz == images.shape[-1]:
         return images
     return torch.nn.functional.interpolate(images, (imgsz, imgsz), mode="bilinear", antialias=True)
-
-
-def estimator(config: SearchSettings, data: DataSet) -> Carried:
-    """Return the estimator ``carried`` of a search."""
-    options = {**training_options(config), "fitness": "host"}
-    return Carried(FineTuning(data, **options))

@@ -66,6 +66,8 @@ def counterparts(
         alike: For a purpose of the head whether its outputs mean the same in both.
         repeats: Of the source's blocks.
     """
+    stayed = _stayed(mine, theirs)
+    mine = {stayed.get(key, key): conv for key, conv in mine.items()}
     loose: dict[Key, Convolved] = {}
     for key, conv in theirs.items():
         loose.setdefault(_loosely(key), conv)
@@ -89,9 +91,36 @@ def counterparts(
         if not conv.parts.depthwise:
             kept = _kept(key, mine, theirs, repeats) if rule == SAME else None
             ins = numbers(conv.parts.inputs, other.parts.inputs, kept)
+            if key in stayed.values() and isinstance(conv.parts.inputs, int):
+                ins = _of_the_backbone(conv.parts.inputs, other.parts.inputs)
         lower = wanted[0][1] - key[0][1] if rule == LEVEL else 0
         found[conv.name] = Counterpart(conv, other, rule, outs, ins, lower)
     return found
+
+
+def _stayed(mine: Mapping[Key, Convolved], theirs: Mapping[Key, Convolved]) -> dict[Key, Key]:
+    """Return keys of a block that stayed where the source's highest level is gone.
+
+    A neck has no block on the way down at its highest level. The one that the source has there is
+    then the backbone's last, so its keys here are to be those of the source.
+    """
+    roles = {role[:4] for role, _ in theirs}
+    ours = {role[:3] for role, _ in mine}
+    found = {}
+    for role, path in mine:
+        place = ("top-down", *role[1:3])
+        if role[0] == "backbone" and role[2:3] == ("block",) and role[:4] not in roles:
+            if place not in ours and place in {other[:3] for other in roles}:
+                found[role, path] = ((*place, *role[4:]), path)
+    return found
+
+
+def _of_the_backbone(mine: int, theirs: Parts) -> Channels:
+    """Return the channels of what a neck's block reads of the backbone, behind those from above."""
+    if isinstance(theirs, int) or len(theirs) != 2:
+        return numbers(mine, theirs)
+    outs, ins = numbers(mine, theirs[1])
+    return outs, ins + total(theirs[0])
 
 
 def _ways(

@@ -12,7 +12,6 @@ from yolo_nas_ext.host.transfer.convolutions import structure
 from yolo_nas_ext.host.transfer.counterparts import measured_repeats
 from yolo_nas_ext.host.transfer.importance import covariances, orders
 from yolo_nas_ext.host.transfer.order import permute
-from yolo_nas_ext.host.transfer.regression import fit
 from yolo_nas_ext.host.transfer.weights import Source
 
 IMAGES = 64  # of 416 px; of larger ones fewer, so that they fit into memory
@@ -33,8 +32,8 @@ def prepared(source: Source, batches: Sequence[torch.Tensor]) -> Source:
         batches: Images (b, channels, size, size) in 0 to 1, as training sees them.
 
     Returns:
-        The same weights with channels in another order, the most important first, and with the
-        images, on which a transfer fits what it carried over. Batch norms are estimated on them.
+        The same function with its channels in another order, the most important first, and with
+        the images, on which a transfer fits what it carried over.
     """
     model = deepcopy(source.model)
     found, coupled = structure(model, source.architecture)
@@ -45,6 +44,4 @@ def prepared(source: Source, batches: Sequence[torch.Tensor]) -> Source:
     permute(model, found.values(), coupled, *orders(found.values(), coupled, covariance))
     for name, module in model.named_modules():
         module.training = kept[name]
-    images = torch.cat(list(batches))
-    fit(model, model, [], images)  # its norms know these images, as those of what it is fitted to
-    return replace(source, model=model, images=images, repeats=repeats)
+    return replace(source, model=model, images=torch.cat(list(batches)), repeats=repeats)

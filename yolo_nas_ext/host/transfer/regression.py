@@ -9,20 +9,34 @@ forward pass of either network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-PIXELS = 16384  # of an activation that weights are fitted to
-# Of the mean variance of the inputs; found on YOLO11n and coco128, see docs/evidence.md.
+from yolo_nas_ext.host.meta_modules import norm_of
+
+PIXELS = 24576  # of an activation that weights are fitted to
+# Of the mean variance of the inputs, to choose from, and where there is nothing to choose by.
+RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
 RIDGE = 0.1
+HELD_OUT = 0.75  # of the images; by the others the ridge is chosen
 ALIKE = 1e-8  # of the variance of the outputs: below that there is nothing to fit
+TINY = 1e-8  # of a variance
 Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class Seen(NamedTuple):
+    """The statistics of what a batch norm sees in some images, and the ones that it has."""
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +63,6 @@ def fit(
     source: nn.Module,
     pairs: Sequence[Pair],
     images: torch.Tensor,
-    *,
-    ridge: float = RIDGE,
 ) -> int:
     """Fit the convolutions of a model to a source and estimate its batch norms again, in place.
 
@@ -59,17 +71,16 @@ def fit(
         source: Ultralytics' model of the source.
         pairs: What is fitted to what.
         images: Images (n, channels, height, width) in 0 to 1, as training sees them.
-        ridge: Relative to the mean variance of a convolution's inputs.
 
     Returns:
         How many convolutions were changed.
     """
-    wanted = _outputs(source, pairs, images)
+    wanted, known = _outputs(source, pairs, images)
     modules = dict(model.named_modules())
     changed: list[str] = []
 
     def solve(pair: Pair, module: Any, xs: tuple[torch.Tensor, ...]) -> None:
-        if _solve(module, xs[0], *wanted.pop(pair.mine), pair.outs[0], ridge):
+        if _solve(module, xs[0], *wanted.pop(pair.mine), pair.outs[0]):
             changed.append(pair.mine)
 
     hooks = [
@@ -77,9 +88,10 @@ def fit(
         for pair in pairs
         if isinstance(modules[pair.mine], nn.Conv2d)
     ]
+    like = {norm_of(pair.mine): (norm_of(pair.theirs), pair.outs) for pair in pairs}
     hooks += [
-        norm.register_forward_pre_hook(_estimate)
-        for norm in modules.values()
+        norm.register_forward_pre_hook(partial(_estimate, known, like.get(name)))
+        for name, norm in modules.items()
         if isinstance(norm, nn.BatchNorm2d)
     ]
     with _hooked(model, hooks):
@@ -89,9 +101,10 @@ def fit(
 
 def _outputs(
     source: nn.Module, pairs: Sequence[Pair], images: torch.Tensor
-) -> dict[str, tuple[torch.Tensor, Places]]:
-    """Return what the counterparts give, (channels, pixels), and where in the image."""
+) -> tuple[dict[str, tuple[torch.Tensor, Places]], dict[str, Seen]]:
+    """Return what the counterparts give, (channels, pixels), and where; and what norms see."""
     found: dict[str, tuple[torch.Tensor, Places]] = {}
+    norms: dict[str, Seen] = {}
     modules = dict(source.named_modules())
 
     def note(pair: Pair, _: nn.Module, xs: Any, y: torch.Tensor) -> None:
@@ -101,10 +114,18 @@ def _outputs(
             here = pair.seen(here) if pair.seen else here
             found[pair.mine] = here[pair.outs[1]], at
 
+    def watch(name: str, norm: Any, xs: tuple[torch.Tensor, ...]) -> None:
+        norms[name] = Seen(*_statistics(xs[0]), norm.running_mean, norm.running_var)
+
     hooks = [modules[pair.theirs].register_forward_hook(partial(note, pair)) for pair in pairs]
+    hooks += [
+        modules[name].register_forward_pre_hook(partial(watch, name))
+        for name in {norm_of(pair.theirs) for pair in pairs}
+        if isinstance(modules.get(name), nn.BatchNorm2d)
+    ]
     with _hooked(source, hooks):
         source(images)
-    return found
+    return found, norms
 
 
 @contextmanager
@@ -148,12 +169,7 @@ def _patches(module: nn.Conv2d, x: torch.Tensor, at: Places) -> torch.Tensor:
 
 
 def _solve(
-    module: nn.Conv2d,
-    x: torch.Tensor,
-    wanted: torch.Tensor,
-    at: Places,
-    rows: torch.Tensor,
-    ridge: float,
+    module: nn.Conv2d, x: torch.Tensor, wanted: torch.Tensor, at: Places, rows: torch.Tensor
 ) -> bool:
     """Fit the weights of some outputs; return whether there was anything to fit."""
     seen = _patches(module, x, at)
@@ -165,27 +181,68 @@ def _solve(
         rest = rest - module.bias[rows, None]
     level = rest.mean(1, keepdim=True)
     rest = rest - level
-    if alike := float(rest.pow(2).mean()) <= ALIKE * float(wanted.var()):
-        change = torch.zeros_like(own)
-    else:
+    changes = float(rest.pow(2).mean()) > ALIKE * float(wanted.var())
+    if changes:
         middle = xs.mean(2, keepdim=True)
         xs = xs - middle
-        gram = xs @ xs.transpose(1, 2) / xs.shape[2]  # (c or 1, inputs, inputs)
-        size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-8)
-        gram = gram + ridge * size[:, None, None] * torch.eye(gram.shape[1])
         if module.groups > 1:
-            change = torch.linalg.solve(gram, (xs @ rest[:, :, None] / xs.shape[2])).squeeze(2)
+            change = _regressed(xs, rest[:, :, None], RIDGE)[0, :, :, 0]
         else:
-            change = torch.linalg.solve(gram[0], xs[0] @ rest.T / xs.shape[2]).T
+            ridge = _best_ridge(xs[0], rest.T, at[0])
+            change = _regressed(xs[0], rest.T, ridge)[0].T
         level = level - torch.einsum(spelled, change, middle)
         module.weight[rows] += change.reshape(module.weight[rows].shape)
     if module.bias is not None:
         module.bias[rows] += level[:, 0]
-    return not alike
+    return changes
 
 
-def _estimate(norm: Any, xs: tuple[torch.Tensor, ...]) -> None:
-    """Let a batch norm have the statistics of what it sees."""
-    (x,) = xs
-    norm.running_mean.copy_(x.mean((0, 2, 3)))
-    norm.running_var.copy_(x.var((0, 2, 3)))
+def _regressed(xs: torch.Tensor, ys: torch.Tensor, *ridges: float) -> torch.Tensor:
+    """Return the weights (..., inputs, outputs) of ridge regressions, one after the other.
+
+    Args:
+        xs: Inputs (..., inputs, pixels) of mean 0.
+        ys: Outputs (..., pixels, outputs).
+        *ridges: Relative to the mean variance of the inputs.
+    """
+    gram = xs @ xs.transpose(-1, -2) / xs.shape[-1]
+    wanted = xs @ ys / xs.shape[-1]
+    size = gram.diagonal(dim1=-1, dim2=-2).mean(-1).clamp_min(TINY)
+    step = size[..., None, None] * torch.eye(gram.shape[-1], dtype=gram.dtype)
+    return torch.stack([torch.linalg.solve(gram + ridge * step, wanted) for ridge in ridges])
+
+
+def _best_ridge(xs: torch.Tensor, ys: torch.Tensor, image: torch.Tensor) -> float:
+    """Return the ridge with which the pixels of some images foretell those of the others best."""
+    held_out = image >= HELD_OUT * (int(image.max()) + 1)
+    if not held_out.any() or held_out.all():
+        return RIDGE
+    found = _regressed(xs[:, ~held_out], ys[~held_out], *RIDGES)
+    errors = (ys[held_out] - xs[:, held_out].T @ found).pow(2).mean((1, 2))
+    return RIDGES[int(errors.argmin())]
+
+
+def _estimate(
+    known: Mapping[str, Seen],
+    like: tuple[str, tuple[torch.Tensor, torch.Tensor]] | None,
+    norm: Any,
+    xs: tuple[torch.Tensor, ...],
+) -> None:
+    """Let a batch norm have the statistics of what it sees, as the counterpart has those of its.
+
+    That is, it differs from its counterpart by what the images say of the difference: statistics
+    over all of a training are better than those over some images.
+    """
+    mean, variance = _statistics(xs[0])
+    if like is not None and (seen := known.get(like[0])) is not None:
+        rows, theirs = like[1]
+        mean[rows] += (seen.running_mean - seen.mean)[theirs]
+        ratio = seen.running_var / seen.variance.clamp_min(TINY)
+        variance[rows] *= ratio[theirs]
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+
+
+def _statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean and the variance of every channel."""
+    return x.mean((0, 2, 3)), x.var((0, 2, 3))
