@@ -26,6 +26,7 @@ from yolo_nas_ext.host.dataset import DataSet
 
 SITTINGS = "seconds.json"
 TRAITS = "trained_on"  # in the settings: what the data set was
+WEIGHTS = "started_from"  # in the settings: the digest of the parent's file
 S = TypeVar("S", SearchSettings, CompareSettings)
 
 
@@ -115,22 +116,26 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
             f"{key}={folder}: not the folder of a run (no args.yaml in it); give the "
             "folder that `yolo nas-search` named, for example runs/nas/search"
         )
-    for name in ("version", "given", TRAITS):
+    for name in ("version", "given", TRAITS, WEIGHTS):
         found.pop(name, None)
     return found
 
 
-def claim(config: SearchSettings | CompareSettings, data: DataSet | None = None) -> Path:
+def claim(
+    config: SearchSettings | CompareSettings, data: DataSet | None = None, weights: str = ""
+) -> Path:
     """Return a new run folder, made for this run alone, with its settings in it.
 
     Args:
         config: The settings.
         data: The data set, if a resumed run is to notice that it has changed.
+        weights: Digest of the parent's file, if a resumed run is to notice the same of it.
     """
     project = Path(config.project)
     given = {**config.values, **config.host, "version": __version__}
     given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items() if n != "resume"}
     given["given"] = sorted(config.given)  # some keys mean more where they were given
+    given |= {WEIGHTS: weights} if weights else {}
     folder = None
     try:
         project.mkdir(parents=True, exist_ok=True)
@@ -232,6 +237,32 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     if now:  # also where it is the same and only its times, or an earlier version's record, are not
         keep(folder, (TRAITS,), {TRAITS: now})
     return f"data={data.source} has changed since the run began ({found})" if found else ""
+
+
+def check_weights(folder: Path, model: str, weights: str, accepted: bool) -> str:
+    """Return what to say of a parent that has changed since the run began; nothing if not.
+
+    Args:
+        folder: The run folder.
+        model: The parent, as the user gave it.
+        weights: Digest of its file.
+        accepted: Whether the user wants to go on with it; it is what is compared with from then on.
+
+    Raises:
+        NASError: For one that has changed where that is not so.
+    """
+    content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    before = content.get(WEIGHTS)  # of a run of an earlier version there is none
+    if not before or before == weights:
+        return ""
+    if not accepted:
+        raise NASError(
+            f"resume={folder}: model={model} has changed since the run began, and candidates from "
+            "it are not comparable with the trials so far; start a new run, or give "
+            f"model={model} beside resume= to go on all the same"
+        )
+    keep(folder, (WEIGHTS,), {WEIGHTS: weights})
+    return f"model={model} has changed since the run began"
 
 
 def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:

@@ -3,11 +3,13 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ultralytics import YOLO
 from ultralytics.cfg import entrypoint
 
 from yolo_nas_ext.cli import main
@@ -23,7 +25,8 @@ SMALL = {
     "seeds": 1,
     "batch": 8,
 }
-SEARCH = ("epochs=1", "baseline=none")  # where a search names none
+SEARCH = ("epochs=1", "final_epochs=1", "baseline=none")  # where a search names none
+PARENT = "yolo11n.pt"  # that a guide starts from
 LONGEST = 30  # lines of a file that is added
 
 
@@ -63,6 +66,8 @@ def test_a_guide_with_small_budgets(guide, tmp_path, tmp_path_factory, monkeypat
     cells = ensure_cells(tmp_path_factory.mktemp("cells"), train=24, val=8, size=64)
     monkeypatch.chdir(tmp_path)
     files(guide, tmp_path)
+    if PARENT in guide.read_text(encoding="utf-8"):
+        YOLO("yolo11n.yaml", verbose=False).save(tmp_path / PARENT)
     for command in commands(guide):
         name, *arguments = shlex.split(small(command, cells))
         if name == "cat":
@@ -77,9 +82,12 @@ def test_a_guide_with_small_budgets(guide, tmp_path, tmp_path_factory, monkeypat
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
-def test_a_guide_as_it_is(guide, tmp_path):
+def test_a_guide_as_it_is(guide, tmp_path, request):
     """In a shell, by the commands that are installed."""
     files(guide, tmp_path)
+    if PARENT in guide.read_text(encoding="utf-8"):
+        weights = request.getfixturevalue("shared_data") / "yolo11n_coco" / PARENT
+        shutil.copyfile(weights, tmp_path / PARENT)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     script = "set -euo pipefail\n" + "\n".join(commands(guide))
     done = subprocess.run(

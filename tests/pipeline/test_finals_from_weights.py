@@ -199,8 +199,10 @@ def test_other_weights_are_trained_anew(run, mine, tmp_path):
     code, _, _ = run(f"resume={folder}")
     assert code == 0 and not run.asked
     checkpoint(tmp_path / "own")  # of the same network with other weights
-    code, _, _ = run(f"resume={folder}", finals=(0.6, 0.65, 0.6, 0.5))
-    assert code == 0 and len(run.asked) == 4
+    code, _, out = run(f"resume={folder}")
+    assert code == 2 and f"model={file} has changed since the run began" in out and not run.asked
+    code, _, out = run(f"resume={folder}", f"model={file}", finals=(0.6, 0.65, 0.6, 0.5))
+    assert code == 0 and f"note: model={file} has changed" in out and len(run.asked) == 4
     assert len({f.name for f in (folder / "finals" / "trainings").iterdir()} - records) == 4
 
 

@@ -218,9 +218,9 @@ class SearchSettings(Settings):
         "auto",
         text,
         HOW,
-        "where to look next: auto, bayes, evolution, nsga2, local, reinforce, darts "
-        "(differentiable, with estimator=supernet), random, optuna:<sampler> or <file.py>:<class> "
-        "of your own",
+        "where to look next: auto, additive (the best sum of single changes of a parent), bayes, "
+        "evolution, nsga2, local, reinforce, darts (differentiable, with estimator=supernet), "
+        "random, optuna:<sampler> or <file.py>:<class> of your own",
     )
     population: int = key(
         8, whole(2), HOW, "newest trials that may have children in strategy=evolution"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,10 @@ def search(given: Mapping[str, Any]) -> Job:
     config = plan.config  # what a parent says of it, and its limit, are recorded, too
     finals = final_comparison.prepare(config, plan.data, plan.parent)
     shared = _shared(plan) if config.storage else None  # may not be reached: nothing is written yet
-    folder = folder or run_dir.claim(config, plan.data)
+    weights = plan.parent.digest if plan.parent else ""
+    folder = folder or run_dir.claim(config, plan.data, weights)
     with run_dir.locked(folder):
-        job = _open(plan, folder, finals, shared, accepted="data" in given)
+        job = _open(plan, folder, finals, shared, accepted={*given})
         take(BEGIN, job)
         try:
             take(SEARCH, job)
@@ -103,7 +104,7 @@ def _open(
     finals: Comparison | None,
     shared: Study | None,
     *,
-    accepted: bool,
+    accepted: Collection[str],
 ) -> Job:
     """Open the record of a run, new or resumed.
 
@@ -112,10 +113,14 @@ def _open(
         folder: The run folder.
         finals: The final comparison that was asked for.
         shared: The record, where other processes write into it.
-        accepted: Whether the user wants to go on with a data set that has changed.
+        accepted: Keys that were typed, by which a user goes on with what has changed.
     """
     config = plan.config
-    changed = run_dir.check_data(folder, plan.data, accepted)
+    changed = run_dir.check_data(folder, plan.data, "data" in accepted)
+    other = ""
+    if plan.parent:
+        typed = not {"model", "pretrained"}.isdisjoint(accepted)
+        other = run_dir.check_weights(folder, str(config.model), plan.parent.digest, typed)
     if finals:  # so that `resume=` alone goes on with them after a kill at any moment
         run_dir.keep(folder, FINAL, config.values)
     if config.vectorized:  # run again from its seed, which is as good as resuming it
@@ -130,7 +135,7 @@ def _open(
     progress = Progress(study, plan.trials, config.budget_hours or math.inf)
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
-    job.notes = [*([changed] if changed else []), *plan.notes, *warm, *study.elsewhere]
+    job.notes = [*filter(None, (changed, other)), *plan.notes, *warm, *study.elsewhere]
     return job
 
 

@@ -183,7 +183,8 @@ def write_report(job: Job) -> None:
             f"Augmentation: {config.augment}": folder / "augment.png",
             "Learned distribution": folder / "learned.png",
         },
-        beside={BESIDE: read(*models.definition(BESIDE, config.task))},
+        # From a parent its own drawing stands there.
+        beside={} if config.model else {BESIDE: read(*models.definition(BESIDE, config.task))},
         **shown,
     )
 
