@@ -28,10 +28,11 @@ Keys that are not named here are Ultralytics':
 Protocol, written before the first training: recipes are chosen by one change at a time, on
 `raccoon` and `pcb`, 4 to 8 epochs, seed 0; the best are trained with a second seed. The choice is
 judged on `brain` and from the other parent. Where recipes are within the noise of two seeds, the
-simpler one is taken.
+simpler one is taken. Of this one seed of YOLO11n was done, and `brain` was also tried by three
+learning rates.
 
 The last line is a JSON object; `pass` is whether `ours` is above `stock` on every set that both
-were trained on.
+were trained on; `stock+half=1` stands for `stock` where that is not there.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ SETS = {  # folder in the shared data, pixels
     "raccoon224": ("raccoon", 224),  # the same in half the time
     "pcb224": ("pcb_defects", 224),
 }
-OURS = (
+FIRST = (
     "start=roles+classes=zero+nbs=16+optimizer=AdamW+lr0=0.001+momentum=0.9+warmup_epochs=0.4"
     "+warmup_bias_lr=0+cos_lr=True+lrf=0.05"
 )
@@ -80,7 +81,9 @@ RECIPES = {
     "stock": "start=stock",
     "names": "start=names",
     "carried": "start=roles",
-    "ours": OURS,
+    "first": FIRST,  # what was guessed before anything was measured
+    # As `estimators.training.FineTuning`, whose warm-up is a tenth of the epochs.
+    "ours": "first+half=1+norms=0.1+ema=0.1+start=best",
 }
 OWN = ("start", "classes", "ema", "norms", "backbone", "half", "first")
 COLUMNS: list[str] = [*"set parent recipe epochs images seed map50_95 map50 seconds".split()]
@@ -316,8 +319,9 @@ def verdict(rows: list[dict[str, str]]) -> Figures:
                 set_, parent, epochs, images if images != "0" else "all", recipe, value, len(values)
             )
         figures["/".join(which)] = {r: round(mean(v), 4) for r, v in found.items()}
-        if {"ours", "stock"} <= found.keys():
-            passed.append(mean(found["ours"]) > mean(found["stock"]))
+        stock = found.get("stock") or found.get("stock+half=1")
+        if stock and "ours" in found:
+            passed.append(mean(found["ours"]) > mean(stock))
     return {**figures, "pass": bool(passed) and all(passed)}
 
 
