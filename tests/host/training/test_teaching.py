@@ -211,15 +211,18 @@ def test_a_criterion_keeps_its_own_losses(end2end):
     assert deepcopy(taught).noted
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_a_training_learns_from_a_network_of_other_levels(task, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "end2end"), [*((task, False) for task in TASKS), ("detect", True)]
+)
+def test_a_training_learns_from_a_network_of_other_levels(task, end2end, tmp_path):
     data = read(draw_for(task, tmp_path / "data"), task)
     options = {"task": task, "epochs": 1, "imgsz": 64, "batch": 4, "threads": 2}
     teacher = tmp_path / "teacher.pt"
     alone = ShortTraining(data, **options)
-    alone.estimate(network(task), weights=teacher)
+    kind = {"end2end": end2end, "bins": 1 if end2end else 16}
+    alone.estimate(network(task, **kind), weights=teacher)
     taught = ShortTraining(data, **options, teacher=teacher)
-    student = network(task, levels="3-4")
+    student = network(task, levels="3-4", **kind)
     seen = []
     first = taught.estimate(student, report=lambda epoch, metrics: seen.append(dict(metrics)))
     assert first == taught.estimate(student)

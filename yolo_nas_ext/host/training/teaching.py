@@ -25,7 +25,7 @@ from torch.nn import functional
 from ultralytics.nn.modules import OBB
 from ultralytics.utils.metrics import bbox_iou
 
-# Weight of the teacher beside the labels, as benchmarks/teaching.py found it.
+# Weight of the teacher beside the labels; docs/evidence.md tells what 1 and 3 did.
 WEIGHT = 1.0
 SURE = 0.05  # score of a teacher from which its box is taught
 GREY = 114 / 255  # what Ultralytics fills images up with
