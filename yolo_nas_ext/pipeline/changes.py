@@ -51,6 +51,11 @@ class ChangeScores:
         """
         self._folder, self._weights = folder, weights
 
+    @property
+    def made(self) -> bool:
+        """Whether there are scores in the run folder."""
+        return self._folder is not None and (self._folder / FILE).is_file()
+
     def __call__(self, points: Sequence[Point]) -> list[float]:
         """Return the scores of points: 0 of what loses nothing, less of what does.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from yolo_nas_ext.pipeline import confirm, warm_start
 from yolo_nas_ext.pipeline.state import Job, best_of
 from yolo_nas_ext.report.summary import label
 from yolo_nas_ext.report.verdict import better
+from yolo_nas_ext.strategies.additive import Additive, Change
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -183,10 +185,19 @@ def write_report(job: Job) -> None:
             f"Augmentation: {config.augment}": folder / "augment.png",
             "Learned distribution": folder / "learned.png",
         },
+        changes=_changes(job),
         # From a parent its own drawing stands there.
         beside={} if config.model else {BESIDE: read(*models.definition(BESIDE, config.task))},
         **shown,
     )
+
+
+def _changes(job: Job) -> Sequence[Change]:
+    """Return what single changes of the parent cost and give, once they have been scored."""
+    changes, strategy = job.plan.changes, job.plan.strategy
+    if changes is None or not changes.made or not isinstance(strategy, Additive):
+        return ()
+    return strategy.table(job.study.trials)
 
 
 def note_zeros(job: Job) -> None:

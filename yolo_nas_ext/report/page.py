@@ -58,6 +58,7 @@ def page(
     finals_protocol: Mapping[str, object] = MappingProxyType({}),
     finals_command: str = "",
     beside: Mapping[str, Architecture] = MappingProxyType({}),
+    changes: Sequence[Any] = (),
 ) -> str:
     """Return the report of a search as one HTML page for any screen and for paper.
 
@@ -78,6 +79,7 @@ def page(
         finals_protocol: How they were trained and measured, by name.
         finals_command: What repeats them.
         beside: Baselines to draw beside the best one, by name.
+        changes: What single changes of a parent cost and give; see `strategies.additive.Change`.
     """
     findings = Findings(study)
     return html.page(
@@ -90,6 +92,7 @@ def page(
         front=_front(findings, finals),
         networks=_networks(findings, finals, beside),
         importances=importance_section(findings),
+        changes=_changes(changes) if changes else None,
         progress=_progress(findings) if findings.trials else None,
         trials=_trials(findings) if findings.trials else None,
         failures=_failures(findings) if findings.failed else None,
@@ -239,6 +242,26 @@ def _trials(findings: Findings) -> Table:
             cells.append(wide(trial.error))
         rows.append(Row(cells, _kind(findings, trial), f"trial-{trial.number}"))
     return table(heads, rows, "sortable", tall=True)
+
+
+def _changes(changes: Sequence[Any]) -> Table:
+    """Return a row for each change, those that give the most first."""
+    known = sorted(changes, key=lambda c: -(c.gain if c.gain is not None else c.score or 0.0))
+    rows = []
+    for change in known:
+        cells = [Cell(change.choice), Cell(str(change.option))]
+        cells += [_value(change.score), Cell("", "")]
+        if change.cost is not None:
+            cells[-1] = Cell(_added(change.cost), change.cost)
+        cells += [_value(change.gain), _value(change.deviation)]
+        rows.append(Row(cells))
+    heads = ["Choice", "Option", "Score", "Cost added", "Gain in fitness", "Its deviation"]
+    return table(heads, rows, "sortable", tall=True)
+
+
+def _added(cost: float) -> str:
+    size = abs(cost)
+    return ("+" if cost >= 0 else "-") + (short(size) if size >= 1e3 else f"{size:.3g}")
 
 
 def _failures(findings: Findings) -> Table:

@@ -25,7 +25,7 @@ PIXELS = 24576  # of an activation that weights are fitted to
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
 RIDGE = 0.1
 HELD_OUT = 0.75  # of the images; by the others the ridge is chosen
-ALIKE = 1e-8  # of the variance of the outputs: below that there is nothing to fit
+ALIKE = 1e-9  # of the outputs' mean square: below that there is but rounding to fit
 TINY = 1e-8  # of a variance
 Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -181,7 +181,7 @@ def _solve(
         rest = rest - module.bias[rows, None]
     level = rest.mean(1, keepdim=True)
     rest = rest - level
-    changes = float(rest.pow(2).mean()) > ALIKE * float(wanted.var())
+    changes = float(rest.pow(2).mean()) > ALIKE * float(wanted.pow(2).mean())
     if changes:
         middle = xs.mean(2, keepdim=True)
         xs = xs - middle
@@ -237,8 +237,8 @@ def _estimate(
     if like is not None and (seen := known.get(like[0])) is not None:
         rows, theirs = like[1]
         mean[rows] += (seen.running_mean - seen.mean)[theirs]
-        ratio = seen.running_var / seen.variance.clamp_min(TINY)
-        variance[rows] *= ratio[theirs]
+        ratio = (variance[rows] + TINY) / (seen.variance[theirs] + TINY)
+        variance[rows] = seen.running_var[theirs] * ratio
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance)
 
