@@ -108,9 +108,10 @@ class Additive:
         bounds = self._bounds(changes, past)
         seen = past.seen
         found: list[Point] = []
+        proposed = sum(not trial.name for trial in history)  # baselines are nobody's proposals
         for i in range(n):
             effects = model.effects
-            if (len(history) + i) % 2:
+            if (proposed + i) % 2:
                 effects = effects + DARING * (model.draw(rng) - effects)
             point = None
             for least, conditions in ((APART, bounds), (1, bounds), (1, [])):
