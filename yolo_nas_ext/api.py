@@ -97,6 +97,8 @@ def search(
     if unknown := set(settings) - RAY_KEYS.keys():
         raise NASError(f"{min(unknown)}: not a key of a search with a callable estimator")
     n = KEYS["trials"].value(50 if trials is None else trials)
+    if n < 1:  # which is of a search from a parent
+        raise NASError(f"trials={n}: trials takes a whole number of 1 or more")
     base = KEYS["seed"].value(seed or 0)
     path = None
     if project is not None:

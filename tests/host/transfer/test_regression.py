@@ -118,6 +118,16 @@ def test_norms_have_the_statistics_of_what_they_see_and_the_rest_is_as_it_was():
 
 
 @torch.no_grad()
+def test_the_same_part_at_another_level_is_not_fitted():
+    torch.manual_seed(0)
+    source = Chain(conv(3, 6, 3, stride=2), conv(6, 6, 1))
+    mine = Chain(conv(3, 6, 3, stride=1), conv(6, 6, 1))
+    before = mine.model[1].weight.clone()
+    assert fit(mine, source, [Pair("model.1", "model.1", (EVERY, EVERY))], images()) == 0
+    assert mine.model[1].weight.equal(before)
+
+
+@torch.no_grad()
 def test_a_norm_like_its_counterpart_keeps_what_that_learned():
     """The same convolution sees the same, so that statistics of a long training stay."""
     torch.manual_seed(0)

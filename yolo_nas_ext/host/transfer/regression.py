@@ -28,6 +28,9 @@ HELD_OUT = 0.75  # of the images; by the others the ridge is chosen
 ALIKE = 1e-9  # of the outputs' mean square: below that there is but rounding to fit
 TINY = 1e-8  # of a variance
 Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Size = tuple[int, int]  # height and width of an activation
+# What a convolution is fitted to, (channels, pixels), where these are, and of how large an output.
+Wanted = tuple[torch.Tensor, Places, Size]
 
 
 class Seen(NamedTuple):
@@ -80,7 +83,10 @@ def fit(
     changed: list[str] = []
 
     def solve(pair: Pair, module: Any, xs: tuple[torch.Tensor, ...]) -> None:
-        if _solve(module, xs[0], *wanted.pop(pair.mine), pair.outs[0]):
+        y, at, size = wanted.pop(pair.mine)
+        if size != _size(module, xs[0]):  # the same part at another level, such as a context
+            like.pop(norm_of(pair.mine), None)
+        elif _solve(module, xs[0], y, at, pair.outs[0]):
             changed.append(pair.mine)
 
     hooks = [
@@ -89,8 +95,12 @@ def fit(
         if isinstance(modules[pair.mine], nn.Conv2d)
     ]
     like = {norm_of(pair.mine): (norm_of(pair.theirs), pair.outs) for pair in pairs}
+
+    def estimate(name: str, norm: Any, xs: tuple[torch.Tensor, ...]) -> None:
+        _estimate(known, like.get(name), norm, xs)
+
     hooks += [
-        norm.register_forward_pre_hook(partial(_estimate, known, like.get(name)))
+        norm.register_forward_pre_hook(partial(estimate, name))
         for name, norm in modules.items()
         if isinstance(norm, nn.BatchNorm2d)
     ]
@@ -101,9 +111,9 @@ def fit(
 
 def _outputs(
     source: nn.Module, pairs: Sequence[Pair], images: torch.Tensor
-) -> tuple[dict[str, tuple[torch.Tensor, Places]], dict[str, Seen]]:
-    """Return what the counterparts give, (channels, pixels), and where; and what norms see."""
-    found: dict[str, tuple[torch.Tensor, Places]] = {}
+) -> tuple[dict[str, Wanted], dict[str, Seen]]:
+    """Return what the counterparts give, and what their norms see."""
+    found: dict[str, Wanted] = {}
     norms: dict[str, Seen] = {}
     modules = dict(source.named_modules())
 
@@ -112,7 +122,7 @@ def _outputs(
             image, row, column = at = _places(y.shape)
             here = y[image, :, row, column].T
             here = pair.seen(here) if pair.seen else here
-            found[pair.mine] = here[pair.outs[1]], at
+            found[pair.mine] = here[pair.outs[1]], at, (y.shape[2], y.shape[3])
 
     def watch(name: str, norm: Any, xs: tuple[torch.Tensor, ...]) -> None:
         norms[name] = Seen(*_statistics(xs[0]), norm.running_mean, norm.running_var)
@@ -152,6 +162,13 @@ def _places(shape: torch.Size) -> Places:
     else:
         at = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:PIXELS]
     return at // (height * width), at // width % height, at % width
+
+
+def _size(module: nn.Conv2d, x: torch.Tensor) -> Size:
+    """Return the height and width of what a convolution makes of an activation."""
+    sizes = zip(x.shape[2:], module.padding, module.kernel_size, module.stride, strict=True)
+    height, width = ((side + 2 * int(p) - k) // s + 1 for side, p, k, s in sizes)
+    return height, width
 
 
 def _patches(module: nn.Conv2d, x: torch.Tensor, at: Places) -> torch.Tensor:
