@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from yolo_nas_ext.network.graph import Tensor
 
 # Operations whose outputs are the channels of what they read.
-SAME = ("norm", "act", "pool", "upsample", "scale", "dormant")
+SAME = ("norm", "act", "pool", "upsample", "dormant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Coupling:
                 self._ids[y.id] = read[0]
             else:
                 self._tie(read[0], read[1])
-        elif op == "add" or op == "scale":
+        elif op in ("add", "scale"):
             self._tie(read[0], read[1])
             self._ids[y.id] = read[0]
         elif op in SAME or depthwise:

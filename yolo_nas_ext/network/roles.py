@@ -90,17 +90,22 @@ def pieces(architecture: Architecture, task: Task, channels: int = 3) -> list[Pi
         task: What it does; a key of `MORE`.
         channels: Channels of the image.
     """
-    return coupled(architecture, task, channels)[0]
+    return _pieces(_Channels(first_id=1), architecture, task, channels)
 
 
 def coupled(
     architecture: Architecture, task: Task, channels: int = 3
 ) -> tuple[list[Piece], Coupled]:
     """Return the parts of a network as `pieces` does, and which of its channels go together."""
+    coupling = Coupling()
+    found = _pieces(_Channels(1, coupling), architecture, task, channels)
+    return found, coupling.settled()
+
+
+def _pieces(graph: _Channels, architecture: Architecture, task: Task, channels: int) -> list[Piece]:
     backbone, rest = rows(architecture, task.nc, task.name, task.keypoints)
     every = [*backbone, *rest]
     named = dict(zip(_rows_with_weights(every[:-1]), _roles(architecture), strict=True))
-    graph = _Channels(first_id=1)
     side = 2 ** max(architecture.levels)  # sizes have no say, but must be divisible
     outputs: list[Tensor] = []
     found: list[Piece] = []
@@ -114,7 +119,7 @@ def coupled(
             own = tuple(graph.convolutions[first:])
             found.append(Piece(named[index], index, module, own))
     found.extend(_head(architecture, every, outputs, graph, task))
-    return [_settled(piece, graph) for piece in found], graph.coupling.settled()
+    return [_settled(piece, graph) for piece in found]
 
 
 def _head(
@@ -229,11 +234,11 @@ class _Channels(Graph):
     output comes after it; `_settled` puts their parts in.
     """
 
-    def __init__(self, first_id: int) -> None:
+    def __init__(self, first_id: int, coupling: Coupling | None = None) -> None:
         super().__init__(first_id)
         self.convolutions: list[Convolution] = []
         self.parts: dict[int, Parts] = {}
-        self.coupling = Coupling()
+        self.coupling = coupling  # which supernets, that run chains all the time, do not ask for
 
     def of(self, x: Tensor) -> Parts:
         """Return what an activation is made of."""
@@ -241,7 +246,7 @@ class _Channels(Graph):
 
     def _add(self, op: str, xs: Sequence[Tensor], y: Tensor, **more: int) -> Tensor:
         depthwise = more.get("groups", 1) > 1
-        reads, writes = self.coupling.add(op, xs, y, depthwise)
+        reads, writes = self.coupling.add(op, xs, y, depthwise) if self.coupling else ((), ())
         if op == "conv":
             self.parts[y.id] = self.of(xs[0]) if depthwise else y.c
             self.convolutions.append(Convolution(xs[0].id, y.id, depthwise, reads, writes))
@@ -256,7 +261,8 @@ class _Channels(Graph):
         """Views, which are the parts of what they are views of."""
         self.parts[x.id] = sizes
         views = [self.tensor(size, x.h, x.w) for size in sizes]
-        self.coupling.split(x, views)
+        if self.coupling:
+            self.coupling.split(x, views)
         return views
 
     def heads(self, x: Tensor, count: int, *sizes: int) -> list[Tensor]:
@@ -264,13 +270,15 @@ class _Channels(Graph):
         self.parts[x.id] = (sizes,) * count
         views = [self.tensor(count * size, x.h, x.w) for size in sizes]
         self.parts |= {view.id: (size,) * count for view, size in zip(views, sizes, strict=True)}
-        self.coupling.heads(x, count, views)
+        if self.coupling:
+            self.coupling.heads(x, count, views)
         return views
 
     def traced(self, op: str, xs: Sequence[Tensor], y: Tensor, **how: Any) -> Tensor:
         """A step of timm's, whose channels stay in their order."""
         made = super().traced(op, xs, y, **how)
-        self.coupling.fix(made)
+        if self.coupling:
+            self.coupling.fix(made)
         return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,7 +13,7 @@ from torch import nn
 from yolo_nas_ext.host.meta_modules import LINEAR, branch_prefix
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.channels import Coupled
-from yolo_nas_ext.network.roles import Convolution, Piece, Role, coupled
+from yolo_nas_ext.network.roles import Convolution, Piece, Role, coupled, pieces
 from yolo_nas_ext.network.rows import KEYPOINTS, Task
 
 # The name of a piece's convolution: its role, and (name, type) of each module on the way to it.
@@ -61,25 +61,36 @@ class Convolved:
 
 def convolutions(model: nn.Module, architecture: Architecture) -> dict[Key, Convolved]:
     """Return the convolutions of a model by what they are for."""
-    return structure(model, architecture)[0]
+    return _named(model, architecture, pieces(architecture, task_of(model), _channels(model)))
 
 
 def structure(model: nn.Module, architecture: Architecture) -> tuple[dict[Key, Convolved], Coupled]:
     """Return the convolutions of a model by what they are for, and which channels go together."""
+    parts, channels = coupled(architecture, task_of(model), _channels(model))
+    return _named(model, architecture, parts), channels
+
+
+def _channels(model: nn.Module) -> int:
+    """Return the channels of a model's images."""
+    return next(m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d))
+
+
+def _named(
+    model: nn.Module, architecture: Architecture, parts: Sequence[Piece]
+) -> dict[Key, Convolved]:
+    """Return the convolutions of a network's pieces, with their names and modules."""
     modules = dict(model.named_modules())
     ran = _order(model, 2 ** max(architecture.levels))
-    stem: Any = modules[ran[0]]
     found: dict[Key, Convolved] = {}
-    parts, channels = coupled(architecture, task_of(model), stem.in_channels)
     for piece in parts:
         prefix = _prefix(piece, architecture)
         own = [name for name in ran if name.startswith(prefix + ".")]
-        for name, parts in zip(own, piece.convolutions, strict=True):
+        for name, convolution in zip(own, piece.convolutions, strict=True):
             is_output = piece.role[0] == "head" and name == own[-1]
             found[piece.role, _path(modules, prefix, name, piece)] = Convolved(
-                name, modules[name], parts, piece.role[2] if is_output else ""
+                name, modules[name], convolution, piece.role[2] if is_output else ""
             )
-    return found, channels
+    return found
 
 
 def _order(model: nn.Module, side: int) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import nn
 
+from yolo_nas_ext.host.meta_modules import norm_of
 from yolo_nas_ext.host.transfer.convolutions import Convolved
 from yolo_nas_ext.network.channels import Coupled
 
@@ -62,7 +63,7 @@ def _apply(model: nn.Module, convolutions: Sequence[Convolved], moves: Mapping[i
         weight.copy_(weight.index_select(1 if transposed else 0, outs))
         if (bias := getattr(module, "bias", None)) is not None:
             bias.copy_(bias[outs])
-        norm = modules.get(conv.name.rpartition(".")[0] + ".bn")
+        norm = modules.get(norm_of(conv.name))
         for name in NORM if isinstance(norm, nn.BatchNorm2d) else ():
             tensor = getattr(norm, name)
             tensor.copy_(tensor[outs])

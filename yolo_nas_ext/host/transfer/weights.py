@@ -22,9 +22,10 @@ from ultralytics.nn.tasks import torch_safe_load
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import models
+from yolo_nas_ext.host.meta_modules import norm_of
 from yolo_nas_ext.host.transfer import boxes
 from yolo_nas_ext.host.transfer.beginnings import begin_as_identity, shift_prior
-from yolo_nas_ext.host.transfer.convolutions import HEADS, convolutions, task_of
+from yolo_nas_ext.host.transfer.convolutions import HEADS, Convolved, Key, convolutions, task_of
 from yolo_nas_ext.host.transfer.counterparts import (
     LEVEL,
     RULES,
@@ -190,7 +191,7 @@ def transfer(
     begin_as_identity(model, {name.rpartition(".")[0] for name in found})
     fitted = _fit(model, architecture, source, found, bins) if source.images is not None else 0
     rules = Counter(part.rule for part in found.values())
-    done = _report(model, architecture, source.name, taken, copied)
+    done = _report(model, mine, source.name, taken, copied)
     return replace(done, rules={rule: rules[rule] for rule in RULES if rules[rule]}, fitted=fitted)
 
 
@@ -254,7 +255,7 @@ def _build(architecture: Architecture, task: Task, channels: int) -> Any:
 
 def _report(
     model: nn.Module,
-    architecture: Architecture,
+    mine: Mapping[Key, Convolved],
     name: str,
     taken: Mapping[str, int],
     copied: set[str],
@@ -275,21 +276,20 @@ def _report(
         Share(tuple(equal), numbers[0]),
         Share(tuple(sliced), numbers[1]),
         Share(tuple(left), sum(sizes.values()) - sum(numbers)),
-        _by_part(model, architecture, sizes, taken),
+        _by_part(mine, sizes, taken),
     )
 
 
 def _by_part(
-    model: nn.Module,
-    architecture: Architecture,
+    mine: Mapping[Key, Convolved],
     sizes: Mapping[str, int],
     taken: Mapping[str, int],
 ) -> dict[str, tuple[int, int]]:
     """Return (numbers taken, numbers) of the parts of a network."""
     found: dict[str, tuple[int, int]] = {}
-    for (role, _), conv in convolutions(model, architecture).items():
-        norm = conv.name.rpartition(".")[0] + ".bn"
-        names = [f"{name}.{kind}" for name in (conv.name, norm) for kind in ("weight", "bias")]
+    for (role, _), conv in mine.items():
+        both = conv.name, norm_of(conv.name)
+        names = [f"{name}.{kind}" for name in both for kind in ("weight", "bias")]
         names = [name for name in names if name in sizes]
         some, all_ = found.get(part := part_of(role), (0, 0))
         some += sum(min(sizes[name], taken.get(name, 0)) for name in names)
@@ -304,8 +304,7 @@ def _tensors(
     state: Mapping[str, torch.Tensor], name: str, given: Mapping[str, torch.Tensor], other: str
 ) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
     """Yield (name, tensor, the source's tensor) of a convolution and its batch norm."""
-    norm, their_norm = (n.rpartition(".")[0] + ".bn" for n in (name, other))
-    for mine, theirs in ((name, other), (norm, their_norm)):
+    for mine, theirs in ((name, other), (norm_of(name), norm_of(other))):
         for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
             if f"{mine}.{kind}" in state:
                 yield f"{mine}.{kind}", state[f"{mine}.{kind}"], given[f"{theirs}.{kind}"]
