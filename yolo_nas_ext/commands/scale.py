@@ -20,7 +20,7 @@ from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
 from yolo_nas_ext.network import scaling
 from yolo_nas_ext.network.architecture import Architecture
-from yolo_nas_ext.network.emit import emit, to_yaml
+from yolo_nas_ext.network.emit import to_yaml
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.network.scaling import Coefficients
 
@@ -136,15 +136,13 @@ def _trained(settings: ScaleSettings) -> tuple[Architecture, int, str, Any]:
 
 def _carried(network: Architecture, source: Any, path: Path) -> str:
     """Write a member of the family with the weights of the smallest; return what it took."""
-    from yolo_nas_ext.host import models
     from yolo_nas_ext.host.training import checkpoint
     from yolo_nas_ext.host.transfer.convolutions import task_of
-    from yolo_nas_ext.host.transfer.weights import transfer
+    from yolo_nas_ext.host.transfer.weights import transfer, unset
 
     task, names = task_of(source.model), source.model.names
     channels = next(p for p in source.model.parameters() if p.ndim == 4).shape[1]
-    definition = emit(network, task.nc, task.name, task.keypoints)
-    model = models.build(definition, task=task.name, ch=channels, nc=task.nc)
+    model = unset(network, task, channels)
     model.names = dict(names)
     taken = transfer(model, network, source, names)
     given = {"task": task.name, "imgsz": network.imgsz}

@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import SearchSettings
@@ -181,8 +181,8 @@ class Training:
         """Of the split and of every training."""
         return self.settings.seed
 
-    @staticmethod
-    def recipe(batch: int) -> dict[str, Any]:
+    @classmethod
+    def recipe(cls, batch: int) -> dict[str, Any]:
         """Return Ultralytics' arguments for a batch size, without the warm-up."""
         return {}
 
@@ -307,21 +307,28 @@ class Training:
         return [train_on[index] for index in chosen], held_out
 
 
-class ShortTraining(Training):
-    """A few epochs of a recipe of its own: the gradient is applied at every step."""
+class _Stepwise(Training):
+    """A recipe of its own, a step a batch, and averages that keep up with few steps."""
 
     short = True
-    foretells = True
+    keys: ClassVar[Mapping[str, Any]]  # of Ultralytics' trainer
 
-    @staticmethod
-    def recipe(batch: int) -> dict[str, Any]:
-        """Return `SHORT`, and a step a batch rather than one for 64 images as Ultralytics'."""
-        return {**SHORT, "nbs": batch}
+    @classmethod
+    def recipe(cls, batch: int) -> dict[str, Any]:
+        """Return `keys`, and a step a batch rather than one for 64 images as Ultralytics'."""
+        return {**cls.keys, "nbs": batch}
 
     @staticmethod
     def warmup(epochs: int) -> dict[str, Any]:
         """Return a warm-up that leaves most of the epochs to the training."""
         return {"warmup_epochs": min(WARMUP * epochs, MOST_WARMUP)}
+
+
+class ShortTraining(_Stepwise):
+    """A few epochs of a recipe of its own: the gradient is applied at every step."""
+
+    foretells = True
+    keys = SHORT
 
 
 class FullTraining(Training):
@@ -332,24 +339,14 @@ class FullTraining(Training):
     """
 
 
-class FineTuning(Training):
+class FineTuning(_Stepwise):
     """A training that starts from a parent's weights, by the recipe that was measured best.
 
     A step a batch, a learning rate that trained weights bear, a warm-up that is a part of the
     epochs, and averages that keep up with few steps. What it is worth is in docs/evidence.md.
     """
 
-    short = True
-
-    @staticmethod
-    def recipe(batch: int) -> dict[str, Any]:
-        """Return `TUNED`, and a step a batch rather than one for 64 images as Ultralytics'."""
-        return {**TUNED, "nbs": batch}
-
-    @staticmethod
-    def warmup(epochs: int) -> dict[str, Any]:
-        """Return a warm-up that leaves most of the epochs to the training."""
-        return {"warmup_epochs": min(WARMUP * epochs, MOST_WARMUP)}
+    keys = TUNED
 
 
 class StockFineTuning(FullTraining):

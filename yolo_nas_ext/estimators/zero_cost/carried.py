@@ -17,11 +17,10 @@ import torch
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import Training
-from yolo_nas_ext.host import models
 from yolo_nas_ext.host.training.teaching import Teacher, distance
-from yolo_nas_ext.host.transfer.weights import Source, transfer
+from yolo_nas_ext.host.transfer.convolutions import task_of
+from yolo_nas_ext.host.transfer.weights import Source, transfer, unset
 from yolo_nas_ext.network.architecture import Architecture
-from yolo_nas_ext.network.emit import emit
 
 # Images that networks are fitted on and compared on, as there are many networks: so many of a side
 # in pixels, fewer of larger ones.
@@ -62,7 +61,7 @@ class Carried:
         inherit: Path | None = None,
     ) -> Mapping[str, float]:
         """Return ``fitness``, and ``inherited_percent`` of the parameters."""
-        apart, percent = apart_from(architecture, self._parent, self._tuning.task)
+        apart, percent = apart_from(architecture, self._parent)
         return {"fitness": -apart, "inherited_percent": percent}
 
     @cached_property
@@ -76,31 +75,18 @@ class Carried:
 
 
 @torch.no_grad()
-def apart_from(architecture: Architecture, parent: Source, task: str) -> tuple[float, float]:
+def apart_from(architecture: Architecture, parent: Source) -> tuple[float, float]:
     """Return how far a network's predictions are from its parent's, and the percent it took.
 
     Args:
         architecture: The network.
         parent: Made ready, see `host.transfer.prepare`.
-        task: What both do.
 
     Raises:
         TrialError: For a network that cannot be built.
     """
-    images = parent.images
-    assert images is not None
+    seen = parent.images_at(architecture.imgsz)
     names: dict[int, str] = parent.model.names  # pyright: ignore[reportAssignmentType]
-    channels = images.shape[1]
-    model = models.build(
-        emit(architecture, len(names), task), task=task, ch=channels, nc=len(names)
-    )
+    model = unset(architecture, task_of(parent.model), seen.shape[1])
     taken = transfer(model, architecture, parent, names)
-    model.eval()
-    seen = _sized(images, architecture.imgsz)
-    return distance(model, Teacher(parent.model), seen), taken.percent
-
-
-def _sized(images: torch.Tensor, imgsz: int) -> torch.Tensor:
-    if not imgsz or imgsz == images.shape[-1]:
-        return images
-    return torch.nn.functional.interpolate(images, (imgsz, imgsz), mode="bilinear", antialias=True)
+    return distance(model.eval(), Teacher(parent.model), seen), taken.percent

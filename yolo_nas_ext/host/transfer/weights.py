@@ -61,6 +61,14 @@ class Source:
     images: torch.Tensor | None = field(default=None, repr=False)
     repeats: Repeats = field(default_factory=dict)
 
+    def images_at(self, imgsz: int) -> torch.Tensor:
+        """Return the images at a size in pixels; as they are at 0, as of `Architecture.imgsz`."""
+        assert self.images is not None
+        if not imgsz or imgsz == self.images.shape[-1]:
+            return self.images
+        size = (imgsz, imgsz)
+        return nn.functional.interpolate(self.images, size, mode="bilinear", antialias=True)
+
 
 def load(path: str | Path, key: str = "inherit") -> Source:
     """Return the weights of a checkpoint of Ultralytics.
@@ -123,7 +131,7 @@ def source(
         NASError: For tensors that are not those of the network.
     """
     stem = next((t for t in state.values() if t.ndim == 4), torch.zeros(1, 3, 1, 1))
-    model = _build(architecture, task or Task(len(names)), stem.shape[1])
+    model = unset(architecture, task or Task(len(names)), stem.shape[1])
     try:
         model.load_state_dict(dict(state))
     except RuntimeError as error:
@@ -203,11 +211,6 @@ def _fit(
     bins: tuple[int, int],
 ) -> int:
     """Fit a model to its source and return how many convolutions were."""
-    images = source.images
-    assert images is not None
-    if architecture.imgsz and architecture.imgsz != images.shape[-1]:
-        size = (architecture.imgsz, architecture.imgsz)
-        images = nn.functional.interpolate(images, size, mode="bilinear", antialias=True)
     pairs = []
     for name, part in found.items():
         if part.rule == LEVEL:  # has activations of another size
@@ -218,7 +221,7 @@ def _fit(
                 pairs.append(Pair(name, part.theirs.name, outs, partial(boxes.sides, bins=bins[1])))
         elif len(part.outs[0]):
             pairs.append(Pair(name, part.theirs.name, part.outs))
-    return fit(model, source.model, pairs, images)
+    return fit(model, source.model, pairs, source.images_at(architecture.imgsz))
 
 
 def _same_backbone(mine: Architecture, theirs: Architecture) -> bool:
@@ -244,11 +247,16 @@ def foretell(
         task: What the network does.
         keypoints: Number of keypoints and numbers a point, of the task pose.
     """
-    model = _build(architecture, Task(len(names), task, keypoints), channels)
+    model = unset(architecture, Task(len(names), task, keypoints), channels)
     return transfer(model, architecture, source, names)
 
 
-def _build(architecture: Architecture, task: Task, channels: int) -> Any:
+def unset(architecture: Architecture, task: Task, channels: int = 3) -> Any:
+    """Return Ultralytics' model of a network, for weights to be written into.
+
+    Raises:
+        TrialError: For a network that cannot be built.
+    """
     definition = emit(architecture, task.nc, task.name, task.keypoints)
     return models.build(definition, task=task.name, ch=channels, nc=task.nc)
 
