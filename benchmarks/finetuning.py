@@ -51,7 +51,7 @@ from typing import Any
 
 import torch
 import yaml
-from lib import RESULTS, SHARED, Figures, Table, names, start, yolo
+from lib import RESULTS, SHARED, Figures, Table, csv_rows, keep_csv, names, start, yolo
 
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.errors import NASError
@@ -94,7 +94,7 @@ BACKBONE = 11  # rows of YOLO11n's and YOLO26n's
 def main(given: dict[str, Any]) -> Figures:
     """Train what is missing, print the table and return the figures."""
     file = RESULTS / "finetuning.csv"
-    rows = kept(file)
+    rows = csv_rows(file)
     for set_ in names(given["set"]):
         for seed in names(given["seeds"]):
             for recipe in names(given["recipe"]):
@@ -104,27 +104,9 @@ def main(given: dict[str, Any]) -> Figures:
                     continue
                 row = {**key, **trained(key)}
                 rows.append({name: str(row[name]) for name in COLUMNS})
-                keep(file, rows[-1])
+                keep_csv(file, COLUMNS, rows[-1])
                 print(" ".join(rows[-1].values()), flush=True)
     return verdict(rows)
-
-
-def kept(file: Path) -> list[dict[str, str]]:
-    """Return the rows of trainings that are done."""
-    if not file.is_file():
-        return []
-    with file.open(newline="", encoding="utf-8") as text:
-        return list(csv.DictReader(text))
-
-
-def keep(file: Path, row: Mapping[str, str]) -> None:
-    """Write a row at once."""
-    new = not file.is_file()
-    with file.open("a", newline="", encoding="utf-8") as text:
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def settings_of(recipe: str) -> dict[str, Any]:

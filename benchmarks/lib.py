@@ -7,6 +7,7 @@ this folder on the path. It names its keys with what they usually are, and ends 
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import multiprocessing
@@ -152,6 +153,24 @@ class Rows(list[Row]):
             out.flush()
             os.fsync(out.fileno())
         return row
+
+
+def csv_rows(file: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file; none where it is not there yet."""
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as text:
+        return list(csv.DictReader(text))
+
+
+def keep_csv(file: Path, columns: Sequence[str], row: Mapping[str, str]) -> None:
+    """Write a row of a CSV file at once, behind the others."""
+    new = not file.is_file()
+    with file.open("a", newline="", encoding="utf-8") as text:
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 # Processes and memory

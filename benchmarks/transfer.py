@@ -20,7 +20,6 @@ Targets, of the parent's mAP50-95, `fitted`: 0.75 of it at 0.9 and 0.45 at 0.75 
 
 from __future__ import annotations
 
-import csv
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -30,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lib import RESULTS, SHARED, Figures, Table, names, start, targets
+from lib import RESULTS, SHARED, Figures, Table, csv_rows, keep_csv, names, start, targets
 from ultralytics import YOLO
 
 from yolo_nas_ext.host import models
@@ -59,11 +58,12 @@ PLAIN = {
 def main(given: dict[str, Any]) -> Figures:
     """Measure what is missing, print the table and return the figures."""
     file = RESULTS / "transfer.csv"
-    rows = kept(file)
+    rows = csv_rows(file)
     for parent in names(given["parent"]):
         for row in measured(parent, rows):
             rows.append(row)
-            keep(file, row)
+            keep_csv(file, COLUMNS, row)
+            print(" ".join(row.values()), flush=True)
     return verdict(rows)
 
 
@@ -186,25 +186,6 @@ def score(model: Any, folder: Path) -> float:
         project=str(folder / "runs"),
     )
     return float(result.box.map)
-
-
-def kept(file: Path) -> list[dict[str, str]]:
-    """Return the rows that are there."""
-    if not file.is_file():
-        return []
-    with file.open(newline="", encoding="utf-8") as text:
-        return list(csv.DictReader(text))
-
-
-def keep(file: Path, row: Mapping[str, str]) -> None:
-    """Write a row at once."""
-    new = not file.is_file()
-    with file.open("a", newline="", encoding="utf-8") as text:
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(" ".join(row.values()), flush=True)
 
 
 def verdict(rows: list[dict[str, str]]) -> Figures:
