@@ -203,10 +203,9 @@ def _solve(
         middle = xs.mean(2, keepdim=True)
         xs = xs - middle
         if module.groups > 1:
-            change = _regressed(xs, rest[:, :, None], RIDGE)[0, :, :, 0]
+            change = _regressed(*_moments(xs, rest[:, :, None]), RIDGE)[0, :, :, 0]
         else:
-            ridge = _best_ridge(xs[0], rest.T, at[0])
-            change = _regressed(xs[0], rest.T, ridge)[0].T
+            change = _best(xs[0], rest.T, at[0]).T
         level = level - torch.einsum(spelled, change, middle)
         module.weight[rows] += change.reshape(module.weight[rows].shape)
     if module.bias is not None:
@@ -214,29 +213,40 @@ def _solve(
     return changes
 
 
-def _regressed(xs: torch.Tensor, ys: torch.Tensor, *ridges: float) -> torch.Tensor:
+def _moments(xs: torch.Tensor, ys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean products of inputs (..., inputs, pixels) with themselves and with outputs."""
+    return xs @ xs.transpose(-1, -2) / xs.shape[-1], xs @ ys / xs.shape[-1]
+
+
+def _regressed(gram: torch.Tensor, wanted: torch.Tensor, *ridges: float) -> torch.Tensor:
     """Return the weights (..., inputs, outputs) of ridge regressions, one after the other.
 
     Args:
-        xs: Inputs (..., inputs, pixels) of mean 0.
-        ys: Outputs (..., pixels, outputs).
+        gram: Mean products of the inputs (..., inputs, inputs), whose means are 0.
+        wanted: Mean products of inputs and outputs (..., inputs, outputs).
         *ridges: Relative to the mean variance of the inputs.
     """
-    gram = xs @ xs.transpose(-1, -2) / xs.shape[-1]
-    wanted = xs @ ys / xs.shape[-1]
     size = gram.diagonal(dim1=-1, dim2=-2).mean(-1).clamp_min(TINY)
     step = size[..., None, None] * torch.eye(gram.shape[-1], dtype=gram.dtype)
     return torch.stack([torch.linalg.solve(gram + ridge * step, wanted) for ridge in ridges])
 
 
-def _best_ridge(xs: torch.Tensor, ys: torch.Tensor, image: torch.Tensor) -> float:
-    """Return the ridge with which the pixels of some images foretell those of the others best."""
+def _best(xs: torch.Tensor, ys: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """Return the weights (inputs, outputs) of the ridge that foretells images it has not seen best.
+
+    Args:
+        xs: Inputs (inputs, pixels).
+        ys: Outputs (pixels, outputs).
+        image: Number of each pixel's image.
+    """
     held_out = image >= HELD_OUT * (int(image.max()) + 1)
     if not held_out.any() or held_out.all():
-        return RIDGE
-    found = _regressed(xs[:, ~held_out], ys[~held_out], *RIDGES)
-    errors = (ys[held_out] - xs[:, held_out].T @ found).pow(2).mean((1, 2))
-    return RIDGES[int(errors.argmin())]
+        return _regressed(*_moments(xs, ys), RIDGE)[0]
+    kept, rest = (_moments(xs[:, part], ys[part]) for part in (~held_out, held_out))
+    errors = (ys[held_out] - xs[:, held_out].T @ _regressed(*kept, *RIDGES)).pow(2).mean((1, 2))
+    share = float(held_out.double().mean())
+    gram, wanted = (k + share * (r - k) for k, r in zip(kept, rest, strict=True))
+    return _regressed(gram, wanted, RIDGES[int(errors.argmin())])[0]
 
 
 def _estimate(
