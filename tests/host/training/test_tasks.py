@@ -9,6 +9,7 @@ from PIL import Image
 from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 
+from tests.helpers.networks import SMALL
 from tests.helpers.shapes import corners, draw, draw_for, pose, relabel
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import ShortTraining
@@ -17,18 +18,7 @@ from yolo_nas_ext.host.training.image_cache import held
 from yolo_nas_ext.network.parse import read as read_model
 from yolo_nas_ext.space.detector import DetectorSpace
 
-TINY = {
-    "levels": "3-4",
-    "stem.width": 8,
-    "p2.block": "c2f",
-    "p2.width": 16,
-    "p3.block": "c2f",
-    "p3.width": 32,
-    "p4.block": "c2f",
-    "p4.width": 64,
-    "context": "none",
-    "neck.width": 32,
-}
+TINY = {**SMALL, "levels": "3-4"}
 
 
 @pytest.fixture(scope="module")

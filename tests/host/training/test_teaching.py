@@ -9,6 +9,7 @@ import pytest
 import torch
 from ultralytics.cfg import get_cfg
 
+from tests.helpers.networks import SMALL
 from tests.helpers.shapes import draw_for
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host import models
@@ -26,17 +27,6 @@ from yolo_nas_ext.host.training.teaching import (
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.space.detector import DetectorSpace
 
-SMALL = {
-    "stem.width": 8,
-    "p2.block": "c2f",
-    "p2.width": 16,
-    "p3.block": "c2f",
-    "p3.width": 32,
-    "p4.block": "c2f",
-    "p4.width": 64,
-    "context": "none",
-    "neck.width": 32,
-}
 TASKS = ("detect", "segment", "pose", "obb")
 
 
