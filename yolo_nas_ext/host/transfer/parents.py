@@ -15,11 +15,11 @@ from ultralytics.nn.tasks import SAFE_LOAD, torch_safe_load
 from ultralytics.utils import ONLINE, SETTINGS
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
-from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.host import models
 from yolo_nas_ext.host.dataset import DataSet, quiet
 from yolo_nas_ext.host.plugin.modules import Inverted, MBConv, Timm
-from yolo_nas_ext.host.transfer.weights import Source, source
+from yolo_nas_ext.host.transfer.weights import Source, of_its_network, source
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
@@ -268,15 +268,9 @@ def _as_it_is(
     channels: int,
 ) -> Source:
     """Return the weights of a network that the catalogue of blocks does not know."""
-    try:
+    with of_its_network(where):
         model: Any = models.build(definition, task=task, nc=len(names), ch=channels)
         model.load_state_dict(dict(tensors))
-    except (TrialError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()[:200]
-        raise NASError(
-            f"{where}: its weights are not those of its network ({reason}); give a checkpoint as "
-            "`yolo train` wrote it, not a fused or pruned one"
-        ) from error
     model.names = dict(names)
     return Source(cast(Any, None), model, str(path))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ import torch
 from torch import nn
 from ultralytics.nn.tasks import torch_safe_load
 
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import models
 from yolo_nas_ext.host.meta_modules import norm_of
 from yolo_nas_ext.host.transfer import boxes
@@ -132,16 +133,30 @@ def source(
     """
     stem = next((t for t in state.values() if t.ndim == 4), torch.zeros(1, 3, 1, 1))
     model = unset(architecture, task or Task(len(names)), stem.shape[1])
-    try:
+    with of_its_network(where):
         model.load_state_dict(dict(state))
-    except RuntimeError as error:
+    model.names = dict(names)
+    return Source(architecture, model, name)
+
+
+@contextmanager
+def of_its_network(where: str) -> Iterator[None]:
+    """Refuse tensors that are not those of the network that is built and filled within.
+
+    Args:
+        where: What to begin the message with.
+
+    Raises:
+        NASError: As above.
+    """
+    try:
+        yield
+    except (TrialError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()[:200]
         raise NASError(
             f"{where}: its weights are not those of its network ({reason}); give a checkpoint as "
             "`yolo train` wrote it, not a fused or pruned one"
         ) from error
-    model.names = dict(names)
-    return Source(architecture, model, name)
 
 
 @torch.no_grad()
