@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -269,13 +270,18 @@ def _train_best(job: Job) -> None:
     usual = candidates(job.config, plan.parent)
     taught = {"teacher": job.teacher and str(job.teacher)} if usual.teacher == PARENT else {}
 
+    @cache  # as one reads the parent and looks at what matters in it
+    def training(name: str) -> confirm.ConfirmTraining:
+        """Return how the trial of a name is trained; all without one alike."""
+        config = replace(plan.first.begins.get(name, Begin()).config or usual, **taught)
+        return confirm.ConfirmTraining(config, job.data, plan.estimator, context)
+
     def train(trial: Trial) -> Mapping[str, float]:
         """Train a network from what it began with in the search."""
         begin = plan.first.begins.get(trial.name, Begin())
-        config = replace(begin.config or usual, **taught)
-        training = confirm.ConfirmTraining(config, job.data, plan.estimator, context)
         weights = warm_start.weights_of(job.folder, trial)
-        return training.train(begin.definition or trial.network, weights, begin.inherit)
+        how = training(trial.name if begin.config else "")
+        return how.train(begin.definition or trial.network, weights, begin.inherit)
 
     confirm.confirm(
         job.study,
