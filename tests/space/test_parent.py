@@ -18,6 +18,7 @@ from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.parent import ParentSpace
+from yolo_nas_ext.space.pencils import pencils
 
 LEVELS = {"2-5:2-3": 2, "2-5:3-4": 4, "3-5": 4, "4-4": 1}  # and how many options are made of them
 
@@ -250,6 +251,33 @@ def test_networks_outside_of_it():
     ):
         with pytest.raises(NASError, match=message):
             around.point_of(other)
+
+
+def test_a_network_between_the_options_is_near_a_point_that_costs_no_more():
+    own = parent("yolo11n")
+    around = ParentSpace(own, sizes=(640, 320))
+    cut = pencils(replace(own, imgsz=320), around, lambda a: costs(a, 2, a.imgsz).flops, 1.2e9)
+    name, network = list(cut.items())[-1]
+    assert " wide at " in name
+    with pytest.raises(NASError, match="not in space"):
+        around.point_of(network)
+    point = around.near(network)
+    made = around.architecture(point)
+    assert made.imgsz == network.imgsz
+    below = [b for b, a in zip(made.backbone, network.backbone, strict=True) if b.width <= a.width]
+    assert len(below) == len(network.backbone)
+    assert 0.8 < costs(made, 2, 64).flops / costs(network, 2, 64).flops <= 1
+    for inside in points_of(around, 3):  # a point is near itself
+        assert around.near(around.architecture(inside)) == inside
+
+
+def test_networks_of_other_makes_are_near_nothing():
+    around = space("yolo11n")
+    own = parent("yolo11n")
+    first, *others = own.backbone
+    kernel = replace(own, backbone=(replace(first, kernel=5), *others))
+    for other in (parent("yolov8n"), kernel, replace(own, backbone=own.backbone[:-3])):
+        assert around.near(other) is None
 
 
 def test_a_backbone_of_timm_is_refused_with_a_way_out():

@@ -2,10 +2,15 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host import models
+from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.space.parent import ParentSpace
 from yolo_nas_ext.strategies.additive import Additive
 from yolo_nas_ext.study.trial import Trial
 
@@ -95,6 +100,27 @@ def test_wrong_scores_are_corrected_by_trials():
     for number in range(14):
         points += strategy.propose(tried(points), 1, random.Random(number))
     assert max(map(worth, points)) >= worth(best(of)[2])
+
+
+def test_a_network_between_the_options_is_learned_from():
+    own = replace(read(*models.definition("yolo11n", "detect")), imgsz=64)
+    of = ParentSpace(own, sizes=(64, 96, 32))
+    cut = replace(own, imgsz=96, backbone=tuple(narrower(b) for b in own.backbone))
+    with pytest.raises(NASError, match="not in space"):
+        of.point_of(cut)
+    history = [
+        Trial(i, point, network, state="complete", name=name, metrics={"fitness": fitness})
+        for i, (name, point, network, fitness) in enumerate(
+            [("parent", of.origin, own, 0.2), ("small", None, replace(own, imgsz=32), 0.1)]
+            + [("cut", None, cut, 0.5)]
+        )
+    ]
+    (first,) = Additive(of, parent=of.origin).propose(history, 1, random.Random(0))
+    assert first["imgsz"] == 96
+
+
+def narrower(block):
+    return replace(block, width=block.width - 8) if block.width > 64 else block
 
 
 def test_the_same_history_and_seed_give_the_same_proposals():

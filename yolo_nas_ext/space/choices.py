@@ -115,6 +115,10 @@ class ChoiceSpace:
         """Return what the limits of `within` look at: the point itself."""
         return point
 
+    def near(self, subject: Any) -> Point | None:
+        """Return the point that tells most of a subject outside the space; None where none does."""
+        return None
+
     @property
     def limited(self) -> bool:
         """Whether there are limits, see `within`."""

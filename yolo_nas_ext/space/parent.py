@@ -219,6 +219,26 @@ class ParentSpace(NetworkSpace):
                 )
         return point
 
+    def near(self, subject: Architecture) -> Point | None:
+        """Return the point of an architecture with every number at the option next below it.
+
+        So it costs no more where the options are narrower than the numbers. None where the
+        architecture differs from the parent in more than sizes.
+        """
+        values, options = self._values(subject), {"imgsz": (0,), **self.choices}
+        for name, value in values.items():
+            if value in options[name]:
+                continue
+            if name == "imgsz" or not is_number(value):
+                return None
+            numbers = sorted(options[name])
+            values[name] = max((o for o in numbers if o < value), default=numbers[0])
+        point = self.canonical(
+            {name: values.get(name, options[0]) for name, options in self.choices.items()}
+        )
+        alike = _sizeless(self.architecture(point)) == _sizeless(subject)
+        return point if alike else None
+
     def _values(self, architecture: Architecture) -> dict[str, Any]:
         """Return what an architecture has of the choices that it shows."""
         joined, read = architecture.neck.levels, architecture.head.levels
@@ -242,3 +262,15 @@ class ParentSpace(NetworkSpace):
         for parts, both in zip(layout.up, neck.up, strict=False):
             pairs += zip(parts, both, strict=True)
         return {**values, **{n: v for part, block in pairs for n, v in part.values(block)}}
+
+
+def _sizeless(architecture: Architecture) -> Architecture:
+    """Return an architecture without its numbers, to compare what it is made of."""
+
+    def bare(block: Block) -> Block:
+        return replace(block, width=8, hidden=min(block.hidden, 1), depth=1)
+
+    neck = architecture.neck
+    up = tuple((bare(a), bare(b)) for a, b in neck.up)
+    joined = replace(neck, down=tuple(map(bare, neck.down)), up=up)
+    return replace(architecture, backbone=tuple(map(bare, architecture.backbone)), neck=joined)

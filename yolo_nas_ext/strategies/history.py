@@ -6,6 +6,7 @@ import math
 import random
 from array import array
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from itertools import islice
 from operator import is_
 
@@ -28,9 +29,10 @@ class Past:
         goal: Objectives and limits; without one only `seen` is told.
 
     Attributes:
-        trials: Complete trials that are points of the space, oldest first. Baselines
-            outside the space, points of a wider budget and trials without a value for one of the
-            goal's objectives are left out.
+        trials: Complete trials that are points of the space, oldest first. A baseline outside the
+            space stands at the point that is near it, see `ChoiceSpace.near`. Without one it is
+            left out, as are points of a wider budget and trials without a value for one of the
+            goal's objectives.
         values: Their objectives, all to be maximised, of shape (trials, objectives).
         excess: By how much they break the limits, of shape (trials,).
         failed: Points of the space whose trials failed.
@@ -82,10 +84,12 @@ class Past:
         return self
 
     def _add(self, trial: Trial, seen: set[Hashable]) -> None:
-        point = trial.point
+        point, architecture = trial.point, trial.architecture
         if point is None:
-            return
-        architecture = trial.architecture
+            point = None if architecture is None else self.space.near(architecture)
+            if point is None:
+                return
+            trial = replace(trial, point=point)
         seen.add(self.space.identity(point) if architecture is None else architecture.key)
         if self.goal is None:
             return
