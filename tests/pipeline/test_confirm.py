@@ -42,6 +42,22 @@ def test_baselines_are_trained_too_and_compared_alike():
     confirm(none, lambda trial: pytest.fail("trained"), n=0)
 
 
+def test_of_the_pencils_the_best_is_trained_too():
+    study = Study(SPACE, parent="own", pencils=("cut", "small", "large"))
+    rows = [("own", 0.2, 9), ("small", 0.1, 10), ("cut", 0.3, None), ("large", 0.25, 11)]
+    for i, (name, fitness, a) in enumerate(rows):
+        point = None if a is None else SPACE.point({"a": a})
+        metrics = {"fitness": fitness}
+        study.add([Trial(i, point, state="complete", name=name, metrics=metrics)])
+    for i in range(4, 9):
+        metrics = {"fitness": 0.1 * i}
+        study.add([Trial(i, SPACE.point({"a": i}), state="complete", metrics=metrics)])
+    estimate, asked = table([0.5] * 9)
+    confirm(study, lambda trial: estimate(trial, 0), n=1)
+    assert [number for number, _ in asked] == [8, 2, 0]
+    confirm(study, lambda trial: pytest.fail("trained again"), n=1)
+
+
 def test_a_shared_record_holds_own_trainings(tmp_path):
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     study = Study(SPACE, url)

@@ -108,12 +108,14 @@ def test_a_network_between_the_options_is_learned_from():
     cut = replace(own, imgsz=96, backbone=tuple(narrower(b) for b in own.backbone))
     with pytest.raises(NASError, match="not in space"):
         of.point_of(cut)
+    rows = (
+        ("parent", of.origin, own, 0.2),
+        ("small", None, replace(own, imgsz=32), 0.1),
+        ("cut", None, cut, 0.5),
+    )
     history = [
         Trial(i, point, network, state="complete", name=name, metrics={"fitness": fitness})
-        for i, (name, point, network, fitness) in enumerate(
-            [("parent", of.origin, own, 0.2), ("small", None, replace(own, imgsz=32), 0.1)]
-            + [("cut", None, cut, 0.5)]
-        )
+        for i, (name, point, network, fitness) in enumerate(rows)
     ]
     (first,) = Additive(of, parent=of.origin).propose(history, 1, random.Random(0))
     assert first["imgsz"] == 96

@@ -38,10 +38,10 @@ def confirm(
     n: int,
     on_confirmed: Callable[[Trial], None] = lambda trial: None,
 ) -> None:
-    """Train the `n` best trials, and the baselines to compare them with.
+    """Train the `n` best trials, and what they are compared with.
 
-    The winner is the best of them by their own trainings, see `Study.best`. What is recorded is not
-    trained again.
+    That is the baselines, a parent as well, and the best of its pencils. The winner is the best of
+    them by their own trainings, see `Study.best`. What is recorded is not trained again.
 
     Args:
         study: A finished search; the trainings are recorded in it.
@@ -53,7 +53,9 @@ def confirm(
     order = fittest(study)
     n = min(n, len(order) // PART)
     kept = {"fitness", *study.goal.objectives, *study.goal.limits}
-    chosen = order[:n] + [t for t in order[n:] if t.name] if n else []
+    pencil = sorted(study.known_pencils, key=lambda t: (-t.fitness, t.number))[:1]
+    others = [t for t in order[n:] if t.name and t.name not in study.pencils]
+    chosen = list({t.number: t for t in (*order[:n], *pencil, *others)}.values()) if n else []
     for trial in chosen:
         if trial.number in study.confirmed:
             continue
