@@ -55,7 +55,14 @@ HELD_OUT = (*TRAININGS, "supernet")  # estimators that measure on held-out image
 PARENT = "parent"  # of the key inherit: the nearest trial before; of space and teacher: model=
 # Of a search that starts from trained weights: its space is made of them, they are the baseline,
 # and it ends with a finished network.
-FROM_WEIGHTS = {"space": PARENT, "baseline": (), "finalists": 1, "seeds": 1, "final_epochs": 30}
+FROM_WEIGHTS = {
+    "space": PARENT,
+    "trials": 24,  # the parent and its pencils are some eight of them
+    "baseline": (),
+    "finalists": 1,
+    "seeds": 1,
+    "final_epochs": 30,
+}
 MOST = ("max_params", "max_flops", "max_memory", "max_layers", "max_latency")  # limits on costs
 MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
 MAY_CHANGE = (  # on resuming a run
@@ -138,8 +145,8 @@ class SearchSettings(Settings):
         12,
         whole(0),
         FIRST,
-        "number of candidates, baselines included; 200 with estimator=supernet; 0 with model= "
-        "fine-tunes the parent alone",
+        "number of candidates, baselines included; 24 with model=, of which 0 fine-tunes the parent "
+        "alone; 200 with estimator=supernet",
     )
     max_flops: float | None = key(
         None,
