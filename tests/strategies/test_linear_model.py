@@ -54,6 +54,26 @@ def test_right_guesses_help_where_trials_are_few_and_wrong_ones_are_left():
     assert mean["right"] < mean["none"] / 2 and mean["wrong"] < 2 * mean["none"]
 
 
+def test_effects_that_may_be_larger_are_told_from_few_trials():
+    """As where the levels or the image size decide more than all widths together."""
+    errors = {"alike": 0.0, "larger": 0.0}
+    mask = np.arange(20) == 0
+    for seed in range(10):
+        draw = np.random.default_rng(seed)
+        rows = (draw.random((14, 20)) < 0.5).astype(float)
+        rows[:, 0] = np.arange(14) == 5  # tried once
+        truth = np.where(mask, 3.0, 0.3) * draw.choice([-1, 1], 20)
+        targets = rows @ truth + 0.3 * draw.normal(size=14)
+        for name, larger in (("alike", None), ("larger", mask)):
+            model = LinearModel(rows, targets, np.zeros(20), [np.eye(20)], larger)
+            errors[name] += abs(float(model.effects[0] - truth[0]))
+    assert errors["larger"] < 0.7 * errors["alike"]
+    rows, _, targets = drawn(effects=3)  # where they are not, it costs next to nothing
+    same = LinearModel(rows, targets, np.zeros(3), [np.eye(3)], np.array([True, False, False]))
+    alike = LinearModel(rows, targets, np.zeros(3), [np.eye(3)])
+    assert same.effects == pytest.approx(alike.effects, abs=0.01)
+
+
 def test_contrasts_are_orthonormal_and_know_no_level():
     for n in (0, 1, 2, 7):
         found = contrasts(n)

@@ -104,7 +104,9 @@ class Additive:
         changes = best_sum.changes
         points, targets = self._measured(past, rng)
         rows = changes.rows(points)
-        model = LinearModel(rows, targets, self._means(changes, scores), changes.covariances)
+        model = LinearModel(
+            rows, targets, self._means(changes, scores), changes.covariances, changes.outer
+        )
         bounds = self._bounds(changes, past)
         seen = past.seen
         found: list[Point] = []
@@ -142,7 +144,9 @@ class Additive:
                 points = [t.point for t in past.trials if t.point is not None]
                 means = self._means(changes, scores)
                 first = soft(past.values[:, 0])
-                model = LinearModel(changes.rows(points), first, means, changes.covariances)
+                model = LinearModel(
+                    changes.rows(points), first, means, changes.covariances, changes.outer
+                )
             base = self._cost(changes.parent)
             found = []
             for place, item in enumerate(changes.items):
@@ -221,7 +225,9 @@ class Additive:
         found = []
         for column in np.array([self.goal.gaps(t.metrics) for t in trials]).T:
             column = np.clip(column, -10, 10)  # a metric that is missing is infinitely far
-            model = LinearModel(rows, column, np.zeros(changes.size), changes.covariances)
+            model = LinearModel(
+                rows, column, np.zeros(changes.size), changes.covariances, changes.outer
+            )
             found.append((model.effects, -model.level))
         return found
 

@@ -96,6 +96,13 @@ class Changes:
         return np.array([option == self.parent[name] for name, option in self.items], dtype=bool)
 
     @cached_property
+    def outer(self) -> np.ndarray:
+        """Which effects are of structural choices, of shape (effects,)."""
+        found = np.ones(self.size, dtype=bool)
+        found[: len(self.items)] = [name in self.structural for name, _ in self.items]
+        return found
+
+    @cached_property
     def covariances(self) -> list[np.ndarray]:
         """Covariances of the effects, with variances of 1 in the mean.
 

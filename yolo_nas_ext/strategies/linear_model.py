@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,6 +14,7 @@ import numpy as np
 # Hyperparameters; all combinations are weighed by their likelihood.
 TRUSTS = (0.0, 0.35, 0.65, 0.85, 0.97)  # correlation of the prior means with the truth
 SHARES = (0.0, 0.5, 0.85)  # part of the second component in the rest
+RATIOS = (1.0, 30.0)  # variance of the larger effects, in that of the others
 SIZES = np.geomspace(0.02, 1.5, 9)  # deviation of an effect, in that of the targets
 NOISES = np.array([0.003, 0.03, 0.1, 0.3, 0.6, 1.0])  # variance of the noise, in the targets'
 
@@ -64,6 +66,7 @@ class LinearModel:
         targets: What was measured, of shape (n,); n may be 0.
         means: Prior means of the effects up to a factor, of shape (effects,); zeros for no guess.
         components: One or two covariances of the effects, of shape (effects, effects).
+        larger: Which effects may be larger than the others, of shape (effects,); none unless given.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class LinearModel:
         targets: np.ndarray,
         means: np.ndarray,
         components: Sequence[np.ndarray],
+        larger: np.ndarray | None = None,
     ) -> None:
         scale = float(np.sqrt((means**2).mean())) if len(means) else 0.0
         self.means = means / scale if scale else means
@@ -82,8 +86,11 @@ class LinearModel:
         measured = self._contrasts @ targets / self.unit
         trusts = TRUSTS if scale else (0.0,)
         shares = SHARES if len(components) > 1 else (0.0,)
+        ratios = RATIOS if larger is not None and larger.any() else (1.0,)
         self.parts = [
-            self._part(trust, share, components, measured)
+            self._part(trust, share, scaled, measured)
+            for ratio in ratios
+            for scaled in [[_scaled(c, larger, ratio) for c in components]]
             for trust, share in itertools.product(trusts, shares)
         ]
         logs = np.array([part.logs() for part in self.parts])
@@ -154,6 +161,14 @@ def contrasts(n: int) -> np.ndarray:
     found = np.tril(np.ones((max(n, 1), n)), -1)[1:]
     found[np.arange(len(found)), np.arange(1, len(found) + 1)] = -np.arange(1, len(found) + 1)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def _scaled(covariance: np.ndarray, larger: np.ndarray | None, ratio: float) -> np.ndarray:
+    """Return a covariance in which some effects have a variance that is so many times theirs."""
+    if larger is None or ratio == 1:
+        return covariance
+    factors = np.where(larger, math.sqrt(ratio), 1.0)
+    return covariance * factors * factors[:, None]
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
