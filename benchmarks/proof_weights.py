@@ -63,7 +63,7 @@ SETS: dict[str, dict[str, Any]] = {
     "raccoon": {"data": "raccoon", "sizes": [320, 256, 384, 448]},
 }
 EPOCHS, SEEDS = 20, 5
-KEYS_OF = ("trials=24", "epochs=4", "confirm=4", "batch=16", "finalists=0")
+KEYS_OF = ("trials=16", "epochs=4", "confirm=3", "batch=16", "finalists=0")
 ARMS = {"found": "auto", "random": "random", "small": "auto"}
 SHARE = {"small": 0.5}  # of the limit; 1 of other arms
 QUICK = ("threads=1", "workers=0")
