@@ -15,7 +15,7 @@ network without its highest level. Ways:
     ordered   the channels that matter most, batch norms estimated again
     fitted    as ordered, and each convolution fitted to the parent by least squares, as in a search
 
-With `trained=1` the leading and the fitted ones of the last two changes, which are beyond a fit, are
+With `trained=1` the leading and the fitted ones of the last two changes, beyond a fit alone, are
 fine-tuned as well: three epochs of the 88 photos in batches of 8 by our recipe, `taught` with the
 parent as teacher.
 
