@@ -11,7 +11,8 @@ from yolo_nas_ext.host import models
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.parent import ParentSpace
-from yolo_nas_ext.strategies.additive import Additive
+from yolo_nas_ext.strategies.additive import RADIUS, Additive
+from yolo_nas_ext.strategies.screening import distance
 from yolo_nas_ext.study.trial import Trial
 
 CHOICES = {"size": (2, 1, 3), "a": (2, 0, 1, 3), "b": (2, 0, 1, 3), "c": ("x", "y", "z")}
@@ -132,6 +133,25 @@ def test_the_same_history_and_seed_give_the_same_proposals():
     one, two = (s.propose(history, 3, random.Random(4)) for s in given)
     assert one == two and len(set(one)) == 3
     assert not set(one) & {t.point for t in history}
+
+
+def test_proposals_are_a_few_changes_from_what_was_tried():
+    """As many changes at once leave little of a parent's weights."""
+    of = ChoiceSpace({f"c{i}": (2, 0, 1, 3) for i in range(20)})
+    start = of.point(dict.fromkeys(of.choices, 2))
+    strategy = Additive(of, parent=start, score=lambda points: [0.0 for _ in points])
+    history = []
+    for number in range(12):
+        if history:
+            (point,) = strategy.propose(history, 1, random.Random(number))
+            assert min(distance(point, trial.point) for trial in history) <= RADIUS
+        else:
+            point = start
+        changed = {name for name in point if point[name] != 2}
+        fitness = 0.1 * len(changed & {"c0", "c1", "c2"}) - 0.01 * len(changed)
+        name = "" if history else "parent"
+        trial = Trial(number, point, state="complete", name=name, metrics={"fitness": fitness})
+        history.append(trial)
 
 
 def test_a_space_is_exhausted():

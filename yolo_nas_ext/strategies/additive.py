@@ -29,6 +29,7 @@ STRUCTURAL = ("imgsz", "levels")
 APART = 2  # choices in which points of a batch differ at least, where the space has such
 MODELLED = 250  # trials in the model
 DARING = 0.5  # of a draw from the posterior, beside its mean
+RADIUS = 6  # choices in which a proposal differs from the best point so far at most
 TAIL = 2.0  # deviations below the middle from which targets count less
 
 
@@ -60,8 +61,10 @@ class Additive:
     Effects of changes are taken to add up. The scores are prior means, up to a factor, of a linear
     model that learns from the trials how far they can be trusted, and corrects them. Every other
     proposal is the best sum of the effects' means, every other one that of a cautious draw from
-    their posterior (Thompson 1933). `BestSum` finds it under the limits of the space. Without
-    scores all effects are 0 at first, and what is tried is the parent and then draws.
+    their posterior (Thompson 1933). `BestSum` finds it under the limits of the space, a few changes
+    from the point that is best by the means: many changes at once leave little of a parent's
+    weights, which no single change foretells. Without scores all effects are 0 at first, and what
+    is tried is the parent and then draws.
 
     Args:
         space: Where to look.
@@ -109,6 +112,7 @@ class Additive:
         )
         bounds = self._bounds(changes, past)
         seen = past.seen
+        near = self._centre(changes, points, model), RADIUS
         found: list[Point] = []
         proposed = sum(not trial.name for trial in history)  # baselines are nobody's proposals
         for i in range(n):
@@ -116,9 +120,10 @@ class Additive:
             if (proposed + i) % 2:
                 effects = effects + DARING * (model.draw(rng) - effects)
             point = None
-            for least, conditions in ((APART, bounds), (1, bounds), (1, [])):
+            ways = ((APART, bounds, near), (1, bounds, near), (1, bounds, None), (1, [], None))
+            for least, conditions, close in ways:
                 apart = [(p, 1) for p in points] + [(p, least) for p in (*past.waiting, *found)]
-                point = best_sum.find(Sought(effects, seen, apart, conditions))
+                point = best_sum.find(Sought(effects, seen, apart, conditions, close))
                 if point is not None:
                     seen.add(self.space.identity(point))
                     break
@@ -215,6 +220,16 @@ class Additive:
         points += past.failed
         chosen = thinned(targets, MODELLED)
         return [points[i] for i in chosen], soft(targets[chosen])
+
+    def _centre(self, changes: Changes, points: Sequence[Point], model: LinearModel) -> Point:
+        """Return the best measured point by the means of the model; the parent before there is one.
+
+        By what was measured of it alone a point would be chosen for its luck.
+        """
+        inside = [point for point in points if self.space.feasible(point)]
+        if not inside:
+            return changes.parent
+        return inside[int(np.argmax(changes.rows(inside) @ model.effects))]
 
     def _bounds(self, changes: Changes, past: Past) -> list[tuple[np.ndarray, float]]:
         """Return for each limit of the goal the effects on its metric, and what they may sum to."""

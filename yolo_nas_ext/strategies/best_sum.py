@@ -31,12 +31,14 @@ class Sought:
         seen: Identities of points that it may not be.
         apart: Points with the number of choices in which it has to differ from each.
         bounds: Further conditions: effects on a metric, and the most that they may sum to.
+        near: A point, with the number of choices in which it may differ from it at most.
     """
 
     effects: np.ndarray
     seen: set[Hashable]
     apart: Sequence[tuple[Point, int]] = ()
     bounds: Sequence[tuple[np.ndarray, float]] = field(default_factory=list)
+    near: tuple[Point, int] | None = None
 
 
 class BestSum:
@@ -96,6 +98,7 @@ class BestSum:
                 kept[i]
                 and self.space.identity(point) not in sought.seen
                 and all(distance(point, other) >= least for other, least in sought.apart)
+                and (sought.near is None or distance(point, sought.near[0]) <= sought.near[1])
             ):
                 return point
         return None
@@ -107,6 +110,7 @@ class BestSum:
         programme = self.changes.programme
         values = effects[: len(programme.items)]
         fixed = [*self.changes.conflicts, *self._bounds(frame, sought), *self._away(frame, sought)]
+        fixed += self._near(frame, sought)
         rows, rounds, found = self._costs(frame.base), 0, None
         for _ in range(TRIES):
             chosen = programme.solve(values, [*rows, *fixed], frame.allowed)
@@ -141,6 +145,18 @@ class BestSum:
             if least > outer:
                 found.append(self.changes.programme.away(point, least - outer))
         return found
+
+    def _near(self, frame: Frame, sought: Sought) -> list[Row]:
+        """Return the row by which solutions differ from a point in few enough choices.
+
+        A choice that has not the point's option in a frame counts for nothing there.
+        """
+        if sought.near is None:
+            return []
+        point, most = sought.near
+        outer = sum(point[name] != frame.base[name] for name in self.changes.structural)
+        alike = self.changes.programme.away(point, 0).weights * frame.allowed
+        return [Row(-alike, float(most - outer - alike.sum()))]
 
     def _bounds(self, frame: Frame, sought: Sought) -> list[Row]:
         """Return the conditions on metrics in a frame."""
