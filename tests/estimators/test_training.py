@@ -38,7 +38,7 @@ def architecture():
 
 
 def test_an_architecture_and_its_definition_are_the_same(data, architecture, tmp_path):
-    short = ShortTraining(data, epochs=1, imgsz=64, batch=4, threads=2)
+    short = ShortTraining(data, epochs=1, imgsz=64, batch=4, threads=1)
     metrics = short.estimate(architecture, weights=tmp_path / "w.pt")
     assert (tmp_path / "w.pt").stat().st_size > 10_000
     assert metrics == short.estimate(emit(architecture, 2))
@@ -161,7 +161,7 @@ def test_every_estimator_keeps_the_protocol(name, data, architecture):
     from yolo_nas_ext.config.search import configure
 
     config = configure(
-        {"epochs": 1, "imgsz": 64, "batch": 4, "estimator": name, "threads": 2}, {}, {}
+        {"epochs": 1, "imgsz": 64, "batch": 4, "estimator": name, "threads": 1}, {}, {}
     )
     estimator = make(config, data)
     metrics = estimator.estimate(architecture)
@@ -196,7 +196,7 @@ def test_slices_of_a_patient_are_held_out_together(tmp_path):
 
 
 def test_fitness_can_be_the_findings_in_scans(data, architecture):
-    estimator = ShortTraining(data, epochs=1, imgsz=64, batch=4, fitness="froc", threads=2)
+    estimator = ShortTraining(data, epochs=1, imgsz=64, batch=4, fitness="froc", threads=1)
     seen = []
     measure = estimator.settings.measure
     noted = replace(estimator.settings, measure=lambda *both: seen.append(both) or measure(*both))
