@@ -112,8 +112,8 @@ def _order(model: nn.Module, side: int) -> list[str]:
     return seen
 
 
-def _as_it_is(x: torch.Tensor) -> torch.Tensor:
-    return x
+def _as_it_is(input: torch.Tensor) -> torch.Tensor:
+    return input
 
 
 def _prefix(piece: Piece, architecture: Architecture) -> str:
