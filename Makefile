@@ -26,9 +26,10 @@ $(VENV)/.installed: pyproject.toml .ci/constraints.txt
 search: install
 	$(VENV)/bin/yolo nas-search $(ARGS)
 
-# Two tests at a time on two cores; a training in a test takes one.
+# Two tests at a time on two cores; a training in a test takes one. Each worker begins with files of
+# its own, so that what the tests of a file share is made once.
 test: install
-	$(VENV)/bin/python -m pytest -n auto $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # Everything, the slow tests and those on real data included.
 test-all: install

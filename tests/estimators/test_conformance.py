@@ -40,7 +40,9 @@ def test_metrics_are_finite_numbers_and_the_same_again(name, data, tmp_path):
     assert isinstance(made.seeded, bool)
     hand_over(Context(tmp_path), made)  # which changes no number
     found = made.estimate(architecture, made.fidelity)
-    assert "fitness" in found and all(map(math.isfinite, found.values()))
+    assert isinstance(found["fitness"], float) and all(map(math.isfinite, found.values()))
+    assert all(isinstance(value, float) for value in found.values())
+    assert made.estimate(architecture) == found
     random.seed(99)  # what else draws numbers does not matter
     assert estimator(name, data).estimate(architecture) == found
 

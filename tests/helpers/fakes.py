@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
+from yolo_nas_ext import report
+from yolo_nas_ext.compare import outputs as comparison_outputs
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.architecture import Architecture
@@ -15,6 +18,13 @@ from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
 HOSTILE = "<script>alert(1)</script>\"'&"
+
+
+def without_pictures(monkeypatch: Any) -> None:
+    """Leave empty files where a run draws its pictures, which take longer than all else of it."""
+    pictures = ((comparison_outputs, "comparison_png"), (report, "pareto_png"))
+    for module, name in (*pictures, (report, "progress_png")):
+        monkeypatch.setattr(module, name, lambda what, path, *_: path.write_bytes(b""))
 
 
 def cost_of(architecture: Architecture) -> dict[str, float]:

@@ -7,7 +7,7 @@ from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.space.detector import DetectorSpace
 
-SETTINGS = {"epochs": 2, "imgsz": 64, "batch": 4, "threads": 2, "overrides": {"nbs": 4}}
+SETTINGS = {"epochs": 2, "imgsz": 64, "batch": 4, "threads": 1, "overrides": {"nbs": 4}}
 CALL = ("weights", "on_epoch", "initial")  # of one training, which are no settings
 SPLIT = (list(range(9)), [9, 10, 11])
 

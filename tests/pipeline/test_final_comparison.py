@@ -8,12 +8,12 @@ import pytest
 import torch
 import yaml
 
+from tests.helpers.fakes import without_pictures
 from tests.helpers.kills import killed_and_resumed
 from tests.helpers.version_before import recorded, restored
-from yolo_nas_ext import report, run_dir
+from yolo_nas_ext import run_dir
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.compare import latency
-from yolo_nas_ext.compare import outputs as comparison_outputs
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.training import UntouchedTraining
@@ -99,12 +99,7 @@ class Trainings:
         monkeypatch.setattr(UntouchedTraining, "estimate", self.estimate)
         monkeypatch.setattr(latency, "measured", lambda comparison, protocol: comparison)
         monkeypatch.setattr(plan, "make_estimator", lambda config, data: Short())
-        for module, name in (
-            (comparison_outputs, "comparison_png"),
-            (report, "pareto_png"),
-            (report, "progress_png"),
-        ):
-            monkeypatch.setattr(module, name, lambda what, path, *_: path.write_bytes(b""))
+        without_pictures(monkeypatch)
 
     def estimate(self, definition, fidelity, report=None, weights=None):
         self.asked.append(fidelity["seed"])

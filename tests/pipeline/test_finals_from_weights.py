@@ -5,11 +5,10 @@ import json
 import pytest
 import torch
 
+from tests.helpers.fakes import without_pictures
 from tests.helpers.parents import checkpoint
-from yolo_nas_ext import report
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.compare import latency
-from yolo_nas_ext.compare import outputs as comparison_outputs
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.estimators import training
 from yolo_nas_ext.network.parse import read
@@ -66,12 +65,7 @@ def run(monkeypatch, cells, mine, tmp_path, capsys):
         monkeypatch.setattr(plan, "make_estimator", lambda config, data: short)
         monkeypatch.setattr(baselines, "make", lambda config, data: short)
         monkeypatch.setattr(latency, "measured", lambda comparison, protocol: comparison)
-        for module, name in (
-            (comparison_outputs, "comparison_png"),
-            (report, "pareto_png"),
-            (report, "progress_png"),
-        ):
-            monkeypatch.setattr(module, name, lambda what, path, *_: path.write_bytes(b""))
+        without_pictures(monkeypatch)
         usual = [f"data={cells}", f"model={mine}", f"project={tmp_path}", "name=s", "imgsz=64"]
         usual += ["sizes=none", "confirm=0"]
         given = {key.partition("=")[0] for key in keys}

@@ -11,6 +11,7 @@ from contextlib import redirect_stdout
 import pytest
 import yaml
 
+from tests.helpers.fakes import without_pictures
 from yolo_nas_ext import loop, run_dir
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.builtin.cells import ensure_cells
@@ -102,7 +103,8 @@ trained.predict(torch.zeros(1, 3, 64, 64), verbose=False)
 """
 
 
-@pytest.mark.parametrize("safe", ["0", "1"])
+# That the other way of loading takes our checkpoints is a test of trainings, too.
+@pytest.mark.parametrize("safe", [pytest.param("0", marks=pytest.mark.slow), "1"])
 def test_stock_ultralytics_loads_what_was_found(run, safe):
     folder, _ = run
     environment = {**os.environ, "ULTRALYTICS_SAFE_LOAD": safe}
@@ -204,6 +206,7 @@ class Fake:
 
 def fake(monkeypatch, outcomes):
     monkeypatch.setattr(plan, "make_estimator", lambda config, data: Fake(outcomes))
+    without_pictures(monkeypatch)
 
 
 @pytest.mark.parametrize(("jobs", "shared"), [(1, False), (2, True)])

@@ -6,11 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from tests.helpers.fakes import without_pictures
 from tests.helpers.shapes import draw
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.estimators.multi_fidelity import Rungs
 from yolo_nas_ext.pipeline import job, plan
 from yolo_nas_ext.study.study import Study
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    without_pictures(monkeypatch)
 
 
 @pytest.fixture(scope="module")

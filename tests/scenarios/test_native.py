@@ -81,8 +81,12 @@ def test_a_space_with_plugin_blocks_says_so_and_others_have_none(name):
     assert needs == (name in PLUGIN) == ("NEEDS THIS PACKAGE" in text)
 
 
+@pytest.mark.slow
 def test_cells_are_a_data_set_of_ultralytics(tmp_path, monkeypatch):
-    """`yolo detect train data=cells.yaml`: Ultralytics alone, with this package installed."""
+    """`yolo detect train data=cells.yaml`: Ultralytics alone, with this package installed.
+
+    The same in this process is a test of `data.builtin.cells`.
+    """
     cache = tmp_path / "cache"
     program = (
         "import sys; from ultralytics.data.utils import check_det_dataset as check;"

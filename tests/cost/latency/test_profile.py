@@ -44,6 +44,18 @@ from yolo_nas_ext.space.detector import DetectorSpace
 SPACE = DetectorSpace.load("tiny")
 
 
+@pytest.fixture
+def few_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks drawn to know a space by: enough for a test of what is done with them."""
+    monkeypatch.setattr(profile_sample, "NETWORKS", 40)
+
+
+@pytest.fixture
+def usual_models(few_networks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models to calibrate on without a search for small ones, where others are what is tested."""
+    monkeypatch.setattr(profile_sample, "BELOW", (4.0,))
+
+
 def test_networks_that_were_not_profiled_are_predicted() -> None:
     profile, rng = made_up(), random.Random(5)
     errors = []
@@ -128,6 +140,7 @@ def test_trees_are_those_of_scikit_learn() -> None:
     assert mine.predict(others) == pytest.approx(model.predict(others), abs=1e-3)
 
 
+@pytest.mark.usefixtures("few_networks")
 def test_any_number_of_layers_from_the_front_is_a_sample() -> None:
     spaces = [DetectorSpace.load(name) for name in ("tiny", "yolo")]
     ops = profile_sample.layers(spaces, [64, 128])
@@ -138,11 +151,15 @@ def test_any_number_of_layers_from_the_front_is_a_sample() -> None:
     assert {64, 128} <= set(stems)
 
 
-@pytest.mark.parametrize("names", [("tiny", "yolo", "damo"), ("tiny", "yolo"), ("damo",)])
-def test_every_third_network_of_a_space_is_small(names: Sequence[str]) -> None:
+@pytest.mark.usefixtures("few_networks")
+@pytest.mark.parametrize(("names", "count"), [(("tiny", "yolo", "damo"), 18), (("damo",), 12)])
+def test_every_third_network_of_a_space_is_small(
+    names: Sequence[str], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile_sample, "MODELS", count)
     spaces = [DetectorSpace.load(name) for name in names]
     drawn = profile_sample.models(spaces, seed=3)
-    assert len(drawn) == len(set(drawn)) == profile_sample.MODELS
+    assert len(drawn) == len(set(drawn)) == count
     if len(names) == 1:  # the same every time, which takes its time to be seen
         assert drawn == profile_sample.models(spaces, seed=3)
     for index in range(len(spaces)):
@@ -152,7 +169,9 @@ def test_every_third_network_of_a_space_is_small(names: Sequence[str]) -> None:
         assert len(usual) >= 2 * len(small) > 0 and max(small) < min(usual)
 
 
-def test_a_small_network_is_small_for_its_image_size() -> None:
+@pytest.mark.usefixtures("few_networks")
+def test_a_small_network_is_small_for_its_image_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile_sample, "MODELS", profile_sample.SMALL)
     space = DetectorSpace.load("tiny", sizes=(1280,))
     drawn, _ = profile_sample.models([space])[profile_sample.SMALL - 1]
     rng = random.Random(1)
@@ -240,6 +259,7 @@ def test_a_layer_of_torch_has_the_shape_of_the_layer(op: Op) -> None:
         assert y.shape == (1, op.c_out, op.h, op.w)
 
 
+@pytest.mark.usefixtures("usual_models")
 def test_the_command_profiles_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,6 +277,7 @@ def test_the_command_profiles_this_machine(
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.usefixtures("usual_models")
 def test_layers_have_their_time_however_long_networks_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -285,6 +306,7 @@ def test_layers_have_their_time_however_long_networks_take(
     assert capsys.readouterr().out.rstrip().endswith("imgsz=32 sizes=32,64")
 
 
+@pytest.mark.usefixtures("usual_models")
 def test_an_interrupted_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,7 +106,15 @@ def test_what_has_no_boxes_is_refused(data: DataSet) -> None:
         Resolved(classes)
 
 
-@pytest.mark.parametrize("more", [{"strategy": "bayes"}, {"screen": "resolved:8"}, {"jobs": 2}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"strategy": "bayes"},
+        {"screen": "resolved:8"},
+        # Two processes of another estimator that trains nothing are a test of scenarios.
+        pytest.param({"jobs": 2}, marks=pytest.mark.slow),
+    ],
+)
 def test_a_search_by_it(more: dict[str, Any], tmp_path: Path, data: DataSet) -> None:
     given = {
         "data": data.source,

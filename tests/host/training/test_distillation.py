@@ -152,6 +152,7 @@ def test_a_search_says_what_its_best_began_with(files, tmp_path, capsys):
     data, space, _, path = files
     arguments = [f"data={data}", f"space={space}", f"project={tmp_path}", "name=warm", "trials=2"]
     arguments += ["epochs=1", "batch=4", "imgsz=64", "baseline=none", "confirm=0"]
+    arguments.append("finalists=0")
     assert main(["search", *arguments, f"pretrained={path}"]) == 0
     printed = capsys.readouterr().out
     assert f"parameters from {path}: " in printed and "\n  not at all: none" in printed

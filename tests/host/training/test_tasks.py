@@ -46,7 +46,7 @@ NAMES = {
 def test_a_task_trains_and_its_weights_are_stock(task, sets, tmp_path):
     data = read(sets[task], task)
     before = sorted(sets[task].rglob("*") if sets[task].is_dir() else sets[task].parent.rglob("*"))
-    estimator = ShortTraining(data, task=task, epochs=1, imgsz=64, batch=4, threads=2)
+    estimator = ShortTraining(data, task=task, epochs=1, imgsz=64, batch=4, threads=1)
     metrics = estimator.estimate(architecture(task), weights=tmp_path / "best.pt")
     assert NAMES[task] <= set(metrics) and np.isfinite(list(metrics.values())).all()
     assert any(name.startswith("loss") for name in metrics)
@@ -61,7 +61,7 @@ def test_a_task_trains_and_its_weights_are_stock(task, sets, tmp_path):
 def test_dice_of_segmented_pictures_as_fitness(sets):
     data = read(sets["segment"], "segment")
     estimator = ShortTraining(
-        data, task="segment", epochs=1, imgsz=64, batch=4, threads=2, fitness="dice"
+        data, task="segment", epochs=1, imgsz=64, batch=4, threads=1, fitness="dice"
     )
     seen = []
     measure = estimator.settings.measure
@@ -125,7 +125,7 @@ def test_semantic_masks_from_pictures(tmp_path):
     data = read(file, "semantic")
     assert data.nc == 3 and len(data.images) == 4
     assert "missing mask" in data.skipped[0] and "77" in data.skipped[1]
-    estimator = ShortTraining(data, task="semantic", epochs=1, imgsz=64, batch=4, threads=2)
+    estimator = ShortTraining(data, task="semantic", epochs=1, imgsz=64, batch=4, threads=1)
     assert 0 <= estimator.estimate(architecture("semantic"))["miou"] <= 1
     assert sorted(tmp_path.rglob("*")) == before
     content = yaml.safe_load(file.read_text())
@@ -136,9 +136,9 @@ def test_semantic_masks_from_pictures(tmp_path):
 
 def test_semantic_segmentation_learns_and_refuses_one_class_for_all(sets):
     data = read(sets["semantic"], "semantic")
-    estimator = ShortTraining(data, task="semantic", epochs=24, imgsz=64, batch=4, threads=2)
+    estimator = ShortTraining(data, task="semantic", epochs=24, imgsz=64, batch=4, threads=1)
     learned = estimator.estimate(architecture("semantic"))
-    estimator = ShortTraining(data, task="semantic", epochs=1, imgsz=64, batch=4, threads=2)
+    estimator = ShortTraining(data, task="semantic", epochs=1, imgsz=64, batch=4, threads=1)
     assert learned["miou"] > estimator.estimate(architecture("semantic"))["miou"]
     estimator.settings = replace(estimator.settings, overrides={"single_cls": True})
     with pytest.raises(NASError, match="single_cls=True: not with task=semantic"):
@@ -147,7 +147,7 @@ def test_semantic_segmentation_learns_and_refuses_one_class_for_all(sets):
 
 def test_a_classifier_learns(sets):
     data = read(sets["classify"], "classify")
-    estimator = ShortTraining(data, task="classify", epochs=6, imgsz=64, batch=4, threads=2)
+    estimator = ShortTraining(data, task="classify", epochs=6, imgsz=64, batch=4, threads=1)
     assert estimator.estimate(architecture("classify"))["accuracy_top1"] == 1.0
 
 

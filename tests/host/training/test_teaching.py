@@ -206,7 +206,7 @@ def test_a_criterion_keeps_its_own_losses(end2end):
 )
 def test_a_training_learns_from_a_network_of_other_levels(task, end2end, tmp_path):
     data = read(draw_for(task, tmp_path / "data"), task)
-    options = {"task": task, "epochs": 1, "imgsz": 64, "batch": 4, "threads": 2}
+    options = {"task": task, "epochs": 1, "imgsz": 64, "batch": 4, "threads": 1}
     teacher = tmp_path / "teacher.pt"
     alone = ShortTraining(data, **options)
     kind = {"end2end": end2end, "bins": 1 if end2end else 16}

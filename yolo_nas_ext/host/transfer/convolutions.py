@@ -96,16 +96,24 @@ def _named(
 def _order(model: nn.Module, side: int) -> list[str]:
     """Return the names of all convolutions in the order in which Ultralytics runs them.
 
-    Nothing is computed: a copy without numbers takes an image without numbers.
+    Nothing is computed: a copy without numbers takes an image without numbers. Norms, which
+    would take most of the time even so, pass on what they are given.
     """
     model = deepcopy(model).to("meta").eval()
     cast(Any, model.model)[-1].training = True  # or it would decode its outputs
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.forward = _as_it_is
     seen: list[str] = []
     every: list[Any] = [(n, m) for n, m in model.named_modules() if isinstance(m, LINEAR)]
     for name, module in every:
         module.register_forward_hook(lambda *_, name=name: seen.append(name))
     model(torch.zeros(1, every[0][1].in_channels, side, side, device="meta"))
     return seen
+
+
+def _as_it_is(input: torch.Tensor) -> torch.Tensor:
+    return input
 
 
 def _prefix(piece: Piece, architecture: Architecture) -> str:
