@@ -145,8 +145,8 @@ class SearchSettings(Settings):
         12,
         whole(0),
         FIRST,
-        "number of candidates, baselines included; 24 with model=, of which 0 fine-tunes the parent "
-        "alone; 200 with estimator=supernet",
+        "number of candidates, baselines included; 24 with model=, 200 with estimator=supernet; 0 "
+        "with model= fine-tunes the parent alone",
     )
     max_flops: float | None = key(
         None,
