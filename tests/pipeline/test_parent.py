@@ -46,8 +46,8 @@ def test_another_task_is_refused_by_the_key_that_was_typed(mine):
 @pytest.mark.parametrize(
     ("given", "sizes"),
     [
-        ({"imgsz": 640}, (512, 640, 768, 896)),
-        ({"imgsz": 320}, (256, 320, 384, 448)),
+        ({"imgsz": 640}, (512, 576, 640, 704, 768, 832, 896)),
+        ({"imgsz": 320}, (256, 288, 320, 352, 384, 416, 448)),
         ({"imgsz": 160}, (128, 160, 192, 224)),
         ({"imgsz": 96}, (64, 96, 128, 160)),
         ({"imgsz": 64}, (64, 96, 128)),

@@ -40,7 +40,6 @@ def test_pencils_of_a_detector():
         "parent at 160 px",
         "parent without P5 at 160 px",
         "parent x 0.81 wide at 192 px",
-        "parent x 0.65 wide at 224 px",
     ]
     assert all(share <= 1 for share in relative.values())
     assert relative["parent at 160 px"] == 1 and relative["parent x 0.81 wide at 192 px"] > 0.98

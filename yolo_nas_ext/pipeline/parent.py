@@ -14,7 +14,9 @@ from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
-STEPS = (-1, 0, 1, 2)  # image sizes around the search's own, in steps of a fifth of it
+# Image sizes around the search's own, in steps of a tenth of it: without its highest level a parent
+# often fits the limit at a tenth more. One below and two above are there however coarse steps are.
+RANGE, STEPS = (0.8, 1.4), (-1, 0, 1, 2)
 LEAST = 64  # pixels, below which the highest level of most parents is a single cell
 
 
@@ -65,9 +67,12 @@ def _sizes(config: SearchSettings) -> tuple[int, ...]:
     profile = asked(config.latency)
     if profile is not None:
         return tuple(sorted(profile.sizes))
-    step = max(32, 32 * round(config.imgsz / 5 / 32))
-    found = (config.imgsz + step * k for k in STEPS)
-    return tuple(size for size in found if size >= min(LEAST, config.imgsz))
+    own = config.imgsz
+    step = max(32, 32 * round(own / 10 / 32))
+    low, high = (share * own for share in RANGE)
+    within = (own + step * k for k in range(-10, 10))
+    sizes = {size for size in within if low <= size <= high} | {own + step * k for k in STEPS}
+    return tuple(sorted(size for size in sizes if size >= min(LEAST, own)))
 
 
 def candidates(config: SearchSettings, parent: Parent | None) -> SearchSettings:

@@ -24,9 +24,10 @@ def pencils(
     """Return the networks that a hand would make of a parent within a limit, by their names.
 
     They are the parent at each image size, the parent without its highest level at the largest
-    size, and the parent cut evenly at the usual size and at each larger one. Each is left out
-    where nothing of it keeps the limit. All but the cuts are points of the parent's own space. A
-    cut has every width in multiples of 8, finer than the space's options, to use the limit up.
+    size, and the parent cut evenly at the first size, from the usual one on, at which it is above
+    the limit. Each is left out where nothing of it keeps the limit. All but the cut are points of
+    the parent's own space. It has every width in multiples of 8, finer than the space's options, to
+    use the limit up.
 
     Args:
         parent: The network; its image size is the usual one, else the first of the space's.
@@ -55,10 +56,11 @@ def pencils(
                 top = parent.neck.levels[-1]
                 found[f"parent without P{top}{_at(size)}"] = network
                 break
-    for size in sizes:
-        if size >= usual and (cut := _cut(replace(parent, imgsz=size), keeps)):
-            factor, network = cut
-            found[f"parent x {factor:g} wide{_at(size)}"] = network
+    above = (size for size in sizes if size >= usual and not keeps(replace(parent, imgsz=size)))
+    size = next(above, None)
+    if size is not None and (cut := _cut(replace(parent, imgsz=size), keeps)):
+        factor, network = cut
+        found[f"parent x {factor:g} wide{_at(size)}"] = network
     return found
 
 
@@ -85,13 +87,10 @@ def _without_top(space: ParentSpace) -> dict[str, str]:
 def _cut(
     parent: Architecture, keeps: Callable[[Architecture], bool]
 ) -> tuple[float, Architecture] | None:
-    """Return the widest even cut of the parent that keeps the limit, and its factor.
+    """Return the widest even cut of a parent above the limit that keeps it, and its factor.
 
-    None where no cut does, and where the parent itself keeps it. A wider cut is taken to cost
-    more, so that few are asked for.
+    None where no cut does. A wider cut is taken to cost more, so that few are asked for.
     """
-    if keeps(parent):
-        return None
     factors = {_evenly(parent, factor): factor for factor in reversed(CUTS)}  # the highest of each
     factors.pop(parent, None)
     cuts = list(factors)
