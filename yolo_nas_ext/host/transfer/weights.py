@@ -10,7 +10,7 @@ counterpart keeps its initialisation.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +23,7 @@ from ultralytics.nn.tasks import torch_safe_load
 
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import models
-from yolo_nas_ext.host.meta_modules import norm_of
+from yolo_nas_ext.host.meta_modules import FLOW, norm_of
 from yolo_nas_ext.host.transfer import boxes
 from yolo_nas_ext.host.transfer.beginnings import begin_as_identity, shift_prior
 from yolo_nas_ext.host.transfer.convolutions import HEADS, Convolved, Key, convolutions, task_of
@@ -40,6 +40,7 @@ from yolo_nas_ext.host.transfer.report import Share, Transfer, part_of
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.roles import SPREAD
 from yolo_nas_ext.network.rows import KEYPOINTS, Task
 
 
@@ -189,7 +190,7 @@ def transfer(
         mine,
         convolutions(source.model, source.architecture),
         classes=_by_name(names, source.model.names),  # pyright: ignore[reportArgumentType]
-        alike={"keypoints": task_of(model).keypoints == task_of(source.model).keypoints},
+        alike=_alike(model, source.model),
         repeats=source.repeats,
         boxes=boxes.shared_bins(*bins),
     )
@@ -205,12 +206,12 @@ def transfer(
             shift_prior(state[f"{name}.bias"], part, part.lower)
         if part.mine.output == "box":
             boxes.fill(state, name, given, part.theirs.name, bins)
-    if _same_backbone(architecture, source.architecture):
-        for name, tensor in state.items():
-            if name.startswith("model.0.") and name in given:
-                tensor.copy_(given[name])
-                taken[name] = tensor.numel()
-                copied.add(name)
+    theirs = _wholes(given, architecture, source.architecture)
+    for what, name in _wholes(state, architecture, source.architecture).items():
+        if what in theirs:
+            state[name].copy_(given[theirs[what]])
+            taken[name] = state[name].numel()
+            copied.add(name)
     begin_as_identity(model, {name.rpartition(".")[0] for name in found})
     fitted = _fit(model, architecture, source, found, bins) if source.images is not None else 0
     rules = Counter(part.rule for part in found.values())
@@ -239,9 +240,30 @@ def _fit(
     return fit(model, source.model, pairs, source.images_at(architecture.imgsz))
 
 
-def _same_backbone(mine: Architecture, theirs: Architecture) -> bool:
-    """Say whether two networks have the same backbone of timm, be it to other levels."""
-    return bool(mine.timm and theirs.timm and mine.timm.name == theirs.timm.name)
+def _alike(mine: nn.Module, theirs: nn.Module) -> dict[str, bool]:
+    """Return for some purposes of a head whether outputs mean the same in two models.
+
+    YOLO26 takes keypoints and angles as they are, the series before make them of other numbers.
+    """
+    heads: list[Any] = [model.model[-1] for model in (mine, theirs)]  # pyright: ignore[reportIndexIssue]
+    points = task_of(mine).keypoints == task_of(theirs).keypoints
+    same = type(heads[0]) is type(heads[1])
+    return {"keypoints": points and same, SPREAD: points, "angle": same}
+
+
+def _wholes(tensors: Iterable[str], mine: Architecture, theirs: Architecture) -> dict[str, str]:
+    """Return what has no channels to choose from by what it is, and its name in a model.
+
+    It is the backbone of timm that two networks have, be it to other levels, and YOLO26's flow.
+    """
+    timm = mine.timm and theirs.timm and mine.timm.name == theirs.timm.name
+    found = {}
+    for name in tensors:
+        if timm and name.startswith("model.0."):
+            found[name] = name
+        elif FLOW in name.split("."):
+            found[name.split(".", 2)[2]] = name
+    return found
 
 
 def foretell(
@@ -317,6 +339,11 @@ def _by_part(
         some, all_ = found.get(part := part_of(role), (0, 0))
         some += sum(min(sizes[name], taken.get(name, 0)) for name in names)
         found[part] = some, all_ + sum(sizes[name] for name in names)
+    if flow := [name for name in sizes if FLOW in name.split(".")]:
+        found["head flow"] = (
+            sum(sizes[name] for name in flow if taken.get(name)),
+            sum(sizes[name] for name in flow),
+        )
     return found
 
 

@@ -258,6 +258,7 @@ def definition(
         [nc, task.name, list(keypoints)],
         head.reg_max,
         head.end2end,
+        head.yolo26,
         head_levels,
         heads,
     )
