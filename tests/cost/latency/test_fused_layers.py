@@ -41,6 +41,9 @@ OPS = [
         ("yolo26n", "detect"),
         ("yolo11n", "semantic"),
         ("yolo26n", "semantic"),
+        ("yolo26n", "segment"),
+        ("yolo26n", "pose"),
+        ("yolo26n", "obb"),
     ],
 )
 def test_convolutions_are_those_of_the_export_by_ultralytics(name: str, task: str) -> None:

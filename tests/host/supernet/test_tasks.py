@@ -33,6 +33,7 @@ END2END = {
     "neck.width": 48,
 }
 TASKS = ("segment", "obb", "pose", "classify")
+KINDS = (*((task, False) for task in TASKS), *((task, True) for task in TASKS[:3]))  # YOLO26's own
 # Which outputs there are, beside those of a detector.
 OWN = {"segment": {"mask_coefficient", "proto"}, "obb": {"angle"}, "pose": {"kpts"}}
 
@@ -70,10 +71,12 @@ def named(outputs, name="out"):
         yield name, outputs
 
 
-@pytest.mark.parametrize("task,space", [*((task, "tiny") for task in TASKS), ("segment", "yolo")])
-def test_an_extracted_network_computes_what_the_active_one_does(task, space):
+@pytest.mark.parametrize(
+    "task,space,yolo26", [*((t, "tiny", own) for t, own in KINDS), ("segment", "yolo", False)]
+)
+def test_an_extracted_network_computes_what_the_active_one_does(task, space, yolo26):
     fix = END2END if space == "yolo" else {}
-    space, net = supernet(task, DetectorSpace.load(space, task, fix))
+    space, net = supernet(task, DetectorSpace.load(space, task, fix, yolo26=yolo26))
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     seen = []
     for seed in range(3):
@@ -111,11 +114,11 @@ def evaluators(tmp_path_factory):
         evaluator.close()
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_losses_and_predictions_are_ultralytics(task, evaluators):
+@pytest.mark.parametrize("task,yolo26", KINDS)
+def test_losses_and_predictions_are_ultralytics(task, yolo26, evaluators):
     trainer = evaluators[task].trainer
     batch = trainer.preprocess_batch(next(iter(trainer.test_loader)))
-    space, net = supernet(task)
+    space, net = supernet(task, DetectorSpace.load("tiny", task, yolo26=yolo26))
     stock = extract(net, network(space, 1), NAMES)
     for model in (net, stock):
         model.args = trainer.args
@@ -143,9 +146,9 @@ def test_a_classifier_learns_from_its_teacher():
     assert distance(other, taught, 1) > own
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_weights_of_a_task_go_into_the_same_network(task):
-    space = DetectorSpace.load("tiny", task)
+@pytest.mark.parametrize("task,yolo26", KINDS)
+def test_weights_of_a_task_go_into_the_same_network(task, yolo26):
+    space = DetectorSpace.load("tiny", task, yolo26=yolo26)
     architecture = network(space, 2)
     given = Task(2, task, POINTS)
     made = emit(architecture, 2, task, POINTS)
