@@ -1,6 +1,7 @@
 """A supernet of every task: outputs and losses of its active network are the stock model's."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -164,6 +165,49 @@ def test_weights_of_a_task_go_into_the_same_network(task, yolo26):
     with torch.no_grad():
         pairs = zip(*(named(m.eval()(image)) for m in (mine, source.model)), strict=True)
         assert all(a.equal(b) for (_, a), (_, b) in pairs)
+
+
+def into_the_other_head(task, to_yolo26, images=None):
+    """A network and one with the other head that took its weights; the report of the transfer."""
+    spaces = [DetectorSpace.load("tiny", task, yolo26=own) for own in (not to_yolo26, to_yolo26)]
+    theirs, mine = (network(space, 2) for space in spaces)
+    models = []
+    for seed, architecture in enumerate((theirs, mine)):
+        torch.manual_seed(seed)
+        models.append(shake(build_stock(emit(architecture, 2, task, POINTS), task=task, ch=3)))
+    source = weights.source(theirs, models[0].state_dict(), NAMES, task=Task(2, task, POINTS))
+    what = weights.transfer(models[1], mine, replace(source, images=images), NAMES)
+    return source.model.eval(), models[1].eval(), what
+
+
+@pytest.mark.parametrize("to_yolo26", [False, True])
+@torch.no_grad()
+def test_keypoints_of_the_other_head_are_at_the_same_places(to_yolo26):
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    for given in (None, images):
+        theirs, mine, what = into_the_other_head("pose", to_yolo26, given)
+        own = ("cv4_sigma", "flow_model") if to_yolo26 else ()
+        assert all(any(part in name for part in own) for name in what.left.names)
+        assert torch.allclose(mine(images)[0], theirs(images)[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("to_yolo26", [False, True])
+def test_angles_of_the_other_head_are_learned_anew(to_yolo26):
+    """It takes a logit for what this one takes for an angle; all else is the same."""
+    theirs, mine, what = into_the_other_head("obb", to_yolo26)
+    assert what.left.names and all(".cv4." in n and ".2." in n for n in what.left.names)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        (_, one), (_, other) = mine(images), theirs(images)
+    assert one["boxes"].equal(other["boxes"]) and not one["angle"].equal(other["angle"])
+
+
+@pytest.mark.parametrize("to_yolo26", [False, True])
+def test_masks_of_the_other_head_are_made_of_what_has_the_same_name(to_yolo26):
+    *_, what = into_the_other_head("segment", to_yolo26)
+    own = ("feat_refine", "feat_fuse", "semseg")
+    assert bool(what.left.names) == to_yolo26
+    assert all(any(part in name for part in own) for name in what.left.names)
 
 
 def test_prototypes_are_taken_by_channel():

@@ -25,7 +25,7 @@ from yolo_nas_ext.network.architecture import Head
 from yolo_nas_ext.network.roles import REFINED, Convolution, Parts, Role, run_head, total
 from yolo_nas_ext.network.rows import Task
 from yolo_nas_ext.space.supernet.mixture import Several
-from yolo_nas_ext.space.supernet.slots import Wired, run_chain_cached
+from yolo_nas_ext.space.supernet.slots import YOLO26, Wired, run_chain_cached
 
 KEPT = 128  # wirings remembered by each row; the skeletons behind them are shared
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -229,10 +229,9 @@ class ElasticHead(Elastic):
 
     Args:
         slot: Its name.
-        task: See `network.rows.Task`.
+        task: See `network.rows.Task`; with one word more where the head is YOLO26's own.
         reg_max: Bins of the box distribution.
         end2end: Whether there is a one-to-one branch.
-        yolo26: Whether it is YOLO26's own; see `network.architecture.Head`.
         levels: Levels that any network reads, one for each source.
         convolutions: [whether of the older head, level, purpose, branch, channels] of all branches.
         sources: Rows that it reads.
@@ -244,13 +243,12 @@ class ElasticHead(Elastic):
         task: Sequence[Any],
         reg_max: int,
         end2end: bool,
-        yolo26: bool,
         levels: Sequence[int],
         convolutions: Sequence[Any],
         sources: Sequence[int],
     ) -> None:
         super().__init__(slot, sources)
-        self.task = Task(*map(_frozen, task))
+        self.task, yolo26 = Task(*map(_frozen, task[:3])), task[3:] == [YOLO26]
         self.nc, self.kpt_shape = self.task.nc, self.task.keypoints
         self.reg_max, self.end2end = reg_max, end2end
         self.one2one_cv2 = end2end or None

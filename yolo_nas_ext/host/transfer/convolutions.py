@@ -88,10 +88,10 @@ def _named(
     for piece in parts:
         places = _places(piece, architecture)
         own = [(name, place) for place in places for name in ran if within(name, place)]
-        for (name, place), convolution in zip(own, piece.convolutions, strict=True):
+        for at, ((name, place), own_parts) in enumerate(zip(own, piece.convolutions, strict=True)):
             is_output = piece.role[0] == "head" and name == own[-1][0]
-            found[piece.role, _path(modules, place, name, piece)] = Convolved(
-                name, modules[name], convolution, piece.role[2] if is_output else ""
+            found[piece.role, _path(modules, place, name, piece, at)] = Convolved(
+                name, modules[name], own_parts, piece.role[2] if is_output else ""
             )
     return found
 
@@ -129,16 +129,20 @@ def _places(piece: Piece, architecture: Architecture) -> list[str]:
 
 
 def _path(
-    modules: Mapping[str, nn.Module], prefix: str, name: str, piece: Piece
+    modules: Mapping[str, nn.Module], prefix: str, name: str, piece: Piece, number: int
 ) -> tuple[tuple[str, str], ...]:
-    """Return (name, type) of the modules from a place of a piece to a convolution, if it is in it.
+    """Return (name, type) of the modules from a place of a piece to a convolution.
+
+    One that is the place itself, apart from the rest of its branch, has its number in there.
 
     Ultralytics wraps the repeats of a row that does not repeat itself; a single one stands there
     bare.
     """
     if piece.role[0] == "head" and piece.role[2] == PROTOTYPES:  # whose places are not of levels
         prefix = f"model.{piece.row}.{PROTO}"
-    steps = name.removeprefix(prefix).removeprefix(".").split(".") if name != prefix else []
+    elif name == prefix:
+        return ((str(number), type(modules[name]).__name__),)
+    steps = name.removeprefix(prefix + ".").split(".")
     path = []
     for index, step in enumerate(steps):
         at = ".".join([prefix, *steps[: index + 1]])

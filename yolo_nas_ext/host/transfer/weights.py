@@ -10,7 +10,7 @@ counterpart keeps its initialisation.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,7 +24,7 @@ from ultralytics.nn.tasks import torch_safe_load
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import models
 from yolo_nas_ext.host.meta_modules import FLOW, norm_of
-from yolo_nas_ext.host.transfer import boxes
+from yolo_nas_ext.host.transfer import boxes, keypoints
 from yolo_nas_ext.host.transfer.beginnings import begin_as_identity, shift_prior
 from yolo_nas_ext.host.transfer.convolutions import HEADS, Convolved, Key, convolutions, task_of
 from yolo_nas_ext.host.transfer.counterparts import (
@@ -186,11 +186,18 @@ def transfer(
     """
     mine = convolutions(model, architecture)
     bins = architecture.head.reg_max, source.architecture.head.reg_max
+    tasks, to_yolo26 = (task_of(model), task_of(source.model)), architecture.head.yolo26
+    same_kind = to_yolo26 == source.architecture.head.yolo26
+    turn = partial(keypoints.turned, numbers=tasks[0].keypoints[1], to_yolo26=to_yolo26)
     found = counterparts(
         mine,
         convolutions(source.model, source.architecture),
         classes=_by_name(names, source.model.names),  # pyright: ignore[reportArgumentType]
-        alike=_alike(model, source.model),
+        alike={
+            "keypoints": tasks[0].keypoints == tasks[1].keypoints,
+            SPREAD: tasks[0].keypoints == tasks[1].keypoints,
+            "angle": same_kind,  # which one head takes as it is, and the other makes of a logit
+        },
         repeats=source.repeats,
         boxes=boxes.shared_bins(*bins),
     )
@@ -199,8 +206,11 @@ def transfer(
     copied: set[str] = set()
     for name, part in found.items():
         for tensor_name, tensor, values in _tensors(state, name, given, part.theirs.name):
+            turns = part.mine.output == "keypoints" and not same_kind
+            values = turn(values, level=values.ndim == 1) if turns else values
             taken[tensor_name] = _write_part(tensor, values, part)
-            if taken[tensor_name] == tensor.numel() and tensor.equal(values.to(tensor)):
+            whole = taken[tensor_name] == tensor.numel() and tensor.equal(values.to(tensor))
+            if whole and not turns:
                 copied.add(tensor_name)
         if part.rule == LEVEL and part.mine.output == "class":
             shift_prior(state[f"{name}.bias"], part, part.lower)
@@ -213,7 +223,10 @@ def transfer(
             taken[name] = state[name].numel()
             copied.add(name)
     begin_as_identity(model, {name.rpartition(".")[0] for name in found})
-    fitted = _fit(model, architecture, source, found, bins) if source.images is not None else 0
+    fitted = 0
+    if source.images is not None:
+        seen = {} if same_kind else {"keypoints": partial(turn, level=True)}
+        fitted = _fit(model, architecture, source, found, bins, seen)
     rules = Counter(part.rule for part in found.values())
     done = _report(model, mine, source.name, taken, copied)
     return replace(done, rules={rule: rules[rule] for rule in RULES if rules[rule]}, fitted=fitted)
@@ -225,8 +238,12 @@ def _fit(
     source: Source,
     found: Mapping[str, Counterpart],
     bins: tuple[int, int],
+    seen: Mapping[str, Callable[[torch.Tensor], torch.Tensor]],
 ) -> int:
-    """Fit a model to its source and return how many convolutions were."""
+    """Fit a model to its source and return how many convolutions were.
+
+    Outputs of the purposes of `seen` are fitted to what it makes of the source's.
+    """
     pairs = []
     for name, part in found.items():
         if part.rule == LEVEL:  # has activations of another size
@@ -236,19 +253,8 @@ def _fit(
                 outs = (torch.arange(4), torch.arange(4))
                 pairs.append(Pair(name, part.theirs.name, outs, partial(boxes.sides, bins=bins[1])))
         elif len(part.outs[0]):
-            pairs.append(Pair(name, part.theirs.name, part.outs))
+            pairs.append(Pair(name, part.theirs.name, part.outs, seen.get(part.mine.output)))
     return fit(model, source.model, pairs, source.images_at(architecture.imgsz))
-
-
-def _alike(mine: nn.Module, theirs: nn.Module) -> dict[str, bool]:
-    """Return for some purposes of a head whether outputs mean the same in two models.
-
-    YOLO26 takes keypoints and angles as they are, the series before make them of other numbers.
-    """
-    heads: list[Any] = [model.model[-1] for model in (mine, theirs)]  # pyright: ignore[reportIndexIssue]
-    points = task_of(mine).keypoints == task_of(theirs).keypoints
-    same = type(heads[0]) is type(heads[1])
-    return {"keypoints": points and same, SPREAD: points, "angle": same}
 
 
 def _wholes(tensors: Iterable[str], mine: Architecture, theirs: Architecture) -> dict[str, str]:
