@@ -229,6 +229,26 @@ def test_prototypes_are_taken_by_channel():
     assert small.weight.equal(large.weight[:n, :n]) and small.bias.equal(large.bias[:n])
 
 
+def test_prototypes_without_the_highest_level_keep_what_the_others_bring():
+    space = DetectorSpace.load("tiny", "segment", yolo26=True)
+    point = space.sample(random.Random(0))
+    whole, less = (
+        space.architecture(space.canonical({**point, "levels": levels, "context": "none"}))
+        for levels in ("3-5", "3-4")
+    )
+    theirs = shake(build_stock(emit(whole, 2, "segment"), task="segment", ch=3))
+    source = weights.source(whole, theirs.state_dict(), NAMES, task=Task(2, "segment"))
+    mine = build_stock(emit(less, 2, "segment"), task="segment", ch=3)
+    what = weights.transfer(mine, less, source, NAMES)
+    small, large = (m.model[-1].proto for m in (mine, source.model))
+    assert len(small.feat_refine) == 1 and len(large.feat_refine) == 2
+    left = set(large.state_dict()) - set(small.state_dict())
+    assert left and all(name.startswith("feat_refine.1.") for name in left)
+    for name, value in small.state_dict().items():
+        assert value.equal(large.state_dict()[name]), name
+    assert what.parts["head P4 refined"][0] == what.parts["head P4 refined"][1] > 0
+
+
 def test_a_detector_gives_a_segmentation_all_but_its_masks():
     space = DetectorSpace.load("tiny", "segment")
     architecture = network(space, 3)
