@@ -1,6 +1,7 @@
 """Every task's head on every space: parameters and FLOPs are Ultralytics' own counts."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -49,13 +50,33 @@ def test_costs_are_those_of_ultralytics(name, task):
         ("yolov8n-cls", "classify"),
         ("yolo26n-sem", "semantic"),
         ("yolo26s-sem", "semantic"),
+        ("yolo26n-seg", "segment"),
+        ("yolo26s-seg", "segment"),
+        ("yolo26n-pose", "pose"),
+        ("yolo26s-pose", "pose"),
+        ("yolo26n-obb", "obb"),
+        ("yolo26s-obb", "obb"),
     ],
 )
-def test_hand_made_models_of_a_task_keep_their_parameters(name, task):
+def test_hand_made_models_of_a_task_keep_their_costs(name, task):
     definition = yaml_model_load(f"{name}.yaml")
     host = BUILT[task](dict(definition), nc=4, verbose=False)
-    found = costs(read(definition, definition["scale"]), 4, 64, task=task)
+    architecture = read(definition, definition["scale"])
+    found = costs(architecture, 4, 64, task=task)
     assert found.params == sum(p.numel() for p in host.parameters())
+    assert found.flops == round(get_flops(host, 64) * 1e9)
+    mine = emit(architecture, 4, task)
+    assert mine["head"][-1][2] == definition["head"][-1][2] and read(mine) == architecture
+
+
+def test_heads_of_yolo26_are_told_apart_by_their_key_and_others_have_the_key_of_before():
+    architecture = read(*definition("yolo26n"))
+    assert architecture.key == "6ebc3c29c6" and "yolo26" not in architecture.to_dict()["head"]
+    own = read(*definition("yolo26n", "obb"))
+    assert replace(own, head=replace(own.head, yolo26=False)) == architecture
+    assert own.key != architecture.key and type(own).from_dict(own.to_dict()) == own
+    for task in ("detect", "classify", "semantic"):  # of which there is one head
+        assert emit(own, 4, task) == emit(architecture, 4, task)
 
 
 @pytest.mark.parametrize("name", ["yolo11n-cls", "yolo26n-cls"])

@@ -1,5 +1,8 @@
 """model=: what a checkpoint settles of a search, and what is refused."""
 
+import random
+from dataclasses import replace
+
 import pytest
 from ultralytics import YOLO
 
@@ -9,6 +12,7 @@ from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.cost.latency.profile import save
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.factory import fitness_of, parent_network, space_file
+from yolo_nas_ext.network.emit import to_yaml
 from yolo_nas_ext.pipeline import parent as parents
 
 
@@ -77,6 +81,19 @@ def test_the_space_is_made_of_the_parent_at_its_size(mine):
     assert parent_network(settled(mine, imgsz=64, sizes=None).config) == small()
     fixed = space_file(settled(mine, imgsz=64, fix="imgsz:96").config)
     assert fixed.sizes(64) == (96,)
+
+
+@pytest.mark.parametrize("yolo26", [False, True])
+def test_candidates_have_the_kind_of_head_that_their_parent_has(tmp_path, yolo26):
+    network = small(task="obb")
+    network = replace(network, head=replace(network.head, yolo26=yolo26))
+    (tmp_path / "boxes.yaml").write_text(to_yaml(network, 2, "obb"))
+    YOLO(tmp_path / "boxes.yaml", verbose=False).save(tmp_path / "boxes.pt")
+    for name in ("parent", "tiny"):
+        space = space_file(settled(tmp_path / "boxes.pt", space=name).config)
+        assert space.architecture(space.sample(random.Random(0))).head.yolo26 == yolo26
+    alone = space_file(configure({"space": "tiny", "task": "obb"}, {}, {}))
+    assert not alone.architecture(alone.sample(random.Random(0))).head.yolo26
 
 
 def test_a_parent_that_cannot_be_changed_needs_another_space(tmp_path):

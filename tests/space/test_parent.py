@@ -67,6 +67,8 @@ def test_detectors_build_count_and_read_back(name):
     [
         ("yolo11n", "segment", ["3-5", "3-4"]),
         ("yolo26n", "segment", ["3-5", "3-4"]),
+        ("yolo26n", "pose", ["3-5", "3-4", "2-5", "2-4"]),
+        ("yolo26n", "obb", ["3-5", "3-4", "2-5", "2-4"]),
         ("yolo11n", "classify", ["5-5", "4-4"]),
         ("yolov8n", "pose", ["3-5", "3-4", "2-5", "2-4"]),
         ("yolo11n", "obb", ["3-5", "3-4", "2-5", "2-4"]),

@@ -18,6 +18,7 @@ from yolo_nas_ext.estimators.base import Estimator
 from yolo_nas_ext.host.transfer import parents
 from yolo_nas_ext.host.transfer.weights import Source
 from yolo_nas_ext.network.architecture import Architecture
+from yolo_nas_ext.network.rows import PLAIN
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.space.parent import ParentSpace
@@ -75,7 +76,17 @@ def space_file(config: SearchSettings) -> NetworkSpace:
     if config.space == PARENT and config.model:
         network = parent_network(config)
         return ParentSpace(network, config.task, sizes=config.sizes, fix=config.fix)
-    return DetectorSpace.load(config.space, config.task, config.fix, config.sizes)
+    return DetectorSpace.load(
+        config.space, config.task, config.fix, config.sizes, yolo26=_heads_of_yolo26(config)
+    )
+
+
+def _heads_of_yolo26(config: SearchSettings) -> bool:
+    """Say whether candidates have YOLO26's own heads: those of their parent, which they keep."""
+    if not config.model or config.task in (*PLAIN, "detect"):  # of which there is one head
+        return False
+    parent = parents.load(config.model, config.parent_key)
+    return not parent.unread and parent.architecture.head.yolo26
 
 
 def parent_network(config: SearchSettings) -> Architecture:

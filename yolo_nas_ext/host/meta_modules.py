@@ -18,14 +18,34 @@ from ultralytics.nn.modules import Detect
 from ultralytics.nn.modules.block import DFL
 from ultralytics.utils.torch_utils import initialize_weights
 
+from yolo_nas_ext.network.architecture import Head
 from yolo_nas_ext.network.block_rows import ChainRow
-from yolo_nas_ext.network.roles import BRANCHES, CLASSIFIER, MORE, PROTOTYPES, SIDE
+from yolo_nas_ext.network.roles import (
+    BRANCHES,
+    CLASSIFIER,
+    MORE,
+    PIXELS,
+    PROTOTYPES,
+    REFINED,
+    SIDE,
+    SPREAD,
+)
 from yolo_nas_ext.network.rows import Task, head_row
 
 # Modules with weights whose channels have parts.
 LINEAR = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-# Where Ultralytics' heads keep the branches of a purpose, one a level.
-PARTS = {"box": "cv2", "class": "cv3", **{name: "cv4" for more in MORE.values() for name in more}}
+# Where Ultralytics' heads keep the branches of a purpose, one a level; the last layer of YOLO26's
+# keypoints stands apart.
+PARTS: dict[str, tuple[str, ...]] = {
+    "box": ("cv2",),
+    "class": ("cv3",),
+    **{name: ("cv4",) for more in MORE.values() for name in more},
+    "keypoints": ("cv4", "cv4_kpts"),
+    SPREAD: ("cv4_sigma",),
+}
+PROTO = "proto"  # where they keep what prototypes are made by, in parts that run in this order
+PROTO_PARTS = ("feat_fuse", "cv1", "upsample", "cv2", "cv3")
+FLOW = "flow_model"  # what YOLO26's keypoints are trained by: the same in all networks
 
 
 @lru_cache(maxsize=1024)
@@ -64,11 +84,17 @@ def _unchanged(input: torch.Tensor) -> torch.Tensor:
 
 
 @lru_cache(maxsize=256)
-def head_skeleton(
-    widths: tuple[int, ...], legacy: bool, task: Task, reg_max: int, end2end: bool
-) -> nn.Module:
-    """Return a head as Ultralytics builds it, without weights but the fixed ones."""
-    name, args = head_row(task, widths[0])
+def head_skeleton(widths: tuple[int, ...], legacy: bool, task: Task, head: Head) -> nn.Module:
+    """Return a head as Ultralytics builds it, without weights but the fixed ones.
+
+    Args:
+        widths: Channels of each level that it reads.
+        legacy: Whether Ultralytics builds its older head.
+        task: What it does.
+        head: Its settings; its levels have no say.
+    """
+    name, args = head_row(task, head, widths[0])
+    reg_max, end2end = head.reg_max, head.end2end
     kind: Any = getattr(host, name)
     before = getattr(kind, "legacy", False)
     kind.legacy = legacy  # of the module's own class, as Ultralytics' parser leaves it
@@ -89,16 +115,18 @@ def head_skeleton(
 
 def branch_names(head: nn.Module, purpose: str, branch: str, index: int) -> list[str]:
     """Return the convolutions of a branch at a level, in order."""
-    prefix = branch_prefix(purpose, branch, index)
-    return [
-        name
-        for name, module in head.named_modules()
-        if name.startswith(prefix) and isinstance(module, LINEAR)
-    ]
+    every = [name for name, module in head.named_modules() if isinstance(module, LINEAR)]
+    places = branch_places(purpose, branch, index)
+    return [name for place in places for name in every if within(name, place)]
 
 
-def branch_prefix(purpose: str, branch: str, index: int) -> str:
-    """Return how the names of all modules of a branch in a head of Ultralytics begin.
+def within(name: str, place: str) -> bool:
+    """Say whether a module is the one of a place, or a part of it."""
+    return name == place or not place or name.startswith(f"{place}.")
+
+
+def branch_places(purpose: str, branch: str, index: int) -> tuple[str, ...]:
+    """Return the names of the modules that make up a branch in a head of Ultralytics, as they run.
 
     Args:
         purpose: See `network.roles.Piece`.
@@ -106,10 +134,25 @@ def branch_prefix(purpose: str, branch: str, index: int) -> str:
         index: Number of the level among the head's levels.
     """
     if purpose == CLASSIFIER:
-        return ""
+        return ("",)
     if purpose == PROTOTYPES:
-        return "proto."
-    return f"{'one2one_' if branch == BRANCHES[1] else ''}{PARTS[purpose]}.{index}."
+        return tuple(f"{PROTO}.{part}" for part in PROTO_PARTS)
+    if purpose == PIXELS:
+        return (f"{PROTO}.semseg",)
+    if purpose == REFINED:  # of the levels above the finest one
+        return (f"{PROTO}.feat_refine.{index - 1}",)
+    kind = "one2one_" if branch == BRANCHES[1] else ""
+    return tuple(f"{kind}{part}.{index}" for part in PARTS[purpose])
+
+
+def undecoded(model: nn.Module) -> None:
+    """Let the head of a model that is not in training give what it gives there, in place.
+
+    These are outputs before they are decoded, and those that training alone asks for.
+    """
+    head: Any = model.model[-1]  # pyright: ignore[reportIndexIssue]
+    for module in filter(None, (head, getattr(head, PROTO, None))):
+        module.training = True
 
 
 def conv_key(modules: Mapping[str, nn.Module], name: str, chain: Sequence[ChainRow]) -> str:

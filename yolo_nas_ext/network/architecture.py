@@ -61,11 +61,14 @@ class Head:
         levels: Levels it reads, ascending.
         reg_max: Bins of the box distribution; 1 regresses distances directly.
         end2end: Whether a second, one-to-one branch makes non-maximum suppression unnecessary.
+        yolo26: Whether a segmentation, a pose or an OBB network has the head that YOLO26 has for
+            it, and not that of the series before; other tasks have one head.
     """
 
     levels: tuple[int, ...]
     reg_max: int = 16
     end2end: bool = False
+    yolo26: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class Architecture:
         found = json.loads(json.dumps(asdict(self)))
         if self.neck.kind == "pan":
             del found["neck"]["kind"]
+        if not self.head.yolo26:
+            del found["head"]["yolo26"]
         if not self.imgsz:
             del found["imgsz"]
         timm = found.pop("timm")

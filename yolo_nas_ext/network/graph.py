@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,6 +103,12 @@ class Graph:
     def dormant(self, x: Tensor, params: int) -> Tensor:
         """Weights that read `x` in training alone: they count, and nothing is computed."""
         return self._add("dormant", [x], x, params=params)
+
+    def in_training(self, x: Tensor, run: Callable[[Graph, Tensor], object]) -> None:
+        """Layers that read `x` in training alone, which `run` spells out: they are dormant."""
+        own = Graph()
+        run(own, x)
+        self.dormant(x, sum(layer.params for layer in own.layers))
 
     def _add(self, op: str, xs: Sequence[Tensor], y: Tensor, **more: int) -> Tensor:
         x = xs[0]

@@ -47,7 +47,12 @@ def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architectur
     count = len(model["backbone"])
     body, ends = _read_body(chain[:count], where)
     neck, levels = _read_head(chain, count, body, ends, where)
-    head = Head(levels, int(model.get("reg_max") or 16), bool(model.get("end2end") or False))
+    head = Head(
+        levels,
+        int(model.get("reg_max") or 16),
+        bool(model.get("end2end") or False),
+        yolo26=chain[-1][2].endswith("26"),
+    )
     return replace(body, neck=neck, head=head, imgsz=int(model.get("imgsz") or 0))
 
 
@@ -63,7 +68,7 @@ def _load(path: Path) -> dict[str, Any]:
     return model
 
 
-# Heads that are read. For the newer kinds of the YOLO26 series the task's plain head is emitted.
+# Heads that are read; those of the YOLO26 series end in its number.
 READABLE = (
     "Detect",
     "Segment",

@@ -9,7 +9,7 @@ compared with parts. `network.channels` says which channels of one network belon
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -39,6 +39,9 @@ MORE: dict[str, tuple[str, ...]] = {
     "classify": (),
 }
 PROTOTYPES = "prototypes"  # purpose of what masks are put together from
+# Purposes of YOLO26's own heads: what brings the levels above the finest one to its prototypes; the
+# classes of pixels and how far off keypoints may be, which training alone asks for.
+REFINED, PIXELS, SPREAD = "refined", "pixels", "spread"
 CLASSIFIER = "classifier"  # purpose of all of a classifier's head
 SIDE = 64  # pixels of an activation whose size has no say, but must be divisible
 
@@ -141,7 +144,7 @@ def _branches(
 ) -> Iterator[tuple[Role, tuple[Convolution, ...]]]:
     """Run a head and yield the role and the convolutions of each of its branches."""
     first = len(graph.convolutions)
-    module, args = head_row(task, xs[0].c)
+    module, args = head_row(task, head, xs[0].c)
     HEADS[module](graph, xs, Kind(head.reg_max, head.end2end, legacy), *args)
     found = graph.convolutions[first:]
     finest = ("head", head.levels[0])
@@ -150,13 +153,20 @@ def _branches(
         return
     convolutions = iter(found)
     sizes = {"box": 3, "class": 3 if legacy else 5, **dict.fromkeys(MORE[task.name], 3)}
+    if head.yolo26 and task.name == "pose":
+        sizes[SPREAD] = 1
     for branch in BRANCHES[: 2 if head.end2end else 1]:
         for level in head.levels:
             for purpose, size in sizes.items():
                 own = tuple(next(convolutions) for _ in range(size))
                 yield ("head", level, purpose, branch), own
-    if task.name == "segment":
+    if task.name == "segment" and not head.yolo26:
         yield (*finest, PROTOTYPES, BRANCHES[0]), tuple(found[-4:])
+    elif task.name == "segment":
+        for level, own in zip(head.levels[:0:-1], found[-9::-1], strict=False):
+            yield ("head", level, REFINED, BRANCHES[0]), (own,)
+        yield (*finest, PIXELS, BRANCHES[0]), tuple(found[-8:-5])
+        yield (*finest, PROTOTYPES, BRANCHES[0]), tuple(found[-5:])
 
 
 def run_chain(chain: Sequence[ChainRow], inputs: Parts) -> tuple[tuple[Convolution, ...], Parts]:
@@ -256,6 +266,10 @@ class _Channels(Graph):
         elif y.id not in self.parts:
             self.parts[y.id] = self.of(xs[0]) if y.c == xs[0].c else y.c
         return y
+
+    def in_training(self, x: Tensor, run: Callable[[Graph, Tensor], object]) -> None:
+        """Layers of training, which have weights as others have."""
+        run(self, x)
 
     def split(self, x: Tensor, *sizes: int) -> list[Tensor]:
         """Views, which are the parts of what they are views of."""

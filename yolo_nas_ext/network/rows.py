@@ -72,7 +72,7 @@ def rows(
     level_row = {level: ends[index] for level, index in architecture.levels.items()}
     head = _Rows(len(chain))
     if task == "classify":
-        head.add(-1, 1, *head_row(Task(nc, task), 0))
+        head.add(-1, 1, *head_row(Task(nc, task), architecture.head, 0))
         return chain, head.rows
     made = {(BACKBONE, level): row for level, row in level_row.items()}
     for place in places(architecture):
@@ -81,23 +81,25 @@ def rows(
         made[place.output] = level_row[place.output[1]] = head.block(place.block)
     sources = tuple(level_row[level] for level in architecture.head.levels)
     width = _width(architecture, architecture.head.levels[0])
-    head.add(sources, 1, *head_row(Task(nc, task, keypoints), width))
+    head.add(sources, 1, *head_row(Task(nc, task, keypoints), architecture.head, width))
     return chain, head.rows
 
 
-def head_row(task: Task, width: int) -> tuple[str, tuple[Any, ...]]:
+def head_row(task: Task, head: Head, width: int) -> tuple[str, tuple[Any, ...]]:
     """Return Ultralytics' module of a task's head and its arguments.
 
     Args:
         task: The task.
+        head: The head.
         width: Channels of the finest level that the head reads.
     """
+    series = "26" if head.yolo26 else ""
     if task.name == "segment":  # prototypes are as wide as the level they are made of
-        return "Segment", (task.nc, MASKS, width)
+        return f"Segment{series}", (task.nc, MASKS, width)
     if task.name == "obb":
-        return "OBB", (task.nc, 1)
+        return f"OBB{series}", (task.nc, 1)
     if task.name == "pose":
-        return "Pose", (task.nc, task.keypoints)
+        return f"Pose{series}", (task.nc, task.keypoints)
     return {"semantic": "SemanticSegment", "classify": "Classify"}.get(task.name, "Detect"), (
         task.nc,
     )

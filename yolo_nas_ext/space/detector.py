@@ -41,12 +41,13 @@ class DetectorSpace(NetworkSpace):
         file: The parsed definition; `load` reads one from a file.
         task: What the networks do. A classifier has no neck; of segmentation, only levels whose
             lowest one the head reads is P3 are left.
+        yolo26: Whether they have YOLO26's own heads; see `network.architecture.Head`.
 
     Raises:
         NASError: Where no levels are left.
     """
 
-    def __init__(self, file: SpaceFile, task: str = "detect") -> None:
+    def __init__(self, file: SpaceFile, task: str = "detect", *, yolo26: bool = False) -> None:
         choices = dict(file.choices)
         if task in ("segment", "semantic"):
             # Ultralytics' validator compares masks at a quarter of the image's size, and those of
@@ -69,6 +70,7 @@ class DetectorSpace(NetworkSpace):
             mutations=file.mutations,
         )
         self.stages = file.stages
+        self.yolo26 = yolo26
 
     @classmethod
     def load(
@@ -77,6 +79,8 @@ class DetectorSpace(NetworkSpace):
         task: str = "detect",
         fix: Mapping[str, Any] | None = None,
         sizes: Sequence[int] = (),
+        *,
+        yolo26: bool = False,
     ) -> DetectorSpace:
         """Return the space of a file, or of a name in the shipped `cfg/spaces`.
 
@@ -85,6 +89,7 @@ class DetectorSpace(NetworkSpace):
             task: What the networks do.
             fix: Choices with the one option that is left of each.
             sizes: Image sizes in pixels as a choice, in place of the file's.
+            yolo26: See the class.
 
         Raises:
             NASError: For an unknown name, for anything in the file that is not of the grammar, and
@@ -107,7 +112,7 @@ class DetectorSpace(NetworkSpace):
         if sizes and isinstance(content, dict):
             content["imgsz"] = list(sizes)
         file = parse(content, path.stem, f"space file {path}")
-        return cls(fixed(file, fix) if fix else file, task)
+        return cls(fixed(file, fix) if fix else file, task, yolo26=yolo26)
 
     # From points to architectures
 
@@ -131,7 +136,8 @@ class DetectorSpace(NetworkSpace):
             if level <= head_levels[-1]
         )
         neck = Neck(neck_levels, down, up, kind)
-        head = Head(head_levels, point["head.reg_max"], point["head.end2end"])
+        boxes = point["head.reg_max"], point["head.end2end"]
+        head = Head(head_levels, *boxes, yolo26=self.yolo26)
         return for_task(Architecture(tuple(backbone), neck, head, imgsz, timm), self.task)
 
     def _blocks(self, point: Mapping[str, Any]) -> list[Block]:

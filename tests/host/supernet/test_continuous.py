@@ -70,9 +70,11 @@ def test_shares_are_the_softmax_of_what_differs_and_matters():
     assert found.logits["a"].grad[1] > 0 > found.logits["a"].grad[0]
 
 
-@pytest.mark.parametrize("task", ["detect", "segment", "classify"])
-def test_a_mixture_is_the_network_that_has_all_of_the_weight(task):
-    space = DetectorSpace.load("tiny", task)
+@pytest.mark.parametrize(
+    "task,yolo26", [("detect", False), ("segment", False), ("segment", True), ("classify", False)]
+)
+def test_a_mixture_is_the_network_that_has_all_of_the_weight(task, yolo26):
+    space = DetectorSpace.load("tiny", task, yolo26=yolo26)
     net = Supernet(definition(space, 2), nc=2).train()
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     networks = [space.architecture(point) for point in cover(space, {}, random.Random(1))]
@@ -90,7 +92,9 @@ def test_a_mixture_is_the_network_that_has_all_of_the_weight(task):
 
 
 def outputs(preds):
-    found = preds if isinstance(preds, dict) else {"classes": preds}
+    found = dict(preds) if isinstance(preds, dict) else {"classes": preds}
+    if isinstance(found.get("proto"), tuple):
+        found["proto"], found["pixels"] = found["proto"]
     return {name: value for name, value in found.items() if name != "feats"}
 
 

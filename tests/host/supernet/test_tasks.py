@@ -1,6 +1,7 @@
 """A supernet of every task: outputs and losses of its active network are the stock model's."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -33,6 +34,7 @@ END2END = {
     "neck.width": 48,
 }
 TASKS = ("segment", "obb", "pose", "classify")
+KINDS = (*((task, False) for task in TASKS), *((task, True) for task in TASKS[:3]))  # YOLO26's own
 # Which outputs there are, beside those of a detector.
 OWN = {"segment": {"mask_coefficient", "proto"}, "obb": {"angle"}, "pose": {"kpts"}}
 
@@ -70,10 +72,12 @@ def named(outputs, name="out"):
         yield name, outputs
 
 
-@pytest.mark.parametrize("task,space", [*((task, "tiny") for task in TASKS), ("segment", "yolo")])
-def test_an_extracted_network_computes_what_the_active_one_does(task, space):
+@pytest.mark.parametrize(
+    "task,space,yolo26", [*((t, "tiny", own) for t, own in KINDS), ("segment", "yolo", False)]
+)
+def test_an_extracted_network_computes_what_the_active_one_does(task, space, yolo26):
     fix = END2END if space == "yolo" else {}
-    space, net = supernet(task, DetectorSpace.load(space, task, fix))
+    space, net = supernet(task, DetectorSpace.load(space, task, fix, yolo26=yolo26))
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     seen = []
     for seed in range(3):
@@ -111,11 +115,11 @@ def evaluators(tmp_path_factory):
         evaluator.close()
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_losses_and_predictions_are_ultralytics(task, evaluators):
+@pytest.mark.parametrize("task,yolo26", KINDS)
+def test_losses_and_predictions_are_ultralytics(task, yolo26, evaluators):
     trainer = evaluators[task].trainer
     batch = trainer.preprocess_batch(next(iter(trainer.test_loader)))
-    space, net = supernet(task)
+    space, net = supernet(task, DetectorSpace.load("tiny", task, yolo26=yolo26))
     stock = extract(net, network(space, 1), NAMES)
     for model in (net, stock):
         model.args = trainer.args
@@ -143,9 +147,9 @@ def test_a_classifier_learns_from_its_teacher():
     assert distance(other, taught, 1) > own
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_weights_of_a_task_go_into_the_same_network(task):
-    space = DetectorSpace.load("tiny", task)
+@pytest.mark.parametrize("task,yolo26", KINDS)
+def test_weights_of_a_task_go_into_the_same_network(task, yolo26):
+    space = DetectorSpace.load("tiny", task, yolo26=yolo26)
     architecture = network(space, 2)
     given = Task(2, task, POINTS)
     made = emit(architecture, 2, task, POINTS)
@@ -161,6 +165,49 @@ def test_weights_of_a_task_go_into_the_same_network(task):
     with torch.no_grad():
         pairs = zip(*(named(m.eval()(image)) for m in (mine, source.model)), strict=True)
         assert all(a.equal(b) for (_, a), (_, b) in pairs)
+
+
+def into_the_other_head(task, to_yolo26, images=None):
+    """A network and one with the other head that took its weights; the report of the transfer."""
+    spaces = [DetectorSpace.load("tiny", task, yolo26=own) for own in (not to_yolo26, to_yolo26)]
+    theirs, mine = (network(space, 2) for space in spaces)
+    models = []
+    for seed, architecture in enumerate((theirs, mine)):
+        torch.manual_seed(seed)
+        models.append(shake(build_stock(emit(architecture, 2, task, POINTS), task=task, ch=3)))
+    source = weights.source(theirs, models[0].state_dict(), NAMES, task=Task(2, task, POINTS))
+    what = weights.transfer(models[1], mine, replace(source, images=images), NAMES)
+    return source.model.eval(), models[1].eval(), what
+
+
+@pytest.mark.parametrize("to_yolo26", [False, True])
+@torch.no_grad()
+def test_keypoints_of_the_other_head_are_at_the_same_places(to_yolo26):
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    for given in (None, images):
+        theirs, mine, what = into_the_other_head("pose", to_yolo26, given)
+        own = ("cv4_sigma", "flow_model") if to_yolo26 else ()
+        assert all(any(part in name for part in own) for name in what.left.names)
+        assert torch.allclose(mine(images)[0], theirs(images)[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("to_yolo26", [False, True])
+def test_angles_of_the_other_head_are_learned_anew(to_yolo26):
+    """It takes a logit for what this one takes for an angle; all else is the same."""
+    theirs, mine, what = into_the_other_head("obb", to_yolo26)
+    assert what.left.names and all(".cv4." in n and ".2." in n for n in what.left.names)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        (_, one), (_, other) = mine(images), theirs(images)
+    assert one["boxes"].equal(other["boxes"]) and not one["angle"].equal(other["angle"])
+
+
+@pytest.mark.parametrize("to_yolo26", [False, True])
+def test_masks_of_the_other_head_are_made_of_what_has_the_same_name(to_yolo26):
+    *_, what = into_the_other_head("segment", to_yolo26)
+    own = ("feat_refine", "feat_fuse", "semseg")
+    assert bool(what.left.names) == to_yolo26
+    assert all(any(part in name for part in own) for name in what.left.names)
 
 
 def test_prototypes_are_taken_by_channel():
@@ -180,6 +227,26 @@ def test_prototypes_are_taken_by_channel():
     n = len(small.bias)
     assert n < len(large.bias)
     assert small.weight.equal(large.weight[:n, :n]) and small.bias.equal(large.bias[:n])
+
+
+def test_prototypes_without_the_highest_level_keep_what_the_others_bring():
+    space = DetectorSpace.load("tiny", "segment", yolo26=True)
+    point = space.sample(random.Random(0))
+    whole, less = (
+        space.architecture(space.canonical({**point, "levels": levels, "context": "none"}))
+        for levels in ("3-5", "3-4")
+    )
+    theirs = shake(build_stock(emit(whole, 2, "segment"), task="segment", ch=3))
+    source = weights.source(whole, theirs.state_dict(), NAMES, task=Task(2, "segment"))
+    mine = build_stock(emit(less, 2, "segment"), task="segment", ch=3)
+    what = weights.transfer(mine, less, source, NAMES)
+    small, large = (m.model[-1].proto for m in (mine, source.model))
+    assert len(small.feat_refine) == 1 and len(large.feat_refine) == 2
+    left = set(large.state_dict()) - set(small.state_dict())
+    assert left and all(name.startswith("feat_refine.1.") for name in left)
+    for name, value in small.state_dict().items():
+        assert value.equal(large.state_dict()[name]), name
+    assert what.parts["head P4 refined"][0] == what.parts["head P4 refined"][1] > 0
 
 
 def test_a_detector_gives_a_segmentation_all_but_its_masks():

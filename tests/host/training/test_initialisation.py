@@ -57,6 +57,15 @@ def test_classes_that_are_new_begin_alike_and_known_ones_are_kept(name):
     assert same == before.keys() - changed
 
 
+def test_new_classes_of_pixels_are_as_likely_as_one_another():
+    model = models.build(models.definition("yolo26n", "segment")[0], task="segment", nc=3)
+    last = model.model[-1].proto.semseg[-1]
+    known = last.weight[1].clone()
+    new_classes(model, 64, [0, 2])
+    assert torch.equal(last.weight[1], known)
+    assert not last.weight[[0, 2]].any() and not last.bias[[0, 2]].any()
+
+
 def test_new_classes_of_a_classifier_are_as_likely_as_one_another():
     content, _ = models.definition("yolo11n-cls")
     model = ClassificationModel({**content, "scale": "n"}, nc=4, verbose=False)

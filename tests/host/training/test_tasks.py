@@ -58,6 +58,17 @@ def test_a_task_trains_and_its_weights_are_stock(task, sets, tmp_path):
     assert before == after
 
 
+@pytest.mark.parametrize("task", ["segment", "obb", "pose"])
+def test_heads_of_yolo26_train(task, sets, tmp_path):
+    data, plain = read(sets[task], task), architecture(task)
+    own = replace(plain, head=replace(plain.head, reg_max=1, end2end=True, yolo26=True))
+    estimator = ShortTraining(data, task=task, epochs=1, imgsz=64, batch=4, threads=2)
+    metrics = estimator.estimate(own, weights=tmp_path / "best.pt")
+    assert NAMES[task] <= set(metrics) and np.isfinite(list(metrics.values())).all()
+    model = YOLO(tmp_path / "best.pt").model
+    assert type(model.model[-1]).__name__.endswith("26") and read_model(model.yaml) == own
+
+
 def test_dice_of_segmented_pictures_as_fitness(sets):
     data = read(sets["segment"], "segment")
     estimator = ShortTraining(

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from yolo_nas_ext.host import models
+from yolo_nas_ext.host.meta_modules import undecoded
 from yolo_nas_ext.host.transfer.convolutions import structure
 from yolo_nas_ext.host.transfer.order import permute, sources
 from yolo_nas_ext.network.emit import emit
@@ -22,6 +23,9 @@ PARENTS = [
     ("yolo11n", "classify"),
     ("yolov8n", "pose"),
     ("yolo11n", "obb"),
+    ("yolo26n", "segment"),
+    ("yolo26n", "pose"),
+    ("yolo26s", "obb"),
 ]
 
 
@@ -50,6 +54,15 @@ def tensors(found):
             yield from tensors(value)
 
 
+def outputs(model, image):
+    """What a model gives, and what its head gives in training, one after the other."""
+    found = [*tensors(model(image))]
+    undecoded(model)
+    found += tensors(model(image))
+    model.eval()
+    return torch.cat([y.flatten() for y in found])
+
+
 def shuffled(architecture, task):
     """Outputs of a model before and after all that can be exchanged is, and how many groups."""
     model = build(architecture, task)
@@ -63,9 +76,9 @@ def shuffled(architecture, task):
     heads = {i: list(range(len(own)))[::-1] for i, own in enumerate(coupled.heads)}
     stem = model.state_dict()["model.0.conv.weight"].clone()
     with torch.no_grad():
-        before = torch.cat([y.flatten() for y in tensors(model(image))])
+        before = outputs(model, image)
         permute(model, found.values(), coupled, groups, heads)
-        after = torch.cat([y.flatten() for y in tensors(model(image))])
+        after = outputs(model, image)
     assert not model.state_dict()["model.0.conv.weight"].equal(stem)
     return before, after, len(groups)
 

@@ -51,6 +51,9 @@ def test_what_a_checkpoint_says(detector):
         ("yolo11n-pose", "pose"),
         ("yolo11n-obb", "obb"),
         ("yolo26n", "detect"),
+        ("yolo26n-seg", "segment"),
+        ("yolo26n-pose", "pose"),
+        ("yolo26n-obb", "obb"),
         ("yolov8s", "detect"),
     ],
 )

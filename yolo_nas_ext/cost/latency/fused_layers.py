@@ -16,6 +16,8 @@ from yolo_nas_ext.network.heads import BOXLESS, HEADS, Kind
 from yolo_nas_ext.network.modules import forward, is_legacy
 from yolo_nas_ext.network.rows import KEYPOINTS, Row, rows
 
+SIDES = 4  # of a box
+
 
 class Op(NamedTuple):
     """A layer as it is executed, without its place in the network: equal ones take equal times.
@@ -203,13 +205,14 @@ class Deployed(Graph):
 
     def decode(self, first: int, xs: Sequence[Tensor], kind: Kind, nc: int) -> None:
         """Replace the fixed convolution over bins, recorded since `first`, by the decoding."""
+        anchors = sum(x.h * x.w for x in xs)
         added = self.ops[first:]
         self.ops[first:] = [
             op
             for op in added
-            if not (op.kind == "concat" and op.h == 1) and not (op.h == 4 and op.c_out == 1)
+            if not (op.kind == "concat" and op.h == 1)
+            and (op.c_out, op.h, op.w) != (1, SIDES, anchors)
         ]
-        anchors = sum(x.h * x.w for x in xs)
         self.ops.append(Op("decode", 4 * kind.reg_max, nc, 1, anchors, 1, anchors, groups=len(xs)))
 
 

@@ -16,15 +16,16 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from ultralytics.nn.modules import Detect
+from ultralytics.nn.modules.block import RealNVP
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.meta_modules import branch_names, conv_key, head_skeleton, norm_of, skeleton
 from yolo_nas_ext.host.supernet.slices import Loan, Unit, Wiring, numbers, taken
 from yolo_nas_ext.network.architecture import Head
-from yolo_nas_ext.network.roles import Convolution, Parts, Role, run_head, total
+from yolo_nas_ext.network.roles import REFINED, Convolution, Parts, Role, run_head, total
 from yolo_nas_ext.network.rows import Task
 from yolo_nas_ext.space.supernet.mixture import Several
-from yolo_nas_ext.space.supernet.slots import Wired, run_chain_cached
+from yolo_nas_ext.space.supernet.slots import YOLO26, Wired, run_chain_cached
 
 KEPT = 128  # wirings remembered by each row; the skeletons behind them are shared
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -228,7 +229,7 @@ class ElasticHead(Elastic):
 
     Args:
         slot: Its name.
-        task: See `network.rows.Task`.
+        task: See `network.rows.Task`; with one word more where the head is YOLO26's own.
         reg_max: Bins of the box distribution.
         end2end: Whether there is a one-to-one branch.
         levels: Levels that any network reads, one for each source.
@@ -247,22 +248,26 @@ class ElasticHead(Elastic):
         sources: Sequence[int],
     ) -> None:
         super().__init__(slot, sources)
-        self.task = Task(*map(_frozen, task))
+        self.task, yolo26 = Task(*map(_frozen, task[:3])), task[3:] == [YOLO26]
         self.nc, self.kpt_shape = self.task.nc, self.task.keypoints
         self.reg_max, self.end2end = reg_max, end2end
         self.one2one_cv2 = end2end or None
         self.no = self.nc + 4 * reg_max
         self.levels = list(levels)
+        head = Head(tuple(levels), reg_max, end2end, yolo26)
+        if yolo26 and self.task.name == "pose":  # which its loss asks for
+            self.flow_model = RealNVP()
         for legacy, level, purpose, branch, own in convolutions:
-            made = head_skeleton((64,), legacy, self.task, reg_max, end2end)
+            at = int(purpose == REFINED)  # of the levels above the finest one
+            made = head_skeleton((64,) * (at + 1), legacy, self.task, head)
             modules = dict(made.named_modules())
-            names = branch_names(made, purpose, branch, 0)
+            names = branch_names(made, purpose, branch, at)
             for index, (name, (ins, outs, depthwise)) in enumerate(zip(names, own, strict=True)):
                 parts = Convolution(_frozen(ins), _frozen(outs), depthwise)
                 role = ("head", level, purpose, branch)
                 self._add(_head_key(legacy, role, index), parts, modules, name)
         self.mixture: Heads | None = None
-        self.activate(Head(tuple(levels), reg_max, end2end), (), False)
+        self.activate(head, (), False)
 
     def activate(self, head: Head, inputs: tuple[Parts, ...], legacy: bool) -> None:
         """Read these levels from now on."""
@@ -298,7 +303,7 @@ class ElasticHead(Elastic):
 
     def _wire(self, head: Head, inputs: tuple[Parts, ...], legacy: bool) -> Wiring:
         widths = tuple(total(parts) for parts in inputs)
-        made = head_skeleton(widths, legacy, self.task, self.reg_max, self.end2end)
+        made = head_skeleton(widths, legacy, self.task, head)
         cast(Any, made).stride = self.stride
         modules = dict(made.named_modules())
         loans: list[Loan] = []
@@ -351,7 +356,8 @@ class ElasticHead(Elastic):
             y = made.postprocess(y.permute(0, 2, 1)) if self.end2end else y
         finally:
             made.end2end = False  # the skeleton is remembered, and used for `forward` too
-        return (y, own["proto"]) if "proto" in own else y
+        proto = own.get("proto")  # beside the classes of pixels of YOLO26's
+        return y if proto is None else (y, proto[0] if isinstance(proto, tuple) else proto)
 
 
 ROWS: dict[str, type[nn.Module]] = {
@@ -382,6 +388,10 @@ def _added(found: Sequence[tuple[Any, Any]], share: float) -> Any:
             else _added([(weight, own[name]) for weight, own in found], share)
             for name, value in first.items()
         }
+    if isinstance(first, tuple):
+        return tuple(
+            _added([(weight, own[at]) for weight, own in found], share) for at in range(len(first))
+        )
     added = sum(weight * own for weight, own in found)
     return first + share * (added - first) if share < 1 else added
 

@@ -12,9 +12,11 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.loss import E2ELoss, PoseLoss26, SegmentLoss26
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import models
+from yolo_nas_ext.host.meta_modules import FLOW
 from yolo_nas_ext.host.plugin import register
 from yolo_nas_ext.host.supernet.elastic import (
     ROWS,
@@ -31,6 +33,8 @@ from yolo_nas_ext.network.roles import total
 from yolo_nas_ext.space.supernet.mixture import Mixed, mix
 from yolo_nas_ext.space.supernet.slots import path
 
+# Ultralytics' losses of YOLO26's own heads, where these have one.
+LOSSES: dict[str, Any] = {"segment": SegmentLoss26, "pose": PoseLoss26}
 CHANNELS = 64  # of which a mask is asked for where its mean alone counts
 
 
@@ -91,6 +95,12 @@ class Supernet(DetectionModel):
                 "its space"
             )
         head = one.head
+        if head.yolo26 != self.head.active[0].yolo26:
+            which = "YOLO26's own" if head.yolo26 else "none of YOLO26's own"
+            raise NASError(
+                f"nas-{architecture.key}: its head is {which}, the supernet's is not; give a "
+                "network of its space"
+            )
         if (head.reg_max, head.end2end) != (self.head.reg_max, self.head.end2end):
             raise NASError(
                 f"nas-{architecture.key}: its head has reg_max {head.reg_max} and end2end "
@@ -201,7 +211,11 @@ class Supernet(DetectionModel):
 
     def init_criterion(self) -> Any:
         """Return Ultralytics' loss of the task, of the active network's strides."""
-        self.criterion = models.BUILT[self.head.task.name].init_criterion(self)
+        own = LOSSES.get(self.head.task.name) if self.head.active[0].yolo26 else None
+        if own is None:
+            self.criterion = models.BUILT[self.head.task.name].init_criterion(self)
+        else:  # which Ultralytics takes by the head's class
+            self.criterion = E2ELoss(self, own) if self.head.end2end else own(self)
         self._aim()
         return self.criterion
 
@@ -289,6 +303,9 @@ def extract(supernet: Supernet, architecture: Architecture, names: Mapping[int, 
                 first, _, rest = name.partition(".")
                 place = f"model.{at + int(first)}.{rest}"
             state[place].copy_(value)
+        if isinstance(flow := getattr(row, FLOW, None), nn.Module):
+            for name, value in flow.state_dict().items():
+                state[f"model.{at}.{FLOW}.{name}"].copy_(value)
         at += len(row.active.chain) if isinstance(row, ElasticBlock) and row.active else 1
     model.names = dict(names)
     return model

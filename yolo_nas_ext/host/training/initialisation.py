@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from ultralytics.nn.modules import Classify, Detect
+from ultralytics.nn.modules import Classify, Detect, Segment26
 
 # Of batch norms. Ultralytics' 0.03 averages over some 33 steps, too slow for weights that are new
 # at every step: what is measured after 75 of them is not the network that was trained.
@@ -65,6 +65,9 @@ def new_classes(model: torch.nn.Module, imgsz: int, classes: Sequence[int]) -> N
         for scores in filter(None, branches):
             for score, stride in zip(scores, head.stride.tolist(), strict=True):
                 last.append((score[-1], prior(head.nc, imgsz / stride)))
+        if isinstance(head, Segment26):  # which learns the classes of pixels, too
+            pixels: Any = head.proto.semseg
+            last.append((pixels[-1], 0.0))
     for layer, logit in last:
         layer.weight[rows] = 0
         layer.bias[rows] = logit

@@ -10,10 +10,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from yolo_nas_ext.host.meta_modules import LINEAR, branch_prefix
+from yolo_nas_ext.host.meta_modules import LINEAR, PROTO, branch_places, undecoded, within
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.channels import Coupled
-from yolo_nas_ext.network.roles import Convolution, Piece, Role, coupled, pieces
+from yolo_nas_ext.network.roles import PROTOTYPES, Convolution, Piece, Role, coupled, pieces
 from yolo_nas_ext.network.rows import KEYPOINTS, Task
 
 # The name of a piece's convolution: its role, and (name, type) of each module on the way to it.
@@ -22,8 +22,11 @@ Key = tuple[Role, tuple[tuple[str, str], ...]]
 HEADS = {
     "Detect": "detect",
     "Segment": "segment",
+    "Segment26": "segment",
     "OBB": "obb",
+    "OBB26": "obb",
     "Pose": "pose",
+    "Pose26": "pose",
     "Classify": "classify",
 }
 
@@ -83,12 +86,12 @@ def _named(
     ran = _order(model, 2 ** max(architecture.levels))
     found: dict[Key, Convolved] = {}
     for piece in parts:
-        prefix = _prefix(piece, architecture)
-        own = [name for name in ran if name.startswith(prefix + ".")]
-        for name, convolution in zip(own, piece.convolutions, strict=True):
-            is_output = piece.role[0] == "head" and name == own[-1]
-            found[piece.role, _path(modules, prefix, name, piece)] = Convolved(
-                name, modules[name], convolution, piece.role[2] if is_output else ""
+        places = _places(piece, architecture)
+        own = [(name, place) for place in places for name in ran if within(name, place)]
+        for at, ((name, place), own_parts) in enumerate(zip(own, piece.convolutions, strict=True)):
+            is_output = piece.role[0] == "head" and name == own[-1][0]
+            found[piece.role, _path(modules, place, name, piece, at)] = Convolved(
+                name, modules[name], own_parts, piece.role[2] if is_output else ""
             )
     return found
 
@@ -100,7 +103,7 @@ def _order(model: nn.Module, side: int) -> list[str]:
     would take most of the time even so, pass on what they are given.
     """
     model = deepcopy(model).to("meta").eval()
-    cast(Any, model.model)[-1].training = True  # or it would decode its outputs
+    undecoded(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.forward = _as_it_is
@@ -116,23 +119,29 @@ def _as_it_is(input: torch.Tensor) -> torch.Tensor:
     return input
 
 
-def _prefix(piece: Piece, architecture: Architecture) -> str:
-    """Return the name of the module that holds a piece."""
+def _places(piece: Piece, architecture: Architecture) -> list[str]:
+    """Return the names of the modules that make up a piece, as they run."""
     if piece.role[0] != "head":
-        return f"model.{piece.row}"
+        return [f"model.{piece.row}"]
     _, level, purpose, branch = piece.role
-    within = branch_prefix(purpose, branch, architecture.head.levels.index(level))
-    return f"model.{piece.row}.{within}".removesuffix(".")
+    own = branch_places(purpose, branch, architecture.head.levels.index(level))
+    return [f"model.{piece.row}.{place}".removesuffix(".") for place in own]
 
 
 def _path(
-    modules: Mapping[str, nn.Module], prefix: str, name: str, piece: Piece
+    modules: Mapping[str, nn.Module], prefix: str, name: str, piece: Piece, number: int
 ) -> tuple[tuple[str, str], ...]:
-    """Return (name, type) of the modules from a piece to a convolution.
+    """Return (name, type) of the modules from a place of a piece to a convolution.
+
+    One that is the place itself, apart from the rest of its branch, has its number in there.
 
     Ultralytics wraps the repeats of a row that does not repeat itself; a single one stands there
     bare.
     """
+    if piece.role[0] == "head" and piece.role[2] == PROTOTYPES:  # whose places are not of levels
+        prefix = f"model.{piece.row}.{PROTO}"
+    elif name == prefix:
+        return ((str(number), type(modules[name]).__name__),)
     steps = name.removeprefix(prefix + ".").split(".")
     path = []
     for index, step in enumerate(steps):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from yolo_nas_ext.host.transfer.convolutions import Convolved, Key, in_branch
-from yolo_nas_ext.network.roles import BRANCHES, CLASSIFIER, Parts, shared, total
+from yolo_nas_ext.network.roles import BRANCHES, CLASSIFIER, PIXELS, Parts, shared, total
 
 SAME, MANY, REPEAT, MAKE, LEVEL = (
     "the same place",
@@ -79,7 +79,7 @@ def counterparts(
                 break
         else:
             continue
-        if conv.output == "class" or conv.output == CLASSIFIER:
+        if conv.output in ("class", PIXELS, CLASSIFIER):
             outs = classes
         elif conv.output == "box":
             outs = boxes

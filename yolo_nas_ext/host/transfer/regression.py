@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from yolo_nas_ext.host.meta_modules import norm_of
+from yolo_nas_ext.host.meta_modules import norm_of, undecoded
 
 PIXELS = 24576  # of an activation that weights are fitted to
 # Of the mean variance of the inputs, to choose from, and where there is nothing to choose by.
@@ -143,7 +143,7 @@ def _hooked(model: Any, hooks: Sequence[Any]) -> Iterator[None]:
     """Let a model run for its layers' sake, with hooks, and be as it was afterwards."""
     training = {name: module.training for name, module in model.named_modules()}
     model.eval()
-    model.model[-1].training = True  # or it would decode its outputs
+    undecoded(model)
     try:
         yield
     finally:

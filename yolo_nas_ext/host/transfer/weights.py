@@ -10,7 +10,7 @@ counterpart keeps its initialisation.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,8 +23,8 @@ from ultralytics.nn.tasks import torch_safe_load
 
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import models
-from yolo_nas_ext.host.meta_modules import norm_of
-from yolo_nas_ext.host.transfer import boxes
+from yolo_nas_ext.host.meta_modules import FLOW, norm_of
+from yolo_nas_ext.host.transfer import boxes, keypoints
 from yolo_nas_ext.host.transfer.beginnings import begin_as_identity, shift_prior
 from yolo_nas_ext.host.transfer.convolutions import HEADS, Convolved, Key, convolutions, task_of
 from yolo_nas_ext.host.transfer.counterparts import (
@@ -40,6 +40,7 @@ from yolo_nas_ext.host.transfer.report import Share, Transfer, part_of
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.roles import SPREAD
 from yolo_nas_ext.network.rows import KEYPOINTS, Task
 
 
@@ -185,11 +186,18 @@ def transfer(
     """
     mine = convolutions(model, architecture)
     bins = architecture.head.reg_max, source.architecture.head.reg_max
+    tasks, to_yolo26 = (task_of(model), task_of(source.model)), architecture.head.yolo26
+    same_kind = to_yolo26 == source.architecture.head.yolo26
+    turn = partial(keypoints.turned, numbers=tasks[0].keypoints[1], to_yolo26=to_yolo26)
     found = counterparts(
         mine,
         convolutions(source.model, source.architecture),
         classes=_by_name(names, source.model.names),  # pyright: ignore[reportArgumentType]
-        alike={"keypoints": task_of(model).keypoints == task_of(source.model).keypoints},
+        alike={
+            "keypoints": tasks[0].keypoints == tasks[1].keypoints,
+            SPREAD: tasks[0].keypoints == tasks[1].keypoints,
+            "angle": same_kind,  # which one head takes as it is, and the other makes of a logit
+        },
         repeats=source.repeats,
         boxes=boxes.shared_bins(*bins),
     )
@@ -198,21 +206,27 @@ def transfer(
     copied: set[str] = set()
     for name, part in found.items():
         for tensor_name, tensor, values in _tensors(state, name, given, part.theirs.name):
+            turns = part.mine.output == "keypoints" and not same_kind
+            values = turn(values, level=values.ndim == 1) if turns else values
             taken[tensor_name] = _write_part(tensor, values, part)
-            if taken[tensor_name] == tensor.numel() and tensor.equal(values.to(tensor)):
+            whole = taken[tensor_name] == tensor.numel() and tensor.equal(values.to(tensor))
+            if whole and not turns:
                 copied.add(tensor_name)
         if part.rule == LEVEL and part.mine.output == "class":
             shift_prior(state[f"{name}.bias"], part, part.lower)
         if part.mine.output == "box":
             boxes.fill(state, name, given, part.theirs.name, bins)
-    if _same_backbone(architecture, source.architecture):
-        for name, tensor in state.items():
-            if name.startswith("model.0.") and name in given:
-                tensor.copy_(given[name])
-                taken[name] = tensor.numel()
-                copied.add(name)
+    theirs = _wholes(given, architecture, source.architecture)
+    for what, name in _wholes(state, architecture, source.architecture).items():
+        if what in theirs:
+            state[name].copy_(given[theirs[what]])
+            taken[name] = state[name].numel()
+            copied.add(name)
     begin_as_identity(model, {name.rpartition(".")[0] for name in found})
-    fitted = _fit(model, architecture, source, found, bins) if source.images is not None else 0
+    fitted = 0
+    if source.images is not None:
+        seen = {} if same_kind else {"keypoints": partial(turn, level=True)}
+        fitted = _fit(model, architecture, source, found, bins, seen)
     rules = Counter(part.rule for part in found.values())
     done = _report(model, mine, source.name, taken, copied)
     return replace(done, rules={rule: rules[rule] for rule in RULES if rules[rule]}, fitted=fitted)
@@ -224,8 +238,12 @@ def _fit(
     source: Source,
     found: Mapping[str, Counterpart],
     bins: tuple[int, int],
+    seen: Mapping[str, Callable[[torch.Tensor], torch.Tensor]],
 ) -> int:
-    """Fit a model to its source and return how many convolutions were."""
+    """Fit a model to its source and return how many convolutions were.
+
+    Outputs of the purposes of `seen` are fitted to what it makes of the source's.
+    """
     pairs = []
     for name, part in found.items():
         if part.rule == LEVEL:  # has activations of another size
@@ -235,13 +253,23 @@ def _fit(
                 outs = (torch.arange(4), torch.arange(4))
                 pairs.append(Pair(name, part.theirs.name, outs, partial(boxes.sides, bins=bins[1])))
         elif len(part.outs[0]):
-            pairs.append(Pair(name, part.theirs.name, part.outs))
+            pairs.append(Pair(name, part.theirs.name, part.outs, seen.get(part.mine.output)))
     return fit(model, source.model, pairs, source.images_at(architecture.imgsz))
 
 
-def _same_backbone(mine: Architecture, theirs: Architecture) -> bool:
-    """Say whether two networks have the same backbone of timm, be it to other levels."""
-    return bool(mine.timm and theirs.timm and mine.timm.name == theirs.timm.name)
+def _wholes(tensors: Iterable[str], mine: Architecture, theirs: Architecture) -> dict[str, str]:
+    """Return what has no channels to choose from by what it is, and its name in a model.
+
+    It is the backbone of timm that two networks have, be it to other levels, and YOLO26's flow.
+    """
+    timm = mine.timm and theirs.timm and mine.timm.name == theirs.timm.name
+    found = {}
+    for name in tensors:
+        if timm and name.startswith("model.0."):
+            found[name] = name
+        elif FLOW in name.split("."):
+            found[name.split(".", 2)[2]] = name
+    return found
 
 
 def foretell(
@@ -317,6 +345,11 @@ def _by_part(
         some, all_ = found.get(part := part_of(role), (0, 0))
         some += sum(min(sizes[name], taken.get(name, 0)) for name in names)
         found[part] = some, all_ + sum(sizes[name] for name in names)
+    if flow := [name for name in sizes if FLOW in name.split(".")]:
+        found["head flow"] = (
+            sum(sizes[name] for name in flow if taken.get(name)),
+            sum(sizes[name] for name in flow),
+        )
     return found
 
 

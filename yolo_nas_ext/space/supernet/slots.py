@@ -40,6 +40,7 @@ FIXED = ("head.reg_max", "head.end2end")
 # Choices whose options are branches with weights of their own, or leave parts out.
 KINDS = ("block", "down", "kernel", "context", "levels", "top", "kind")
 HEAD = "head"
+YOLO26 = "yolo26"  # behind a task: its head is YOLO26's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,7 @@ def definition(
         HEAD,
         "ElasticHead",
         [outputs[level] for level in head_levels],
-        [nc, task.name, list(keypoints)],
+        [nc, task.name, list(keypoints), *[YOLO26] * head.yolo26],
         head.reg_max,
         head.end2end,
         head_levels,
