@@ -46,6 +46,7 @@ from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.transfer import parents
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.network.parse import read as architecture
 from yolo_nas_ext.study.leaderboard import interval
 
 KEYS = {
@@ -178,10 +179,21 @@ class Proof:
         self.note(pencil=best.user_attrs["name"])
 
     def compare(self, arms: list[str], seeds: int) -> None:
-        """Train what the searches found, the pencil and the parent, in turns."""
-        given = [str(self.winners / f"{name}.yaml") for name in (*arms, "pencil")]
+        """Train what the searches found, the pencil and the parent, in turns.
+
+        A search that ends with the pencil has its rows.
+        """
+        networks = {name: self.winners / f"{name}.yaml" for name in (*arms, "pencil")}
+        keys = {name: architecture(file).key for name, file in networks.items()}
+        same = [name for name in arms if keys[name] == keys["pencil"]]
+        given = [str(file) for name, file in networks.items() if name not in same]
         self._compare("compare", [*given, str(self.weights)], seeds, f"inherit={self.weights}")
         self._compare("stock", [str(self.weights)], seeds, "recipe=stock")
+        done = {(row["model"], row["seed"]) for row in self.rows}
+        for row in [row for row in self.rows if row["model"] == "pencil"]:
+            for name in same:
+                if (name, row["seed"]) not in done:
+                    keep_csv(self.table, COLUMNS, {**row, "model": name})
 
     def _compare(self, name: str, given: list[str], seeds: int, *more: str) -> None:
         for count in range(1, seeds + 1):  # a folder a seed: what is there is kept as it comes
