@@ -14,6 +14,7 @@ import yaml
 from tests.helpers.fakes import without_pictures
 from yolo_nas_ext import loop, run_dir
 from yolo_nas_ext.cli import main
+from yolo_nas_ext.console import number
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.base import Context
@@ -258,8 +259,8 @@ def test_a_search_that_learnt_nothing_says_so(monkeypatch, cells, tmp_path, caps
     fake(monkeypatch, [0.0] * 2)
     arguments = [f"data={cells}", f"project={tmp_path}", "trials=2", "baseline=none"]
     assert main(["search", *arguments]) == 0
-    assert "every fitness is 0" in capsys.readouterr().out
-    assert "every fitness is 0" in (tmp_path / "search" / "report.html").read_text()
+    assert "every mAP50-95 is 0" in capsys.readouterr().out
+    assert "every mAP50-95 is 0" in (tmp_path / "search" / "report.html").read_text()
 
 
 def test_skipped_images_are_named_and_exit_code_3(monkeypatch, cells, tmp_path, capsys):
@@ -323,7 +324,7 @@ def test_a_full_training_of_the_best_names_the_winner(cells, tmp_path, capsys):
     assert text.count("confirmed ") == len(trained) and (tmp_path / "named" / "best.pt").is_file()
     best = max(float(row["trained_fitness"]) for row in trained.values())
     said = (tmp_path / "named" / "best.yaml").read_text()
-    assert f"fitness {best:.4f} trained alone, full, for 1 epochs" in said
+    assert f"mAP50-95 {number(best)} trained alone, full, for 1 epochs" in said
     assert "trained alone, full, for 1 epochs" in (tmp_path / "named" / "report.html").read_text()
 
 

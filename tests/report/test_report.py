@@ -201,8 +201,9 @@ def test_the_parent_and_the_pencils_of_a_search_from_trained_weights():
     findings = Findings(won)
     assert findings.reference.name == "mine" and findings.best_baseline.name == "yolov8n"
     first, second, *_ = findings.verdict()
-    assert "is best: fitness 0.5000, 0.1000 above mine (0.4000), the parent" in first
+    assert "trial 4 has fitness 0.5000, 0.1000 above mine (0.4000), the parent" in first
     assert "0.0500 above the best that a hand would try, hand (0.4500)" in second
+    assert "yolov8n, a baseline, has more: fitness 0.7000." in findings.verdict()
     text = report.summary_table(won)
     assert "0.0500 above the best that a hand would try" in text and "parent" in text
     assert "pencil" in text and "baseline" in text
@@ -227,8 +228,8 @@ def test_verdict():
     ours = {"cost": {"flops": 5.0, "params": 1.0}}
     assert said() == "No trial has ended yet: there is nothing to compare."
     assert "all 2 trials failed, 2 of them by 'nan'" in said(*[(None, {"error": "nan: x"})] * 2)
-    assert "best of 1 candidate evaluated: fitness 0.5000 (1 parameters" in said((0.5, ours))
-    assert "Of the baselines yolov8n is best" in said((0.5, baseline))
+    assert "only candidate evaluated: fitness 0.5000 (1 parameters" in said((0.5, ours))
+    assert "yolov8n, the only baseline, has fitness 0.5000" in said((0.5, baseline))
     assert said((0.5, baseline), (0.6, ours)) == (
         "trial 2 is best: fitness 0.6000, 0.1000 above yolov8n (0.5000), the best baseline, "
         "with 0.50 times its FLOPs and 0.25 times its parameters."

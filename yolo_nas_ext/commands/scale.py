@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.scale import LETTERS, ScaleSettings
 from yolo_nas_ext.config.settings import read as read_settings
-from yolo_nas_ext.console import aligned, short
+from yolo_nas_ext.console import aligned, number, short
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
@@ -202,11 +203,11 @@ def _by_training(
         dataset.read(settings.data, task), task=task, **{n: getattr(settings, n) for n in names}
     )
     fitness: dict[Architecture, float] = {}
-    lines = []
+    lines, name = [], metric_name(task, "host")
     for network in networks:
         try:
             fitness[network] = training.estimate(network)["fitness"]
-            lines.append(f"{_said(found[network])}: fitness {fitness[network]:.4f}")
+            lines.append(f"{_said(found[network])}: {name} {number(fitness[network])}")
         except TrialError as error:
             lines.append(f"{_said(found[network])}: failed ({error})")
     if not fitness:

@@ -21,6 +21,7 @@ from typing import Any
 from yolo_nas_ext.compare import recipes
 from yolo_nas_ext.compare.trained_on import TrainedOn
 from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.console import Progress, duration, number
 from yolo_nas_ext.errors import TrialError
@@ -29,7 +30,6 @@ from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
 
-METRICS = {("detect", "host"): "mAP50-95", ("classify", "host"): "accuracy"}
 # What decides a training's metrics, besides model, data, seed and Ultralytics' keys.
 SCHEDULE = ("task", "epochs", "imgsz", "batch", "augment", "fitness", "inherit", "device")
 EPOCH = "  epoch {done}/{total}  {left} of this one left"
@@ -83,9 +83,7 @@ class Comparison:
     @property
     def metric(self) -> str:
         """What fitness is, in words."""
-        fitness = self.config.fitness
-        named = fitness if fitness != "host" else "fitness"
-        return METRICS.get((self.training.task, fitness), named)
+        return metric_name(self.training.task, self.config.fitness)
 
     @property
     def command(self) -> str:

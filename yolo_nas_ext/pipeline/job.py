@@ -96,6 +96,7 @@ def _shared(plan: Plan) -> Study:
         measured_on=timing.measured_on if timing else "",
         parent=plan.parent.name if plan.parent else "",
         pencils=plan.first.pencils,
+        measure=plan.measure,
     )
 
 
@@ -132,6 +133,7 @@ def _open(
         plan.goal,
         parent=plan.parent.name if plan.parent else "",
         pencils=plan.first.pencils,
+        measure=plan.measure,
     )
     progress = Progress(study, plan.trials, config.budget_hours or math.inf)
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
@@ -151,6 +153,8 @@ def _announce(job: Job) -> None:
     )
     for note in job.notes:
         print(f"note: {note}")
+    if job.study.measure.projects:
+        print(f"note: {outputs.RANKED.format(job.study.measure.rank)}")
     if data.skipped:
         total = len(data.images) + len(data.skipped)
         print(f"note: {len(data.skipped)} of {total} training images were skipped")
@@ -208,7 +212,8 @@ def _try_random_baseline(job: Job) -> None:
     plan, config = job.plan, job.config
     if plan.control is None:
         return
-    baseline = Study(plan.space, job.folder / "control.db", plan.goal)
+    record = job.folder / "control.db"
+    baseline = Study(plan.space, record, plan.goal, measure=plan.measure)
     watch = Progress(baseline, plan.trials, config.budget_hours or math.inf)
     _spend(job, baseline, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
     job.notes.append(difference(job.study, baseline, str(config.control)))

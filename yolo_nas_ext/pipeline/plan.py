@@ -6,7 +6,7 @@ import contextlib
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -28,6 +28,7 @@ from yolo_nas_ext.pipeline import baselines, latency, limits
 from yolo_nas_ext.pipeline import parent as parents
 from yolo_nas_ext.pipeline.baselines import First
 from yolo_nas_ext.pipeline.changes import ChangeScores, scorable
+from yolo_nas_ext.pipeline.measure import measure_of
 from yolo_nas_ext.pipeline.screening import Screen, ranker, weighted_ranks
 from yolo_nas_ext.pipeline.screening import parse as parse_screen
 from yolo_nas_ext.plugins import load_blocks
@@ -37,6 +38,7 @@ from yolo_nas_ext.space.parent import ParentSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screening import Screened
+from yolo_nas_ext.study.measure import Measure
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.trial import Trial
 
@@ -62,6 +64,7 @@ class Plan:
         timing: How latency is known, if it is.
         parent: The trained network that the search starts from, if it does.
         changes: What scores the parent's changes, where the strategy adds them up.
+        measure: What fitness is, for people.
     """
 
     config: SearchSettings
@@ -77,6 +80,7 @@ class Plan:
     timing: latency.Timing | None = None
     parent: Parent | None = None
     changes: ChangeScores | None = None
+    measure: Measure = field(default_factory=Measure)
 
     @property
     def trials(self) -> int:
@@ -146,6 +150,7 @@ def make(config: SearchSettings) -> Plan:
         timing,
         parent,
         changes,
+        measure_of(config, estimator),
     )
 
 

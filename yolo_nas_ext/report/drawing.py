@@ -7,10 +7,10 @@ from typing import ClassVar, NamedTuple
 
 from markupsafe import Markup
 
-from yolo_nas_ext.console import number, short
 from yolo_nas_ext.network.architecture import Architecture, Block, TimmBackbone
+from yolo_nas_ext.report.facts import label
 from yolo_nas_ext.report.html import render
-from yolo_nas_ext.report.summary import Findings, label
+from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.study.trial import Trial
 
 WIDTH = 560
@@ -218,21 +218,19 @@ class Preview(NamedTuple):
     drawing: Markup
 
 
-def previews(trials: Sequence[Trial], finals: Mapping[str, str]) -> list[Preview]:
+def previews(
+    findings: Findings, trials: Sequence[Trial], finals: Mapping[str, str]
+) -> list[Preview]:
     """Return drawings; the style sheet shows the first, or the one that is asked for.
 
     Args:
+        findings: Of the record.
         trials: From `previewed`.
         finals: What the final comparison says of a network, by its label.
     """
     found = []
     for trial in trials:
-        facts = [f"fitness {number(trial.fitness)}"] if trial.state == "complete" else [trial.state]
-        facts += [
-            f"{short(trial.cost[n])} {unit}"
-            for n, unit in (("params", "parameters"), ("flops", "FLOPs"))
-            if n in trial.cost
-        ]
+        facts = findings.facts(trial)
         if "latency_ms" in trial.metrics:
             facts.append(f"{trial.metrics['latency_ms']:.3g} ms")
         if label(trial) in finals:
