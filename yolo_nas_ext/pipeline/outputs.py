@@ -210,7 +210,12 @@ def note_zeros(job: Job) -> None:
     measure = job.study.measure
     measured = [measure.restated(t).fitness for t in job.study.complete]
     text = ALL_ZERO.format(measure.name)
-    if measured and not any(measured) and not measure.exact and text not in job.notes:
+    if (
+        measured
+        and not any(measured)
+        and job.config.estimator in HELD_OUT
+        and text not in job.notes
+    ):
         job.notes.append(text)
         print(f"note: {text}")
 

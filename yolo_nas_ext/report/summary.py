@@ -25,7 +25,7 @@ class Findings(Facts):
         if found is None:
             return self._without(baseline)
         if all(t.fitness == 0 for t in self.compared):
-            return [self._all_zero()]
+            return [self._all_zero(), *([self._confirmed()] if self.trained else ())]
         if self.study.goal.objectives[0] != "fitness":
             return [self._by_objective(found, baseline), *self._several()]
         if baseline is None:
