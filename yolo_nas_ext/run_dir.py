@@ -71,7 +71,10 @@ def resumed(
         return config, None
     folder = Path(resume)
     kept = {name: value for name, value in saved(folder).items() if name not in dropped}
-    before = configured(kept)
+    try:
+        before = configured(kept)
+    except NASError as error:
+        raise NASError(f"resume={folder}: in its args.yaml {error}") from error
     for name in config.given - {*may_change, "name", "project"}:
         now, then = ({**c.values, **c.host}.get(name) for c in (config, before))
         if now != then:
@@ -226,8 +229,14 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     """
     content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
     before = content.get(TRAITS)  # of a run of an earlier version there is none
-    now = identity(data, before, say=print) if isinstance(before, dict) else {}
-    found = "; ".join(changes(before, now)) if now else ""
+    try:
+        now = identity(data, before, say=print) if isinstance(before, dict) else {}
+        found = "; ".join(changes(before, now)) if now else ""
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise NASError(
+            f"resume={folder}: {TRAITS} in its args.yaml is damaged ({error!r}); delete that entry "
+            "to go on"
+        ) from error
     if found and not accepted:
         raise NASError(
             f"resume={folder}: data={data.source} has changed since the run began ({found}), and "

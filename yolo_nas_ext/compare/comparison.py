@@ -231,8 +231,16 @@ class Comparison:
             file = self._file(model, seed, about)
         try:
             text = file.read_text(encoding="utf-8")
-            return Evaluation(**{**json.loads(text), "name": model.name})
-        except (OSError, ValueError, TypeError):  # there is none, or it is damaged: train again
+            found = Evaluation(**{**json.loads(text), "name": model.name})
+            values = [found.fitness, found.seconds, found.seed, *found.metrics.values()]
+            numbers = all(type(value) in (int, float) for value in values)
+            return found if numbers and isinstance(found.error, str) else None
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ):  # there is none, or it is damaged: train again
             return None
 
 

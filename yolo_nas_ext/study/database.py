@@ -29,6 +29,7 @@ PASSING = re.compile(r"locked|busy|deadlock|serializ|already exists|duplicate|un
 HALF_MADE = re.compile(r"no such table|does not exist|doesn't exist|multiple heads", re.I)
 # What is wrong, by what the database says of it, and what to do.
 ADVICE: tuple[tuple[str, str], ...] = (
+    (r"trial \d+ is damaged", "put back a copy of the record"),
     (r"disk is full|no space left|full", "check that the disk has room"),
     (r"locked|busy", "other processes write it all the time; try again, with fewer of them"),
     (
@@ -158,7 +159,8 @@ def storage_errors(
     try:
         yield
     except (SQLAlchemyError, StorageInternalError, OSError, *more) as error:
-        cause = error.__cause__ or error
+        inner = error.__cause__ if isinstance(error, StorageInternalError) else None
+        cause = inner or error
         said = " ".join(str(getattr(cause, "orig", None) or cause).split())
         found = (way for pattern, way in ADVICE if re.search(pattern, said, re.I))
         raise kind(

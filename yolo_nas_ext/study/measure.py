@@ -63,7 +63,8 @@ class Measure:
     @classmethod
     def read(cls, noted: Any) -> Measure:
         """Return what a record keeps; the usual one where that is nothing, or damaged."""
-        try:
-            return cls(**noted)
-        except TypeError:
+        usual = asdict(cls())
+        known = isinstance(noted, dict) and noted.keys() <= usual.keys()
+        if not known or any(type(v) is not type(usual[n]) for n, v in noted.items()):
             return cls()
+        return cls(**noted)

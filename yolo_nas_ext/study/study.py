@@ -13,7 +13,7 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.space.choices import ChoiceSpace
-from yolo_nas_ext.study.coder import Coder
+from yolo_nas_ext.study.coder import Coder, numbers
 from yolo_nas_ext.study.devices import LATENCY, LATENCY_OF, Devices
 from yolo_nas_ext.study.measure import Measure
 from yolo_nas_ext.study.objectives import Goal, front
@@ -308,6 +308,7 @@ class Study:
         for found in storage.look(kind):
             self._read(found, storage)
         about = storage.attributes(kind)
+        _check_notes(about, storage.place)
         self._repeats = {number: _repeated(value) for number, _, value in notes(about, REPEAT)}
         self._confirmed = {number: dict(value) for number, _, value in notes(about, CONFIRM)}
         self._measured = {}
@@ -322,7 +323,9 @@ class Study:
         known = self._known.get(number)
         if number in self._known and (known is None or known.state != "running"):
             return
-        trial = self._devices.trial(self._coder.thaw(found), found.user_attrs.get(LATENCY_OF))
+        trial = self._devices.trial(
+            self._coder.thaw(found, storage.place), found.user_attrs.get(LATENCY_OF)
+        )
         if not storage.shared:
             lost, void = trial.state == "running", False
         else:
@@ -356,6 +359,29 @@ def front_of(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
         # Nothing says that a candidate is as good in an objective that is not known here.
         found, values = [found[i] for i in known], [values[i] for i in known]
     return [found[i] for i in reversed(front(values))]
+
+
+def _check_notes(about: Mapping[str, Any], place: str) -> None:
+    """Refuse what is noted of trials where it is not as it was written.
+
+    Raises:
+        NASError: With the file, the trial and what is wrong.
+    """
+    for kind in (REPEAT, CONFIRM, MEASURE):
+        try:
+            noted = [*notes(about, kind)]
+        except (ValueError, AttributeError, TypeError) as error:
+            raise NASError(f"{place}: what is noted as {kind} is damaged ({error})") from error
+        for trial, _, value in noted:
+            known = [value]
+            if kind == REPEAT and isinstance(value, list):
+                known = [m if isinstance(m, Mapping) else {"fitness": m} for m in value]
+                known = [m if "fitness" in m else {"fitness": None} for m in known]
+            if damage := next((d for m in known for d in numbers(kind, m)), ""):
+                raise NASError(
+                    f"{place}: trial {trial + 1} is damaged: {damage}; put back a copy of the "
+                    "record, or start a new run"
+                )
 
 
 def _repeated(value: Sequence[Any]) -> list[dict[str, float]]:
