@@ -248,7 +248,9 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     return f"data={data.source} has changed since the run began ({found})" if found else ""
 
 
-def check_weights(folder: Path, model: str, weights: str, accepted: bool) -> str:
+def check_weights(
+    folder: Path, model: str, weights: str, accepted: bool, key: str = "model"
+) -> str:
     """Return what to say of a parent that has changed since the run began; nothing if not.
 
     Args:
@@ -256,6 +258,7 @@ def check_weights(folder: Path, model: str, weights: str, accepted: bool) -> str
         model: The parent, as the user gave it.
         weights: Digest of its file.
         accepted: Whether the user wants to go on with it; it is what is compared with from then on.
+        key: What the user gave it by.
 
     Raises:
         NASError: For one that has changed where that is not so.
@@ -266,12 +269,12 @@ def check_weights(folder: Path, model: str, weights: str, accepted: bool) -> str
         return ""
     if not accepted:
         raise NASError(
-            f"resume={folder}: model={model} has changed since the run began, and candidates from "
+            f"resume={folder}: {key}={model} has changed since the run began, and candidates from "
             "it are not comparable with the trials so far; start a new run, or give "
-            f"model={model} beside resume= to go on all the same"
+            f"{key}={model} beside resume= to go on all the same"
         )
     keep(folder, (WEIGHTS,), {WEIGHTS: weights})
-    return f"model={model} has changed since the run began"
+    return f"{key}={model} has changed since the run began"
 
 
 def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -230,6 +231,69 @@ def test_ctrl_c_ends_with_what_is_there(monkeypatch, cells, tmp_path, capsys):
     fake(monkeypatch, [0.2] * 9)
     done = search({"resume": str(tmp_path / "search")})
     assert len(done.study.complete) == 9 and done.study.best.fitness == 0.3
+
+
+ENDED = """
+import sys, time
+from yolo_nas_ext.cli import main
+from yolo_nas_ext.estimators.training import Training
+
+def estimate(self, *arguments, **more):
+    if len(calls) == 2:
+        print("waiting", flush=True)
+        time.sleep(120)
+    calls.append(1)
+    return {"fitness": 0.1}
+
+calls, Training.estimate = [], estimate
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_sigterm_ends_a_search_in_the_background_with_its_report(cells, tmp_path):
+    """As a shell starts it by ``&``: Ctrl-C is ignored there."""
+    keys = [f"data={cells}", f"project={tmp_path}", "trials=9", "baseline=none"]
+    start = ["sh", "-c", 'trap "" INT HUP; exec "$@"', "sh", sys.executable, "-u", "-c", ENDED]
+    process = subprocess.Popen([*start, "search", *keys], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        said = [*iter(lambda: next(lines), "waiting\n")]
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        said += lines
+    assert process.returncode == 3, said
+    assert f"  yolo nas-search resume={tmp_path / 'search'}\n" in said
+    assert (tmp_path / "search" / "report.html").is_file()
+    assert [row["state"] for row in table(tmp_path / "search")] == ["complete"] * 2 + ["running"]
+
+
+def test_a_resumed_search_says_what_there_is_and_what_is_left(monkeypatch, cells, tmp_path, capsys):
+    fake(monkeypatch, [0.1, TrialError("nan", "x"), KeyboardInterrupt()])
+    assert (
+        main(["search", f"data={cells}", f"project={tmp_path}", "trials=4", "baseline=none"]) == 3
+    )
+    assert "\nresumed: " not in capsys.readouterr().out
+    fake(monkeypatch, [0.2] * 9)
+    folder = tmp_path / "search"
+    assert main(["search", f"resume={folder}"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "resumed: 2 of 4 trials are recorded (1 failed), 1 broke off and runs again; 2 are left "
+        "to try" in out
+    )
+    assert "trial 3/4" in out and "trial 4/4" in out and "trial 5/" not in out
+    assert main(["search", f"resume={folder}", "trials=1"]) == 0
+    assert "resumed: 4 of 4 trials are recorded (1 failed); none are left to try" in (
+        capsys.readouterr().out
+    )
+
+
+def test_no_limit_is_said(monkeypatch, cells, tmp_path, capsys):
+    fake(monkeypatch, [0.1] * 2)
+    keys = ["trials=2", "baseline=none", "max_latency=None"]
+    assert main(["search", f"data={cells}", f"project={tmp_path}", *keys]) == 0
+    assert "note: max_latency=none sets no limit" in capsys.readouterr().out
 
 
 def test_all_failed_is_exit_code_1(monkeypatch, cells, tmp_path, capsys):

@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 
 import cloudpickle
 
+from yolo_nas_ext.console import ENDS
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.executors.run_trial import Estimate, Prune, run_trial
 from yolo_nas_ext.study.trial import Trial
@@ -92,11 +93,9 @@ class Processes:
         """End all workers, whatever they do."""
         for worker in self.workers:
             worker.pipe.close()
-            worker.process.terminate()
+            worker.process.kill()
         for worker in self.workers:
             worker.process.join(PATIENCE)
-            if worker.process.is_alive():
-                worker.process.kill()
         self.workers.clear()
 
     def _hire(self) -> Worker:
@@ -122,7 +121,8 @@ class Processes:
 
 def _work(pipe: Connection, pickled: bytes) -> None:
     """Evaluate trials from the pipe until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the search's to handle
+    for one in (signal.SIGINT, *ENDS):  # are the search's to handle, and come to all of its group
+        signal.signal(one, signal.SIG_IGN)
     try:
         try:
             estimate = cloudpickle.loads(pickled)

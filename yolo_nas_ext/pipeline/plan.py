@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from yolo_nas_ext.config import rules
-from yolo_nas_ext.config.search import PARENT, RESOLVED, TRAININGS, SearchSettings
+from yolo_nas_ext.config.search import MOST, PARENT, RESOLVED, TRAININGS, SearchSettings
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Estimator
@@ -135,7 +135,16 @@ def make(config: SearchSettings) -> Plan:
         control()  # says what is allowed
     first = baselines.Firsts(config, space, budget, data, parent, timing).made(named)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
-    notes = [*data.skipped, *said, *whole, *limit, *first.notes, *(timing.notes if timing else ())]
+    unlimited = [f"{n}=none sets no limit" for n in MOST if n in config.given and _none(config, n)]
+    notes = [
+        *data.skipped,
+        *unlimited,
+        *said,
+        *whole,
+        *limit,
+        *first.notes,
+        *(timing.notes if timing else ()),
+    ]
     return Plan(
         config,
         data,
@@ -152,6 +161,10 @@ def make(config: SearchSettings) -> Plan:
         changes,
         measure_of(config, estimator),
     )
+
+
+def _none(config: SearchSettings, name: str) -> bool:
+    return config.values[name] is None
 
 
 def _changes(

@@ -33,7 +33,9 @@ class Progress:
 
     def __call__(self, trial: Trial) -> None:
         """Say that a trial has started or ended."""
-        head = f"trial {trial.number + 1:>{self._digits}}/{self.trials}  {label(trial):<14}"
+        trials = self.study.trials  # numbers of a record that several processes share have gaps
+        place, most = sum(t.number <= trial.number for t in trials), max(self.trials, len(trials))
+        head = f"trial {place:>{self._digits}}/{most}  {label(trial):<14}"
         if trial.state == "running":
             self._line.show(f"{head}  running ...")
             return
@@ -73,6 +75,23 @@ class Progress:
             best = max(known, key=lambda t: (self._value(t), -t.number))
             said.append(f"best baseline {number(self._value(best))}")
         return said
+
+    def resumed(self) -> str:
+        """Return what a record holds that is gone on with, and what is left; nothing if new."""
+        trials = self.study.trials
+        if not trials:
+            return ""
+        ended = [t for t in trials if t.state != "running"]
+        failed = sum(t.state == "failed" for t in ended)
+        running = len(trials) - len(ended)
+        said = f"{len(ended)} of {max(self.trials, len(trials))} trials are recorded"
+        said += f" ({failed} failed)" if failed else ""
+        if running:
+            again = "broke off and runs" if running == 1 else "broke off and run"
+            who = "of other workers running" if self.study.others else f"{again} again"
+            said += f", {running} {who}"
+        left = max(0, self.trials - len(trials)) + (0 if self.study.others else running)
+        return f"{said}; {left or 'none'} {'is' if left == 1 else 'are'} left to try"
 
     def again(self, before: Trial, after: Trial) -> None:
         """Say what a repeat of a good trial measured."""
