@@ -109,7 +109,7 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
     file = folder / "args.yaml"
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise NASError(
             f"{key}={folder}: {file} is damaged ({' '.join(str(error).split())}); put back "
             "the settings that the run was started with"

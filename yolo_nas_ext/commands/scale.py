@@ -22,7 +22,7 @@ from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
 from yolo_nas_ext.network import scaling
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import to_yaml
-from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.parse import classes_of, read
 from yolo_nas_ext.network.scaling import Coefficients
 
 SHORTEST = 1.1  # times the model's own FLOPs that a family member has at least
@@ -115,7 +115,7 @@ def _model(settings: ScaleSettings) -> tuple[Architecture, int, str, Any]:
         )
     task = TASKS[re.sub(r"\d+$", "", definition["head"][-1][2])]
     imgsz = settings.imgsz or base.imgsz or 640
-    nc = settings.nc or int(definition.get("nc") or 80)
+    nc = settings.nc or classes_of(definition)
     return replace(base, imgsz=imgsz), nc, task, None
 
 

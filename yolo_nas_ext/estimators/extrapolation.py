@@ -41,6 +41,10 @@ def projected(fitness: float, architecture: Architecture, nc: int, imgsz: int) -
             is counted at that, so that larger images are credited as a larger network is.
     """
     used = replace(architecture, head=replace(architecture.head, end2end=False))
-    flops = costs(used, nc, architecture.imgsz or imgsz).flops
+    return by_flops(fitness, costs(used, nc, architecture.imgsz or imgsz).flops, imgsz)
+
+
+def by_flops(fitness: float, flops: float, imgsz: int) -> float:
+    """Return the same of a network whose FLOPs are known; see `projected`."""
     ratio = min(flops / (YOLOV8N * imgsz * imgsz), LARGEST)
     return (fitness + LEAST) * ratio**POWER
