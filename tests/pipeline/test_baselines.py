@@ -107,7 +107,7 @@ def test_a_parent_that_cannot_be_changed_is_measured_as_it_is(shapes, tmp_path):
 
 @pytest.mark.parametrize("name", ["yolo12n", "yolov5n", "yolov9t", "yolov10n"])
 def test_a_baseline_of_another_make_is_built_and_counted_by_ultralytics(shapes, name):
-    found = made(shapes, baseline=name, space="tiny", max_flops="none")
+    found = made(shapes, baseline=name, space="tiny", max_flops=None)
     (trial,) = found.baselines
     assert (trial.name, trial.point, trial.architecture) == (name, None, None)
     assert trial.cost["params"] > 1e6 and trial.cost["flops"] > 1e7
@@ -116,7 +116,7 @@ def test_a_baseline_of_another_make_is_built_and_counted_by_ultralytics(shapes, 
     assert any(f"baseline {name} is built and counted" in note for note in found.notes)
     small = made(shapes, baseline=name, space="tiny", max_params="1M")
     assert not small.baselines and any("over the budget" in note for note in small.notes)
-    scored = made(shapes, baseline=name, space="tiny", estimator="naswot", max_flops="none")
+    scored = made(shapes, baseline=name, space="tiny", estimator="naswot", max_flops=None)
     assert not scored.baselines and any("has no score" in note for note in scored.notes)
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 from tests.helpers import fakes
 from yolo_nas_ext import report
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.report import axes
+from yolo_nas_ext.report import axes, charts
+from yolo_nas_ext.report.drawing import Picture
 from yolo_nas_ext.report.summary import Findings, label
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -332,6 +333,33 @@ def test_nothing_hostile_gets_through(tmp_path):
     assert "<script>alert" not in html and "alert(1)" in html and "\0" not in html
     assert [tag for tag, _ in Reader(html).seen].count("script") == 1
     assert len(rows((tmp_path / "trials.csv").read_text(encoding="utf-8"))) == 5
+
+
+def test_no_label_of_a_chart_is_cut_on_a_narrow_screen(study):
+    """A letter is at most ten units wide there; a name is bold."""
+    studies = [study, several([(0.00012, 10.0), (0.0000604, 30.0)]), several([(-1234.5, 1.0)])]
+    for findings in map(Findings, [*studies, fakes.table(300), fakes.table(0)]):
+        for chart in (charts.pareto_chart(findings), charts.progress_chart(findings)):
+            assert all(10 * len(tick.text) <= chart.area.left - 8 for tick in chart.y_ticks)
+            for tick in (*chart.x_ticks, *chart.times):
+                half = 5 * len(tick.text)
+                assert half <= tick.at <= chart.area.width - half
+            for name in chart.names:
+                half = 5.25 * len(name.text)
+                assert half <= name.x <= chart.area.width - half
+            assert 10 * (len(chart.up) + len(chart.unit)) < chart.area.width
+
+
+def test_no_text_of_a_drawing_is_wider_than_its_box(study):
+    for trial in study.trials:
+        for box in Picture(trial.network).boxes:
+            assert 8.6 * max(len(box.first), len(box.second)) <= box.width
+
+
+def test_a_heading_stays_with_its_figure_in_print(study):
+    style = report.page(study, **PAGE).partition("@media print")[2].partition("</style>")[0]
+    assert re.search(r"h1, h2, h3[^{]*{ break-after: avoid; }", style)
+    assert "figure, .verdict, tr" in style and ".pair { display: block; }" in style
 
 
 # Files

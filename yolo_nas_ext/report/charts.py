@@ -16,7 +16,7 @@ from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.study.trial import Trial
 
 WIDTH, HEIGHT = 560, 400
-LEFT, TOP, RIGHT, BOTTOM = 66, 50, 540, 336  # the plotting area
+LEFT, TOP, RIGHT, BOTTOM = 84, 50, 534, 336  # the plotting area, with room for labels
 SHADES = 8  # classes o0 to o7 of the style sheet, from the first trial to the last
 PLAIN = 4  # the shade where the order is an axis
 LETTER, LINE = 10.5, 22  # size of a letter on a narrow screen, where text is largest

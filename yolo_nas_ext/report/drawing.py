@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from markupsafe import Markup
 
+from yolo_nas_ext.console import cut
 from yolo_nas_ext.network.architecture import Architecture, Block, TimmBackbone
 from yolo_nas_ext.report.facts import label
 from yolo_nas_ext.report.html import render
@@ -18,7 +19,7 @@ COLUMNS = {"backbone": 44, "down": 184, "up": 316, "head": 448}  # left edges
 BOX_WIDTH, BOX_HEIGHT, GAP = 104, 40, 16
 PITCH = BOX_HEIGHT + GAP
 HEADING = 34
-LETTERS = 14  # that fit into a box
+LETTERS = 12  # that fit into a box on a narrow screen, where text is largest
 
 
 def drawing(architecture: Architecture, name: str) -> Markup:
@@ -178,7 +179,7 @@ class Picture:
 
 def _words(block: Block) -> tuple[str, str, str]:
     """Return the two lines in a block's box, and what is said when one points at it."""
-    first = block.kind + (f" {block.kernel}x{block.kernel}" if block.kernel else "")
+    first = cut(block.kind + (f" {block.kernel}x{block.kernel}" if block.kernel else ""), LETTERS)
     second = f"{block.width}" + (f" ×{block.depth}" if block.depth > 1 else "")  # noqa: RUF001
     second += " /2" if block.stride == 2 else ""
     detail = [f"{block.kind}: {block.width} channels"]
@@ -191,7 +192,7 @@ def _words(block: Block) -> tuple[str, str, str]:
 
 def _words_whole(whole: TimmBackbone, index: int) -> tuple[str, str, str]:
     """Return the same of a feature of a backbone of timm, whose name may be too long for a box."""
-    name = whole.name if len(whole.name) <= LETTERS else whole.name[: LETTERS - 1] + "…"
+    name = cut(whole.name, LETTERS)
     weights = "timm's weights" if whole.pretrained else "random weights"
     detail = f"timm/{whole.name}, {weights}: feature {whole.indices[index]}, "
     return name, f"{whole.widths[index]}", f"{detail}{whole.widths[index]} channels"
