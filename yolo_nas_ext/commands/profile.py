@@ -211,7 +211,7 @@ def _bundle(settings: ProfileSettings) -> int:
     for side in settings.imgsz:
         for n in networks:
             at = replace(protocol, imgsz=side)
-            model = exported(emit(n.architecture, n.nc), at, where=n.name)
+            model = exported(emit(n.architecture, n.nc), at, where=n.name, opset=bundle.OPSET)
             models.append(bundle.ExportedModel(n.architecture, n.nc, side, model))
             clock(len(models), total)
     ops = ops[: bundle.LAYERS * len(settings.imgsz)]

@@ -114,9 +114,23 @@ def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "mod
 
 
 def exported(
-    model: Model, protocol: Protocol, *, nc: int = 80, task: str = "detect", where: str = "model"
+    model: Model,
+    protocol: Protocol,
+    *,
+    nc: int = 80,
+    task: str = "detect",
+    where: str = "model",
+    opset: int | None = None,
 ) -> bytes:
     """Return a model as ONNX, exported by Ultralytics with its defaults.
+
+    Args:
+        model: The model.
+        protocol: Its image size, batch and device.
+        nc: Number of classes.
+        task: What the model does.
+        where: What a user calls it, for messages.
+        opset: Version of ONNX' operators; the newest that this machine takes if None.
 
     Raises:
         NASError: Where it cannot be exported.
@@ -126,11 +140,18 @@ def exported(
             raise NASError(f"{where}: {model} does not exist")
         return Path(model).read_bytes()
     with TemporaryDirectory() as folder:
-        return Path(_export(model, "onnx", protocol, folder, nc, task, where)).read_bytes()
+        return Path(_export(model, "onnx", protocol, folder, nc, task, where, opset)).read_bytes()
 
 
 def _export(
-    model: Model, form: str, protocol: Protocol, folder: str, nc: int, task: str, where: str
+    model: Model,
+    form: str,
+    protocol: Protocol,
+    folder: str,
+    nc: int,
+    task: str,
+    where: str,
+    opset: int | None = None,
 ) -> str:
     """Export into a folder and return the file."""
     module: Any = built(model, nc=nc, task=task, where=where)
@@ -144,6 +165,8 @@ def _export(
         "verbose": False,
         "data": None,
     }
+    if opset is not None:
+        arguments["opset"] = opset
     if form == "engine" and protocol.precision == "fp16":
         arguments["quantize"] = 16
     try:
