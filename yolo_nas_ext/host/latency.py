@@ -18,7 +18,7 @@ from ultralytics.nn import tasks
 
 from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.probe import Run, device_name, interleaved
-from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol, summary
+from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol, runtimes_here, summary
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.models import build, building, reason
@@ -204,7 +204,10 @@ def _tensorrt(model: Model, protocol: Protocol, nc: int, task: str, where: str) 
     from ultralytics.nn.autobackend import AutoBackend
 
     if not torch.cuda.is_available():
-        raise NASError("runtime=tensorrt: torch sees no GPU here; give runtime=onnx or torch")
+        raise NASError(
+            "runtime=tensorrt: torch sees no GPU here; give one of those for a CPU that are "
+            f"installed here: {', '.join(n for n in runtimes_here() if n != 'tensorrt')}"
+        )
     device = torch.device(f"cuda:{0 if protocol.device == 'cpu' else protocol.device}")
     with TemporaryDirectory() as folder:
         file = _export(model, "engine", protocol, folder, nc, task, where)
