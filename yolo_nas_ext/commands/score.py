@@ -246,13 +246,14 @@ def _model(name: str, project: Path) -> Scored:
     from yolo_nas_ext.host import models  # loads torch and Ultralytics
 
     definition, scale = models.definition(name, key="model")
+    nc = 0
     try:
         nc = classes_of(definition)
         network = read(definition, scale)
     except NASError as error:
         reason = str(error).removeprefix("model definition: ")
         task = models.task_of(definition)
-        if "nc is" in reason or task is None:
+        if not nc or task is None:
             raise NASError(f"model={name}: cannot be read ({reason})") from error
         return Scored(name, None, nc, models.scaled(definition, scale), task)
     return Scored(name, network, nc)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -15,6 +16,7 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.executors.run_trial import Estimate, Prune, run_trial
 from yolo_nas_ext.study.trial import Trial
 
+GRACE = 0.5  # seconds in which a signal that ended a worker comes here, too
 PATIENCE = 5.0  # seconds that a worker has to end by itself
 
 
@@ -93,9 +95,11 @@ class Processes:
         """End all workers, whatever they do."""
         for worker in self.workers:
             worker.pipe.close()
-            worker.process.kill()
+            worker.process.terminate()
         for worker in self.workers:
             worker.process.join(PATIENCE)
+            if worker.process.is_alive():
+                worker.process.kill()
         self.workers.clear()
 
     def _hire(self) -> Worker:
@@ -113,6 +117,8 @@ class Processes:
         worker.pipe.close()
         worker.process.join(PATIENCE)
         code = worker.process.exitcode
+        if code is not None and -code in ENDS:  # what ends all of a group ends this process, too
+            time.sleep(GRACE)
         how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
         hint = ", perhaps for want of memory" if code == -9 else ""
         assert worker.trial is not None
@@ -121,8 +127,7 @@ class Processes:
 
 def _work(pipe: Connection, pickled: bytes) -> None:
     """Evaluate trials from the pipe until it closes."""
-    for one in (signal.SIGINT, *ENDS):  # are the search's to handle, and come to all of its group
-        signal.signal(one, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the search's to handle
     try:
         try:
             estimate = cloudpickle.loads(pickled)
