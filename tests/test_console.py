@@ -1,6 +1,9 @@
 """Progress: over one line on a terminal, whole lines now and then in a log."""
 
 import io
+import os
+import signal
+import threading
 
 import pytest
 
@@ -109,3 +112,30 @@ def test_what_a_reader_of_lines_raises_ends_the_work():
     progress = Progress(1, TEXT, keep=True, say=stop)
     with pytest.raises(KeyboardInterrupt):
         progress(1)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_a_process_is_as_ctrl_c(name):
+    number, before = getattr(signal, name), signal.getsignal(getattr(signal, name))
+    with pytest.raises(KeyboardInterrupt), console.stoppable():
+        os.kill(os.getpid(), number)
+        threading.Event().wait(5)
+    assert console.ending() and signal.getsignal(number) == before
+
+
+def test_results_are_written_to_their_end_whatever_signals_follow():
+    with console.stoppable():
+        assert not console.ending()
+        with console.finishing():
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(0.01)
+        assert console.ending()
+
+
+def test_a_signal_that_nohup_ignores_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with console.stoppable():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

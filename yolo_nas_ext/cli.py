@@ -8,6 +8,7 @@ from importlib import import_module
 
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.config.settings import help_text
+from yolo_nas_ext.console import stoppable
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.host.plugin.startup import COMMANDS
 
@@ -31,12 +32,13 @@ def main(argv: Sequence[str]) -> int:
                 f"'{argv[0] if argv else ''}': no such command.{did_you_mean(name[4:], known)} "
                 f"Commands: {', '.join(COMMANDS)}"
             )
-        return _run(name, argv[1:])
+        with stoppable():
+            return _run(name, argv[1:])
     except NASError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
-        print(f"{name}: interrupted, nothing was searched", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 1

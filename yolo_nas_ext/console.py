@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -13,6 +16,55 @@ if TYPE_CHECKING:
 
 EVERY = 10.0  # seconds between two lines of a log
 WATCHED = 0.2  # seconds between two looks of a terminal
+
+
+# What a scheduler, a closed terminal and `kill` end a process by.
+ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_ending = {"asked": False, "finishing": False}
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Have the signals that end a process do what Ctrl-C does.
+
+    A shell ignores Ctrl-C for what it starts in the background, and a scheduler sends SIGTERM some
+    seconds before it kills. A signal that is ignored where the process was started, as SIGHUP is by
+    `nohup`, stays so, but for SIGTERM.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {one: signal.getsignal(one) for one in ENDS}
+    kept = {one for one, how in before.items() if how == signal.SIG_IGN and one != signal.SIGTERM}
+    _ending.update(asked=False, finishing=False)
+
+    def end(number: int, frame: object) -> None:
+        _ending["asked"] = True
+        if not _ending["finishing"]:
+            raise KeyboardInterrupt
+
+    for one in before.keys() - kept:
+        signal.signal(one, end)
+    try:
+        yield
+    finally:
+        for one in before.keys() - kept:
+            signal.signal(one, before[one] if before[one] is not None else signal.SIG_DFL)
+
+
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Write results to their end, whatever signals follow the first; Ctrl-C still breaks it off."""
+    _ending["finishing"] = True
+    try:
+        yield
+    finally:
+        _ending["finishing"] = False
+
+
+def ending() -> bool:
+    """Say whether a signal has asked this process to end."""
+    return _ending["asked"]
 
 
 class Progress:

@@ -11,6 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.errors import NASError
+
 
 def resource(*parts: str) -> Path:
     """Return the path of a shipped file or folder, for example ``resource("cfg", "nas.yaml")``.
@@ -49,6 +51,33 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_yaml(path: Path, named: str) -> dict[Any, Any]:
+    """Return the keys and values of a YAML file, whichever command reads it.
+
+    Args:
+        path: The file.
+        named: What a user calls it, for messages: ``model=my.yaml``.
+
+    Raises:
+        NASError: For a file that cannot be read, that is no YAML, or that holds no keys.
+    """
+    import yaml  # which a plain import of the package does without
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise NASError(f"{named}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise NASError(f"{named}: not a YAML file (its bytes are no UTF-8 text)") from error
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise NASError(f"{named}: not a YAML file ({reason})") from error
+    if not isinstance(content, dict):
+        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        raise NASError(f"{named}: holds {kind} where keys with values are expected")
+    return content
 
 
 def write_text(path: Path, text: str) -> Path:

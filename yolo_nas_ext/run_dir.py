@@ -71,7 +71,10 @@ def resumed(
         return config, None
     folder = Path(resume)
     kept = {name: value for name, value in saved(folder).items() if name not in dropped}
-    before = configured(kept)
+    try:
+        before = configured(kept)
+    except NASError as error:
+        raise NASError(f"resume={folder}: in its args.yaml {error}") from error
     for name in config.given - {*may_change, "name", "project"}:
         now, then = ({**c.values, **c.host}.get(name) for c in (config, before))
         if now != then:
@@ -106,7 +109,7 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
     file = folder / "args.yaml"
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise NASError(
             f"{key}={folder}: {file} is damaged ({' '.join(str(error).split())}); put back "
             "the settings that the run was started with"
@@ -226,8 +229,14 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     """
     content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
     before = content.get(TRAITS)  # of a run of an earlier version there is none
-    now = identity(data, before, say=print) if isinstance(before, dict) else {}
-    found = "; ".join(changes(before, now)) if now else ""
+    try:
+        now = identity(data, before, say=print) if isinstance(before, dict) else {}
+        found = "; ".join(changes(before, now)) if now else ""
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise NASError(
+            f"resume={folder}: {TRAITS} in its args.yaml is damaged ({error!r}); delete that entry "
+            "to go on"
+        ) from error
     if found and not accepted:
         raise NASError(
             f"resume={folder}: data={data.source} has changed since the run began ({found}), and "
@@ -239,7 +248,9 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     return f"data={data.source} has changed since the run began ({found})" if found else ""
 
 
-def check_weights(folder: Path, model: str, weights: str, accepted: bool) -> str:
+def check_weights(
+    folder: Path, model: str, weights: str, accepted: bool, key: str = "model"
+) -> str:
     """Return what to say of a parent that has changed since the run began; nothing if not.
 
     Args:
@@ -247,6 +258,7 @@ def check_weights(folder: Path, model: str, weights: str, accepted: bool) -> str
         model: The parent, as the user gave it.
         weights: Digest of its file.
         accepted: Whether the user wants to go on with it; it is what is compared with from then on.
+        key: What the user gave it by.
 
     Raises:
         NASError: For one that has changed where that is not so.
@@ -257,12 +269,12 @@ def check_weights(folder: Path, model: str, weights: str, accepted: bool) -> str
         return ""
     if not accepted:
         raise NASError(
-            f"resume={folder}: model={model} has changed since the run began, and candidates from "
+            f"resume={folder}: {key}={model} has changed since the run began, and candidates from "
             "it are not comparable with the trials so far; start a new run, or give "
-            f"model={model} beside resume= to go on all the same"
+            f"{key}={model} beside resume= to go on all the same"
         )
     keep(folder, (WEIGHTS,), {WEIGHTS: weights})
-    return f"model={model} has changed since the run began"
+    return f"{key}={model} has changed since the run began"
 
 
 def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:

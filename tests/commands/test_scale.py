@@ -150,7 +150,7 @@ def test_short_trainings_choose_where_there_are_data(tmp_path, capsys):
         "device=cpu",
     )
     assert code == 0, printed.err
-    assert printed.out.count(": fitness ") == 2 and "by a training of 1 epochs" in printed.out
+    assert printed.out.count(": mAP50-95 ") == 2 and "by a training of 1 epochs" in printed.out
     assert len(list(out.iterdir())) == 2
 
 

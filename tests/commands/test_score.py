@@ -89,7 +89,7 @@ def test_standard_output_is_json_alone():
         (["model=yolo11n", "size=3"], "unknown key"),
         (["model=yolo111n"], "model=yolo111n: Ultralytics has no such model"),
         (["model=0123456789"], "model=0123456789: no nas-0123456789.yaml"),
-        (["model=yolov5-p6"], "model=yolov5-p6: cannot be read"),
+        (["model=yolov8n-world"], "model=yolov8n-world: cannot be read"),
         (["model=[{'class': 'Conv'}, {'class': 'Conv'}]"], "begins with ConvKXBNRELU"),
         (["model=[oops"], "cannot be read as a value"),
     ],
@@ -106,6 +106,52 @@ def test_measured_latency_comes_with_its_protocol(capsys):
     assert found["latency"]["protocol"]["imgsz"] == 64 and found["latency"]["runs"] >= 30
     assert main(["score", "model=yolov8n", "measure=True", "runtime=onx"]) == 2
     assert "Did you mean 'onnx'" in capsys.readouterr().err
+
+
+def test_what_ultralytics_alone_can_read_is_counted_and_not_scored(capsys, tmp_path):
+    twelve = scored(capsys, "model=yolo12n", "nc=3")
+    assert twelve["params"] > 2e6 and twelve["flops"] > 5e9 and twelve["madnas"] is None
+    from ultralytics import YOLO
+
+    for name in ("yolo12n", "yolo11n"):
+        YOLO(f"{name}.yaml", verbose=False).save(tmp_path / f"{name}.pt")
+        saved, named = (scored(capsys, f"model={m}") for m in (tmp_path / f"{name}.pt", name))
+        assert {**saved, "model": name} == named
+    assert main(["score", "model=yolo12n,yolo11n"]) == 0
+    assert " - " in capsys.readouterr().out
+
+
+BROKEN = {
+    "bytes": b"\x93\xff\x00\xfe" * 99,
+    "a list": b"- 1\n- 2\n",
+    "control characters": b"a: \x01\x02",
+    "nothing": b"",
+    "a text": b"hello",
+    "a date": b"a: 2001-99-99",
+    "deep": b"[" * 3000,
+    "an alias": b"a: *x",
+    "a tag": b"!!python/object:os.system {}",
+    "UTF-16": "nc: 3".encode("utf-16"),
+    "no rows": b"nc: 3",
+    "rows that are none": b"backbone: [1]\nhead: [2]",
+    "empty rows": b"backbone: []\nhead: []",
+    "classes": b"nc: many\nbackbone: [[-1, 1, Conv, [64]]]\nhead: [[[0], 1, Detect, [nc]]]",
+    "scales": b"scales: [1]\nbackbone: [[-1, 1, Conv, [64]]]\nhead: [[[0], 1, Detect, [nc]]]",
+    "a size": b"imgsz: big\nbackbone: [[-1, 1, Conv, [64]]]\nhead: [[[0], 1, Detect, [nc]]]",
+    "a width": b"backbone: [[-1, 1, Conv, [-64, 3, 2]]]\nhead: [[[0], 1, Detect, [nc]]]",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize(
+    "command", [["score", "model={}"], ["scale", "model={}", "flops=2x", "out={}.out"]]
+)
+def test_a_model_yaml_that_is_none_is_one_line(kind, command, tmp_path, capsys):
+    path = tmp_path / "my.yaml"
+    path.write_bytes(BROKEN[kind])
+    assert main([part.format(path) for part in command]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "Traceback" not in said and len(said) < 500
 
 
 @pytest.mark.parametrize("model", ["[]", "{}", "none", ""])

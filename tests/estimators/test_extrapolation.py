@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from yolo_nas_ext.cost.counts import costs
-from yolo_nas_ext.estimators.extrapolation import LARGEST, LEAST, POWER, projected
+from yolo_nas_ext.estimators.extrapolation import LARGEST, LEAST, POWER, by_flops, projected
 from yolo_nas_ext.host.models import definition
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -64,3 +64,11 @@ def test_larger_images_are_credited_as_a_larger_network_is(networks):
     ratio = costs(small, 3, 128).flops / costs(small, 3, 96).flops
     gain = projected(0.1, replace(small, imgsz=128), 3, 96) / projected(0.1, small, 3, 96)
     assert ratio > 1.7 and gain == pytest.approx(ratio**POWER)
+
+
+def test_flops_alone_say_the_same():
+    network = DetectorSpace.load("yolo").architecture(
+        DetectorSpace.load("yolo").sample(random.Random(0))
+    )
+    flops = costs(replace(network, head=replace(network.head, end2end=False)), 3, 96).flops
+    assert by_flops(0.2, flops, 96) == projected(0.2, network, 3, 96)

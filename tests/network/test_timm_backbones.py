@@ -4,6 +4,7 @@ import itertools
 import random
 
 import pytest
+import torch
 import yaml
 from torch import nn
 
@@ -70,6 +71,43 @@ def test_costs_are_those_of_ultralytics(name, tmp_path):
     # Every activation that is needed later is alive at the end of the backbone.
     features = sum(c * (96 >> lv) ** 2 for lv, c in architecture.widths.items())
     assert costs(architecture, 3, 96).memory >= 4 * features
+
+
+TRANSFORMERS = {  # timm's channels last among them
+    "swin_tiny_patch4_window7_224": True,
+    "vit_tiny_patch16_224": False,
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_transformer_takes_images_of_any_size(name):
+    backbone = Timm(3, name, False, (0, 1)).eval()
+    assert backbone.last == TRANSFORMERS[name]
+    strides = backbone.m.feature_info.reduction()
+    for height, width in ((64, 96), (96, 96)):
+        with torch.no_grad():
+            found = backbone(torch.rand(1, 3, height, width))
+        for y, channels, stride in zip(found, backbone.channels, strides, strict=True):
+            assert y.shape == (1, channels, height // stride, width // stride)
+            assert y.isfinite().all()
+
+
+def test_channels_are_turned_by_what_timm_says_and_not_by_sizes():
+    """At 96 channels and a height of 96 a comparison of sizes would see nothing."""
+    backbone = Timm(3, "swin_tiny_patch4_window7_224", False, (0,)).eval()
+    with torch.device("meta"), torch.no_grad():
+        on_meta = Timm(3, "swin_tiny_patch4_window7_224", False, (0,)).eval()
+        (y,) = on_meta(torch.zeros(1, 3, 384, 256))
+    assert backbone.channels == (96,) and y.shape == (1, 96, 96, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("hiera_tiny_224", "one size|any size"), ("vit_small_patch14_dinov2", "any size")],
+)
+def test_a_transformer_of_one_size_is_refused_by_name(tmp_path, name, reason):
+    with pytest.raises(NASError, match=rf"timm/{name} cannot be a backbone.*({reason})"):
+        space_of(tmp_path, {"timm": name}).sample(random.Random(0))
 
 
 def test_the_longest_path_of_a_resnet_has_its_number_of_layers(tmp_path):

@@ -105,6 +105,21 @@ def test_a_parent_that_cannot_be_changed_is_measured_as_it_is(shapes, tmp_path):
     assert any("what twelve has at 64 px" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("name", ["yolo12n", "yolov5n", "yolov9t", "yolov10n"])
+def test_a_baseline_of_another_make_is_built_and_counted_by_ultralytics(shapes, name):
+    found = made(shapes, baseline=name, space="tiny", max_flops=None)
+    (trial,) = found.baselines
+    assert (trial.name, trial.point, trial.architecture) == (name, None, None)
+    assert trial.cost["params"] > 1e6 and trial.cost["flops"] > 1e7
+    begin = found.first.begins[name]
+    assert begin.definition["backbone"] and begin.inherit is None and begin.estimator is None
+    assert any(f"baseline {name} is built and counted" in note for note in found.notes)
+    small = made(shapes, baseline=name, space="tiny", max_params="1M")
+    assert not small.baselines and any("over the budget" in note for note in small.notes)
+    scored = made(shapes, baseline=name, space="tiny", estimator="naswot", max_flops=None)
+    assert not scored.baselines and any("has no score" in note for note in scored.notes)
+
+
 @pytest.mark.parametrize(
     ("baseline", "message"),
     [

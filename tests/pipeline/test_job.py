@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -14,6 +15,7 @@ import yaml
 from tests.helpers.fakes import without_pictures
 from yolo_nas_ext import loop, run_dir
 from yolo_nas_ext.cli import main
+from yolo_nas_ext.console import number
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.base import Context
@@ -231,6 +233,69 @@ def test_ctrl_c_ends_with_what_is_there(monkeypatch, cells, tmp_path, capsys):
     assert len(done.study.complete) == 9 and done.study.best.fitness == 0.3
 
 
+ENDED = """
+import sys, time
+from yolo_nas_ext.cli import main
+from yolo_nas_ext.estimators.training import Training
+
+def estimate(self, *arguments, **more):
+    if len(calls) == 2:
+        print("waiting", flush=True)
+        time.sleep(120)
+    calls.append(1)
+    return {"fitness": 0.1}
+
+calls, Training.estimate = [], estimate
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_sigterm_ends_a_search_in_the_background_with_its_report(cells, tmp_path):
+    """As a shell starts it by ``&``: Ctrl-C is ignored there."""
+    keys = [f"data={cells}", f"project={tmp_path}", "trials=9", "baseline=none"]
+    start = ["sh", "-c", 'trap "" INT HUP; exec "$@"', "sh", sys.executable, "-u", "-c", ENDED]
+    process = subprocess.Popen([*start, "search", *keys], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        said = [*iter(lambda: next(lines), "waiting\n")]
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        said += lines
+    assert process.returncode == 3, said
+    assert f"  yolo nas-search resume={tmp_path / 'search'}\n" in said
+    assert (tmp_path / "search" / "report.html").is_file()
+    assert [row["state"] for row in table(tmp_path / "search")] == ["complete"] * 2 + ["running"]
+
+
+def test_a_resumed_search_says_what_there_is_and_what_is_left(monkeypatch, cells, tmp_path, capsys):
+    fake(monkeypatch, [0.1, TrialError("nan", "x"), KeyboardInterrupt()])
+    assert (
+        main(["search", f"data={cells}", f"project={tmp_path}", "trials=4", "baseline=none"]) == 3
+    )
+    assert "\nresumed: " not in capsys.readouterr().out
+    fake(monkeypatch, [0.2] * 9)
+    folder = tmp_path / "search"
+    assert main(["search", f"resume={folder}"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "resumed: 2 of 4 trials are recorded (1 failed), 1 broke off and runs again; 2 are left "
+        "to try" in out
+    )
+    assert "trial 3/4" in out and "trial 4/4" in out and "trial 5/" not in out
+    assert main(["search", f"resume={folder}", "trials=1"]) == 0
+    assert "resumed: 4 of 4 trials are recorded (1 failed); none are left to try" in (
+        capsys.readouterr().out
+    )
+
+
+def test_no_limit_is_said(monkeypatch, cells, tmp_path, capsys):
+    fake(monkeypatch, [0.1] * 2)
+    keys = ["trials=2", "baseline=none", "max_latency=None"]
+    assert main(["search", f"data={cells}", f"project={tmp_path}", *keys]) == 0
+    assert "note: max_latency=none sets no limit" in capsys.readouterr().out
+
+
 def test_all_failed_is_exit_code_1(monkeypatch, cells, tmp_path, capsys):
     fake(monkeypatch, [TrialError("nan", "loss is nan")] * 3)
     code = main(["search", f"data={cells}", f"project={tmp_path}", "trials=3", "baseline=none"])
@@ -258,8 +323,8 @@ def test_a_search_that_learnt_nothing_says_so(monkeypatch, cells, tmp_path, caps
     fake(monkeypatch, [0.0] * 2)
     arguments = [f"data={cells}", f"project={tmp_path}", "trials=2", "baseline=none"]
     assert main(["search", *arguments]) == 0
-    assert "every fitness is 0" in capsys.readouterr().out
-    assert "every fitness is 0" in (tmp_path / "search" / "report.html").read_text()
+    assert "every mAP50-95 is 0" in capsys.readouterr().out
+    assert "every mAP50-95 is 0" in (tmp_path / "search" / "report.html").read_text()
 
 
 def test_skipped_images_are_named_and_exit_code_3(monkeypatch, cells, tmp_path, capsys):
@@ -323,7 +388,7 @@ def test_a_full_training_of_the_best_names_the_winner(cells, tmp_path, capsys):
     assert text.count("confirmed ") == len(trained) and (tmp_path / "named" / "best.pt").is_file()
     best = max(float(row["trained_fitness"]) for row in trained.values())
     said = (tmp_path / "named" / "best.yaml").read_text()
-    assert f"fitness {best:.4f} trained alone, full, for 1 epochs" in said
+    assert f"mAP50-95 {number(best)} trained alone, full, for 1 epochs" in said
     assert "trained alone, full, for 1 epochs" in (tmp_path / "named" / "report.html").read_text()
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 from tests.helpers import fakes
 from yolo_nas_ext import report
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.report import axes
+from yolo_nas_ext.report import axes, charts
+from yolo_nas_ext.report.drawing import Picture
 from yolo_nas_ext.report.summary import Findings, label
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -201,8 +202,9 @@ def test_the_parent_and_the_pencils_of_a_search_from_trained_weights():
     findings = Findings(won)
     assert findings.reference.name == "mine" and findings.best_baseline.name == "yolov8n"
     first, second, *_ = findings.verdict()
-    assert "is best: fitness 0.5000, 0.1000 above mine (0.4000), the parent" in first
+    assert "trial 4 has fitness 0.5000, 0.1000 above mine (0.4000), the parent" in first
     assert "0.0500 above the best that a hand would try, hand (0.4500)" in second
+    assert "yolov8n, a baseline, has more: fitness 0.7000." in findings.verdict()
     text = report.summary_table(won)
     assert "0.0500 above the best that a hand would try" in text and "parent" in text
     assert "pencil" in text and "baseline" in text
@@ -227,8 +229,8 @@ def test_verdict():
     ours = {"cost": {"flops": 5.0, "params": 1.0}}
     assert said() == "No trial has ended yet: there is nothing to compare."
     assert "all 2 trials failed, 2 of them by 'nan'" in said(*[(None, {"error": "nan: x"})] * 2)
-    assert "best of 1 candidate evaluated: fitness 0.5000 (1 parameters" in said((0.5, ours))
-    assert "Of the baselines yolov8n is best" in said((0.5, baseline))
+    assert "only candidate evaluated: fitness 0.5000 (1 parameters" in said((0.5, ours))
+    assert "yolov8n, the only baseline, has fitness 0.5000" in said((0.5, baseline))
     assert said((0.5, baseline), (0.6, ours)) == (
         "trial 2 is best: fitness 0.6000, 0.1000 above yolov8n (0.5000), the best baseline, "
         "with 0.50 times its FLOPs and 0.25 times its parameters."
@@ -331,6 +333,33 @@ def test_nothing_hostile_gets_through(tmp_path):
     assert "<script>alert" not in html and "alert(1)" in html and "\0" not in html
     assert [tag for tag, _ in Reader(html).seen].count("script") == 1
     assert len(rows((tmp_path / "trials.csv").read_text(encoding="utf-8"))) == 5
+
+
+def test_no_label_of_a_chart_is_cut_on_a_narrow_screen(study):
+    """A letter is at most ten units wide there; a name is bold."""
+    studies = [study, several([(0.00012, 10.0), (0.0000604, 30.0)]), several([(-1234.5, 1.0)])]
+    for findings in map(Findings, [*studies, fakes.table(300), fakes.table(0)]):
+        for chart in (charts.pareto_chart(findings), charts.progress_chart(findings)):
+            assert all(10 * len(tick.text) <= chart.area.left - 8 for tick in chart.y_ticks)
+            for tick in (*chart.x_ticks, *chart.times):
+                half = 5 * len(tick.text)
+                assert half <= tick.at <= chart.area.width - half
+            for name in chart.names:
+                half = 5.25 * len(name.text)
+                assert half <= name.x <= chart.area.width - half
+            assert 10 * (len(chart.up) + len(chart.unit)) < chart.area.width
+
+
+def test_no_text_of_a_drawing_is_wider_than_its_box(study):
+    for trial in study.trials:
+        for box in Picture(trial.network).boxes:
+            assert 8.6 * max(len(box.first), len(box.second)) <= box.width
+
+
+def test_a_heading_stays_with_its_figure_in_print(study):
+    style = report.page(study, **PAGE).partition("@media print")[2].partition("</style>")[0]
+    assert re.search(r"h1, h2, h3[^{]*{ break-after: avoid; }", style)
+    assert "figure, .verdict, tr" in style and ".pair { display: block; }" in style
 
 
 # Files

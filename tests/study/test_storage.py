@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.builtin.cells import ensure_cells
@@ -21,6 +22,7 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.pipeline import latency, plan
 from yolo_nas_ext.pipeline.reevaluate import reevaluate
 from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.study import database
 from yolo_nas_ext.study.devices import tag
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.study import Study
@@ -83,9 +85,57 @@ def postgres():
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def together(url, root, tmp_path, number=4):
+    """Open a new storage in processes that wait for one another first."""
+    code = """
+import pathlib, sys, time
+from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.study.measure import Measure
+from yolo_nas_ext.study.study import Study
+
+folder = pathlib.Path(sys.argv[2])
+(folder / sys.argv[3]).touch()
+while len(list(folder.iterdir())) < int(sys.argv[4]):
+    time.sleep(0.01)
+space = ChoiceSpace({f"l{i}": (0, 1, 2) for i in range(4)})
+Study(space, sys.argv[1], measure=Measure("mAP50-95"))
+"""
+    (tmp_path / "here").mkdir()
+    given = [url, str(tmp_path / "here")]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, *given, str(n), str(number)],
+            cwd=root,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(number)
+    ]
+    said = [process.communicate(timeout=200)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * number, said
+    assert Study(SPACE, url).measure.name == "mAP50-95"
+
+
+def test_four_processes_make_the_tables_of_a_new_sqlite_file_together(tmp_path, root):
+    together(f"sqlite:///{tmp_path / 'study.db'}", root, tmp_path)
+
+
+def test_four_processes_make_the_tables_of_a_new_postgresql_database_together(
+    postgres, root, tmp_path
+):
+    together(new_database(postgres, "together"), root, tmp_path)
+
+
+def new_database(url, name):
+    from sqlalchemy import create_engine, text
+
+    with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
 def three(url, root, trials=30):
     """Run three processes on a study, one of which is killed in its third trial."""
-    Study(SPACE, url)  # the tables are made once
     processes = [
         subprocess.Popen([sys.executable, "-c", WORKER, url, str(trials), fatal], cwd=root)
         for fatal in ("3", "0", "0")
@@ -270,3 +320,51 @@ def test_bad_storages(tmp_path, url):
     with pytest.raises(NASError) as failure:
         Study(SPACE, "postgresql+psycopg2://me:secret@127.0.0.1:1/x")
     assert "secret" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", r"is no URL; give one such as sqlite:///study.db"),
+        ("study.db", r"storage=study.db: cannot be used, as it is no URL; .* sqlite:///study.db"),
+        ("journal:///tmp/log", r"journal file cannot be shared .* give sqlite:///study.db"),
+        ("redis://localhost", "Redis keeps no studies"),
+        ("oracle9://me:secret@host/x", r"cannot be used .* install the driver"),
+        ("sqlite:////no/such/folder/study.db", "check that its folder is there"),
+        ("sqlite:///{tmp}/text.db", "no SQLite database, or is damaged"),
+        ("sqlite:///{tmp}", "check that its folder is there"),
+        ("postgresql+psycopg2://me:secret@127.0.0.1:1/x", r"(a server runs|install the driver)"),
+    ],
+)
+def test_what_is_really_wrong_with_a_storage_is_said(tmp_path, url, said):
+    (tmp_path / "text.db").write_text("no database" * 99)
+    with pytest.raises(NASError, match=said) as failure:
+        Study(SPACE, url.format(tmp=tmp_path))
+    assert "secret" not in str(failure.value) and "disk has room" not in str(failure.value)
+
+
+def test_a_missing_database_of_a_server_is_said(postgres):
+    with pytest.raises(NASError, match=r"make the database, for example by createdb"):
+        Study(SPACE, f"{postgres.rpartition('/')[0]}/elsewhere")
+
+
+def test_what_passes_is_waited_for_and_what_does_not_is_not(monkeypatch):
+    def raising(*texts):
+        left = list(texts)
+
+        def do():
+            if left:
+                raise OperationalError("", {}, Exception(left.pop(0)))
+            return "done"
+
+        return do
+
+    monkeypatch.setattr(database, "WAITS", (0.0, 0.0))
+    assert database.patiently(raising("database is locked", "deadlock detected")) == "done"
+    assert database.patiently(raising("no such table: studies"), making=True) == "done"
+    for text in ("no such table: studies", "disk is full", "connection refused"):
+        with pytest.raises(OperationalError):
+            database.patiently(raising(text))
+    monkeypatch.setattr(database, "PATIENCE", 0.0)
+    with pytest.raises(OperationalError):
+        database.patiently(raising(*["database is locked"] * 9))

@@ -8,9 +8,11 @@ from typing import Any
 
 from yolo_nas_ext import files, run_dir
 from yolo_nas_ext.config.extract import FRONT, ExtractSettings
+from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.config.settings import read
+from yolo_nas_ext.console import number
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.factory import make, space_file
@@ -52,14 +54,12 @@ def main(given: Mapping[str, Any]) -> int:
     for network in wanted:
         metrics = write_weights(estimator, network, out)
         path = out / f"nas-{network.key}.yaml"
-        text = to_yaml(network, data.nc, config.task, [_note(metrics)], data.keypoints)
+        name = metric_name(config.task, config.fitness)
+        note = f"{name} {number(metrics['fitness'])} with the supernet's weights"
+        text = to_yaml(network, data.nc, config.task, [note], data.keypoints)
         files.write_text(path, text)
-        print(f"{path.with_suffix('.pt')}: {_note(metrics)}")
+        print(f"{path.with_suffix('.pt')}: {note}")
     return 0
-
-
-def _note(metrics: Mapping[str, float]) -> str:
-    return f"fitness {metrics['fitness']:.4f} with the supernet's weights"
 
 
 def _wanted(study: Study, key: str, folder: Path) -> list[Architecture]:

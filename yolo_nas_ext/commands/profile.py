@@ -17,6 +17,7 @@ from yolo_nas_ext.config.settings import read
 from yolo_nas_ext.cost.latency import bundle, runtimes
 from yolo_nas_ext.cost.latency.fit import Model, Record, fit, time_layers
 from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
+from yolo_nas_ext.cost.latency.onnx_layer import OPSET
 from yolo_nas_ext.cost.latency.probe import BURST, Clock
 from yolo_nas_ext.cost.latency.profile import Profile, save
 from yolo_nas_ext.cost.latency.protocol import Protocol
@@ -211,7 +212,7 @@ def _bundle(settings: ProfileSettings) -> int:
     for side in settings.imgsz:
         for n in networks:
             at = replace(protocol, imgsz=side)
-            model = exported(emit(n.architecture, n.nc), at, where=n.name)
+            model = exported(emit(n.architecture, n.nc), at, where=n.name, opset=OPSET)
             models.append(bundle.ExportedModel(n.architecture, n.nc, side, model))
             clock(len(models), total)
     ops = ops[: bundle.LAYERS * len(settings.imgsz)]

@@ -11,17 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.scale import LETTERS, ScaleSettings
 from yolo_nas_ext.config.settings import read as read_settings
-from yolo_nas_ext.console import aligned, short
+from yolo_nas_ext.console import aligned, number, short
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
 from yolo_nas_ext.network import scaling
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import to_yaml
-from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.parse import classes_of, read
 from yolo_nas_ext.network.scaling import Coefficients
 
 SHORTEST = 1.1  # times the model's own FLOPs that a family member has at least
@@ -114,7 +115,7 @@ def _model(settings: ScaleSettings) -> tuple[Architecture, int, str, Any]:
         )
     task = TASKS[re.sub(r"\d+$", "", definition["head"][-1][2])]
     imgsz = settings.imgsz or base.imgsz or 640
-    nc = settings.nc or int(definition.get("nc") or 80)
+    nc = settings.nc or classes_of(definition)
     return replace(base, imgsz=imgsz), nc, task, None
 
 
@@ -202,11 +203,11 @@ def _by_training(
         dataset.read(settings.data, task), task=task, **{n: getattr(settings, n) for n in names}
     )
     fitness: dict[Architecture, float] = {}
-    lines = []
+    lines, name = [], metric_name(task, "host")
     for network in networks:
         try:
             fitness[network] = training.estimate(network)["fitness"]
-            lines.append(f"{_said(found[network])}: fitness {fitness[network]:.4f}")
+            lines.append(f"{_said(found[network])}: {name} {number(fitness[network])}")
         except TrialError as error:
             lines.append(f"{_said(found[network])}: failed ({error})")
     if not fitness:

@@ -8,11 +8,9 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.score import ScoreSettings
@@ -23,11 +21,12 @@ from yolo_nas_ext.cost.latency.probe import device_name
 from yolo_nas_ext.cost.latency.profile import Profile, load
 from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.cost.latency.runtimes import busy_note
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES, effectiveness
+from yolo_nas_ext.files import read_yaml
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
-from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.parse import classes_of, read
 from yolo_nas_ext.network.tinynas import structure
 
 COLUMNS = ("params", "flops", "memory", "layers")
@@ -46,15 +45,14 @@ def main(given: Mapping[str, Any]) -> int:
     with contextlib.redirect_stdout(sys.stderr):  # Ultralytics greets when it loads first
         models = _models(settings.model, Path(settings.project))
         own = "imgsz" not in settings.given  # image sizes
-        sizes = [(own and network.imgsz) or settings.imgsz for _, network, _ in models]
+        sizes = [(own and model.imgsz) or settings.imgsz for model in models]
         rows = [
             {
-                "model": name,
+                "model": model.name,
                 "px": imgsz,
-                **score(architecture, settings.nc or nc, imgsz),
-                **_predicted(profile, architecture, settings.nc or nc, imgsz),
+                **_row(model, settings.nc or model.nc, imgsz, profile),
             }
-            for (name, architecture, nc), imgsz in zip(models, sizes, strict=True)
+            for model, imgsz in zip(models, sizes, strict=True)
         ]
         measured = _measured(models, protocol, settings.nc, sizes) if settings.measure else []
     for row, latency in zip(rows, measured, strict=False):
@@ -103,15 +101,58 @@ def _protocol(settings: ScoreSettings, profile: Profile | None) -> Protocol:
     return replace(profile.protocol, imgsz=settings.imgsz)
 
 
-def _predicted(
-    profile: Profile | None, architecture: Architecture, nc: int, imgsz: int
-) -> dict[str, float]:
-    plain = replace(architecture, imgsz=0)  # its own size is its reader's to choose
-    return {"predicted_ms": profile.predict(plain, nc, imgsz)} if profile else {}
+@dataclass(frozen=True)
+class Scored:
+    """A model to be scored.
+
+    Attributes:
+        name: As it was given.
+        network: None for one of another make, which Ultralytics alone can read.
+        nc: Number of classes.
+        definition: Of one that cannot be read.
+        task: Of a model of Ultralytics.
+    """
+
+    name: str
+    network: Architecture | None
+    nc: int
+    definition: Mapping[str, Any] | None = None
+    task: str = "detect"
+
+    @property
+    def imgsz(self) -> int:
+        """Its own image size in pixels; 0 without one."""
+        return (
+            self.network.imgsz
+            if self.network
+            else own
+            if type(own := (self.definition or {}).get("imgsz")) is int
+            else 0
+        )
+
+
+def _row(model: Scored, nc: int, imgsz: int, profile: Profile | None) -> dict[str, Any]:
+    """Return the costs and scores of a model; of one that cannot be read what can be counted."""
+    if model.network is not None:
+        row = score(model.network, nc, imgsz)
+        plain = replace(model.network, imgsz=0)  # its own size is its reader's to choose
+        return {**row, **({"predicted_ms": profile.predict(plain, nc, imgsz)} if profile else {})}
+    from yolo_nas_ext.host import models
+
+    assert model.definition is not None
+    try:
+        params, flops = models.costs(
+            model.definition, nc=nc, channels=3, imgsz=imgsz, task=model.task
+        )
+    except TrialError as error:
+        raise NASError(f"model={model.name}: cannot be built ({error}); check its rows") from error
+    row = {"key": None, "params": params, "flops": flops, "memory": None, "layers": None}
+    row |= dict.fromkeys((*SCORES, "effectiveness"))
+    return {**row, **({"predicted_ms": None} if profile else {})}
 
 
 def _measured(
-    models: Sequence[tuple[str, Architecture, int]],
+    models: Sequence[Scored],
     protocol: Protocol,
     nc: int | None,
     sizes: Sequence[int],
@@ -122,8 +163,10 @@ def _measured(
     if busy := busy_note():
         print(f"note: {busy}")
     definitions = {
-        f"{index}: {name}": emit(architecture, nc or own)
-        for index, (name, architecture, own) in enumerate(models)
+        f"{index}: {model.name}": emit(model.network, nc or model.nc)
+        if model.network
+        else {**(model.definition or {}), "nc": nc or model.nc}
+        for index, model in enumerate(models)
     }
     at = dict(zip(definitions, sizes, strict=True))
     return list(measure_models(definitions, protocol, sizes=at).values())
@@ -163,54 +206,64 @@ def table(rows: list[dict[str, Any]]) -> str:
 def _cell(name: str, value: Any) -> str:
     if name == "px":
         return str(value)
-    return short(value) if name in COLUMNS else _digits(value)
-
-
-def _digits(value: float | None) -> str:
-    return "ruled out" if value is None else f"{value:.4f}"
+    if value is None:
+        return "-" if name in (*COLUMNS, "predicted_ms", "effectiveness") else "ruled out"
+    return short(value) if name in COLUMNS else f"{value:.4f}"
 
 
 def _json(rows: list[dict[str, Any]]) -> str:
     return json.dumps(rows[0] if len(rows) == 1 else rows)
 
 
-def _models(value: Any, project: Path) -> list[tuple[str, Architecture, int]]:
-    """Return (name, architecture, classes) of each model that was given."""
-    if isinstance(value, Mapping) or (isinstance(value, list) and isinstance(value[0], Mapping)):
-        return [("structure", structure(value), 80)]
+def _models(value: Any, project: Path) -> list[Scored]:
+    """Return each model that was given."""
+    if isinstance(value, Mapping) or (
+        isinstance(value, list) and value and isinstance(value[0], Mapping)
+    ):
+        return [Scored("structure", structure(value), 80)]
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
-        return [("structure", structure(value), 80)]
+        return [Scored("structure", structure(value), 80)]
     names = value if isinstance(value, list) else str(value).split(",")
     return [_model(str(name).strip(), project) for name in names if str(name).strip()]
 
 
-def _model(name: str, project: Path) -> tuple[str, Architecture, int]:
+def _model(name: str, project: Path) -> Scored:
     path = Path(name)
+    if path.suffix == ".pt":
+        from yolo_nas_ext.host.transfer import parents  # loads torch and Ultralytics
+
+        found = parents.load(name, "model")
+        if not found.unread:
+            return Scored(name, found.architecture, len(found.names), task=found.task)
+        return Scored(name, None, len(found.names), found.yaml, found.task)
     if path.is_file() and path.suffix not in (".yaml", ".yml"):
         try:
-            return name, structure(path.read_text(encoding="utf-8"), name), 80
+            return Scored(name, structure(path.read_text(encoding="utf-8"), name), 80)
         except (OSError, UnicodeDecodeError) as error:
             raise NASError(f"model={name}: not a text file ({error})") from error
     if re.fullmatch(r"(nas-)?[0-9a-f]{10}", name) and not path.exists():
-        return (name, *_of_a_run(name.removeprefix("nas-"), project))
+        return Scored(name, *_of_a_run(name.removeprefix("nas-"), project))
     from yolo_nas_ext.host import models  # loads torch and Ultralytics
 
+    definition, scale = models.definition(name, key="model")
+    nc = 0
     try:
-        definition, scale = models.definition(name, key="model")
-    except (OSError, yaml.YAMLError) as error:
-        raise NASError(f"model={name}: not a YAML file ({' '.join(str(error).split())})") from error
-    try:
-        return name, read(definition, scale), int(definition.get("nc") or 80)
+        nc = classes_of(definition)
+        network = read(definition, scale)
     except NASError as error:
         reason = str(error).removeprefix("model definition: ")
-        raise NASError(f"model={name}: cannot be read ({reason})") from error
+        task = models.task_of(definition)
+        if not nc or task is None:
+            raise NASError(f"model={name}: cannot be read ({reason})") from error
+        return Scored(name, None, nc, models.scaled(definition, scale), task)
+    return Scored(name, network, nc)
 
 
 def _of_a_run(key: str, project: Path) -> tuple[Architecture, int]:
     """Return the network of a key among the runs of a project, and the classes of its data."""
     for file in sorted(project.glob("*/pareto/nas-*.yaml")) + sorted(project.glob("*/best.yaml")):
         if f"nas-{key}:" in file.read_text(encoding="utf-8").partition("\n")[0]:
-            return read(file), int(yaml.safe_load(file.read_text(encoding="utf-8"))["nc"])
+            return read(file), classes_of(read_yaml(file, str(file)))
     raise NASError(
         f"model={key}: no nas-{key}.yaml in {project}/*/pareto; give the folder of runs with "
         "project=, or the path of a YAML"

@@ -21,6 +21,7 @@ from typing import Any
 from yolo_nas_ext.compare import recipes
 from yolo_nas_ext.compare.trained_on import TrainedOn
 from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.console import Progress, duration, number
 from yolo_nas_ext.errors import TrialError
@@ -29,7 +30,6 @@ from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
 
-METRICS = {("detect", "host"): "mAP50-95", ("classify", "host"): "accuracy"}
 # What decides a training's metrics, besides model, data, seed and Ultralytics' keys.
 SCHEDULE = ("task", "epochs", "imgsz", "batch", "augment", "fitness", "inherit", "device")
 EPOCH = "  epoch {done}/{total}  {left} of this one left"
@@ -83,9 +83,7 @@ class Comparison:
     @property
     def metric(self) -> str:
         """What fitness is, in words."""
-        fitness = self.config.fitness
-        named = fitness if fitness != "host" else "fitness"
-        return METRICS.get((self.training.task, fitness), named)
+        return metric_name(self.training.task, self.config.fitness)
 
     @property
     def command(self) -> str:
@@ -233,8 +231,16 @@ class Comparison:
             file = self._file(model, seed, about)
         try:
             text = file.read_text(encoding="utf-8")
-            return Evaluation(**{**json.loads(text), "name": model.name})
-        except (OSError, ValueError, TypeError):  # there is none, or it is damaged: train again
+            found = Evaluation(**{**json.loads(text), "name": model.name})
+            values = [found.fitness, found.seconds, found.seed, *found.metrics.values()]
+            numbers = all(type(value) in (int, float) for value in values)
+            return found if numbers and isinstance(found.error, str) else None
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ):  # there is none, or it is damaged: train again
             return None
 
 

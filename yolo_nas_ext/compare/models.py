@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from yolo_nas_ext import run_dir
 from yolo_nas_ext.compare import recipes
 from yolo_nas_ext.config.compare import CompareSettings
@@ -78,11 +76,7 @@ def read(name: str, task: str, key: str) -> dict[str, Any]:
     path = Path(name)
     if path.suffix in SUFFIXES and not path.is_file() and path.parent != Path("."):
         raise NASError(f"{key}={name}: no such file; give a model definition, or a name as yolo11n")
-    try:
-        found = ultralytics.scaled(*ultralytics.definition(name, task, key))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise NASError(f"{key}={name}: not a model definition ({reason})") from error
+    found = ultralytics.scaled(*ultralytics.definition(name, task, key))
     if not isinstance(found.get("backbone"), list) or not isinstance(found.get("head"), list):
         raise NASError(f"{key}={name}: not a model definition; it needs backbone and head")
     return found

@@ -36,6 +36,8 @@ def parse_arguments(
             )
         if name in result:
             raise NASError(f"{name}: given twice; give it once")
+        if not raw.strip():  # which would pass for no limit, or for a default
+            raise NASError(f"{name}=: nothing stands behind it; give a value, or leave {name} out")
         try:
             result[name] = _value(raw)
         except yaml.YAMLError as error:
@@ -45,7 +47,7 @@ def parse_arguments(
 
 def _value(raw: str) -> Any:
     """Return a value as YAML reads it, with None and exponents as Python writes them."""
-    if raw.lower() in ("none", "null", ""):
+    if raw.lower() in ("none", "null"):
         return None
     if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", raw):
         return float(raw)

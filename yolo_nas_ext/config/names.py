@@ -48,3 +48,22 @@ MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
     "froc_cpm",
     "dice",
 )
+HOST_METRICS = {  # what Ultralytics' fitness is, by task
+    "detect": "mAP50-95",
+    "obb": "mAP50-95",
+    "segment": "mAP50-95 box + mask",
+    "pose": "mAP50-95 box + pose",
+    "classify": "mean of top-1 and top-5 accuracy",
+    "semantic": "mIoU",
+}
+OTHER_METRICS = {"froc": "FROC CPM", "dice": "Dice"}  # of fitness=
+
+
+def metric_name(task: str, fitness: str) -> str:
+    """Return what a training is measured by, under its own name.
+
+    Args:
+        task: Ultralytics' task.
+        fitness: The value of the key: ``froc``, ``dice``, or what the host measures.
+    """
+    return OTHER_METRICS.get(fitness) or HOST_METRICS.get(task, "fitness")

@@ -18,6 +18,10 @@ POWER = 0.5
 LEAST = 0.03  # about what a network has learned after a few epochs: below it operations decide
 LARGEST = 1.5  # times YOLOv8n's FLOPs: no network of the reference sets is larger
 YOLOV8N = 20_000  # FLOPs a pixel of YOLOv8n, whose fitness stays nearly as it is
+RANK = (
+    f"what the short training foretells of a full one: (mAP50-95 + {LEAST:g}) x "
+    f"(FLOPs / YOLOv8n's, at most {LARGEST:g})^{POWER:g}"
+)
 
 
 def projected(fitness: float, architecture: Architecture, nc: int, imgsz: int) -> float:
@@ -37,6 +41,10 @@ def projected(fitness: float, architecture: Architecture, nc: int, imgsz: int) -
             is counted at that, so that larger images are credited as a larger network is.
     """
     used = replace(architecture, head=replace(architecture.head, end2end=False))
-    flops = costs(used, nc, architecture.imgsz or imgsz).flops
+    return by_flops(fitness, costs(used, nc, architecture.imgsz or imgsz).flops, imgsz)
+
+
+def by_flops(fitness: float, flops: float, imgsz: int) -> float:
+    """Return the same of a network whose FLOPs are known; see `projected`."""
     ratio = min(flops / (YOLOV8N * imgsz * imgsz), LARGEST)
     return (fitness + LEAST) * ratio**POWER

@@ -165,8 +165,7 @@ class _Notes:
         self._file = self._folder / f"{self._stem}.json"
         self.measured: dict[int, dict[str, float]] = {}
         if self._file.is_file():
-            found = json.loads(self._file.read_text(encoding="utf-8"))
-            self.measured = {int(number): metrics for number, metrics in found.items()}
+            self.measured = _measured(self._file)
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def weights(self, number: int) -> Path:
@@ -182,3 +181,14 @@ class _Notes:
         """Delete all of it."""
         for file in (self._file, *map(self.weights, range(RUNGS))):
             file.unlink(missing_ok=True)
+
+
+def _measured(file: Path) -> dict[int, dict[str, float]]:
+    """Return the metrics of the rungs in a file; where it is damaged they are trained again."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        measured = {int(number): dict(metrics) for number, metrics in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+    fine = all(type(m.get("fitness")) in (int, float) for m in measured.values())
+    return measured if fine else {}

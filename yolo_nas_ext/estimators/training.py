@@ -14,7 +14,7 @@ from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.data.splits import hold_out_patients, subset
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
-from yolo_nas_ext.estimators.extrapolation import projected
+from yolo_nas_ext.estimators.extrapolation import by_flops, projected
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.host import arguments, models
 from yolo_nas_ext.host.dataset import DataSet, joined
@@ -251,9 +251,24 @@ class Training:
         ).metrics
         if self.projects:
             size = int(self.fidelity["imgsz"])
-            found = projected(metrics["fitness"], network(), self.data.nc, size)
+            found = self._projected(metrics["fitness"], network, definition, size)
             metrics = {**metrics, "fitness": found, "host_fitness": metrics["fitness"]}
         return {**metrics, **(start.metrics if start else {})}
+
+    def _projected(
+        self,
+        fitness: float,
+        network: Callable[[], Architecture],
+        definition: Mapping[str, Any],
+        imgsz: int,
+    ) -> float:
+        """Return what a network is ranked by; of one that cannot be read by Ultralytics' FLOPs."""
+        data = self.data
+        try:
+            return projected(fitness, network(), data.nc, imgsz)
+        except NASError:
+            _, flops = models.costs(definition, nc=data.nc, channels=data.channels, imgsz=imgsz)
+            return by_flops(fitness, flops, imgsz)
 
     @staticmethod
     def _start(

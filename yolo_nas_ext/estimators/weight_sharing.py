@@ -168,7 +168,7 @@ class SharedWeights(ShortTraining):
     def history(self) -> list[dict[str, Any]]:
         """Return what was recorded after each epoch in which the distribution was learned."""
         self.opened()
-        return json.loads((self.folder / LEARNED).read_text(encoding="utf-8"))
+        return _history(self.folder / LEARNED)
 
     def close(self) -> None:
         """Let go of the memory; the next network opens the supernet again."""
@@ -338,13 +338,38 @@ def _smallest(space: DetectorSpace) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, dict[str, float]]:
-    """Return the scores that a file holds; a line cut short by a kill is passed over."""
+    """Return the scores that a file holds; what is damaged, as by a kill, is scored again."""
     found: dict[str, dict[str, float]] = {}
     if file.is_file():
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 row = json.loads(line)
-            except ValueError:
+                key = row.pop("key")
+                if isinstance(key, str) and {*map(type, row.values())} <= {int, float}:
+                    found[key] = row
+            except (ValueError, AttributeError, KeyError, TypeError):
                 continue
-            found[row.pop("key")] = row
     return found
+
+
+def _history(file: Path) -> list[dict[str, Any]]:
+    """Return what was recorded of the distribution.
+
+    Raises:
+        NASError: For a file that is damaged.
+    """
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        for row in rows:
+            parts = [p for options in row["probabilities"].values() for p in options]
+            for value in (row["epoch"], row["leaning"], *row["entropy"].values(), *parts):
+                if type(value) not in (int, float):
+                    raise ValueError(f"{value!r} is not a number")
+        if not rows:
+            raise ValueError("no epoch in it")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise NASError(
+            f"{file}: is damaged ({type(error).__name__}: {' '.join(str(error).split())[:120]}); "
+            f"delete {file.parent} to train the supernet again"
+        ) from error
+    return rows

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 import cloudpickle
 
+from yolo_nas_ext.console import ENDS
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.executors.run_trial import Estimate, Prune, run_trial
 from yolo_nas_ext.study.trial import Trial
 
+GRACE = 0.5  # seconds in which a signal that ended a worker comes here, too
 PATIENCE = 5.0  # seconds that a worker has to end by itself
 
 
@@ -114,6 +117,8 @@ class Processes:
         worker.pipe.close()
         worker.process.join(PATIENCE)
         code = worker.process.exitcode
+        if code is not None and -code in ENDS:  # what ends all of a group ends this process, too
+            time.sleep(GRACE)
         how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
         hint = ", perhaps for want of memory" if code == -9 else ""
         assert worker.trial is not None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from yolo_nas_ext.console import ending
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.study.trial import Trial
 
@@ -36,12 +37,16 @@ def run_trial(trial: Trial, estimate: Estimate, prune: Prune) -> Trial:
         if not math.isfinite(metrics.get("fitness", math.nan)):
             error = f"nan: fitness is {metrics.get('fitness', 'missing')}"
     except TrialError as failure:
+        if ending():
+            raise KeyboardInterrupt from failure
         error = f"{failure.kind}: {failure}"
     except NASError:
         raise
     except MemoryError:
         error = "memory: out of memory"
     except Exception as failure:
+        if ending():  # a signal that ended what the training had started, too
+            raise KeyboardInterrupt from failure
         error = f"error: {type(failure).__name__}: {' '.join(str(failure).split())[:300]}"
     return replace(
         trial,

@@ -18,7 +18,7 @@ from ultralytics.nn import tasks
 
 from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.probe import Run, device_name, interleaved
-from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol, summary
+from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol, runtimes_here, summary
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.models import build, building, reason
@@ -114,9 +114,23 @@ def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "mod
 
 
 def exported(
-    model: Model, protocol: Protocol, *, nc: int = 80, task: str = "detect", where: str = "model"
+    model: Model,
+    protocol: Protocol,
+    *,
+    nc: int = 80,
+    task: str = "detect",
+    where: str = "model",
+    opset: int | None = None,
 ) -> bytes:
     """Return a model as ONNX, exported by Ultralytics with its defaults.
+
+    Args:
+        model: The model.
+        protocol: Its image size, batch and device.
+        nc: Number of classes.
+        task: What the model does.
+        where: What a user calls it, for messages.
+        opset: Version of ONNX' operators; the newest that this machine takes if None.
 
     Raises:
         NASError: Where it cannot be exported.
@@ -126,11 +140,18 @@ def exported(
             raise NASError(f"{where}: {model} does not exist")
         return Path(model).read_bytes()
     with TemporaryDirectory() as folder:
-        return Path(_export(model, "onnx", protocol, folder, nc, task, where)).read_bytes()
+        return Path(_export(model, "onnx", protocol, folder, nc, task, where, opset)).read_bytes()
 
 
 def _export(
-    model: Model, form: str, protocol: Protocol, folder: str, nc: int, task: str, where: str
+    model: Model,
+    form: str,
+    protocol: Protocol,
+    folder: str,
+    nc: int,
+    task: str,
+    where: str,
+    opset: int | None = None,
 ) -> str:
     """Export into a folder and return the file."""
     module: Any = built(model, nc=nc, task=task, where=where)
@@ -144,6 +165,8 @@ def _export(
         "verbose": False,
         "data": None,
     }
+    if opset is not None:
+        arguments["opset"] = opset
     if form == "engine" and protocol.precision == "fp16":
         arguments["quantize"] = 16
     try:
@@ -181,7 +204,10 @@ def _tensorrt(model: Model, protocol: Protocol, nc: int, task: str, where: str) 
     from ultralytics.nn.autobackend import AutoBackend
 
     if not torch.cuda.is_available():
-        raise NASError("runtime=tensorrt: torch sees no GPU here; give runtime=onnx or torch")
+        raise NASError(
+            "runtime=tensorrt: torch sees no GPU here; give one of those for a CPU that are "
+            f"installed here: {', '.join(n for n in runtimes_here() if n != 'tensorrt')}"
+        )
     device = torch.device(f"cuda:{0 if protocol.device == 'cpu' else protocol.device}")
     with TemporaryDirectory() as folder:
         file = _export(model, "engine", protocol, folder, nc, task, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -24,6 +25,7 @@ from ultralytics.utils import ROOT, YAML
 from ultralytics.utils.torch_utils import get_flops
 
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.files import read_yaml
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.plugin import register
 from yolo_nas_ext.network.emit import emit
@@ -66,8 +68,9 @@ def definition(
     path = Path(name)
     scale = guess_model_scale(path)
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        model = YAML.load(str(path))
-        return model, scale if scale in (model.get("scales") or {}) else ""
+        model = read_yaml(path, f"{key}={name}")
+        scales = model.get("scales")
+        return model, scale if isinstance(scales, dict) and scale in scales else ""
     folder = Path(ROOT) / "cfg" / "models"
     known = {file.stem: file for file in folder.rglob("*.yaml")}
     stem = path.stem
@@ -89,6 +92,24 @@ def definition(
             "such as yolov8n, yolo11n or yolo26n, or the path of a YAML"
         )
     return YAML.load(str(known[plain])), scale
+
+
+def task_of(definition: Mapping[str, Any]) -> str | None:
+    """Return what the model of a definition does, by its last row; None where that is no head."""
+    try:
+        last = str(definition["head"][-1][2])
+    except (LookupError, TypeError):
+        return None
+    heads = {
+        "Detect": "detect",
+        "Segment": "segment",
+        "SemanticSegment": "semantic",
+        "Classify": "classify",
+        "OBB": "obb",
+        "Pose": "pose",
+    }
+    found = (task for head, task in heads.items() if re.fullmatch(rf"(v10)?{head}\d*", last))
+    return next(found, None)
 
 
 def scaled(definition: Mapping[str, Any], scale: str) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.files import read_yaml
 from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck, TimmBackbone
 from yolo_nas_ext.network.block_rows import ChainRow
 from yolo_nas_ext.network.blocks import BLOCKS, read_chain
@@ -35,18 +34,31 @@ def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architectur
     """
     where = str(source) if isinstance(source, (str, Path)) else "model definition"
     model = _load(Path(source)) if isinstance(source, (str, Path)) else dict(source)
-    missing = [key for key in ("backbone", "head") if not isinstance(model.get(key), list)]
+    parts = {key: model.get(key) for key in ("backbone", "head")}
+    missing = [key for key, part in parts.items() if not (isinstance(part, list) and part)]
     if missing:
         raise NASError(f"{where}: no '{missing[0]}' list of rows; give a YOLO model definition")
+    if not isinstance(model.get("scales") or {}, dict):
+        raise NASError(f"{where}: 'scales' is {model['scales']!r}; give three numbers by letter")
+    for key in ("imgsz", "reg_max"):
+        if model.get(key) is not None and (type(model[key]) is not int or model[key] < 0):
+            raise NASError(f"{where}: {key} is {model[key]!r}; give a whole number")
     try:
-        chain = scaled_rows(model, scale, where)
-    except (TypeError, ValueError, IndexError) as error:
+        return _read(model, scale, where)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise NASError(
             f"{where}: malformed row ({error}); rows are [from, repeats, module, args]"
         ) from error
+
+
+def _read(model: Mapping[str, Any], scale: str, where: str) -> Architecture:
+    """Return the architecture of a definition that has rows."""
+    chain = scaled_rows(model, scale, where)
     count = len(model["backbone"])
     body, ends = _read_body(chain[:count], where)
     neck, levels = _read_head(chain, count, body, ends, where)
+    if any(block.width < 1 or block.depth < 1 for block in body.backbone):
+        raise ValueError("a width or a number of repeats below 1")
     head = Head(
         levels,
         int(model.get("reg_max") or 16),
@@ -56,16 +68,22 @@ def read(source: Mapping[str, Any] | str | Path, scale: str = "") -> Architectur
     return replace(body, neck=neck, head=head, imgsz=int(model.get("imgsz") or 0))
 
 
+def classes_of(model: Mapping[str, Any], usual: int = 80) -> int:
+    """Return the number of classes of a model definition.
+
+    Raises:
+        NASError: Where that is no number of classes.
+    """
+    nc = usual if model.get("nc") is None else model["nc"]
+    if type(nc) is not int or nc < 1:
+        raise NASError(f"model definition: nc is {nc!r}; give a whole number of 1 or more")
+    return nc
+
+
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NASError(f"model file '{path}' does not exist: give the path of a YAML")
-    try:
-        model = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise NASError(f"{path}: not a YAML file ({str(error).splitlines()[0]})") from error
-    if not isinstance(model, dict):
-        raise NASError(f"{path}: holds {type(model).__name__}, expected keys 'backbone' and 'head'")
-    return model
+    return read_yaml(path, str(path))
 
 
 # Heads that are read; those of the YOLO26 series end in its number.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.config.search import TRAININGS, SearchSettings
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.factory import make, parent_network
@@ -37,14 +37,52 @@ class Baseline:
     Attributes:
         given: As it was typed.
         name: What it is called in tables.
-        network: The network.
+        network: The network; None for one of another make, which Ultralytics alone can read.
         weights: The checkpoint that it starts from; None for random weights.
+        definition: The model definition of one that cannot be read.
+        unread: Why it cannot be read.
     """
 
     given: str
     name: str
-    network: Architecture
+    network: Architecture | None
     weights: Path | None = None
+    definition: Mapping[str, Any] | None = None
+    unread: str = ""
+
+    def flops(self, budget: Budget) -> float:
+        """Return the FLOPs of one image; of one that cannot be read as Ultralytics counts them.
+
+        Raises:
+            NASError: For a model that cannot be built.
+        """
+        return (
+            self.costs(budget)["flops"]
+            if self.network is None
+            else (budget.costs(self.network).flops)
+        )
+
+    def costs(self, budget: Budget) -> dict[str, float]:
+        """Return the parameters and FLOPs as Ultralytics counts them.
+
+        Raises:
+            NASError: For a model that cannot be built.
+        """
+        assert self.definition is not None
+        try:
+            params, flops = models.costs(
+                self.definition,
+                nc=budget.nc,
+                channels=budget.channels,
+                imgsz=budget.imgsz,
+                task=budget.task,
+                keypoints=budget.keypoints,
+            )
+        except TrialError as error:
+            raise NASError(
+                f"baseline={self.given}: cannot be built ({error}); leave it out, or check its rows"
+            ) from error
+        return {"params": float(params), "flops": float(flops)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +128,8 @@ def named(config: SearchSettings, parent: Parent | None) -> list[Baseline]:
     taken = {parent.name} if parent else set()
     found = []
     for given in dict.fromkeys(config.baseline):
-        weights, network = _of(given, config.task)
+        found_as = _of(given, config.task)
+        weights = found_as.weights
         name = Path(given).stem
         if parent and weights is None:
             name += RANDOM
@@ -99,26 +138,30 @@ def named(config: SearchSettings, parent: Parent | None) -> list[Baseline]:
         if name in taken:
             name = f"{Path(given).parent.name}/{name}"
         taken.add(name)
-        found.append(Baseline(given, name, network, weights))
+        found.append(replace(found_as, name=name))
     return found
 
 
-def _of(given: str, task: str) -> tuple[Path | None, Architecture]:
-    """Return the weights of a baseline, if it has some, and its network."""
+def _of(given: str, task: str) -> Baseline:
+    """Return a baseline, which need not be read to be built, counted, timed and trained."""
     if given.endswith(parents.SUFFIX):
         found = parents.load(given, "baseline")
-        if found.unread or found.task != task:
-            reason = found.unread or f"it is of task={found.task}, not {task}"
-            raise NASError(f"baseline={given}: cannot be compared ({reason}); leave it out")
-        return found.path, found.architecture
+        if found.task != task:
+            raise NASError(
+                f"baseline={given}: cannot be compared (it is of task={found.task}, not {task}); "
+                "leave it out"
+            )
+        if found.unread:
+            return Baseline(given, "", None, found.path, found.yaml, found.unread)
+        return Baseline(given, "", found.architecture, found.path)
     definition, scale = models.definition(given, task)
     try:
-        return None, read(definition, scale)
+        return Baseline(given, "", read(definition, scale))
     except NASError as error:
-        raise NASError(
-            f"baseline={given}: cannot be read ({str(error).removeprefix('model definition: ')}"
-            "); leave it out, or give one of the kind of yolov8n, yolo11n or yolo26n"
-        ) from error
+        reason = str(error).removeprefix("model definition: ")
+        if models.task_of(definition) != task:  # which another trainer would have to train
+            raise NASError(f"baseline={given}: cannot be read ({reason}); leave it out") from error
+        return Baseline(given, "", None, None, models.scaled(definition, scale), reason)
 
 
 class Firsts:
@@ -183,6 +226,9 @@ class Firsts:
 
     def _add(self, baseline: Baseline) -> None:
         """Take a baseline of the user's, unless it is over the budget or there already."""
+        if baseline.network is None:
+            self._add_unread(baseline)
+            return
         name, network = baseline.name, self._sized(baseline.network)
         if over := self._over(network):
             self._notes.append(f"baseline {name} is over the budget and not trained: {over}")
@@ -207,6 +253,38 @@ class Firsts:
             self._notes.append(f"baseline {name} starts from random weights, as it is no .pt")
         # One that begins otherwise than candidates do is no answer, and no parent of theirs.
         self._put(name, None if own or self.parent else point, network)
+
+    def _add_unread(self, baseline: Baseline) -> None:
+        """Take a baseline that Ultralytics alone can read: it is trained, and no answer."""
+        name, config = baseline.name, self.config
+        cost = baseline.costs(self.budget)
+        bounds = {f"max_{n}": config.values.get(f"max_{n}") for n in cost}
+        over = ", ".join(
+            f"{self.budget.say(limit, cost[limit[4:]])} > {limit}={self.budget.say(limit, bound)}"
+            for limit, bound in bounds.items()
+            if bound is not None and cost[limit[4:]] > bound
+        )
+        if over:
+            self._notes.append(f"baseline {name} is over the budget and not trained: {over}")
+            return
+        if config.estimator not in TRAININGS:
+            self._notes.append(
+                f"baseline {name} has no score: its network cannot be read ({baseline.unread}), "
+                "and a training alone would measure it"
+            )
+            return
+        begin = Begin(definition=baseline.definition, inherit=baseline.weights)
+        if baseline.weights is not None:
+            self._notes.append(f"baseline {name} starts from {baseline.weights}")
+        elif self.parent:
+            begin = replace(self._by(alone(config)), definition=baseline.definition)
+            self._notes.append(f"baseline {name} starts from random weights, as it is no .pt")
+        self._begins[name] = begin
+        self._notes.append(
+            f"baseline {name} is built and counted by Ultralytics, as its network cannot be read "
+            f"({baseline.unread}); it is compared with, and is no answer"
+        )
+        self._trials.append(Trial(len(self._trials), None, None, name=name, cost=cost))
 
     def _by(self, config: SearchSettings) -> Begin:
         return Begin(config, make(config, self.data))

@@ -124,7 +124,7 @@ class ChangeScores:
             return {}
         try:
             return {str(k): float(v) for k, v in json.loads(file.read_text("utf-8")).items()}
-        except (ValueError, AttributeError):  # damaged: measured again
+        except (ValueError, AttributeError, TypeError):  # damaged: measured again
             return {}
 
     def _keep(self, known: Mapping[str, float]) -> None:

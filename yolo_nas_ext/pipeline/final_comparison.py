@@ -30,7 +30,7 @@ from yolo_nas_ext.host.transfer import parents
 from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.pipeline import baselines
-from yolo_nas_ext.report.summary import label
+from yolo_nas_ext.report.facts import label
 from yolo_nas_ext.study import leaderboard as roles
 from yolo_nas_ext.study.leaderboard import Model
 from yolo_nas_ext.study.study import Study

@@ -14,6 +14,7 @@ from yolo_nas_ext import loop, report, run_dir
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.config.search import PARENT
+from yolo_nas_ext.console import finishing
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.base import Context, hand_over
@@ -69,13 +70,25 @@ def search(given: Mapping[str, Any]) -> Job:
         finally:
             shutil.rmtree(folder / "images", ignore_errors=True)
         try:
-            take(RESULTS, job)
+            _finish(job)
         except OSError as error:
             raise RunError(
                 f"{folder}: results cannot be written ({error.strerror}); check that the disk has "
                 f"room, then resume={folder}: every trial is recorded"
             ) from error
     return job
+
+
+def _finish(job: Job) -> None:
+    """Take the steps of the results; a signal that ends the process comes after them."""
+    if not job.interrupted:
+        try:
+            take(RESULTS, job)
+            return
+        except KeyboardInterrupt:
+            job.interrupted = True
+    with finishing():
+        take(RESULTS, job)
 
 
 def take(steps: Steps, job: Job) -> None:
@@ -96,6 +109,7 @@ def _shared(plan: Plan) -> Study:
         measured_on=timing.measured_on if timing else "",
         parent=plan.parent.name if plan.parent else "",
         pencils=plan.first.pencils,
+        measure=plan.measure,
     )
 
 
@@ -120,8 +134,9 @@ def _open(
     changed = run_dir.check_data(folder, plan.data, "data" in accepted)
     other = ""
     if plan.parent:
+        key = config.parent_key
         typed = not {"model", "pretrained"}.isdisjoint(accepted)
-        other = run_dir.check_weights(folder, str(config.model), plan.parent.digest, typed)
+        other = run_dir.check_weights(folder, str(config.model), plan.parent.digest, typed, key)
     if finals:  # so that `resume=` alone goes on with them after a kill at any moment
         run_dir.keep(folder, FINAL, config.values)
     if config.vectorized:  # run again from its seed, which is as good as resuming it
@@ -132,6 +147,7 @@ def _open(
         plan.goal,
         parent=plan.parent.name if plan.parent else "",
         pencils=plan.first.pencils,
+        measure=plan.measure,
     )
     progress = Progress(study, plan.trials, config.budget_hours or math.inf)
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
@@ -149,8 +165,12 @@ def _announce(job: Job) -> None:
         f"{' or '.join(map(str, sorted(plan.space.sizes(config.imgsz))))} px\n"
         f"results go to {job.folder}"
     )
+    if (said := job.progress.resumed()) and not config.vectorized:
+        print(f"resumed: {said}" if config.resume else f"joined: {said}")
     for note in job.notes:
         print(f"note: {note}")
+    if job.study.measure.projects:
+        print(f"note: {outputs.RANKED.format(job.study.measure.rank)}")
     if data.skipped:
         total = len(data.images) + len(data.skipped)
         print(f"note: {len(data.skipped)} of {total} training images were skipped")
@@ -208,7 +228,8 @@ def _try_random_baseline(job: Job) -> None:
     plan, config = job.plan, job.config
     if plan.control is None:
         return
-    baseline = Study(plan.space, job.folder / "control.db", plan.goal)
+    record = job.folder / "control.db"
+    baseline = Study(plan.space, record, plan.goal, measure=plan.measure)
     watch = Progress(baseline, plan.trials, config.budget_hours or math.inf)
     _spend(job, baseline, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
     job.notes.append(difference(job.study, baseline, str(config.control)))

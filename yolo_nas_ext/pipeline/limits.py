@@ -63,7 +63,7 @@ def settle(
         flops = budget.costs(network).flops if network else _counted(config, data, parent)
         of = parent.name
     elif baselines:
-        flops, of = max((budget.costs(each.network).flops, each.name) for each in baselines)
+        flops, of = max((each.flops(budget), each.name) for each in baselines)
     else:
         return Limited(config, timing)
     said = f"max_flops={budget.say('max_flops', flops).removesuffix('FLOPs')}"

@@ -30,8 +30,8 @@ from yolo_nas_ext.config.search import (
     SearchSettings,
 )
 from yolo_nas_ext.config.settings import repeating
+from yolo_nas_ext.console import number
 from yolo_nas_ext.data import augment
-from yolo_nas_ext.estimators.factory import fitness_of
 from yolo_nas_ext.files import replacing, write_text
 from yolo_nas_ext.host import models
 from yolo_nas_ext.network.architecture import Architecture
@@ -39,18 +39,16 @@ from yolo_nas_ext.network.emit import to_yaml
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.pipeline import confirm, warm_start
 from yolo_nas_ext.pipeline.state import Job, best_of
-from yolo_nas_ext.report.summary import label
+from yolo_nas_ext.report.facts import label
+from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.report.verdict import better
 from yolo_nas_ext.strategies.additive import Additive, Change
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
 BESIDE = "yolo11n"
-ALL_ZERO = "every fitness is 0: these trainings are too short to tell networks apart; raise epochs"
-PROJECTED = (
-    "mAP50-95 after the short training (host_fitness), times a power of the FLOPs that says what a "
-    "network of that size still gains in a full one; see docs/estimators.md#projected-fitness"
-)
+ALL_ZERO = "every {} is 0: these trainings are too short to tell networks apart; raise epochs"
+RANKED = "trials are ranked by {}; it says who comes first, and is no measurement"
 
 
 def write(job: Job) -> None:
@@ -94,19 +92,26 @@ def _initial_weights(config: SearchSettings) -> str:
 def _write_model(job: Job, path: Path, trial: Trial) -> Path:
     """Write a network's model definition, with what is known of it in the header."""
     config, data, cost = job.config, job.data, trial.cost
+    findings = Findings(job.study)
+    shown = next(t for t in findings.trials if t.number == trial.number)
+    name = findings.measure.name
+    twice = ", mean of two trainings" if "fitness_again" in shown.metrics else ""
     notes = [
         f"{int(cost['params']):,} parameters, {cost['flops'] / 1e9:.3f} GFLOPs at "
         f"{trial.network.imgsz or config.imgsz} px",
-        f"fitness {trial.fitness:.4f}, {how(config)} (trial {trial.number + 1}"
+        f"{name} {number(shown.fitness)}, {how(config)}{twice} (trial {trial.number + 1}"
         + (f", {trial.name})" if trial.name else ")"),
     ]
-    if (own := trial.trained) is not trial:
-        notes.append(f"fitness {own.fitness:.4f} {confirm.how(config)}")
+    if place := findings.places.get(trial.number):
+        notes.append(f"rank {place.rank} of {place.of}, {findings.ranked().removeprefix('rank: ')}")
+    if (own := shown.trained) is not shown:
+        confirmed = findings.measure.confirmed
+        notes.append(f"{confirmed} {number(own.fitness)} {confirm.how(config)}")
     if job.finals and _won(job, trial):
         leaderboard = job.finals.leaderboard()
         mean = leaderboard.mean(label(trial))
         notes.append(
-            f"{leaderboard.metric} {mean.mean:.4f} on {leaderboard.part}, mean of {mean.n} "
+            f"{leaderboard.metric} {number(mean.mean)} on {leaderboard.part}, mean of {mean.n} "
             f"complete trainings of {config.final_epochs} epochs"
             + (f", from {config.model}" if config.model else "")
         )
@@ -129,7 +134,7 @@ def write_front(job: Job) -> None:
     pareto.mkdir(exist_ok=True)
     kept = {
         _write_model(job, pareto / f"nas-{trial.network.key}.yaml", trial)
-        for trial in job.study.front
+        for trial in Findings(job.study).front
     }
     for file in pareto.glob("nas-*.yaml"):
         if file not in kept:
@@ -202,10 +207,17 @@ def _changes(job: Job) -> Sequence[Change]:
 
 def note_zeros(job: Job) -> None:
     """Say once, on the terminal and in the report, that every measured fitness is 0."""
-    measured = [t.metrics.get("host_fitness", t.fitness) for t in job.study.complete]
-    if measured and max(measured) <= 0 and ALL_ZERO not in job.notes:
-        job.notes.append(ALL_ZERO)
-        print(f"note: {ALL_ZERO}")
+    measure = job.study.measure
+    measured = [measure.restated(t).fitness for t in job.study.complete]
+    text = ALL_ZERO.format(measure.name)
+    if (
+        measured
+        and not any(measured)
+        and job.config.estimator in HELD_OUT
+        and text not in job.notes
+    ):
+        job.notes.append(text)
+        print(f"note: {text}")
 
 
 def _strategy(config: SearchSettings) -> str:
@@ -223,7 +235,8 @@ def _protocol(job: Job) -> dict[str, Any]:
     trained = f"{part} of the training images, held out by seed {seed}; val is not used"
     return {
         **(first.fidelity if first else {}),
-        "fitness": PROJECTED if fitness_of(job.config) == "projected" else fitness_of(job.config),
+        "measured": job.study.measure.name,
+        **({"ranked by": job.study.measure.rank} if job.study.measure.projects else {}),
         "initial weights": _initial_weights(job.config),
         "measured on": trained if job.config.estimator in HELD_OUT else untrained,
         **({"latency": job.latency} if job.latency else {}),

@@ -6,12 +6,12 @@ import contextlib
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
 
 from yolo_nas_ext.config import rules
-from yolo_nas_ext.config.search import PARENT, RESOLVED, TRAININGS, SearchSettings
+from yolo_nas_ext.config.search import MOST, PARENT, RESOLVED, TRAININGS, SearchSettings
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Estimator
@@ -28,6 +28,7 @@ from yolo_nas_ext.pipeline import baselines, latency, limits
 from yolo_nas_ext.pipeline import parent as parents
 from yolo_nas_ext.pipeline.baselines import First
 from yolo_nas_ext.pipeline.changes import ChangeScores, scorable
+from yolo_nas_ext.pipeline.measure import measure_of
 from yolo_nas_ext.pipeline.screening import Screen, ranker, weighted_ranks
 from yolo_nas_ext.pipeline.screening import parse as parse_screen
 from yolo_nas_ext.plugins import load_blocks
@@ -37,6 +38,7 @@ from yolo_nas_ext.space.parent import ParentSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies import make as make_strategy
 from yolo_nas_ext.strategies.screening import Screened
+from yolo_nas_ext.study.measure import Measure
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.trial import Trial
 
@@ -62,6 +64,7 @@ class Plan:
         timing: How latency is known, if it is.
         parent: The trained network that the search starts from, if it does.
         changes: What scores the parent's changes, where the strategy adds them up.
+        measure: What fitness is, for people.
     """
 
     config: SearchSettings
@@ -77,6 +80,7 @@ class Plan:
     timing: latency.Timing | None = None
     parent: Parent | None = None
     changes: ChangeScores | None = None
+    measure: Measure = field(default_factory=Measure)
 
     @property
     def trials(self) -> int:
@@ -131,7 +135,16 @@ def make(config: SearchSettings) -> Plan:
         control()  # says what is allowed
     first = baselines.Firsts(config, space, budget, data, parent, timing).made(named)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
-    notes = [*data.skipped, *said, *whole, *limit, *first.notes, *(timing.notes if timing else ())]
+    unlimited = [f"{n}=none sets no limit" for n in MOST if n in config.given and _none(config, n)]
+    notes = [
+        *data.skipped,
+        *unlimited,
+        *said,
+        *whole,
+        *limit,
+        *first.notes,
+        *(timing.notes if timing else ()),
+    ]
     return Plan(
         config,
         data,
@@ -146,7 +159,12 @@ def make(config: SearchSettings) -> Plan:
         timing,
         parent,
         changes,
+        measure_of(config, estimator),
     )
+
+
+def _none(config: SearchSettings, name: str) -> bool:
+    return config.values[name] is None
 
 
 def _changes(

@@ -6,8 +6,8 @@ import math
 from typing import TextIO
 
 from yolo_nas_ext import console
-from yolo_nas_ext.console import duration, short
-from yolo_nas_ext.report.summary import label, pixels, sized
+from yolo_nas_ext.console import duration, number, short
+from yolo_nas_ext.report.facts import label, pixels, sized
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -33,7 +33,9 @@ class Progress:
 
     def __call__(self, trial: Trial) -> None:
         """Say that a trial has started or ended."""
-        head = f"trial {trial.number + 1:>{self._digits}}/{self.trials}  {label(trial):<14}"
+        trials = self.study.trials  # numbers of a record that several processes share have gaps
+        place, most = sum(t.number <= trial.number for t in trials), max(self.trials, len(trials))
+        head = f"trial {place:>{self._digits}}/{most}  {label(trial):<14}"
         if trial.state == "running":
             self._line.show(f"{head}  running ...")
             return
@@ -41,29 +43,69 @@ class Progress:
         size = f"{params:>6} params {flops:>6}FLOPs"
         if sized(self.study):
             size += f" {pixels(trial):>4} px"
-        found = self.study.candidates
-        best = f"best {max(t.fitness for t in found):.4f}" if found else "no best yet"
         result = (
-            f"fitness {trial.fitness:.4f}"
+            f"{self._measured(trial)}{self._rank(trial)}"
             if trial.state == "complete"
             else f"failed ({trial.error})"
             if trial.state == "failed"
             else trial.error
         )
-        self._line.say(f"{head}  {size}  {result}  {best}  {trial.seconds:.1f} s  {self.left()}")
+        parts = (head, size, result, *self._best(), f"{trial.seconds:.1f} s", self.left())
+        self._line.say("  ".join(filter(None, parts)))
+
+    def _measured(self, trial: Trial) -> str:
+        return f"{self.study.measure.name} {number(self._value(trial))}"
+
+    def _value(self, trial: Trial) -> float:
+        return self.study.measure.restated(trial).fitness
+
+    def _rank(self, trial: Trial) -> str:
+        """Return the place of a trial among those so far, where a projection gives it one."""
+        if not self.study.measure.projects:
+            return ""
+        known = [t.fitness for t in self.study.complete]
+        return f"  rank {1 + sum(v > trial.fitness for v in known)} of {len(known)}"
+
+    def _best(self) -> list[str]:
+        """Return the highest of what was found within the limits, and of the baselines."""
+        found = [self._value(t) for t in self.study.candidates if not t.name]
+        known = [t for t in self.study.complete if t.name]
+        said = [f"best found {number(max(found))}" if found else "nothing found yet"]
+        if known:
+            best = max(known, key=lambda t: (self._value(t), -t.number))
+            said.append(f"best baseline {number(self._value(best))}")
+        return said
+
+    def resumed(self) -> str:
+        """Return what a record holds that is gone on with, and what is left; nothing if new."""
+        trials = self.study.trials
+        if not trials:
+            return ""
+        ended = [t for t in trials if t.state != "running"]
+        failed = sum(t.state == "failed" for t in ended)
+        running = len(trials) - len(ended)
+        said = f"{len(ended)} of {max(self.trials, len(trials))} trials are recorded"
+        said += f" ({failed} failed)" if failed else ""
+        if running:
+            again = "broke off and runs" if running == 1 else "broke off and run"
+            who = "of other workers running" if self.study.others else f"{again} again"
+            said += f", {running} {who}"
+        left = max(0, self.trials - len(trials)) + (0 if self.study.others else running)
+        return f"{said}; {left or 'none'} {'is' if left == 1 else 'are'} left to try"
 
     def again(self, before: Trial, after: Trial) -> None:
         """Say what a repeat of a good trial measured."""
-        again = after.metrics.get("fitness_again")
-        text = "failed" if again is None else f"fitness {again:.4f}"
-        text = f"{text} ({before.fitness:.4f} in the search)"
+        again = self.study.measure.restated(after).metrics.get("fitness_again")
+        text = "failed" if again is None else f"{self.study.measure.name} {number(again)}"
+        text = f"{text} ({number(self._value(before))} in the search)"
         self._afterwards(f"again {len(self.study.repeats)}", before, text)
 
     def confirmed(self, trial: Trial) -> None:
         """Say what the confirming training of a trial measured."""
         own = trial.trained
-        text = "training failed" if own is trial else f"fitness {own.fitness:.4f} trained"
-        text = f"{text} ({trial.fitness:.4f} in the search)"
+        name = self.study.measure.confirmed
+        text = "training failed" if own is trial else f"{name} {number(own.fitness)} trained"
+        text = f"{text} ({number(self._value(trial))} in the search)"
         self._afterwards(f"confirmed {len(self.study.confirmed)}", trial, text)
 
     def measured(self, trial: Trial, name: str, limit: float | None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from yolo_nas_ext.console import number
 from yolo_nas_ext.study.study import Study
 
 DRAWS = 10_000  # bootstrap samples
@@ -23,22 +24,39 @@ def difference(study: Study, baseline: Study, name: str) -> str:
         baseline: The search that it is compared with, of the same number of trials.
         name: The baseline's strategy.
     """
-    mine = [t.fitness for t in study.candidates if not t.name]
-    others = np.array([t.fitness for t in baseline.candidates])
-    if not mine or not len(others):
+    proposals = [t for t in study.candidates if not t.name]
+    others = sorted(baseline.candidates, key=lambda t: (-t.fitness, t.number))
+    if not proposals or not others:
         return f"there is no complete trial to compare with {name}"
-    low, high = interval(max(mine), others, len(mine))
-    gain = max(mine) - others.max()
-    sure = "" if low > 0 else "; the interval holds 0, so this may be chance"
+    first = max(proposals, key=lambda t: (t.fitness, -t.number))
+    mine = study.measure.restated(first).fitness
+    theirs = np.array([study.measure.restated(t).fitness for t in others])
+    ranks = np.array([t.fitness for t in others])
+    low, high = interval(mine, theirs, len(proposals), ranks)
+    sure = "; the interval holds 0, so this may be chance" if low <= 0 <= high else ""
+    best = "the first by rank" if study.measure.projects else "the best"
     return (
-        f"the best of {len(mine)} proposals is {gain:+.4f} from the best of {len(others)} of "
-        f"{name} search ({others.max():.4f}), 95 % interval {low:+.4f} to {high:+.4f}{sure}"
+        f"{best} of {len(proposals)} proposals is {mine - theirs[0]:+.4f} in {study.measure.name} "
+        f"from {best} of {len(others)} of {name} search ({number(theirs[0])}), 95 % interval "
+        f"{low:+.4f} to {high:+.4f}{sure}"
     )
 
 
-def interval(best: float, others: np.ndarray, n: int) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of `best` minus the best of `n` of the others."""
+def interval(
+    best: float, others: np.ndarray, n: int, ranks: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of `best` minus the first of `n` of the others.
+
+    Args:
+        best: What was measured of the best.
+        others: What was measured of the others.
+        n: How many are drawn.
+        ranks: By what the first of them is chosen, the highest; what was measured if None.
+    """
     rng = np.random.default_rng(0)
-    gains = best - rng.choice(others, (DRAWS, n)).max(axis=1)
+    ranks = others if ranks is None else ranks
+    drawn = rng.integers(len(others), size=(DRAWS, n))
+    first = ranks[drawn].argmax(axis=1)
+    gains = best - others[drawn[np.arange(DRAWS), first]]
     low, high = np.quantile(gains, [0.025, 0.975])
     return float(low), float(high)

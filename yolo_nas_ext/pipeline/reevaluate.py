@@ -6,6 +6,7 @@ measurement is not.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -29,6 +30,8 @@ def reevaluate(
 
     Fitness of a re-evaluated trial is the mean of both measurements, so that others may overtake
     it. Those are re-evaluated too, up to `2 n` trials in all. What is recorded is not done again.
+    Last comes what the winner is compared with, the parent or the best baseline, so that both are
+    means of as many measurements.
 
     Args:
         study: A finished search; the second measurements are recorded in it.
@@ -40,17 +43,38 @@ def reevaluate(
     """
     study.refresh()  # other processes that share the record re-evaluate too
     n = min(n, len(study.candidates) // PART)
-    while len(study.repeats) < 2 * n:
-        trial = next((t for t in fittest(study)[:n] if t.number not in study.repeats), None)
-        if trial is None or (deadline is not None and time.perf_counter() > deadline):
-            return
+
+    def late() -> bool:
+        return deadline is not None and time.perf_counter() > deadline
+
+    def again(trial: Trial) -> None:
         try:
-            again = [float(evaluate(trial, seed + 1)["fitness"])]
+            found = evaluate(trial, seed + 1)
+            metrics = [{name: float(v) for name, v in found.items() if math.isfinite(v)}]
         except TrialError:
-            again = []  # measured once: there is nothing to average
-        study.record_repeat(trial.number, again)
+            metrics = []  # measured once: there is nothing to average
+        study.record_repeat(trial.number, metrics)
         on_reevaluated(trial, next(t for t in study.results if t.number == trial.number))
         study.refresh()
+
+    while len(study.repeats) < 2 * n and not late():
+        trial = next((t for t in fittest(study)[:n] if t.number not in study.repeats), None)
+        if trial is None:
+            break
+        again(trial)
+    while study.repeats and not late():  # the best baseline may be another one thereafter
+        other = beside(study)
+        if other is None or other.number in study.repeats:
+            break
+        again(other)
+
+
+def beside(study: Study) -> Trial | None:
+    """Return the trial that the winner is compared with: the parent, else the best baseline."""
+    named = [t for t in study.complete if t.name]
+    parent = next((t for t in named if t.name == study.parent), None)
+    shown = [study.measure.restated(t) for t in named]
+    return parent or max(shown, key=lambda t: (t.fitness, -t.number), default=None)
 
 
 def fittest(study: Study) -> list[Trial]:

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import ClassVar, NamedTuple
 
-from yolo_nas_ext.console import cut, number, short
+from yolo_nas_ext.console import cut
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.axes import Axis
-from yolo_nas_ext.report.summary import Findings, label
+from yolo_nas_ext.report.facts import label
+from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.study.trial import Trial
 
 WIDTH, HEIGHT = 560, 400
-LEFT, TOP, RIGHT, BOTTOM = 66, 50, 540, 336  # the plotting area
+LEFT, TOP, RIGHT, BOTTOM = 84, 50, 534, 336  # the plotting area, with room for labels
 SHADES = 8  # classes o0 to o7 of the style sheet, from the first trial to the last
 PLAIN = 4  # the shade where the order is an axis
 LETTER, LINE = 10.5, 22  # size of a letter on a narrow screen, where text is largest
@@ -33,6 +34,7 @@ MARKERS = (
     "-4,-8 4,-8 8,0 4,8 -4,8 -8,0",
 )
 EMPTY = "no trial is complete"
+SO_FAR = "highest so far, in the space"
 
 
 class Tick(NamedTuple):
@@ -124,9 +126,9 @@ def pareto_chart(findings: Findings, drawn: Collection[int] = ()) -> Chart:
     line = [spot(x, y, *corner) for corner in axes.steps(findings, x)]
     points, marked = _points(findings, shown, spots, ordered=True, drawn=drawn)
     return Chart(
-        "Fitness of all networks against their FLOPs",
+        f"{findings.measure.name} of all networks against their FLOPs",
         "FLOPs of one image" if findings.has_flops else "trial",
-        "fitness",
+        findings.measure.name,
         *ticks(x, y),
         line=line,
         points=points,
@@ -146,9 +148,9 @@ def progress_chart(findings: Findings) -> Chart:
     line = [spot(x, y, *corner) for corner in axes.best_so_far(findings)]
     points, marked = _points(findings, findings.complete, spots)
     return Chart(
-        "Fitness of each trial and the best so far",
+        f"{findings.measure.name} of each trial and the highest so far",
         "trial",
-        "fitness",
+        findings.measure.name,
         *ticks(x, y),
         line=line,
         points=points,
@@ -156,7 +158,7 @@ def progress_chart(findings: Findings) -> Chart:
         times=[tick for tick in times if LEFT <= tick.at <= RIGHT],
         unit=f"{unit} of trials" if unit else "",
         failures=[
-            _point(trial, (_across(x, trial.number + 1), BOTTOM), "failed")
+            _point(findings, trial, (_across(x, trial.number + 1), BOTTOM), "failed")
             for trial in findings.failed
         ],
         empty="" if findings.complete else EMPTY,
@@ -172,15 +174,9 @@ def volume_chart(findings: Findings) -> Chart:
     return Chart("Hypervolume after each trial", "trial", "hypervolume", *ticks(x, y), line=line)
 
 
-def tooltip(trial: Trial) -> str:
+def tooltip(findings: Findings, trial: Trial) -> str:
     """Return what a point says, a fact a line."""
-    lines = [f"{label(trial)} (trial {trial.number + 1})"]
-    if trial.state == "complete":
-        lines.append(f"fitness {number(trial.fitness)}")
-    else:
-        lines.append(f"{trial.state}: {trial.error}" if trial.error else trial.state)
-    names = {"params": "parameters", "flops": "FLOPs"}
-    lines += [f"{short(trial.cost[n])} {text}" for n, text in names.items() if n in trial.cost]
+    lines = [f"{label(trial)} (trial {trial.number + 1})", *findings.facts(trial)]
     if trial.architecture is None and trial.point is not None:
         lines += [f"{name}: {value}" for name, value in trial.point.items()]
     return "\n".join(lines)
@@ -206,6 +202,7 @@ def ticks(x: Axis, y: Axis) -> tuple[list[Tick], list[Tick]]:
 
 
 def _point(
+    findings: Findings,
     trial: Trial,
     at: tuple[float, float],
     kind: str,
@@ -215,7 +212,7 @@ def _point(
     """Return a mark that links to the trial's drawing, or to its row; drawings by the keys too."""
     there = trial.number in drawn
     href = f"#net-{trial.number}" if there else f"#trial-{trial.number}"
-    return Point(*at, kind, tooltip(trial), href, 0 if there else -1, outline)
+    return Point(*at, kind, tooltip(findings, trial), href, 0 if there else -1, outline)
 
 
 def _points(
@@ -237,17 +234,18 @@ def _points(
         if not trial.name:
             shade = min(SHADES - 1, trial.number * SHADES // last) if ordered else PLAIN
             kind = f"o{shade}" + (" on-front" if trial.number in front else "")
-            points.append(_point(trial, spots[trial.number], kind, drawn=drawn))
+            points.append(_point(findings, trial, spots[trial.number], kind, drawn=drawn))
     for index, trial in enumerate(findings.baselines):
         if trial.number in spots:
             names.append(trial)
             outline = MARKERS[index % len(MARKERS)]
-            points.append(_point(trial, spots[trial.number], "baseline", outline, drawn))
+            at = spots[trial.number]
+            points.append(_point(findings, trial, at, "baseline", outline, drawn))
     best = findings.best
     if best is not None and best.number in spots:
         if not best.name:
             names.append(best)
-        points.append(_point(best, spots[best.number], "best", STAR, drawn))
+        points.append(_point(findings, best, spots[best.number], "best", STAR, drawn))
     return points, [(label(t), spots[t.number]) for t in names]
 
 

@@ -7,10 +7,11 @@ from typing import ClassVar, NamedTuple
 
 from markupsafe import Markup
 
-from yolo_nas_ext.console import number, short
+from yolo_nas_ext.console import cut
 from yolo_nas_ext.network.architecture import Architecture, Block, TimmBackbone
+from yolo_nas_ext.report.facts import label
 from yolo_nas_ext.report.html import render
-from yolo_nas_ext.report.summary import Findings, label
+from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.study.trial import Trial
 
 WIDTH = 560
@@ -18,7 +19,7 @@ COLUMNS = {"backbone": 44, "down": 184, "up": 316, "head": 448}  # left edges
 BOX_WIDTH, BOX_HEIGHT, GAP = 104, 40, 16
 PITCH = BOX_HEIGHT + GAP
 HEADING = 34
-LETTERS = 14  # that fit into a box
+LETTERS = 12  # that fit into a box on a narrow screen, where text is largest
 
 
 def drawing(architecture: Architecture, name: str) -> Markup:
@@ -178,7 +179,7 @@ class Picture:
 
 def _words(block: Block) -> tuple[str, str, str]:
     """Return the two lines in a block's box, and what is said when one points at it."""
-    first = block.kind + (f" {block.kernel}x{block.kernel}" if block.kernel else "")
+    first = cut(block.kind + (f" {block.kernel}x{block.kernel}" if block.kernel else ""), LETTERS)
     second = f"{block.width}" + (f" ×{block.depth}" if block.depth > 1 else "")  # noqa: RUF001
     second += " /2" if block.stride == 2 else ""
     detail = [f"{block.kind}: {block.width} channels"]
@@ -191,7 +192,7 @@ def _words(block: Block) -> tuple[str, str, str]:
 
 def _words_whole(whole: TimmBackbone, index: int) -> tuple[str, str, str]:
     """Return the same of a feature of a backbone of timm, whose name may be too long for a box."""
-    name = whole.name if len(whole.name) <= LETTERS else whole.name[: LETTERS - 1] + "…"
+    name = cut(whole.name, LETTERS)
     weights = "timm's weights" if whole.pretrained else "random weights"
     detail = f"timm/{whole.name}, {weights}: feature {whole.indices[index]}, "
     return name, f"{whole.widths[index]}", f"{detail}{whole.widths[index]} channels"
@@ -218,21 +219,19 @@ class Preview(NamedTuple):
     drawing: Markup
 
 
-def previews(trials: Sequence[Trial], finals: Mapping[str, str]) -> list[Preview]:
+def previews(
+    findings: Findings, trials: Sequence[Trial], finals: Mapping[str, str]
+) -> list[Preview]:
     """Return drawings; the style sheet shows the first, or the one that is asked for.
 
     Args:
+        findings: Of the record.
         trials: From `previewed`.
         finals: What the final comparison says of a network, by its label.
     """
     found = []
     for trial in trials:
-        facts = [f"fitness {number(trial.fitness)}"] if trial.state == "complete" else [trial.state]
-        facts += [
-            f"{short(trial.cost[n])} {unit}"
-            for n, unit in (("params", "parameters"), ("flops", "FLOPs"))
-            if n in trial.cost
-        ]
+        facts = findings.facts(trial)
         if "latency_ms" in trial.metrics:
             facts.append(f"{trial.metrics['latency_ms']:.3g} ms")
         if label(trial) in finals:

@@ -12,6 +12,7 @@ from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.report import html
 from yolo_nas_ext.report.charts import (
     MARKERS,
+    SO_FAR,
     STAR,
     pareto_chart,
     progress_chart,
@@ -20,11 +21,13 @@ from yolo_nas_ext.report.charts import (
 )
 from yolo_nas_ext.report.comparison_page import section
 from yolo_nas_ext.report.drawing import drawing, previewed, previews
+from yolo_nas_ext.report.facts import label, metric_names, pixels, sized
 from yolo_nas_ext.report.html import Cell, Row, Table, embedded, pairs, table, wide
 from yolo_nas_ext.report.importances import importance_section
-from yolo_nas_ext.report.summary import Findings, label, metric_names, pixels, sized
+from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.report.verdict import sentences
 from yolo_nas_ext.study.leaderboard import Leaderboard
+from yolo_nas_ext.study.measure import PROJECTED
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -36,6 +39,10 @@ POINT = (
 TITLES = {
     "map50_95": "mAP50-95",
     "map50": "mAP50",
+    "miou": "mIoU",
+    "froc_cpm": "FROC CPM",
+    "dice": "Dice",
+    PROJECTED: "Projected",
     "latency_ms": "Latency (ms)",
     "latency_measured_ms": "Latency measured (ms)",
     "latency_iqr_ms": "Its quartiles apart (ms)",
@@ -92,7 +99,7 @@ def page(
         front=_front(findings, finals),
         networks=_networks(findings, finals, beside),
         importances=importance_section(findings),
-        changes=_changes(changes) if changes else None,
+        changes=_changes(changes, findings.measure.name) if changes else None,
         progress=_progress(findings) if findings.trials else None,
         trials=_trials(findings) if findings.trials else None,
         failures=_failures(findings) if findings.failed else None,
@@ -133,9 +140,12 @@ def _front(findings: Findings, finals: Leaderboard | None) -> dict[str, Any]:
         said = _said_of(finals) if finals else {}
         shown["chart"] = pareto_chart(findings, {t.number for t in trials})
         shown["legend"] = _legend(findings, "Pareto front")
-        shown["drawings"] = previews(trials, said)
+        shown["drawings"] = previews(findings, trials, said)
+        shown["heading"] = f"{findings.measure.name} against FLOPs"
     if findings.front:
         shown["meaning"], shown["table"] = _meaning(findings), _front_table(findings)
+        if ranked := findings.ranked():
+            shown["meaning"] += f" {ranked[0].upper()}{ranked[1:]}."
     return shown
 
 
@@ -150,7 +160,7 @@ def _said_of(finals: Leaderboard) -> dict[str, str]:
 def _progress(findings: Findings) -> dict[str, Any]:
     shown = {
         "chart": progress_chart(findings),
-        "legend": _legend(findings, "best so far"),
+        "legend": _legend(findings, SO_FAR),
         "volume": None,
     }
     if findings.volumes:
@@ -165,14 +175,16 @@ def _progress(findings: Findings) -> dict[str, Any]:
 
 
 def _legend(findings: Findings, line: str) -> list[dict[str, str]]:
-    items = [{"mark": "shades", "text": "first to last trial"}] if line != "best so far" else []
+    items = [{"mark": "shades", "text": "first to last trial"}] if line != SO_FAR else []
     items += [
         {"mark": "line", "text": line},
-        {"mark": "best", "text": "best", "outline": STAR},
     ]
+    if findings.best is not None:
+        text = "rank 1" if findings.places else "best"
+        items.append({"mark": "best", "text": text, "outline": STAR})
     if findings.baselines:
         items.append({"mark": "baseline", "text": "baseline", "outline": MARKERS[0]})
-    if findings.failed and line == "best so far":
+    if findings.failed and line == SO_FAR:
         items.append({"mark": "failed", "text": "failed"})
     return items
 
@@ -185,13 +197,14 @@ def _front_table(findings: Findings) -> Table:
     known = [n for n in LATENCY if any(n in trial.metrics for trial in findings.front)]
     others = dict.fromkeys([*findings.study.goal.objectives, *known])
     others = [n for n in others if n not in {"fitness", *REPEATED}]
-    heads = [_noun(findings), "Fitness", *(TITLES.get(n, n) for n in others)]
+    name, ranks = findings.measure.name, bool(findings.places)
+    heads = [_noun(findings), name, *["Rank"] * ranks, *(TITLES.get(n, n) for n in others)]
     heads += ["px"] * sized(findings.study) + ["Parameters", "FLOPs"]
-    heads += [f"Fitness over {baseline.name}", f"FLOPs over {baseline.name}"] if baseline else []
+    heads += [f"{name} over {baseline.name}", f"FLOPs over {baseline.name}"] if baseline else []
     rows = []
     for trial in findings.front:
         more = [_value(trial.metrics.get(name)) for name in others]
-        cells = [_network(trial), _fitness(trial), *more]
+        cells = [_network(findings, trial), _fitness(trial), *_rank(findings, trial), *more]
         cells += [_pixels(trial)] * sized(findings.study) + _costs(trial)
         if baseline:
             gain = trial.fitness - baseline.fitness
@@ -211,15 +224,20 @@ def _meaning(findings: Findings) -> str:
             f"Nothing that was evaluated is at least as good as one of these in {', '.join(goal)}."
         )
     if findings.has_flops:
-        return "Nothing else in the space that was evaluated is both cheaper and at least as good."
+        return (
+            "Nothing else in the space that was evaluated within the limits is both cheaper and "
+            f"at least as good in {findings.measure.name}."
+        )
     return "Without costs, the front is the best candidate."
 
 
 def _trials(findings: Findings) -> Table:
     trials = findings.trials
-    metrics = [name for name in metric_names(trials) if name not in REPEATED]
+    name = findings.measure.name
+    metrics = [m for m in metric_names(trials) if m not in REPEATED and TITLES.get(m) != name]
     generic = [t for t in trials if t.architecture is None and t.point is not None]
-    heads = ["Trial", _noun(findings), "State", "Fitness", *(TITLES.get(m, m) for m in metrics)]
+    heads = ["Trial", _noun(findings), "State", name, *["Rank"] * bool(findings.places)]
+    heads += [_title(findings, m) for m in metrics]
     heads += ["px"] * sized(findings.study) + ["Parameters", "FLOPs", "Memory", "Layers", "Seconds"]
     heads += ["Choices"] * bool(generic) + ["Error"] * bool(findings.failed)
     rows = []
@@ -229,6 +247,7 @@ def _trials(findings: Findings) -> Table:
             Cell(label(trial)),
             Cell(trial.state),
             _fitness(trial),
+            *_rank(findings, trial),
             *(_value(trial.metrics.get(m)) for m in metrics),
             *[_pixels(trial)] * sized(findings.study),
             *_costs(trial),
@@ -244,7 +263,7 @@ def _trials(findings: Findings) -> Table:
     return table(heads, rows, "sortable", tall=True)
 
 
-def _changes(changes: Sequence[Any]) -> Table:
+def _changes(changes: Sequence[Any], name: str) -> Table:
     """Return a row for each change, those that give the most first."""
     known = sorted(changes, key=lambda c: -(c.gain if c.gain is not None else c.score or 0.0))
     rows = []
@@ -255,7 +274,7 @@ def _changes(changes: Sequence[Any]) -> Table:
             cells[-1] = Cell(_added(change.cost), change.cost)
         cells += [_value(change.gain), _value(change.deviation)]
         rows.append(Row(cells))
-    heads = ["Choice", "Option", "Score", "Cost added", "Gain in fitness", "Its deviation"]
+    heads = ["Choice", "Option", "Score", "Cost added", f"Gain in {name}", "Its deviation"]
     return table(heads, rows, "sortable", tall=True)
 
 
@@ -282,8 +301,28 @@ def _kind(findings: Findings, trial: Trial) -> str:
     return "baseline-row" if trial.name else ""
 
 
-def _network(trial: Trial) -> Cell:
-    return Cell(label(trial), href=f"#trial-{trial.number}", tip=tooltip(trial))
+def _network(findings: Findings, trial: Trial) -> Cell:
+    tip = tooltip(findings, trial)
+    return Cell(label(trial), href=f"#trial-{trial.number}", tip=tip)
+
+
+def _rank(findings: Findings, trial: Trial) -> list[Cell]:
+    """Return the cell of the rank, where networks are ranked by a projection."""
+    if not findings.places:
+        return []
+    place = findings.places.get(trial.number)
+    return [Cell(place.rank, place.rank) if place else Cell("", "")]
+
+
+def _title(findings: Findings, metric: str) -> str:
+    """Return the heading of a metric; those of fitness bear the name of what was measured."""
+    name = findings.measure.name
+    own = {
+        "fitness_first": f"{name}, first",
+        "fitness_again": f"{name}, again",
+        "trained_fitness": f"{findings.measure.confirmed}, trained alone",
+    }
+    return own.get(metric) or TITLES.get(metric, metric)
 
 
 def _fitness(trial: Trial) -> Cell:

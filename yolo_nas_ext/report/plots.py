@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from yolo_nas_ext.console import cut, number
 from yolo_nas_ext.report import axes
 from yolo_nas_ext.report.axes import Axis
-from yolo_nas_ext.report.summary import Findings, label
+from yolo_nas_ext.report.charts import SO_FAR
+from yolo_nas_ext.report.facts import label
+from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.study.leaderboard import Leaderboard
 from yolo_nas_ext.study.study import Study
 
@@ -37,7 +39,7 @@ def pareto_png(study: Study, path: Path, title: str = "") -> None:
     """
     findings = Findings(study)
     x, y, shown = axes.pareto_axes(findings)
-    figure, plot = _figure(x, y)
+    figure, plot = _figure(x, y, findings.measure.name)
     plot.set_xlabel("FLOPs of one image" if findings.has_flops else "trial", color=SOFT)
     corners = axes.steps(findings, x) if findings.has_flops else []
     if corners:
@@ -63,10 +65,9 @@ def comparison_png(leaderboard: Leaderboard, path: Path, title: str = "") -> Non
     dots = {e.name: list(leaderboard.values(e.name).values()) for e in ranked}
     everything = [value for values in dots.values() for value in values] or [0.0, 1.0]
     x, y = axes.log_axis(costs), axes.linear_axis(everything, margin=0.25)
-    figure, plot = _figure(x, y)
+    figure, plot = _figure(x, y, leaderboard.metric)
     latency = leaderboard.cost == "latency_ms"
     plot.set_xlabel("ms an image" if latency else "FLOPs of one image", color=SOFT)
-    plot.set_ylabel(leaderboard.metric, color=SOFT)
     names = []
     for model, cost in zip(ranked, costs, strict=False):
         colour = BASELINE if model.baseline else BEST
@@ -95,11 +96,11 @@ def progress_png(study: Study, path: Path) -> None:
     ended = [t.number + 1 for t in findings.trials if t.state != "running"]
     x = axes.linear_axis(ended or [1], 10, margin=0.03, whole=True)
     y = axes.linear_axis([t.fitness for t in findings.complete] or [0.0, 1.0], margin=0.14)
-    figure, plot = _figure(x, y)
+    figure, plot = _figure(x, y, findings.measure.name)
     plot.set_xlabel("trial", color=SOFT)
     corners = axes.best_so_far(findings)
     if corners:
-        plot.plot(*zip(*corners, strict=True), color=LINE, lw=1.4, zorder=2, label="best so far")
+        plot.plot(*zip(*corners, strict=True), color=LINE, lw=1.4, zorder=2, label=SO_FAR)
     if findings.failed:
         height = y.low + 0.035 * (y.high - y.low)
         numbers = [t.number + 1 for t in findings.failed]
@@ -126,7 +127,7 @@ def progress_png(study: Study, path: Path) -> None:
     _save(figure, path)
 
 
-def _figure(x: Axis, y: Axis) -> tuple[Figure, Axes]:
+def _figure(x: Axis, y: Axis, up: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 5.2), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     plot = figure.add_subplot()
@@ -137,7 +138,7 @@ def _figure(x: Axis, y: Axis) -> tuple[Figure, Axes]:
     plot.set_xticks([], minor=True)
     plot.set_yticks(y.ticks, y.texts, color=SOFT)
     plot.tick_params(color=SOFT)
-    plot.set_ylabel("fitness", color=SOFT)
+    plot.set_ylabel(up, color=SOFT)
     plot.grid(axis="y", color="#d0d7de", lw=0.7)
     plot.set_axisbelow(True)
     plot.spines[["top", "right", "left"]].set_visible(False)
@@ -190,9 +191,10 @@ def _markers(
             )
             names.append((f"{_cut(trial.name, 24)} {number(trial.fitness)}", where[trial.number]))
     best = findings.best
+    name = "rank 1" if findings.places else "best"
     if best is not None and best.number in where:
         plot.scatter(
-            *where[best.number], s=190, marker="*", color=BEST, zorder=6, label="best", **shape
+            *where[best.number], s=190, marker="*", color=BEST, zorder=6, label=name, **shape
         )
         if not best.name:
             names.append((f"{_cut(label(best), 24)} {number(best.fitness)}", where[best.number]))

@@ -10,7 +10,8 @@ from numbers import Real
 from typing import Any
 
 from yolo_nas_ext.console import number, short, signed
-from yolo_nas_ext.report.summary import Findings, label, metric_names, pixels, sized
+from yolo_nas_ext.report.facts import label, metric_names, pixels, sized
+from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -27,7 +28,7 @@ def trials_csv(study: Study) -> str:
     example ``metric.seconds``. What does not apply, or is not finite, is empty. Text that a
     spreadsheet would run as a formula starts with an apostrophe.
     """
-    trials = study.results
+    trials = [study.measure.restated(trial) for trial in study.results]
     taken = set(FIXED)
     metrics = _columns("metric", metric_names(trials), taken)
     others = {name for trial in trials for name in trial.cost} - set(COSTS)
@@ -116,9 +117,12 @@ def summary_table(study: Study, top: int = 5) -> str:
     if not shown:
         return findings.verdict()[0]
     order = sorted(shown.values(), key=lambda t: (-t.fitness, t.number))
-    rows = [("network", "parameters", "FLOPs", "fitness", "")]
+    rows = [("network", "parameters", "FLOPs", findings.measure.name, "")]
     kinds = {study.parent: "parent"} | dict.fromkeys(study.pencils, "pencil")
-    rows += [_row(trial, findings.best, kinds.get(trial.name, "baseline")) for trial in order]
+    rows += [_row(trial, findings, kinds.get(trial.name, "baseline")) for trial in order]
+    if findings.places:
+        ranks = ["rank", *(str(_rank(findings, trial)) for trial in order)]
+        rows = [(*rest, rank, note) for (*rest, note), rank in zip(rows, ranks, strict=True)]
     if sized(study):
         sizes = ["px", *(str(pixels(trial) or "-") for trial in order)]
         rows = [(name, size, *rest) for (name, *rest), size in zip(rows, sizes, strict=True)]
@@ -131,14 +135,9 @@ def summary_table(study: Study, top: int = 5) -> str:
         ).rstrip()
         for name, *cells, note in rows
     ]
-    best, baseline = findings.pair
-    if best and baseline and baseline.fitness > best.fitness:
-        beats = "is better than what was found" if baseline.name == study.parent else "is best"
-        kind = "the parent" if baseline.name == study.parent else "a baseline"
-        lines.append(
-            f"{kind} {beats}: {_clean(baseline.name, 40)} "
-            f"({signed(baseline.fitness - best.fitness)} over the best network found)"
-        )
+    lines += _better(findings)
+    if ranked := findings.ranked():
+        lines.append(ranked)
     if said := findings.pencil():
         lines.append(said)
     if lead := findings.lead():
@@ -149,10 +148,37 @@ def summary_table(study: Study, top: int = 5) -> str:
     return "\n".join(lines)
 
 
-def _row(trial: Trial, best: Trial | None, kind: str) -> tuple[str, str, str, str, str]:
-    notes = ["<- best"] if best is not None and trial.number == best.number else []
+def _better(findings: Findings) -> list[str]:
+    """Say where the parent, or a baseline, is above the network that was found."""
+    best, baseline = findings.pair
+    if best is None or baseline is None or baseline.fitness <= best.fitness:
+        return []
+    if findings.study.goal.objectives[0] != "fitness":
+        return []
+    first = "network ranked first of those" if findings.places else "best network"
+    parent, top = baseline.name == findings.study.parent, max(t.fitness for t in findings.compared)
+    kind = "the parent" if parent else "a baseline"
+    beats = "is better than what was found" if parent else "is best"
+    if baseline.fitness < top:
+        beats = "is above what was found" if parent else "is above what is ranked first"
+    return [
+        f"{kind} {beats}: {_clean(baseline.name, 40)} "
+        f"({signed(baseline.fitness - best.fitness)} over the {first} found)"
+    ]
+
+
+def _rank(findings: Findings, trial: Trial) -> str:
+    return str(findings.places[trial.number].rank) if trial.number in findings.places else "-"
+
+
+def _row(trial: Trial, findings: Findings, kind: str) -> tuple[str, str, str, str, str]:
+    best = findings.best
+    notes = [findings.mark()] if best is not None and trial.number == best.number else []
+    if "fitness_again" in trial.metrics:
+        notes.append("mean of 2")
     if (own := trial.trained) is not trial:
-        notes.append(f"trained {number(own.fitness)}")
+        name = findings.measure.trained
+        notes.append(f"trained{name and f': {name}'} {number(own.fitness)}")
     if "latency_ms" in trial.metrics:
         measured = trial.metrics.get("latency_measured_ms")
         more = "" if measured is None else f" predicted, {measured:.2f} ms measured"
@@ -165,7 +191,7 @@ def _row(trial: Trial, best: Trial | None, kind: str) -> tuple[str, str, str, st
         short(trial.cost[name]) if name in trial.cost else "-" for name in ("params", "flops")
     )
     fitness = number(trial.fitness) if trial.state == "complete" else "-"
-    return _clean(label(trial), 40), params, flops, fitness, ", ".join(notes)
+    return _clean(label(trial), 40), params, flops, fitness, ", ".join(filter(None, notes))
 
 
 def _clean(text: str, most: int) -> str:

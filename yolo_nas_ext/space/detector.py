@@ -7,10 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.files import resource
+from yolo_nas_ext.files import read_yaml, resource
 from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.rows import FINEST, PLAIN, for_task
@@ -104,12 +102,8 @@ class DetectorSpace(NetworkSpace):
                 f"space={source}: no such space.{did_you_mean(source, shipped)} Give one of "
                 f"{', '.join(shipped)} or the path of a YAML"
             )
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise NASError(f"space file {path}: not a YAML file ({reason})") from error
-        if sizes and isinstance(content, dict):
+        content = read_yaml(path, f"space file {path}")
+        if sizes:
             content["imgsz"] = list(sizes)
         file = parse(content, path.stem, f"space file {path}")
         return cls(fixed(file, fix) if fix else file, task, yolo26=yolo26)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -94,9 +94,22 @@ class Coder:
             user_attrs=attributes(trial),
         )
 
-    def thaw(self, frozen: Recorded) -> Trial:
-        """Return the trial that an Optuna trial records."""
+    def thaw(self, frozen: Recorded, place: str = "the study") -> Trial:
+        """Return the trial that an Optuna trial records.
+
+        Args:
+            frozen: As it was read.
+            place: Where it was read from, for messages.
+
+        Raises:
+            NASError: For a trial of another space, or one that is damaged.
+        """
         attrs = frozen.user_attrs
+        if damage := next(_damages(frozen), ""):
+            raise NASError(
+                f"{place}: trial {frozen.number + 1} is damaged: {damage}; put back a copy of the "
+                "record, or start a new run"
+            )
         try:
             point = None
             if attrs["in_space"]:
@@ -116,10 +129,10 @@ class Coder:
                 name=attrs["name"],
                 curve=dict(frozen.intermediate_values),
             )
-        except (KeyError, StopIteration, TypeError) as error:
+        except (KeyError, StopIteration, TypeError, ValueError, AttributeError) as error:
             raise NASError(
-                f"trial {frozen.number} of the study is of another space or tool ({error!r}); "
-                "resume with the space that the run was started with"
+                f"{place}: trial {frozen.number + 1} is of another space or tool, or damaged "
+                f"({error!r}); resume with the space that the run was started with"
             ) from error
 
     def _architecture(self, attrs: Mapping[str, Any]) -> Architecture | None:
@@ -134,3 +147,48 @@ class Coder:
         if self._keyed is None:
             self._keyed = found.key == attrs["key"]
         return found.with_key(attrs["key"]) if self._keyed else found
+
+
+def _damages(frozen: Recorded) -> Iterator[str]:
+    """Yield what in a trial is not as it was written."""
+    attrs = frozen.user_attrs
+    for name, kind, text in KINDS:
+        if name in attrs and not isinstance(attrs[name], kind):
+            yield f"{name} is {said(attrs[name])}, not {text}"
+    for name in ("metrics", "fidelity", "cost"):
+        yield from numbers(name, attrs.get(name, {}))
+    for step, value in frozen.intermediate_values.items():
+        if not number(value):
+            yield f"the value of step {step} is {said(value)}, not a number"
+
+
+KINDS: tuple[tuple[str, Any, str], ...] = (
+    ("name", str, "a text"),
+    ("error", str, "a text"),
+    ("in_space", bool, "true or false"),
+    ("metrics", dict, "numbers by name"),
+    ("fidelity", dict, "numbers by name"),
+    ("cost", dict, "numbers by name"),
+    ("seconds", (int, float), "a number"),
+    ("architecture", dict, "a network"),
+)
+
+
+def numbers(name: str, values: Any) -> Iterator[str]:
+    """Yield what is no number among named values."""
+    if not isinstance(values, Mapping):
+        yield f"{name} is {said(values)}, not numbers by name"
+        return
+    for key, value in values.items():
+        if not number(value):
+            yield f"{name}: {key} is {said(value)}, not a number"
+
+
+def number(value: Any) -> bool:
+    """Say whether a value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def said(value: Any) -> str:
+    """Return a value for a message."""
+    return " ".join(repr(value).split())[:60]

@@ -92,14 +92,17 @@ def read(
             ids = [row[0] for row in part]
             params, attributes, curves = (_rows(connection, t, ids) for t in DETAILS)
             for trial_id, number, state in part:
-                yield Recorded(
-                    trial_id,
-                    number,
-                    TrialState[state],
-                    {name: _value(text, place) for _, name, place, text in params[trial_id]},
-                    {key: json.loads(text) for _, key, text in attributes[trial_id]},
-                    dict(_curve(curves[trial_id])),
-                )
+                try:
+                    yield Recorded(
+                        trial_id,
+                        number,
+                        TrialState[state],
+                        {name: _value(text, place) for _, name, place, text in params[trial_id]},
+                        {key: json.loads(text) for _, key, text in attributes[trial_id]},
+                        dict(_curve(curves[trial_id])),
+                    )
+                except (ValueError, LookupError, TypeError) as error:
+                    raise ValueError(f"trial {number + 1} is damaged: {error!r}") from error
 
 
 def _rows(connection: Connection, source: Any, ids: Sequence[int]) -> dict[int, list[Any]]:

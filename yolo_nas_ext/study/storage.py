@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.study.coder import Coder, write_finished
+from yolo_nas_ext.study.database import (
+    BUSY,
+    hidden,
+    no_warnings,
+    opened,
+    patiently,
+    storage_errors,
+)
 from yolo_nas_ext.study.reader import Recorded, read
 from yolo_nas_ext.study.trial import Trial
 
 BEAT = 10  # seconds between heartbeats
-BUSY = 60  # seconds that a process waits for a file which another one writes
 DROPPED = "dropped"  # attribute of a claim that came second
 DAMAGE = (ValueError, LookupError)  # what is raised for rows that Optuna did not write
 # What is noted of single trials, each in an attribute of the study, ``repeat/<number>``. Earlier
@@ -51,28 +55,21 @@ class Storage:
     def __init__(self, coder: Coder, where: Path | str, *, name: str, beat: int = BEAT) -> None:
         self.shared = isinstance(where, str)
         url = where if isinstance(where, str) else f"sqlite:///{where}"
-        self.place = _hidden(url) if self.shared else str(where)
+        self.place = hidden(url) if self.shared else str(where)
         self._coder = coder
         self._own: dict[int, int] = {}  # trials that this process runs: number -> id
         self._running: dict[int, int] = {}  # trials that ran at the last look: number -> id
         self._last = 0  # highest id that was read
         self._lock = threading.Lock()
         self._beat = beat
-        options: dict[str, Any] = {"engine_kwargs": {"connect_args": {"timeout": BUSY}}}
+        options: dict[str, Any] = {}
+        if url.startswith("sqlite"):
+            options = {"engine_kwargs": {"connect_args": {"timeout": BUSY}}}
         if self.shared:
-            options = {"heartbeat_interval": beat, "grace_period": 3 * beat}
+            options |= {"heartbeat_interval": beat, "grace_period": 3 * beat}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with storage_errors(self.place, NASError, DAMAGE), _no_warnings():
-            try:
-                self._rdb = RDBStorage(url, **options)
-            except (ImportError, ValueError) as error:
-                raise NASError(
-                    f"storage={self.place}: cannot be used ({error}); give a URL such as "
-                    "sqlite:///study.db, and install the driver that it names"
-                ) from error
-            self._study = optuna.create_study(
-                study_name=name, storage=self._rdb, direction="maximize", load_if_exists=True
-            )
+        with storage_errors(self.place, NASError, DAMAGE), no_warnings():
+            self._rdb, self._study = opened(url, self.place, name, **options)
             self._identify()
         if self.shared:
             threading.Thread(target=self._renew, daemon=True).start()
@@ -87,8 +84,8 @@ class Storage:
         """
         with storage_errors(self.place, kind, DAMAGE):
             if self.shared:
-                with _no_warnings():
-                    fail_stale_trials(self._study)
+                with no_warnings():
+                    patiently(lambda: fail_stale_trials(self._study))
             running = self._running.values()
             after = min(running, default=self._last + 1) - 1
             skip = set(range(after + 1, self._last + 1)).difference(running)
@@ -112,13 +109,14 @@ class Storage:
             attributes: Further attributes of the trial.
         """
         with storage_errors(self.place):
+            rdb, study = self._rdb, self._study._study_id
             frozen = self._coder.freeze(trial)
-            trial_id = self._rdb.create_new_trial(self._study._study_id, frozen)
+            trial_id = patiently(partial(rdb.create_new_trial, study, frozen))
             for name, value in (attributes or {}).items():
-                self._rdb.set_trial_user_attr(trial_id, name, value)
+                patiently(partial(rdb.set_trial_user_attr, trial_id, name, value))
             number = trial.number
             if self.shared:
-                self._rdb.record_heartbeat(trial_id)
+                patiently(partial(rdb.record_heartbeat, trial_id))
                 number = self._rdb.get_trial(trial_id).number
         if trial.state == "running":
             with self._lock:
@@ -135,7 +133,8 @@ class Storage:
         """Write what became of a trial; return False where the trial was failed meanwhile."""
         with storage_errors(self.place):
             try:
-                write_finished(self._rdb, self._own[trial.number], trial)
+                own = self._own[trial.number]
+                patiently(partial(write_finished, self._rdb, own, trial))
                 kept = True
             except optuna.exceptions.UpdateFinishedTrialError:
                 kept = False  # this process was taken for dead
@@ -146,8 +145,8 @@ class Storage:
         """Fail a trial that this process should not have claimed."""
         trial_id = self._end(number)
         with storage_errors(self.place):
-            self._rdb.set_trial_user_attr(trial_id, DROPPED, True)
-            self._rdb.set_trial_state_values(trial_id, TrialState.FAIL)
+            patiently(partial(self._rdb.set_trial_user_attr, trial_id, DROPPED, True))
+            patiently(partial(self._rdb.set_trial_state_values, trial_id, TrialState.FAIL))
 
     def abandon(self) -> None:
         """Leave the trials that this process runs to others: their heartbeats end."""
@@ -158,18 +157,22 @@ class Storage:
     def note(self, name: str, value: Any) -> None:
         """Write an attribute of the study."""
         with storage_errors(self.place):
-            self._rdb.set_study_user_attr(self._study._study_id, name, value)
+            study = self._study._study_id
+            patiently(partial(self._rdb.set_study_user_attr, study, name, value))
 
     def _identify(self) -> None:
         """Mark the study as one of this space, or refuse a study of another space."""
         mine = self._coder.fingerprint
-        if self._study.user_attrs.get("space", mine) != mine:
-            raise NASError(
-                f"study {self._study.study_name if self.shared else self.place}: the space has "
-                "other choices than when the run was started; resume with the space file as it "
-                "was, or start a new run"
-            )
-        self._study.set_user_attr("space", mine)
+        for _ in range(2):  # the second time another process may have been first
+            known = patiently(lambda: self._study.user_attrs.get("space"))
+            if known not in (None, mine):
+                raise NASError(
+                    f"study {self._study.study_name if self.shared else self.place}: the space has "
+                    "other choices than when the run was started; resume with the space file as it "
+                    "was, or start a new run"
+                )
+            if known is None:
+                patiently(lambda: self._study.set_user_attr("space", mine), making=True)
 
     def _end(self, number: int) -> int:
         with self._lock:
@@ -232,40 +235,3 @@ def recorded_seconds(path: Path) -> float:
         + sum(times.get(number, 0.0) for number in repeated)
         + sum(metrics.get("seconds", 0.0) for metrics in trained.values())
     )
-
-
-@contextmanager
-def storage_errors(
-    path: Path | str, kind: type[NASError] = RunError, more: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
-    """Turn a database's complaint into one line; what was recorded before stays as it is.
-
-    Args:
-        path: The database.
-        kind: What to raise.
-        more: Further exceptions that are a complaint.
-    """
-    try:
-        yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, *more) as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:200]
-        raise kind(
-            f"study {path}: cannot be read or written ({reason}); check that the disk has room and "
-            "the file is an Optuna study, then resume the run: what was recorded is kept"
-        ) from error
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Silence Optuna, which warns at every call that heartbeats are an experiment."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
-
-
-def _hidden(url: str) -> str:
-    """Return the URL without a password."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "storage"

@@ -13,8 +13,9 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.space.choices import ChoiceSpace
-from yolo_nas_ext.study.coder import Coder
+from yolo_nas_ext.study.coder import Coder, numbers
 from yolo_nas_ext.study.devices import LATENCY, LATENCY_OF, Devices
+from yolo_nas_ext.study.measure import Measure
 from yolo_nas_ext.study.objectives import Goal, front
 from yolo_nas_ext.study.reader import Recorded
 from yolo_nas_ext.study.storage import (
@@ -28,6 +29,8 @@ from yolo_nas_ext.study.storage import (
     notes,
 )
 from yolo_nas_ext.study.trial import TRAINED, Trial
+
+MEASURES = "fitness_is"  # the attribute that says what fitness is
 
 
 class Study:
@@ -53,6 +56,7 @@ class Study:
         measured_on: The same of what `record_measurement` records.
         parent: Name of the trial that others are compared with, where all start from its weights.
         pencils: Names of trials that a hand would make of the parent.
+        measure: What fitness is, for people; as the record says unless given.
 
     Raises:
         NASError: For a database that cannot be read or written, or that holds another space.
@@ -70,17 +74,19 @@ class Study:
         measured_on: str = "",
         parent: str = "",
         pencils: Collection[str] = (),
+        measure: Measure | None = None,
     ) -> None:
         self.space = space
         self.goal = goal or Goal()
         self.parent = parent
         self.pencils = frozenset(pencils)
+        self.measure = measure or Measure()
         self._devices = Devices(latency_of, measured_on)
         self._known: dict[int, Trial | None] = {}  # by number; None is a claim that does not count
         self._trials: tuple[Trial, ...] | None = None  # of the known ones; None to be made again
         self._own: set[int] = set()  # numbers of trials that this process runs
         self._lost: dict[int, Trial] = {}  # trials whose process died
-        self._repeats: dict[int, list[float]] = {}
+        self._repeats: dict[int, list[dict[str, float]]] = {}
         self._confirmed: dict[int, dict[str, float]] = {}
         self._measured: dict[int, dict[str, float]] = {}
         self._elsewhere: dict[str, str] = {}  # other devices by their tag
@@ -90,7 +96,10 @@ class Study:
             self._storage = Storage(self._coder, path, name=name, beat=beat)
             for attribute, device in self._devices.own.items():
                 self._storage.note(attribute, device)
-            self._look(self._storage, NASError)
+            if measure is not None:
+                self._storage.note(MEASURES, measure.noted())
+            about = self._look(self._storage, NASError)
+            self.measure = measure or Measure.read(about.get(MEASURES))
 
     @property
     def trials(self) -> Sequence[Trial]:
@@ -105,7 +114,7 @@ class Study:
     @property
     def repeats(self) -> Mapping[int, Sequence[float]]:
         """Fitness in repeats by the trial's number; none for a repeat that failed."""
-        return self._repeats
+        return {number: [m["fitness"] for m in found] for number, found in self._repeats.items()}
 
     @property
     def confirmed(self) -> Mapping[int, Mapping[str, float]]:
@@ -170,17 +179,7 @@ class Study:
 
         Of one objective: of fitness against FLOPs, cheapest first, or the best without costs.
         """
-        found, goal = self.candidates, self.goal
-        if len(goal.objectives) == 1:
-            found = [t for t in found if "flops" in t.cost]
-            goal = Goal((*goal.objectives, "flops_g"))
-        if not found:
-            return [self.best] if self.candidates else []
-        values = [_objectives(goal, t) for t in found]
-        if known := [i for i, each in enumerate(values) if all(map(math.isfinite, each))]:
-            # Nothing says that a candidate is as good in an objective that is not known here.
-            found, values = [found[i] for i in known], [values[i] for i in known]
-        return [found[i] for i in reversed(front(values))]
+        return front_of(self.candidates, self.goal) or ([self.best] if self.candidates else [])
 
     @property
     def shared(self) -> bool:
@@ -282,9 +281,9 @@ class Study:
     # One attribute per trial, so that no process writes over what others noted. Processes that end
     # together may repeat the same trial; the last measurement counts.
 
-    def record_repeat(self, number: int, fitness: Sequence[float]) -> None:
-        """Record the fitness in repeats of a complete trial; none for a repeat that failed."""
-        self._repeats[number] = list(fitness)
+    def record_repeat(self, number: int, again: Sequence[Mapping[str, float] | float]) -> None:
+        """Record the metrics, or the fitness, of repeats of a trial; none for one that failed."""
+        self._repeats[number] = _repeated(again)
         self._note(f"{REPEAT}/{number}", self._repeats[number])
 
     def record_confirmation(self, number: int, metrics: Mapping[str, float]) -> None:
@@ -304,17 +303,19 @@ class Study:
     def _put(self, number: int, trial: Trial | None) -> None:
         self._known[number], self._trials = trial, None
 
-    def _look(self, storage: Storage, kind: type[NASError] = RunError) -> None:
-        """Read what is new in the storage."""
+    def _look(self, storage: Storage, kind: type[NASError] = RunError) -> Mapping[str, Any]:
+        """Read what is new in the storage; return the attributes of the study."""
         for found in storage.look(kind):
             self._read(found, storage)
         about = storage.attributes(kind)
-        self._repeats = {number: list(value) for number, _, value in notes(about, REPEAT)}
+        _check_notes(about, storage.place)
+        self._repeats = {number: _repeated(value) for number, _, value in notes(about, REPEAT)}
         self._confirmed = {number: dict(value) for number, _, value in notes(about, CONFIRM)}
         self._measured = {}
         for number, on, value in notes(about, MEASURE):
             self._measured.setdefault(number, {}).update(self._devices.measured(value, on))
         self._elsewhere = self._devices.others(about)
+        return about
 
     def _read(self, found: Recorded, storage: Storage) -> None:
         """Take in a trial that is new, or that was running."""
@@ -322,7 +323,9 @@ class Study:
         known = self._known.get(number)
         if number in self._known and (known is None or known.state != "running"):
             return
-        trial = self._devices.trial(self._coder.thaw(found), found.user_attrs.get(LATENCY_OF))
+        trial = self._devices.trial(
+            self._coder.thaw(found, storage.place), found.user_attrs.get(LATENCY_OF)
+        )
         if not storage.shared:
             lost, void = trial.state == "running", False
         else:
@@ -343,6 +346,47 @@ class Study:
         if trial.architecture is not None:
             return trial.architecture.key
         return None if trial.point is None else self.space.identity(trial.point)
+
+
+def front_of(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
+    """Return the Pareto front of some trials as `Study.front` has it; empty without costs."""
+    found = list(trials)
+    if len(goal.objectives) == 1:
+        found = [t for t in found if "flops" in t.cost]
+        goal = Goal((*goal.objectives, "flops_g"))
+    values = [_objectives(goal, t) for t in found]
+    if known := [i for i, each in enumerate(values) if all(map(math.isfinite, each))]:
+        # Nothing says that a candidate is as good in an objective that is not known here.
+        found, values = [found[i] for i in known], [values[i] for i in known]
+    return [found[i] for i in reversed(front(values))]
+
+
+def _check_notes(about: Mapping[str, Any], place: str) -> None:
+    """Refuse what is noted of trials where it is not as it was written.
+
+    Raises:
+        NASError: With the file, the trial and what is wrong.
+    """
+    for kind in (REPEAT, CONFIRM, MEASURE):
+        try:
+            noted = [*notes(about, kind)]
+        except (ValueError, AttributeError, TypeError) as error:
+            raise NASError(f"{place}: what is noted as {kind} is damaged ({error})") from error
+        for trial, _, value in noted:
+            known = [value]
+            if kind == REPEAT and isinstance(value, list):
+                known = [m if isinstance(m, Mapping) else {"fitness": m} for m in value]
+                known = [m if "fitness" in m else {"fitness": None} for m in known]
+            if damage := next((d for m in known for d in numbers(kind, m)), ""):
+                raise NASError(
+                    f"{place}: trial {trial + 1} is damaged: {damage}; put back a copy of the "
+                    "record, or start a new run"
+                )
+
+
+def _repeated(value: Sequence[Any]) -> list[dict[str, float]]:
+    """Return the metrics of repeats; earlier versions recorded their fitness alone."""
+    return [dict(v) if isinstance(v, Mapping) else {"fitness": float(v)} for v in value]
 
 
 def _objectives(goal: Goal, trial: Trial) -> list[float]:

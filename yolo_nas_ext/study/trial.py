@@ -10,6 +10,7 @@ from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.space.choices import Point
 
 TRAINED = "trained_"  # begins the metrics of a training that confirms a trial
+FITNESS = ("fitness", "host_fitness")  # what is maximised, and what a projection is made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +56,34 @@ class Trial:
         value = self.metrics.get("fitness", math.nan)
         return value if self.state == "complete" and math.isfinite(value) else -math.inf
 
-    def merged(self, again: Sequence[float], own: Mapping[str, float]) -> Trial:
+    def merged(self, again: Sequence[Mapping[str, float]], own: Mapping[str, float]) -> Trial:
         """Return the trial with what was measured after the search.
 
         Args:
-            again: Fitness in repeats; ``fitness`` becomes the mean of all.
+            again: Metrics of repeats. Each becomes the mean of all; what ``fitness`` and
+                ``host_fitness`` were at first and in the repeats keeps a name of its own.
             own: Metrics of the confirming training, which join under names of their own.
         """
         trained = {f"{TRAINED}{name}": v for name, v in own.items() if name != "seconds"}
-        fitness = {}
-        if again:
-            values = [self.fitness, *again]
-            fitness = {
-                "fitness": sum(values) / len(values),
-                "fitness_first": self.fitness,
-                "fitness_again": sum(again) / len(again),
-            }
-        if not trained and not fitness:
+        repeated: dict[str, float] = {}
+        for name in self.metrics if again else ():
+            values = [metrics[name] for metrics in again if name in metrics]
+            if len(values) < len(again):  # of an earlier version's repeats only fitness is known
+                continue
+            first = self.metrics[name]
+            repeated[name] = (first + sum(values)) / (1 + len(values))
+            if name in FITNESS:
+                repeated |= {f"{name}_first": first, f"{name}_again": sum(values) / len(values)}
+        if not trained and not repeated:
             return self
-        return replace(self, metrics={**self.metrics, **trained, **fitness})
+        return replace(self, metrics={**self.metrics, **trained, **repeated})
 
     @property
     def trained(self) -> Trial:
         """The trial with what the training that confirms it measured, if there is one."""
         own = {n.removeprefix(TRAINED): v for n, v in self.metrics.items() if n.startswith(TRAINED)}
-        return replace(self, metrics={**self.metrics, **own}) if own else self
+        if not own:
+            return self
+        # What a projection was made of is not what this training measured.
+        search = {n: v for n, v in self.metrics.items() if not n.startswith("host_fitness")}
+        return replace(self, metrics={**search, **own})

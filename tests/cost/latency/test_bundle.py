@@ -37,7 +37,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An unpacked bundle of a few layers and two whole models."""
     home = tmp_path_factory.mktemp("bundle")
     protocol = Protocol(imgsz=SIZE, warmup=0, repeats=3)
-    models = [bundle.ExportedModel(a, nc, SIZE, exported(a, protocol, nc=nc)) for a, nc in NETWORKS]
+    models = [
+        bundle.ExportedModel(a, nc, SIZE, exported(a, protocol, nc=nc, opset=13))
+        for a, nc in NETWORKS
+    ]
     ops = profile_sample.layers(SPACES, [SIZE])[:12]
     bundle.write(home / "p.zip", protocol, ops, models, seconds=60, about={"spaces": ["tiny"]})
     with zipfile.ZipFile(home / "p.zip") as file:
@@ -60,6 +63,68 @@ def test_the_script_imports_numpy_and_onnxruntime_alone() -> None:
         )
     }
     assert names - sys.stdlib_module_names == {"numpy", "onnxruntime"}
+
+
+NEWER = {"removeprefix", "removesuffix", "is_relative_to", "readlink", "with_stem", "bit_count"}
+
+
+def test_the_script_runs_on_python_3_8() -> None:
+    """By its grammar, the names it takes, and no type with brackets outside of annotations."""
+    tree = ast.parse(Path(probe.__file__).read_text(encoding="utf-8"), feature_version=(3, 8))
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == {"annotations", "Path", "Any", "Callable", "Mapping", "MutableMapping"}
+    for node in ast.walk(tree):  # annotations are texts there
+        for field in ("annotation", "returns"):
+            if getattr(node, field, None) is not None:
+                setattr(node, field, ast.Constant(None))
+    found = [*ast.walk(tree)]
+    types = [n.value.id for n in found if isinstance(n, ast.Subscript) and hasattr(n.value, "id")]
+    assert not {*types} & {"dict", "list", "tuple", "set", "type", "Mapping", "MutableMapping"}
+    assert not {n.attr for n in found if isinstance(n, ast.Attribute)} & NEWER
+    unions = [n for n in found if isinstance(n, ast.BinOp) and isinstance(n.op, ast.BitOr)]
+    assert not unions and not any(isinstance(n, ast.With) and len(n.items) > 1 for n in found)
+    for call in (n for n in found if isinstance(n, ast.Call)):
+        assert not {k.arg for k in call.keywords} & {"strict", "slots", "kw_only"}
+
+
+@pytest.mark.parametrize(
+    ("version", "opset", "ir", "least"),
+    [
+        ("1.11.0", 13, 7, ""),
+        ("1.13.1", 17, 8, ""),
+        ("1.13.1", 20, 9, "1.17"),
+        ("1.11.0", 17, 8, "1.12"),
+        ("1.6.0", 13, 7, ""),
+        ("1.5.2", 13, 7, "1.6"),
+        ("1.17.0", 20, 10, "1.18"),
+        ("1.99.0", 25, 12, ""),
+        ("2.0.1", 25, 12, ""),
+        ("unknown", 20, 9, ""),
+    ],
+)
+def test_an_old_runtime_is_known_by_its_version(
+    version: str, opset: int, ir: int, least: str
+) -> None:
+    said = probe.too_old(version, opset, ir)
+    assert bool(said) == bool(least) and (not least or f"onnxruntime {least} or newer" in said)
+
+
+def test_models_are_written_for_old_runtimes_and_an_older_one_is_refused_before_it_times(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    needs = json.loads((folder / "manifest.json").read_text())["needs"]
+    assert not probe.too_old("1.11.0", **needs)
+    monkeypatch.setattr(onnxruntime, "__version__", "1.5.0")
+    monkeypatch.setattr(probe, "session", lambda *_: pytest.fail("timed"))
+    with pytest.raises(SystemExit, match=r"need onnxruntime 1\.6 or newer; this is 1\.5\.0"):
+        probe.main(folder)
 
 
 def test_a_device_times_it_and_a_profile_comes_of_it(
@@ -89,6 +154,31 @@ def test_a_device_that_was_stopped_goes_on(folder: Path, monkeypatch: pytest.Mon
     probe.main(folder)
     found = json.loads((folder / "result.json").read_text())["layers"]
     assert found == [7.0] * 11 + [5.0] and len(timed) == 1
+
+
+def test_what_was_timed_before_a_failure_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "timed.jsonl").unlink(missing_ok=True)
+    usual = probe.session
+
+    def session(model: str, threads: int) -> Any:
+        if "layer3-" in model or "whole" in model:
+            raise RuntimeError("no such operator")
+        return usual(model, threads)
+
+    monkeypatch.setattr(probe, "session", session)
+    monkeypatch.setattr(probe, "layer_ms", lambda *args: 5.0)
+    with pytest.raises(SystemExit, match=r"no such operator.*what was timed is kept"):
+        probe.main(folder)
+    assert "layer3" in capsys.readouterr().out
+    monkeypatch.setattr(probe, "session", usual)
+    monkeypatch.setattr(probe, "layer_ms", lambda *args: 6.0)
+    probe.main(folder)
+    layers = json.loads((folder / "result.json").read_text())["layers"]
+    assert layers == [5.0] * 3 + [6.0] + [5.0] * 8
+    monkeypatch.setattr(probe, "session", lambda *_: pytest.fail("timed again"))
+    probe.main(folder)
 
 
 def test_shared_weights_leave_the_graph_as_it_is(tmp_path: Path) -> None:

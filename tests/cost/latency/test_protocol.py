@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yolo_nas_ext.cost.latency import probe
+from yolo_nas_ext.cost.latency import probe, runtimes
 from yolo_nas_ext.cost.latency.probe import device_name, interleaved
 from yolo_nas_ext.cost.latency.protocol import Protocol, summary
 from yolo_nas_ext.errors import NASError
@@ -83,3 +83,29 @@ def test_a_run_that_waits_for_the_processor_is_known_by_its_idle_process(
     assert summary(even, Protocol("torch", device="0"), "", "", waits["waits"]).steady
     assert not summary(np.array([3.2, 3.3, 7.6, 7.7]), Protocol(), "", "").steady
     assert len(times["works"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"runtime": "ncnn"},
+            r"runtime=ncnn: not known.* Allowed: onnx, .*; installed here: .*onnx",
+        ),
+        ({"runtime": "onxx"}, r"Did you mean 'onnx'\?.*installed here"),
+        ({"device": "0"}, r"device=0: runtime=onnx is measured on the CPU.*Devices here: cpu"),
+        ({"device": "7", "runtime": "torch"}, r"torch has no such device here; devices here: cpu"),
+        ({"device": "npu", "runtime": "torch"}, r"device=npu: .*devices here: cpu"),
+    ],
+)
+def test_a_message_lists_what_there_is_here(given, said):
+    with pytest.raises(NASError, match=said):
+        runtimes.check(Protocol(**given))
+
+
+def test_a_runtime_that_is_not_installed_names_those_that_are(monkeypatch):
+    monkeypatch.setitem(runtimes.PACKAGES, "openvino", "openvino_that_is_not_there")
+    with pytest.raises(
+        NASError, match=r"openvino_that_is_not_there is not installed.*runtime=onnx"
+    ):
+        runtimes.check(Protocol(runtime="openvino"))

@@ -30,7 +30,8 @@ WEIGHTS = "weights.bin"
 INLINE = 4096  # bytes up to which weights stay in their model
 SCALE = np.float32(1 / 24)  # of the weights: activations stay as they are at a fan-in of 576
 LAYERS = 1500  # an image size
-README = """Times the models in this folder on this device; needs Python, numpy and onnxruntime:
+README = """Times the models in this folder on this device.
+It needs Python 3.8 or newer, numpy and onnxruntime; one that is too old is named at once.
 
     python probe.py
 
@@ -94,6 +95,7 @@ def write(
         "ops": [list(op) for op in layers],
         "networks": {},
         "about": dict(about),
+        "needs": {"opset": 0, "ir": 0},
     }
     int8 = protocol.precision == "int8"
     largest = 0
@@ -108,6 +110,8 @@ def write(
                 nonlocal largest
                 model = runtimes.quantized(model) if int8 else model
                 small, bytes_read = shared_weights(model)
+                for what, version in versions(small).items():
+                    manifest["needs"][what] = max(manifest["needs"][what], version)
                 largest = max(largest, bytes_read)
                 file.writestr(f"probe/{name}", small)
                 return name
@@ -132,6 +136,13 @@ def write(
             file.writestr(f"probe/{probe.MANIFEST}", json.dumps(manifest))
     except OSError as error:
         raise RunError(f"bundle={path}: cannot be written ({error.strerror})") from error
+
+
+def versions(model: bytes) -> dict[str, int]:
+    """Return the versions of ONNX' operators and format that a model is written in."""
+    found = onnx.load_from_string(model)
+    opsets = [each.version for each in found.opset_import if each.domain in ("", "ai.onnx")]
+    return {"opset": max(opsets, default=0), "ir": found.ir_version}
 
 
 def shared_weights(model: bytes) -> tuple[bytes, int]:

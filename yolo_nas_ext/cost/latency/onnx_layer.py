@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from yolo_nas_ext.cost.latency.fused_layers import Op
 
-OPSET, IR = 17, 8  # of ONNX 1.12, which runtimes of 2022 read
+OPSET, IR = 13, 7  # of ONNX 1.8, the oldest that has these layers: runtimes of 2020 read them
 TILE = np.random.default_rng(0).standard_normal(1021).astype(np.float32)
 
 

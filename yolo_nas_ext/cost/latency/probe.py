@@ -1,7 +1,8 @@
 """Timing ONNX models. It needs Python, NumPy and ONNX Runtime alone.
 
 This file goes into a bundle (`cost.latency.bundle`) as its script. There it times the models beside
-it and writes ``result.json``. The package uses the same functions, so that both measure alike.
+it and writes ``result.json``. The package uses the same functions, so that both measure alike. It
+is kept to what Python 3.8 has, which devices of some years ago come with.
 """
 
 from __future__ import annotations
@@ -10,17 +11,38 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Mapping, MutableMapping  # noqa: UP035
 
-import numpy as np
+if sys.version_info < (3, 8):  # noqa: UP036
+    sys.exit(f"probe.py: needs Python 3.8 or newer; this is {platform.python_version()}")
+try:
+    import numpy as np
+except ImportError as missing:
+    if __name__ != "__main__":
+        raise
+    sys.exit(f"probe.py: needs numpy ({missing}); install it: pip install numpy onnxruntime")
 
 MANIFEST, RESULT = "manifest.json", "result.json"
 BURST = 3  # runs of a model in a row; one more before them brings its weights back into the caches
 TURNS = (6, 40)  # fewest and most turns in which a layer is timed
 LAYER_SECONDS = 0.05  # that they take, roughly
 Run = Callable[[], Any]
+# Versions of ONNX Runtime with the newest operators (opset) and format (IR) of ONNX that they take.
+TAKES = (
+    ((1, 6), 13, 7),
+    ((1, 8), 14, 7),
+    ((1, 9), 15, 8),
+    ((1, 11), 16, 8),
+    ((1, 12), 17, 8),
+    ((1, 14), 18, 8),
+    ((1, 15), 19, 9),
+    ((1, 17), 20, 9),
+    ((1, 18), 21, 10),
+    ((1, 21), 22, 10),
+    ((1, 22), 23, 11),
+)
+LOST = 20  # layers that fail one after the other, from which on it is the device that cannot
 SHORTEST = 1e-5  # milliseconds: what a layer too fast to be timed counts
 
 
@@ -168,39 +190,69 @@ class Clock:
         print(start + line, end=stop, flush=True)
 
 
-def main(folder: Path) -> None:
-    """Time what a manifest lists, and write the result; what an earlier run timed is kept."""
-    import onnxruntime
+def too_old(version: str, opset: int, ir: int) -> str:
+    """Return what to say of an ONNX Runtime that does not take a bundle; nothing where it does.
 
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    threads, kept = manifest["threads"], folder / "timed.jsonl"
-    known = {}
+    Args:
+        version: Of ONNX Runtime.
+        opset: Newest operators of the bundle's models.
+        ir: Newest format of them.
+    """
+    parts = version.split(".")[:2]
+    if len(parts) < 2 or not all(part.isdigit() for part in parts):
+        return ""  # a build of its own: it will say itself
+    mine = (int(parts[0]), int(parts[1]))
+    least = next((known for known, o, i in TAKES if o >= opset and i >= ir), TAKES[-1][0])
+    if mine >= least:
+        return ""
+    takes = [o for known, o, _ in TAKES if known <= mine]
+    has = f"takes models up to opset {takes[-1]}" if takes else "is older than any that is known"
+    return (
+        f"the models are of opset {opset} (IR {ir}) and need onnxruntime {least[0]}.{least[1]} or "
+        f"newer; this is {version}, which {has}: pip install --upgrade onnxruntime"
+    )
+
+
+def known_times(kept: Path) -> dict[str, Any]:
+    """Return what an earlier run of this script timed."""
+    known: dict[str, Any] = {}
     if kept.is_file():
-        for line in kept.read_text(encoding="utf-8").splitlines():
+        for line in kept.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 name, value = json.loads(line)
-            except ValueError:  # the last line of a run that was killed
+            except (ValueError, TypeError):  # the last line of a run that was killed
                 continue
-            known[name] = value
-    with kept.open("a", encoding="utf-8") as file:
-        clock = Clock("layers", manifest["seconds"])
-        for index, (few, many, more) in enumerate(manifest["layers"]):
-            if many not in known:
-                small, large = (session(str(folder / name), threads) for name in (few, many))
-                known[many] = layer_ms(small, large, more)
-                file.write(json.dumps([many, known[many]]) + "\n")
-                file.flush()
-            clock(index + 1, len(manifest["layers"]))
-            if clock.over:
-                break
-    models = {}
-    for size, names in manifest["models"].items():
-        clock = Clock(f"whole models at {size} px")
-        runs = {name: session(str(folder / name), threads) for name in names}
-        times = interleaved(
-            runs, repeats=manifest["repeats"], warmup=manifest["warmup"], progress=clock
-        )
-        models[size] = {name: np.percentile(t, (25, 50, 75)).tolist() for name, t in times.items()}
+            if isinstance(name, str):
+                known[name] = value
+    return known
+
+
+def main(folder: Path) -> None:
+    """Time what a manifest lists, and write the result; what an earlier run timed is kept."""
+    try:
+        import onnxruntime
+    except ImportError as missing:
+        sys.exit(f"probe.py: needs onnxruntime ({missing}): pip install onnxruntime")
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    needs = manifest.get("needs", {"opset": 0, "ir": 0})
+    old = too_old(onnxruntime.__version__, needs["opset"], needs["ir"])
+    if old:
+        sys.exit(f"probe.py: {old}")
+    kept = folder / "timed.jsonl"
+    known = known_times(kept)
+
+    def keep(name: str, value: Any) -> None:
+        known[name] = value
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([name, value]) + "\n")
+
+    if kept.is_file() and not kept.read_bytes().endswith(b"\n"):  # a line that was cut short
+        with kept.open("a", encoding="utf-8") as file:
+            file.write("\n")
+    _time_layers(folder, manifest, known, keep)
+    models = {
+        size: _time_models(folder, manifest, size, known, keep) for size in manifest["models"]
+    }
     result = {
         "manifest": manifest,
         "device": device_name(),
@@ -210,6 +262,62 @@ def main(folder: Path) -> None:
     }
     (folder / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
     print(f"{folder / RESULT}: bring it back, then yolo nas-profile import={RESULT}")
+
+
+def _time_layers(
+    folder: Path, manifest: Any, known: Mapping[str, Any], keep: Callable[[str, Any], None]
+) -> None:
+    """Time the layers that are not known yet; one that the device cannot run is left out."""
+    clock = Clock("layers", manifest["seconds"])
+    row = 0  # that failed one after the other
+    for index, (few, many, more) in enumerate(manifest["layers"]):
+        if many not in known:
+            try:
+                small, large = (
+                    session(str(folder / name), manifest["threads"]) for name in (few, many)
+                )
+                keep(many, layer_ms(small, large, more))
+                row = 0
+            except Exception as error:  # whatever a runtime says of a layer that it has not
+                row += 1
+                reason = " ".join(str(error).split())[:200]
+                if row >= LOST:
+                    sys.exit(
+                        f"probe.py: {row} layers in a row cannot be timed, the last by {reason}; "
+                        "what was timed is kept"
+                    )
+                print(f"{many} is left out: {reason}", flush=True)
+        clock(index + 1, len(manifest["layers"]))
+        if clock.over:
+            break
+
+
+def _time_models(
+    folder: Path,
+    manifest: Any,
+    size: str,
+    known: Mapping[str, Any],
+    keep: Callable[[str, Any], None],
+) -> Mapping[str, Any]:
+    """Return the quartiles of the whole models of an image size, which take turns."""
+    names = manifest["models"][size]
+    mark = f"models at {size} px"
+    if mark in known and set(known[mark]) == set(names):
+        return known[mark]
+    clock = Clock(f"whole models at {size} px")
+    try:
+        runs = {name: session(str(folder / name), manifest["threads"]) for name in names}
+        times = interleaved(
+            runs, repeats=manifest["repeats"], warmup=manifest["warmup"], progress=clock
+        )
+    except Exception as error:
+        sys.exit(
+            f"probe.py: the whole models at {size} px cannot be timed "
+            f"({' '.join(str(error).split())[:200]}); what was timed is kept, and the next run "
+            "goes on from there"
+        )
+    keep(mark, {name: np.percentile(t, (25, 50, 75)).tolist() for name, t in times.items()})
+    return known[mark]
 
 
 if __name__ == "__main__":

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from yolo_nas_ext.errors import NASError, did_you_mean
 
-RUNTIMES = ("onnx", "torch", "openvino", "tensorrt")
+PACKAGES = {  # behind each runtime
+    "onnx": "onnxruntime",
+    "torch": "torch",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+}
+RUNTIMES = tuple(PACKAGES)
 PRECISIONS = ("fp32", "fp16", "int8")
 PROCESSING = "from the image tensor to decoded boxes; reading, resizing and NMS are out"
 # Bounds of a usable measurement: the distance of the quartiles by the median, and the share of a
@@ -50,9 +57,10 @@ class Protocol:
             ("precision", self.precision, PRECISIONS),
         ):
             if value not in known:
+                here = f"; installed here: {', '.join(runtimes_here())}" * (name == "runtime")
                 raise NASError(
                     f"{name}={value}: not known.{did_you_mean(value, known)} Allowed: "
-                    f"{', '.join(known)}"
+                    f"{', '.join(known)}{here}"
                 )
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,6 +83,11 @@ class Protocol:
 
     def __str__(self) -> str:
         return f"{self.setting}, {self.imgsz} px"
+
+
+def runtimes_here() -> list[str]:
+    """Return the runtimes whose package is installed on this machine."""
+    return [name for name, package in PACKAGES.items() if find_spec(package)]
 
 
 @dataclass(frozen=True, slots=True)

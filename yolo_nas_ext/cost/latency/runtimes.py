@@ -15,15 +15,9 @@ import numpy as np
 
 from yolo_nas_ext.cost.latency import probe
 from yolo_nas_ext.cost.latency.probe import Run
-from yolo_nas_ext.cost.latency.protocol import Protocol
+from yolo_nas_ext.cost.latency.protocol import PACKAGES, Protocol, runtimes_here
 from yolo_nas_ext.errors import NASError
 
-PACKAGES = {
-    "onnx": "onnxruntime",
-    "torch": "torch",
-    "openvino": "openvino",
-    "tensorrt": "tensorrt",
-}
 CALIBRATION = 2  # random images from which the ranges of int8 are taken; they matter for no time
 
 
@@ -41,8 +35,9 @@ def runtime_version(runtime: str) -> str:
             "openvino": "pip install 'yolo-nas-ext[openvino]'",
             "tensorrt": "it comes with NVIDIA's GPUs: pip install tensorrt",
         }.get(runtime, f"pip install {package}")
+        here = ", ".join(f"runtime={name}" for name in runtimes_here()) or "none"
         raise NASError(
-            f"runtime={runtime}: {package} is not installed ({extra}); or give runtime=onnx"
+            f"runtime={runtime}: {package} is not installed ({extra}); or give one that is: {here}"
         ) from error
 
 
@@ -60,15 +55,26 @@ def check(protocol: Protocol) -> None:
             f"not compute in it here; allowed: {', '.join(allowed)}"
         )
     if protocol.runtime == "torch" and protocol.device != "cpu":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise NASError(f"device={protocol.device}: torch sees no GPU here; give device=cpu")
+        there = devices_here()
+        if protocol.device.removeprefix("cuda:") not in there:
+            raise NASError(
+                f"device={protocol.device}: torch has no such device here; devices here: "
+                f"{', '.join(there)}"
+            )
     elif protocol.device != "cpu" and protocol.runtime != "tensorrt":
+        there = devices_here()
+        gpu = ", or runtime=torch or tensorrt for a GPU" if len(there) > 1 else ""
         raise NASError(
             f"device={protocol.device}: runtime={protocol.runtime} is measured on the CPU; give "
-            "device=cpu, or runtime=torch or tensorrt for a GPU"
+            f"device=cpu{gpu}. Devices here: {', '.join(there)}"
         )
+
+
+def devices_here() -> list[str]:
+    """Return the devices that latency can be measured on, as a user types them."""
+    import torch  # which a measurement on the CPU does without
+
+    return ["cpu", *map(str, range(torch.cuda.device_count()))]
 
 
 def _precisions(protocol: Protocol) -> tuple[str, ...]:

@@ -6,7 +6,10 @@ loaded. Both rest on timm, which is imported when one is built.
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,6 +18,10 @@ from ultralytics.nn.modules import Conv
 from ultralytics.utils import LOGGER, ONLINE
 
 from yolo_nas_ext.errors import NASError, did_you_mean
+
+# What makes a backbone of timm take images of any size, in the order in which it is tried.
+SIZING: tuple[dict[str, Any], ...] = ({}, {"dynamic_img_size": True})
+TRIED = ((64, 96), (160, 160))  # heights and widths
 
 
 class Inverted(nn.Module):
@@ -91,11 +98,13 @@ class Timm(nn.Module):
         super().__init__()
         self.m = backbone(name, c1, out_indices, pretrained=pretrained)
         self.channels = tuple(self.m.feature_info.channels())
+        self.last = channels_last(self.m)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return the features of n x c1 x h x w, each n x channels x h' x w'."""
+        last = getattr(self, "last", None)  # a checkpoint of before has it not
         return [
-            y if y.shape[1] == c else y.permute(0, 3, 1, 2)  # some of timm's put channels last
+            y.permute(0, 3, 1, 2) if (y.shape[1] != c if last is None else last) else y
             for y, c in zip(self.m(x), self.channels, strict=True)
         ]
 
@@ -112,7 +121,7 @@ def backbone(
             f"Timm: timm has no model {name!r}.{did_you_mean(name.split('.')[0], known)} "
             "timm.list_models() names them"
         )
-    options: dict[str, Any] = {"features_only": True, "in_chans": channels}
+    options: dict[str, Any] = {"features_only": True, "in_chans": channels, **sizing(name)}
     if out_indices is not None:
         options["out_indices"] = tuple(out_indices)
     if pretrained:
@@ -130,6 +139,51 @@ def backbone(
             f"Timm: {name} cannot be a backbone with out_indices={out_indices} "
             f"({type(error).__name__}: {' '.join(str(error).split())[:160]})"
         ) from error
+
+
+def channels_last(model: Any) -> bool:
+    """Say whether the features of a backbone have their channels last, as timm says."""
+    return "NHWC" in str(getattr(model, "output_fmt", ""))
+
+
+@lru_cache(maxsize=1000)
+def sizing(name: str) -> dict[str, Any]:
+    """Return what a backbone of timm has to be told to take images of any size.
+
+    Transformers are made for one size unless they are told otherwise. A detector is built at one
+    size, trained at another and measured on images that are not square. So each is run on some
+    sizes first, without numbers.
+
+    Raises:
+        NASError: For one that takes images of one size alone, or has no features.
+    """
+    import timm
+
+    reason = ""
+    for options in SIZING:
+        try:
+            with torch.device("meta"), warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore")
+                model = timm.create_model(name, features_only=True, **options).eval()
+                for height, width in TRIED:
+                    _check_features(model, model(torch.zeros(1, 3, height, width)), height, width)
+            return options
+        except Exception as error:  # whatever a model that was made for another size runs into
+            reason = reason or f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    raise NASError(
+        f"timm/{name} cannot be a backbone, as it does not take images of any size, also by "
+        f"{', '.join(SIZING[1])} ({reason}); leave it out of the space"
+    )
+
+
+def _check_features(model: Any, found: Sequence[torch.Tensor], height: int, width: int) -> None:
+    """Refuse features of other sizes than timm says."""
+    info = model.feature_info
+    for y, channels, stride in zip(found, info.channels(), info.reduction(), strict=True):
+        y = y.permute(0, 3, 1, 2) if channels_last(model) else y
+        expected = (channels, math.ceil(height / stride), math.ceil(width / stride))
+        if tuple(y.shape[1:]) != expected:
+            raise ValueError(f"features of {tuple(y.shape[1:])}, where timm says {expected}")
 
 
 def fill_channels(definition: dict[str, Any], channels: int) -> None:
