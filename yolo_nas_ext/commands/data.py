@@ -48,6 +48,8 @@ def main(given: Mapping[str, Any]) -> int:
         volume=settings.volume,
         fold=settings.fold,
     )
+    for note in found.notes:
+        print(f"note: {note}")
     for name in found.orphans:
         print(f"note: the mask {name} has no scan")
     if not found.labelled:

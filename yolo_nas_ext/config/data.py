@@ -72,8 +72,8 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         None,
         optional(text),
         READ,
-        "regular expression that finds the patient in a path; if empty DICOM says it, else a file "
-        "is one",
+        "regular expression that finds the patient in a path; if empty DICOM or names say it, else "
+        "a file is one",
     )
     fold: int | None = key(
         None, optional(whole(0)), READ, "fold of a datalist that becomes val; the first if empty"

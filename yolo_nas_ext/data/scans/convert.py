@@ -177,7 +177,7 @@ def _resolved(found: pairing.PairedScans, options: Options) -> Options:
     instances = options.values == "instances"
     if options.values == "auto":
         instances = any(
-            len(e.masks) > 1 or reading.looks_like_instances(m)
+            (len(e.masks) > 1 and not e.labels) or reading.looks_like_instances(m)
             for e in found.entries
             for m in e.masks
         )

@@ -204,3 +204,12 @@ def looks_like_instances(path: Path) -> bool:
             return bool(colours or wide or len(np.unique(np.asarray(image))) > MANY)
     except DAMAGED:
         return False
+
+
+def values_in(path: Path) -> float:
+    """Return how many different values a file holds; infinitely many where it cannot be read."""
+    try:
+        scan = labels(path)
+        return len({v for i in range(scan.planes(2)) for v in np.unique(scan.plane(2, i)).tolist()})
+    except ScanError:
+        return float("inf")

@@ -15,7 +15,9 @@ import numpy as np
 from nibabel import orientations
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr")
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+PICTURES = (
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
 AXES = ("sagittal", "coronal", "axial")
 STANDARD = ("L", "P", "S")  # what indices grow towards: DICOM's own, and how slices are looked at
 SAME = 0.1  # voxels that the corners of a mask may be off those of its image

@@ -71,7 +71,7 @@ def write_scan(
     small = 0
     values: Counter[int] = Counter()
     n = scan.planes(how.axis)
-    for part in cut(scan, masks, how, seen, rng=rng):
+    for part in cut(scan, masks, how, seen, rng=rng, classes=entry.labels):
         bar.update(WRITTEN / n)
         if part is None:
             continue
