@@ -143,8 +143,7 @@ def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) 
 
 def _searchable(summary: convert.Summary, options: convert.Options) -> bool:
     """Say whether a search can use what was written: both sides have pictures, train has labels."""
-    by_folder = options.task == "classify" and options.class_from == "folder"
-    labelled = by_folder or any(record["objects"] for record in summary.records)
+    labelled = options.by_folder or any(record["objects"] for record in summary.records)
     return labelled and set(summary.split.values()) == {"train", "val"}
 
 

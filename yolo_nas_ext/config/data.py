@@ -88,14 +88,14 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         "auto",
         one_of("auto", "classes", "instances"),
         READ,
-        "what a label is: classes, instances, or auto (instances in 16-bit or coloured pictures)",
+        "what a label is: classes, instances, or auto, which looks at the masks and says so",
     )
     names: Mapping[int, str] | None = key(
         None,
         optional(names),
         READ,
-        "class names by label, as in 1:tumour,2:cyst; from a dataset.json beside the scans if "
-        "empty",
+        "class names by label, as in 1:tumour,2:cyst; 1:a,2:a merges labels, 255:- leaves one out; "
+        "if empty from a dataset.json beside the scans",
         kind="str",
     )
     empty_masks: bool = key(

@@ -122,8 +122,9 @@ def named(above: Sequence[str], stem: str) -> Name:
 
 def _free(part: str) -> list[str]:
     """Return the words of a folder beside those of images and masks."""
-    kept = [w for token in tokens(part) for w in words(token) if w not in MASK | IMAGE]
-    return kept if set(kept) - WHOSE - {"1", "2", "3"} else []
+    every = [w for token in tokens(part) for w in words(token)]
+    kept = [w for w in every if w not in MASK | IMAGE]
+    return [] if kept != every and not set(kept) - WHOSE - {"1", "2", "3"} else kept
 
 
 def _core(parts: Sequence[str]) -> tuple[str, ...]:

@@ -27,7 +27,6 @@ from yolo_nas_ext.data.scans.volumes import (
 
 PART = 1 << 22  # bytes read at a time of a compressed file
 SLAB = 16  # slices converted at a time where voxels are stored in 8 bytes
-MANY = 32  # labels; a mask of 8 bits with more is one of instances
 
 DAMAGED = (
     OSError,
@@ -171,45 +170,25 @@ def _which(shape: Any, others: Any, volume: int | None) -> int:
     return volume
 
 
-def labels(path: Path) -> Scan:
-    """Return a mask; of a coloured picture every colour is a label.
+def pixels(path: Path) -> tuple[np.ndarray, bool]:
+    """Return the stored numbers of a picture, and whether they are indices of a palette.
 
     Raises:
         ScanError: For a file that cannot be read.
     """
-    if suffix_of(path) not in PICTURES:
-        return read(path)
     try:
         with Image.open(path) as image:
-            values = np.asarray(image)
+            return np.asarray(image), image.mode in ("P", "PA")
     except DAMAGED as error:
         raise ScanError("damaged", "cannot be read to its end; copy it again") from error
-    if values.ndim == 3 and values.shape[-1] in (2, 4):
-        values = np.where(values[..., -1:] > 0, values[..., :-1], 0)
-    if values.ndim == 3:
-        grey = (values == values[..., :1]).all()
-        wide = values.astype(np.int64)
-        values = wide[..., 0] if grey else (wide * [65536, 256, 1][: wide.shape[-1]]).sum(-1)
-    return Picture(values.astype(np.int64))
-
-
-def looks_like_instances(path: Path) -> bool:
-    """Say whether a picture is a map of instances: of 16 bits, of colours, or of many labels."""
-    if suffix_of(path) not in PICTURES:
-        return False
-    try:
-        with Image.open(path) as image:
-            colours = image.mode in ("RGB", "RGBA") and np.ptp(np.asarray(image)[..., :3], -1).any()
-            wide = image.mode.startswith("I")
-            return bool(colours or wide or len(np.unique(np.asarray(image))) > MANY)
-    except DAMAGED:
-        return False
 
 
 def values_in(path: Path) -> float:
     """Return how many different values a file holds; infinitely many where it cannot be read."""
     try:
-        scan = labels(path)
+        if suffix_of(path) in PICTURES:
+            return len(np.unique(pixels(path)[0]))
+        scan = read(path)
         return len({v for i in range(scan.planes(2)) for v in np.unique(scan.plane(2, i)).tolist()})
     except ScanError:
         return float("inf")

@@ -32,6 +32,7 @@ class Cut:
         instances: Whether a label is one object rather than a class.
         polygons: Whether outlines are wanted.
         empty: Part of the slices without an object to keep.
+        remap: Labels and what becomes of them; 0 leaves a label out.
     """
 
     axis: int = AXES.index("axial")
@@ -43,6 +44,7 @@ class Cut:
     instances: bool = False
     polygons: bool = False
     empty: float = 0.1
+    remap: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +190,15 @@ def _labels(
 ) -> np.ndarray:
     """Return the label map of a slice at the written size."""
     result = np.zeros(shape, np.int64)
+    one = len(masks) == 1 and not classes
     for number, mask in zip(classes or range(1, len(masks) + 1), masks, strict=True):
         plane = check_labels(mask.plane(how.axis, index))
-        plane = _resized(plane.astype(np.int32), shape, "nearest-exact")
-        if len(masks) == 1 and not classes:
-            return plane.astype(np.int64)
-        result[plane > 0] = number
+        plane = _resized(plane.astype(np.int32), shape, "nearest-exact").astype(np.int64)
+        plane = np.where(plane > 0, plane if one else number, 0)
+        result = np.where(plane > 0, plane, result)
+    before = result.copy()
+    for label, to in how.remap:
+        result[before == label] = to
     return result
 
 
