@@ -106,6 +106,7 @@ def _options(settings: ConvertSettings) -> convert.Options:
         empty_masks=settings.empty_masks,
         class_from=settings.class_from,
         volume=settings.volume,
+        pages=settings.pages,
         val=settings.val,
         seed=settings.seed,
     )

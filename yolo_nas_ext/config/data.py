@@ -84,6 +84,13 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         READ,
         "which volume of a file with several, or channel of nnU-Net's files",
     )
+    pages: str | None = key(
+        None,
+        optional(one_of("pictures", "channels", "first")),
+        READ,
+        "what the pages of a TIFF or GIF are: pictures (one each), channels (of one) or first (the "
+        "others are left out); such files are named and skipped if empty",
+    )
     values_: str = key(
         "auto",
         one_of("auto", "classes", "instances"),

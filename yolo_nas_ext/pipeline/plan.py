@@ -101,7 +101,7 @@ def make(config: SearchSettings) -> Plan:
     config, parent, said = parents.settle(config)
     rules.check(config)
     config = _sized(config)
-    data = dataset.read(config.data, config.task)
+    data = dataset.read(config.data, config.task, group=config.group)
     if parent:
         parent.check(data)
     named = baselines.named(config, parent)
@@ -131,7 +131,15 @@ def make(config: SearchSettings) -> Plan:
         control()  # says what is allowed
     first = baselines.Firsts(config, space, budget, data, parent, timing).made(named)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
-    notes = [*data.skipped, *said, *whole, *limit, *first.notes, *(timing.notes if timing else ())]
+    notes = [
+        *data.said,
+        *data.notes,
+        *said,
+        *whole,
+        *limit,
+        *first.notes,
+        *(timing.notes if timing else ()),
+    ]
     return Plan(
         config,
         data,

@@ -1,13 +1,16 @@
 """What the values of a mask's picture mean."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy import ndimage
 
 from yolo_nas_ext.commands import data
 from yolo_nas_ext.data.scans import masks
 from yolo_nas_ext.data.scans.volumes import ScanError
+from yolo_nas_ext.errors import NASError
 
 
 def boxes(*values, dtype=np.uint8, size=64):
@@ -170,3 +173,50 @@ def test_four_objects(kind, shared_inputs, tmp_path, capsys):
     assert len(found) == 4
     said = capsys.readouterr().out
     assert ("soft edges" in said) == (kind in ("soft", "jpegmask", "jpegrgb"))
+
+
+def stack(file, planes):
+    first, *others = [Image.fromarray(plane) for plane in planes]
+    first.save(file, save_all=True, append_images=others)
+
+
+def test_pages_are_pictures_or_channels_and_never_the_first_alone(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+    for name in "ab":
+        grey = [rng.integers(0, 200, (64, 64), dtype=np.uint8) for _ in range(3)]
+        stack(tmp_path / f"in/images/{name}.tif", grey)
+        stack(tmp_path / f"in/masks/{name}.tif", [boxes(*[1] * n) for n in (1, 2, 3)])
+    with pytest.raises(NASError, match="none of 2 scans"):
+        data.main({"source": str(tmp_path / "in")})
+    assert "has 3 pages; choose pages=pictures" in capsys.readouterr().out
+    for pages, objects, pictures in (("pictures", 12, 6), ("channels", 2, 2), ("first", 2, 2)):
+        out = tmp_path / pages
+        found, text = classes_of(tmp_path / "in", out, pages=pages)
+        assert len(found) == objects and len(list((out / "images").rglob("*.png"))) == pictures
+        assert ("channels: 3" in text) == (pages == "channels")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_and_masks_are_turned_as_they_are_looked_at(orientation, tmp_path):
+    exif = Image.Exif()
+    exif[274] = orientation
+    picture = np.zeros((40, 64, 3), np.uint8)
+    picture[4:14, 6:26] = 255
+    upright = picture[..., 0]
+    for kind in ("images", "masks"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+    for name in "ab":
+        Image.fromarray(picture).save(tmp_path / f"in/images/{name}.jpg", exif=exif, quality=100)
+        with Image.open(tmp_path / f"in/images/{name}.jpg") as image:
+            upright = np.asarray(ImageOps.exif_transpose(image))[..., 0]
+        Image.fromarray((upright > 99).astype(np.uint8)).save(tmp_path / f"in/masks/{name}.png")
+    assert data.main({"source": str(tmp_path / "in"), "out": str(tmp_path / "out")}) == 0
+    for file in (tmp_path / "out/images").rglob("*.png"):
+        written = np.asarray(Image.open(file))
+        assert written.shape == upright.shape and abs(written.astype(int) - upright).mean() < 3
+        label = Path(str(file).replace("images", "labels")).with_suffix(".txt").read_text().split()
+        rows, columns = np.nonzero(upright > 99)
+        assert float(label[1]) * upright.shape[1] == pytest.approx(columns.mean() + 0.5, abs=0.6)
+        assert float(label[2]) * upright.shape[0] == pytest.approx(rows.mean() + 0.5, abs=0.6)

@@ -175,7 +175,7 @@ def _skip(summary: Summary, name: str, reason: str, say: Callable[[str], None]) 
 def _resolved(found: pairing.PairedScans, options: Options, say: Callable[[str], None]) -> Options:
     """Return the options with what labels mean decided: objects or classes, and which are none."""
     files = {mask: None for entry in found.entries for mask in entry.masks}
-    meaning = masks.meaning(map(masks.look, files))
+    meaning = masks.meaning(masks.look(file, options.pages) for file in files)
     if not options.by_folder:
         for note in meaning.notes:
             say(f"note: {note}")

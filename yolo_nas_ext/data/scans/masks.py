@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from yolo_nas_ext.data.scans import reading
-from yolo_nas_ext.data.scans.volumes import PICTURES, Picture, Scan, ScanError, suffix_of
+from yolo_nas_ext.data.scans.volumes import PICTURES, Picture, Scan, ScanError, Stack, suffix_of
 
 MANY = 32  # labels; a picture with more is one of instances
 HARD = 3  # values; as few are labels, whatever they look like
@@ -58,31 +58,38 @@ class Meaning:
     notes: tuple[str, ...]
 
 
-def labels(path: Path) -> Scan:
+def labels(path: Path, pages: str | None = None) -> Scan:
     """Return a mask as whole numbers; of a coloured picture every colour is a label.
 
     A picture that is black and white with soft edges is split in the middle.
+
+    Args:
+        path: The mask.
+        pages: What the pages of a picture are, see `reading.read`.
 
     Raises:
         ScanError: For a file that cannot be read, or that is neither labels nor black and white.
     """
     if suffix_of(path) not in PICTURES:
         return reading.read(path)
-    return Picture(_read(path)[0])
+    found = [values for values, *_ in _read(path, pages)]
+    return Picture(found[0]) if len(found) == 1 else Stack(np.stack(found))
 
 
-def look(path: Path) -> Look | None:
+def look(path: Path, pages: str | None = None) -> Look | None:
     """Return what a mask's picture is like; None for a volume, and for what cannot be read."""
     if suffix_of(path) not in PICTURES:
         return None
     try:
-        values, soft, coloured, wide = _read(path)
+        found = _read(path, pages)
     except ScanError:
         return None
-    found = frozenset(int(v) for v in np.unique(values) if v)
-    few = found if coloured and len(found) <= MANY else ()
-    pieces = any(_components(values == v) > 1 for v in few)
-    return Look(found, soft, coloured, pieces, wide)
+    values = np.stack([values for values, *_ in found])
+    soft, coloured, wide = (any(one[i] for one in found) for i in (1, 2, 3))
+    there = frozenset(int(v) for v in np.unique(values) if v)
+    few = there if coloured and len(there) <= MANY else ()
+    pieces = any(_components(plane == v) > 1 for v in few for plane in values)
+    return Look(there, soft, coloured, pieces, wide)
 
 
 def meaning(looks: Iterable[Look | None]) -> Meaning:
@@ -139,9 +146,17 @@ def _colours_are_objects(looks: list[Look], counts: Counter[int]) -> bool:
     return usual > HARD and not any(found.pieces for found in looks)
 
 
-def _read(path: Path) -> tuple[np.ndarray, bool, bool, bool]:
-    """Return labels (h, w), and whether the picture is soft, coloured and of more than 8 bits."""
-    values, palette = reading.pixels(path)
+def _read(path: Path, pages: str | None) -> list[tuple[np.ndarray, bool, bool, bool]]:
+    """Return for each page its labels (h, w), and whether it is soft, coloured and wide."""
+    planes, palette = reading.pixels(path, pages)
+    try:
+        return [_labelled(plane, palette) for plane in planes]
+    except ValueError as error:
+        raise ScanError("labels", f"has a mask that cannot be read ({error})") from error
+
+
+def _labelled(values: np.ndarray, palette: bool) -> tuple[np.ndarray, bool, bool, bool]:
+    """Return labels (h, w), and whether pixels are soft, coloured and of more than 8 bits."""
     if values.ndim == 3 and values.shape[-1] in (2, 4):  # what is transparent is background
         values = np.where(values[..., -1:] > 0, values[..., :-1], 0)
     if values.ndim == 3 and (values == values[..., :1]).all():

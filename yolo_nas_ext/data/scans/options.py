@@ -37,6 +37,7 @@ class Options:
         empty_masks: Whether scans whose mask is empty are kept as healthy rather than reported.
         class_from: For classification, ``mask`` or ``folder``.
         volume: Which volume of a file with several.
+        pages: What the pages of a picture with several are, see `reading.read`.
         val: Part of the patients in val.
         seed: Of the split and of the choice of empty slices.
     """
@@ -48,6 +49,7 @@ class Options:
     empty_masks: bool = False
     class_from: str = "mask"
     volume: int | None = None
+    pages: str | None = None
     val: float = 0.2
     seed: int = 0
 

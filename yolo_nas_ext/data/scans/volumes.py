@@ -150,6 +150,31 @@ class Picture:
         return self.spacing
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Pages of a picture as a scan of one slice each, whichever axis is asked for.
+
+    Attributes:
+        pages: Pixels (pages, h, w), or (pages, h, w, 3) of colours.
+        facts: What the header said.
+    """
+
+    pages: np.ndarray
+    facts: Facts = field(default_factory=Facts)
+
+    def planes(self, axis: int) -> int:
+        """Return the number of pages."""
+        return len(self.pages)
+
+    def plane(self, axis: int, index: int) -> np.ndarray:
+        """Return a page."""
+        return self.pages[index]
+
+    def spacing_of(self, axis: int) -> tuple[float, float]:
+        """Return the distance of rows and of columns in mm, which nobody knows."""
+        return 1.0, 1.0
+
+
 def suffix_of(path: Path) -> str:
     """Return the suffix of a file in lower case, ``.nii.gz`` as one."""
     match = re.search(r"(\.nii\.gz|\.seg\.nrrd|\.[^.]*)$", path.name.lower())

@@ -55,9 +55,9 @@ def write_scan(
     scan = (
         dicom.read(entry.source)
         if isinstance(entry.source, dicom.Series)
-        else reading.read(entry.source, options.volume)
+        else reading.read(entry.source, options.volume, options.pages)
     )
-    masks = [mask_pictures.labels(mask) for mask in entry.masks] if by_mask else []
+    masks = [mask_pictures.labels(mask, options.pages) for mask in entry.masks] if by_mask else []
     for mask in masks:
         volumes.check_pair(scan, mask, how.axis)
     size, spacing = size_of(scan, how)
