@@ -163,7 +163,8 @@ def coco_main(given: Mapping[str, Any]) -> int:
         given: Keys and raw values of the command.
 
     Returns:
-        0, or 3 when images were skipped; each is named, beyond the first 20 in conversion.json.
+        0, or 3 when images were skipped or a class is gone; each is named, images beyond the first
+        20 in conversion.json.
 
     Raises:
         NASError: A key is unknown, missing or of the wrong type, or `import_coco` refuses it.
@@ -182,10 +183,13 @@ def coco_main(given: Mapping[str, Any]) -> int:
         max_images=settings.subset,
         classes=settings.classes,
         all_classes=settings.all_classes,
+        crowds=settings.crowds,
+        split=settings.split,
     )
     table = {
         "train images": summary.train,
         "val images": summary.val,
+        **({"test images": summary.test} if summary.test else {}),
         "without objects": summary.empty,
         "classes": len(summary.names),
         "objects": summary.boxes,
@@ -196,9 +200,18 @@ def coco_main(given: Mapping[str, Any]) -> int:
     }
     for name, count in table.items():
         print(f"{name:<20}{count:>9,}")
+    for what, count in summary.repairs.items():
+        print(f"repaired: {what}: {count:,}")
+    for note in summary.notes:
+        print(f"note: {note}")
+    for name, count in summary.vanished.items():
+        print(
+            f"warning: class {name} is gone: none of its {count:,} objects is left"
+            + ("; crowds=objects keeps crowds" if summary.crowds else "")
+        )
     for name, reason in summary.skipped[:NAMED]:
         print(f"skipped: {name} {reason}")
     if len(summary.skipped) > NAMED:
         print(f"skipped: {len(summary.skipped) - NAMED} more, named in {out / 'conversion.json'}")
     print(f"data={out / 'data.yaml'}")
-    return 3 if summary.skipped else 0
+    return 3 if summary.skipped or summary.vanished else 0

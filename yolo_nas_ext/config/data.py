@@ -195,7 +195,9 @@ yolo nas-data source=instances.json images=<folder> out=<folder> [key=value ...]
 
 Converts a COCO JSON; images= says that it is one."""
 
-    source: str = key(None, path, COCO, "the instances JSON")
+    source: str = key(
+        None, path, COCO, "the instances JSON, or a folder of one a part (train, valid, test)"
+    )
     images: str = key(None, path, COCO, "folder that its file names are relative to")
     out: str = key(None, path, COCO, "folder to create")
     val: float = key(0.2, real(0, 1), COCO, "part of the images in val")
@@ -217,6 +219,19 @@ Converts a COCO JSON; images= says that it is one."""
         "keep so many categories, those with the most objects",
     )
     all_classes: bool = key(False, flag, COCO, "keep categories that do not occur, too")
+    crowds: str = key(
+        "leave",
+        one_of("leave", "objects"),
+        COCO,
+        "what is marked iscrowd: leave it out, or take it for objects, as brushes of some tools "
+        "mark everything",
+    )
+    split: str = key(
+        "draw",
+        one_of("draw", "keep"),
+        COCO,
+        "draw a split, or keep the file's own: by folders, names of JSONs or a 'split' of an image",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
