@@ -58,6 +58,10 @@ def inspect(path: Path) -> Found:
             jpeg = kind in ("JPEG", "MPO")
             orientation = int(image.getexif().get(0x0112, 1) or 1)
             if orientation in (5, 6, 7, 8):
+                if kind == "TIFF":  # Pillow 13 reads its rows at the width of the turned image
+                    raise OSError(
+                        f"a TIFF that lies on its side, EXIF {orientation}: save it turned"
+                    )
                 size = stored[::-1]
             pages = getattr(image, "n_frames", 1) if kind == "TIFF" else 1
             image.draft(  # reads all, computes an eighth

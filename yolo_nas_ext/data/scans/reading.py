@@ -30,6 +30,7 @@ from yolo_nas_ext.data.scans.volumes import (
 PART = 1 << 22  # bytes read at a time of a compressed file
 SLAB = 16  # slices converted at a time where voxels are stored in 8 bytes
 PAGES = ("pictures", "channels", "first")
+ORIENTATION = 274  # tag of EXIF
 PAGED = ("TIFF", "GIF", "WEBP")  # formats whose pages are more than previews
 
 DAMAGED = (
@@ -191,6 +192,13 @@ def _pages(path: Path, pages: str | None, *, palette: bool = False) -> list[tupl
     found = []
     with Image.open(path) as image:
         n = getattr(image, "n_frames", 1) if image.format in PAGED else 1
+        orientation = image.getexif().get(ORIENTATION, 1)
+        if image.format == "TIFF" and orientation in (5, 6, 7, 8):
+            # Pillow 13 reads its rows at the width of the turned image.
+            raise ScanError(
+                "orientation",
+                f"is a TIFF that lies on its side (EXIF {orientation}); save it turned",
+            )
         if n > 1 and pages is None:
             raise ScanError(
                 "dimensions",
