@@ -35,6 +35,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_inputs() -> Path:
+    """Folder of small inputs of many kinds beside the repository; for tests marked `realdata`."""
+    folder = ROOT.parent / "shared" / "inputs"
+    if not folder.is_dir():
+        pytest.skip(f"no inputs: {folder} does not exist")
+    return folder
+
+
 @pytest.fixture
 def catalogue() -> Iterator[None]:
     """The catalogue of blocks as it was, after a test that adds a user's."""

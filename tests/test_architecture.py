@@ -23,7 +23,7 @@ PARTS = {
     "metrics": "data",
     "study": "network space",
     "plugins": "network space",
-    "host": "cost network space",
+    "host": "cost data network space",
     "strategies": "plugins space study",
     "estimators": "config cost data host metrics network plugins space",
     "executors": "study",

@@ -115,8 +115,8 @@ def test_a_fidelity_is_kept(data, monkeypatch):
 def test_another_seed_that_holds_out_more_trains_on_what_is_left(data, monkeypatch):
     """Patients are of unequal size, so a re-evaluation may have fewer images than the trial had."""
     monkeypatch.setattr(
-        "yolo_nas_ext.estimators.training.hold_out_patients",
-        lambda *_, fraction, seed: (list(range(4 if seed else 6)), [6, 7]),
+        "yolo_nas_ext.estimators.training.hold_out",
+        lambda *_, fraction, seed, groups: (list(range(4 if seed else 6)), [6, 7]),
     )
     short = ShortTraining(data, seed=0)
     first, again = calls(short, monkeypatch, {"images": 6}, {"images": 6, "seed": 1})

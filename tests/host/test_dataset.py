@@ -1,13 +1,16 @@
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from tests.helpers.shapes import draw
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.host.dataset import read
+from yolo_nas_ext.host.dataset import joined, overlap, read
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +137,225 @@ def names(text, train="train: images/train"):
         (put("002.txt", "0 .5 .5 .1"), r"line 1: 4 values; a box has 5"),
         (put("002.txt", "0 50 60 10 10"), r"line 1: coordinates .* not relative"),
         (put("002.txt", "0 .5 .5 .1 .1\n0 0 0 0 1 1 1"), r"mixes boxes and polygons"),
+        (put("002.txt", "0 .5 .5 .1 .1 .9"), r"line 1: 6 values; a box has 5"),
+        (put("002.txt", "class x y w h\n0 .5 .5 .1 .1"), r"line 1: 'class x y w h' is not numbers"),
+    ],
+)
+def test_a_bad_label_skips_its_image_as_ultralytics_does(folder, damage, message):
+    damage(folder)
+    data = read(folder / "data.yaml")
+    assert len(data.images) == 11 and len(data.skipped) == 1
+    assert "002.png" in data.skipped[0] and re.search(message, data.skipped[0])
+    put("003.txt", "9 .5 .5 .1 .1")(folder)  # more than a tenth
+    with pytest.raises(NASError, match=r"2 of 12 images have labels that cannot be used; .*003"):
+        read(folder / "data.yaml")
+
+
+def test_all_bad_labels_are_named(folder):
+    for file in (folder / "labels" / "train").iterdir():
+        file.write_text("9 .5 .5 .1 .1")
+    with pytest.raises(NASError, match="all are named in ") as caught:
+        read(folder / "data.yaml")
+    listed = Path(str(caught.value).rpartition("named in ")[2])
+    assert len(listed.read_text().splitlines()) == 12
+    listed.unlink()
+
+
+def test_the_screen_names_ten(folder):
+    from dataclasses import replace
+
+    data = replace(read(folder), skipped=tuple(f"skipped image {i}" for i in range(13)))
+    assert len(data.said) == 11 and data.said[-1].startswith("3 more images are skipped, named in")
+
+
+def test_boxes_here_and_polygons_there(folder):
+    """The oracle: Ultralytics' own data set takes polygons as their boxes."""
+    from ultralytics.data import YOLODataset
+
+    put("002.txt", "0 .1 .2 .5 .2 .5 .6 .1 .6")(folder)
+    data = read(folder / "data.yaml")
+    host = YOLODataset(data.data["train"], data=data.data, task="detect", imgsz=64)
+    assert any("polygons are taken as their boxes" in note for note in data.notes)
+    for mine, theirs in zip(data.labels, host.labels, strict=True):
+        assert mine["segments"] == theirs["segments"] == []
+        assert sorted(map(tuple, mine["bboxes"])) == sorted(map(tuple, theirs["bboxes"]))
+    with pytest.raises(NASError, match=r"11 of 12 images .* task=segment needs polygons"):
+        read(folder / "data.yaml", "segment")
+
+
+def test_polygons_in_train_alone(folder):
+    for file in (folder / "labels" / "train").iterdir():
+        file.write_text("1 0.1 0.2 0.5 0.2 0.5 0.6 0.1 0.6\n")
+    both = joined(read(folder), read(folder, part="val"))
+    assert all(label["segments"] == [] for label in both.labels)
+    assert any("polygons are taken" in note for note in both.notes)
+
+
+@pytest.mark.parametrize(
+    ("task", "line"),
+    [
+        ("obb", "0 .8 .8 1.04 .8 1.04 .98 .8 .98"),
+        ("segment", "0 .8 .8 1.02 .8 1.02 .9"),
+        ("detect", "0 .8 .8 1.02 .8 1.02 .9"),
+    ],
+)
+def test_corners_a_little_beyond_the_border(folder, task, line):
+    for file in (folder / "labels" / "train").iterdir():
+        file.write_text(line)
+    assert len(read(folder, task).images) == 12
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("name", "kept"), [("across", 12), ("within", 11)])
+def test_boxes_and_polygons_of_the_inputs(name, kept, shared_inputs):
+    parts = [read(shared_inputs / name / "data.yaml", part=part) for part in ("train", "val")]
+    assert len(parts[0].images) == kept and len(parts[0].skipped) == 12 - kept
+    both = joined(*parts)
+    assert len({len(label["segments"]) == len(label["cls"]) for label in both.labels}) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ("path: .\ntrain: images/train\nval: images/val", "."),
+        ("train: ../images/train\nval: ../images/val", "."),
+        ("train: ../images/train\nval: ../images/val", "sub"),
+        ("path: ../set\ntrain: images/train\nval: images/val", "."),
+        ("path: /nowhere/of/somebody\ntrain: images/train\nval: images/val", "."),
+        ("path: .\ntrain: [images/train]\nvalidation: images/val", "."),
+    ],
+)
+def test_folders_beside_the_yaml(folder, content, where, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (folder / "sub").mkdir()
+    (folder / "data.yaml").unlink()
+    file = folder / where / "data.yaml"
+    file.write_text(f"{content}\nnames: [a, b]")
+    data = read(file)
+    assert len(data.images) == 12 and data.yaml == file
+
+
+@pytest.mark.parametrize("layout", ["images/{}", "{}/images"])
+@pytest.mark.parametrize(("train", "val"), [("train", "valid"), ("Training", "Validation")])
+def test_a_folder_of_other_names(folder, layout, train, val):
+    (folder / "data.yaml").unlink()
+    for old, new in (("train", train), ("val", val)):
+        for kind in ("images", "labels"):
+            target = folder / layout.format(new).replace("images", kind)
+            target.parent.mkdir(exist_ok=True)
+            (folder / kind / old).rename(folder / "moved")
+            (folder / "moved").rename(target)
+    data = read(folder)
+    assert len(data.images) == 12 and sum(len(label["cls"]) for label in data.labels) > 0
+    assert len(read(folder, part="val").images) == len(list(Path(data.data["val"]).iterdir()))
+
+
+@pytest.mark.parametrize("flips", ["[0, 1]", "[0, 0, 1]", "[0, 1, 3]"])
+def test_flips_of_other_keypoints_are_refused_once(folder, flips):
+    with (folder / "data.yaml").open("a") as file:
+        file.write(f"\nkpt_shape: [3, 2]\nflip_idx: {flips}\n")
+    for file in (folder / "labels" / "train").iterdir():
+        file.write_text("0 .5 .5 .1 .1 .1 .1 .2 .2 .3 .3")
+    with pytest.raises(NASError, match=r"key 'flip_idx' is .* each of the 3 keypoints"):
+        read(folder / "data.yaml", "pose")
+
+
+def test_boxes_of_a_data_set_of_poses(folder):
+    with (folder / "data.yaml").open("a") as file:
+        file.write("\nkpt_shape: [3, 2]\n")
+    for file in (folder / "labels" / "train").iterdir():
+        file.write_text("0 .5 .5 .1 .1 .1 .1 .2 .2 .3 .3")
+    assert read(folder / "data.yaml").labels[0]["bboxes"].tolist() == [
+        pytest.approx([0.5, 0.5, 0.1, 0.1])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "dtype"), [("float32", "float32"), ("int32", "int32"), ("uint16", None)]
+)
+def test_what_the_training_cannot_read_is_skipped(folder, mode, dtype):
+    image = folder / "images" / "train" / "000.tif"
+    (folder / "images" / "train" / "000.png").unlink()
+    cv2_free = np.random.default_rng(0).integers(0, 200, (64, 64)).astype(mode)
+    Image.fromarray(cv2_free).save(image)
+    data = read(folder)
+    assert len(data.skipped) == bool(dtype) and len(data.images) == 12 - bool(dtype)
+    assert not dtype or "000.tif" in data.skipped[0]
+
+
+def test_pages_that_are_not_read_are_said(folder):
+    pages = [Image.new("L", (64, 64), i * 9) for i in range(3)]
+    pages[0].save(folder / "images/train/000.tif", save_all=True, append_images=pages[1:])
+    assert any("several pages" in note for note in read(folder).notes)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_orientations(folder, orientation, suffix):
+    """The oracle: what Ultralytics decodes is as large, or the image is named and left out."""
+    from ultralytics.utils.patches import imread
+
+    array = np.zeros((64, 96, 3), np.uint8)
+    array[:20, :30] = 255
+    exif = Image.Exif()
+    exif[274] = orientation
+    image = folder / "images" / "train" / f"new.{suffix}"
+    Image.fromarray(array).save(image, exif=exif)
+    data = read(folder)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(image)))
+    seen = imread(str(image))
+    same = seen.shape == upright.shape and abs(seen[..., ::-1].astype(int) - upright).mean() < 9
+    shapes = {Path(label["im_file"]).name: label["shape"] for label in data.labels}
+    if same:
+        assert shapes[image.name] == upright.shape[:2]
+    else:
+        assert image.name not in shapes and f"EXIF {orientation}" in data.skipped[0]
+
+
+def test_copies_and_patients_are_kept_together(folder):
+    images, labels = folder / "images" / "train", folder / "labels" / "train"
+    shutil.copy(images / "000.png", images / "again.png")
+    for index in (1, 2, 3):
+        for place, suffix in ((images, "png"), (labels, "txt")):
+            (place / f"00{index}.{suffix}").rename(place / f"patient7_slice{index}.{suffix}")
+    data = read(folder)
+    of = {Path(i).name: group for i, group in zip(data.images, data.groups, strict=True)}
+    assert of["again.png"] == of["000.png"]
+    assert len({of[f"patient7_slice{i}.png"] for i in (1, 2, 3)}) == 1
+    assert len(set(data.groups)) == 13 - 1 - 2
+    assert any("10 groups by their names and by equal content" in note for note in data.notes)
+    assert len(set(read(folder, group=r"(\w)\w+\.png").groups)) == 2  # as 000 is again.png
+    with pytest.raises(NASError, match="finds nothing"):
+        read(folder, group="(hospital)")
+    with pytest.raises(NASError, match="finds one group"):
+        read(folder, group="(png)")
+
+
+def test_what_is_in_train_and_in_val(folder):
+    train, val = read(folder), read(folder, part="val")
+    assert overlap(train, val) == ""
+    same = overlap(train, train)
+    assert "12 of the 12 images of val are training images (the same files" in same
+    shutil.copy(train.images[0], Path(val.images[0]).with_name("copy.png"))
+    Image.open(train.images[1]).save(Path(val.images[0]).with_name("again.bmp"))
+    assert "2 of the" in overlap(train, read(folder, part="val"))
+    (folder / "data.yaml").write_text("train: images/train\nval: images/train\nnames: [a, b]")
+    assert any("BEWARE: 12 of the 12 images of val" in note for note in read(folder).notes)
+
+
+def test_patients_in_train_and_in_val(folder):
+    for part in ("train", "val"):
+        for kind, suffix in (("images", "png"), ("labels", "txt")):
+            place = folder / kind / part
+            file = sorted(place.iterdir())[0]
+            file.rename(place / f"patient3_{part}.{suffix}")
+    assert "1 of the" in (said := overlap(read(folder), read(folder, part="val")))
+    assert "groups that train has too" in said
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
         (lambda f: shutil.rmtree(f / "labels"), "no labels at all"),
         (lambda f: shutil.rmtree(f / "images" / "val"), "val"),
         (lambda f: (f / "data.yaml").write_text("train: images/train\nval: images/val"), "names"),

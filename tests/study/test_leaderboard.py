@@ -202,3 +202,10 @@ def test_the_parent_alone_has_a_verdict():
 def test_a_mixture_of_weights_is_said():
     text = sentences(weighted({"a": [0.5], "mine": [0.4], "random": [0.1]}, mine="parent"))
     assert any(line.startswith("Some models started from trained weights") for line in text)
+
+
+def test_a_part_that_is_not_new_is_said_first():
+    plain = board({"yolo11n": [0.3], "a": [0.4]})
+    leak = "12 of the 12 images of val are training images"
+    spoilt = Leaderboard(plain.models, plain.evaluations, metric=plain.metric, leak=leak)
+    assert sentences(spoilt) == [f"Beware: {leak}.", *sentences(plain)]

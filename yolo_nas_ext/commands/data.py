@@ -48,6 +48,8 @@ def main(given: Mapping[str, Any]) -> int:
         volume=settings.volume,
         fold=settings.fold,
     )
+    for note in found.notes:
+        print(f"note: {note}")
     for name in found.orphans:
         print(f"note: the mask {name} has no scan")
     if not found.labelled:
@@ -104,6 +106,7 @@ def _options(settings: ConvertSettings) -> convert.Options:
         empty_masks=settings.empty_masks,
         class_from=settings.class_from,
         volume=settings.volume,
+        pages=settings.pages,
         val=settings.val,
         seed=settings.seed,
     )
@@ -141,8 +144,7 @@ def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) 
 
 def _searchable(summary: convert.Summary, options: convert.Options) -> bool:
     """Say whether a search can use what was written: both sides have pictures, train has labels."""
-    by_folder = options.task == "classify" and options.class_from == "folder"
-    labelled = by_folder or any(record["objects"] for record in summary.records)
+    labelled = options.by_folder or any(record["objects"] for record in summary.records)
     return labelled and set(summary.split.values()) == {"train", "val"}
 
 
@@ -161,7 +163,8 @@ def coco_main(given: Mapping[str, Any]) -> int:
         given: Keys and raw values of the command.
 
     Returns:
-        0, or 3 when images were skipped; each is named, beyond the first 20 in conversion.json.
+        0, or 3 when images were skipped or a class is gone; each is named, images beyond the first
+        20 in conversion.json.
 
     Raises:
         NASError: A key is unknown, missing or of the wrong type, or `import_coco` refuses it.
@@ -180,10 +183,13 @@ def coco_main(given: Mapping[str, Any]) -> int:
         max_images=settings.subset,
         classes=settings.classes,
         all_classes=settings.all_classes,
+        crowds=settings.crowds,
+        split=settings.split,
     )
     table = {
         "train images": summary.train,
         "val images": summary.val,
+        **({"test images": summary.test} if summary.test else {}),
         "without objects": summary.empty,
         "classes": len(summary.names),
         "objects": summary.boxes,
@@ -194,9 +200,18 @@ def coco_main(given: Mapping[str, Any]) -> int:
     }
     for name, count in table.items():
         print(f"{name:<20}{count:>9,}")
+    for what, count in summary.repairs.items():
+        print(f"repaired: {what}: {count:,}")
+    for note in summary.notes:
+        print(f"note: {note}")
+    for name, count in summary.vanished.items():
+        print(
+            f"warning: class {name} is gone: none of its {count:,} objects is left"
+            + ("; crowds=objects keeps crowds" if summary.crowds else "")
+        )
     for name, reason in summary.skipped[:NAMED]:
         print(f"skipped: {name} {reason}")
     if len(summary.skipped) > NAMED:
         print(f"skipped: {len(summary.skipped) - NAMED} more, named in {out / 'conversion.json'}")
     print(f"data={out / 'data.yaml'}")
-    return 3 if summary.skipped else 0
+    return 3 if summary.skipped or summary.vanished else 0

@@ -47,7 +47,7 @@ def main(given: Mapping[str, Any]) -> int:
     load_blocks(config.blocks)
     space = space_file(config)
     wanted = _wanted(Study(space, folder / "study.db"), settings.key_, folder)
-    data = dataset.read(config.data, config.task)
+    data = dataset.read(config.data, config.task, group=config.group)
     estimator = make(config, data)
     hand_over(Context(folder), estimator)
     out = Path(settings.out or folder / "pareto")

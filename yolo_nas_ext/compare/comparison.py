@@ -54,6 +54,7 @@ class Comparison:
         say: Prints a line.
         tuned: How to train models that start from weights, see `compare.recipes`.
         taught: Digest of the teacher of those that our recipe trains; empty without one.
+        leak: What the part measured on shares with the training images; empty where it is new.
     """
 
     config: CompareSettings
@@ -64,6 +65,7 @@ class Comparison:
     say: Callable[[str], None] = print
     tuned: recipes.Trainings = field(default_factory=dict)
     taught: str = ""
+    leak: str = ""
 
     def use_context(self, context: Context) -> None:
         """Have the trainings keep their files there."""
@@ -100,7 +102,8 @@ class Comparison:
             "trained on": f"all {len(train)} images of train",
             "initial weights": recipes.starts(self.models),
             **({"mixture": recipes.MIXED} if recipes.mixed(self.models) else {}),
-            "measured on": f"{len(measured)} images of {config.part}, which no search looks at",
+            "measured on": f"{len(measured)} images of {config.part}, "
+            + (self.leak or "which no search looks at"),
             "schedule": f"{recipes.schedules(self.models)}; averaged weights of the last epoch",
             "epochs": config.epochs,
             "batch": config.batch,
@@ -123,7 +126,9 @@ class Comparison:
         """Return what the trainings so far say."""
         found = (self._recorded(model, seed) for model, seed in self.turns)
         evaluations = [evaluation for evaluation in found if evaluation is not None]
-        return Leaderboard(self.models, evaluations, metric=self.metric, part=self.config.part)
+        return Leaderboard(
+            self.models, evaluations, metric=self.metric, part=self.config.part, leak=self.leak
+        )
 
     def weights(self, name: str) -> Path:
         """Return where the weights of a model's training with the first seed are."""

@@ -53,13 +53,14 @@ def prepare(config: CompareSettings) -> Comparison:
         NASError: For settings, data or models that cannot be compared.
     """
     latency.protocol(config)
-    train = dataset.read(config.data, config.task)
-    measured = dataset.read(config.data, config.task, part=config.part)
+    train = dataset.read(config.data, config.task, group=config.group)
+    measured = dataset.read(config.data, config.task, part=config.part, group=config.group)
     named = models.named(config)
     training = UntouchedTraining(train, measured, **training_options(config))
     compared = tuple(models.costed(model, train, config.imgsz) for model in named)
     tuned = recipes.trainings(compared, train, measured, **training_options(config))
-    return Comparison(config, training, compared, tuned=tuned)
+    leak = dataset.overlap(train, measured, config.part)
+    return Comparison(config, training, compared, tuned=tuned, leak=leak)
 
 
 def settings(given: Mapping[str, Any]) -> tuple[CompareSettings, Path | None]:

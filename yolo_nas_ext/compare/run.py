@@ -29,8 +29,14 @@ def announce(comparison: Comparison, resume: Path) -> None:
         f"results go to {comparison.folder}; after a stop go on with "
         f"resume={shlex.quote(str(resume))}"
     )
-    for line in comparison.training.data.skipped:
+    data = comparison.training.data
+    for line in (*data.said, *data.notes):
         print(f"note: {line}")
+    if comparison.leak:
+        print(f"warning: {comparison.leak}")
+    if data.skipped:
+        text = "".join(f"{line}\n" for line in data.skipped)
+        write_text(comparison.folder / "skipped.txt", text)
 
 
 def write_definitions(comparison: Comparison) -> None:

@@ -90,6 +90,13 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "what the networks do: detect, segment, semantic, classify, obb or pose",
     )
     seed: int = key(0, whole(0, 2**31 - 1), TRAINED, "the first seed")
+    group: str | None = key(
+        None,
+        _nothing,
+        TRAINED,
+        "regular expression that finds in a path which images belong together, such as a patient's "
+        "or a video's: they are on one side of a split; guessed from names and content if empty",
+    )
     augment: str | None = key(
         None, _nothing, TRAINED, "augmentation: mri, ct, xray, microscopy or natural"
     )

@@ -72,8 +72,8 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         None,
         optional(text),
         READ,
-        "regular expression that finds the patient in a path; if empty DICOM says it, else a file "
-        "is one",
+        "regular expression that finds the patient in a path; if empty DICOM or names say it, else "
+        "a file is one",
     )
     fold: int | None = key(
         None, optional(whole(0)), READ, "fold of a datalist that becomes val; the first if empty"
@@ -84,18 +84,25 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         READ,
         "which volume of a file with several, or channel of nnU-Net's files",
     )
+    pages: str | None = key(
+        None,
+        optional(one_of("pictures", "channels", "first")),
+        READ,
+        "what the pages of a TIFF or GIF are: pictures (one each), channels (of one) or first (the "
+        "others are left out); such files are named and skipped if empty",
+    )
     values_: str = key(
         "auto",
         one_of("auto", "classes", "instances"),
         READ,
-        "what a label is: classes, instances, or auto (instances in 16-bit or coloured pictures)",
+        "what a label is: classes, instances, or auto, which looks at the masks and says so",
     )
     names: Mapping[int, str] | None = key(
         None,
         optional(names),
         READ,
-        "class names by label, as in 1:tumour,2:cyst; from a dataset.json beside the scans if "
-        "empty",
+        "class names by label, as in 1:tumour,2:cyst; 1:a,2:a merges labels, 255:- leaves one out; "
+        "if empty from a dataset.json beside the scans",
         kind="str",
     )
     empty_masks: bool = key(
@@ -188,7 +195,9 @@ yolo nas-data source=instances.json images=<folder> out=<folder> [key=value ...]
 
 Converts a COCO JSON; images= says that it is one."""
 
-    source: str = key(None, path, COCO, "the instances JSON")
+    source: str = key(
+        None, path, COCO, "the instances JSON, or a folder of one a part (train, valid, test)"
+    )
     images: str = key(None, path, COCO, "folder that its file names are relative to")
     out: str = key(None, path, COCO, "folder to create")
     val: float = key(0.2, real(0, 1), COCO, "part of the images in val")
@@ -210,6 +219,19 @@ Converts a COCO JSON; images= says that it is one."""
         "keep so many categories, those with the most objects",
     )
     all_classes: bool = key(False, flag, COCO, "keep categories that do not occur, too")
+    crowds: str = key(
+        "leave",
+        one_of("leave", "objects"),
+        COCO,
+        "what is marked iscrowd: leave it out, or take it for objects, as brushes of some tools "
+        "mark everything",
+    )
+    split: str = key(
+        "draw",
+        one_of("draw", "keep"),
+        COCO,
+        "draw a split, or keep the file's own: by folders, names of JSONs or a 'split' of an image",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

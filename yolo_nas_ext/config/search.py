@@ -301,6 +301,13 @@ class SearchSettings(Settings):
         EVALUATED,
         "part of the training images held out to measure fitness; val is never used",
     )
+    group: str | None = key(
+        None,
+        optional(text),
+        EVALUATED,
+        "regular expression that finds in a path which images belong together, such as a patient's "
+        "or a video's: they are on one side of a split; guessed from names and content if empty",
+    )
     augment: str | None = key(
         None,
         optional(text),

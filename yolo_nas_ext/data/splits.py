@@ -5,9 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from pathlib import Path
 
-from yolo_nas_ext.data.naming import place
 from yolo_nas_ext.errors import NASError
 
 BACKGROUND = -1  # stands for the absence of classes, so that empty images are stratified as well
@@ -51,25 +49,6 @@ def hold_out(
     out = sorted(index for group in held for index in members[group])
     taken = set(out)
     return [index for index in range(len(classes)) if index not in taken], out
-
-
-def hold_out_patients(
-    files: Sequence[str], classes: Sequence[Iterable[int]], *, fraction: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Return what `hold_out` does for pictures, the slices of a patient on one side.
-
-    Args:
-        files: Paths of the pictures. Those that `nas-data` named say their patient; every other
-            picture is a group of its own.
-        classes: See `hold_out`.
-        fraction: See `hold_out`.
-        seed: See `hold_out`.
-
-    Raises:
-        NASError: See `hold_out`.
-    """
-    groups = [place(Path(file).stem, file)[0] for file in files]
-    return hold_out(classes, fraction=fraction, seed=seed, groups=groups)
 
 
 def subset(classes: Sequence[Iterable[int]], n: int, *, seed: int = 0) -> list[int]:

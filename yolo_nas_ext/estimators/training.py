@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import SearchSettings
-from yolo_nas_ext.data.splits import hold_out_patients, subset
+from yolo_nas_ext.data.splits import hold_out, subset
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.extrapolation import by_flops, projected
@@ -308,7 +308,7 @@ class Training:
 
     def _split(self, seed: int) -> tuple[list[int], list[int]]:
         data, fraction = self.data, self.val_fraction
-        return hold_out_patients(data.images, data.classes, fraction=fraction, seed=seed)
+        return hold_out(data.classes, fraction=fraction, seed=seed, groups=data.groups)
 
     def _split_of(self, images: int, seed: int) -> tuple[list[int], list[int]]:
         """Return a seed's split with `images` to train on, the classes kept in share."""

@@ -1,4 +1,4 @@
 """The only folder that imports Ultralytics, which hosts what is found here.
 
-It may import `cost`, `network` and `space`.
+It may import `cost`, `data`, `network` and `space`.
 """

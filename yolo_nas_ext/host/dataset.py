@@ -5,20 +5,29 @@ from __future__ import annotations
 import contextlib
 import glob
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from ultralytics.data import utils
 from ultralytics.utils import LOGGER
 
+from yolo_nas_ext.data.groups import compiled
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.files import resource
-from yolo_nas_ext.host.labels import scan, scan_masks, sizes, text
+from yolo_nas_ext.host import classes, parts
+from yolo_nas_ext.host.labels import even, scan, scan_masks, text
+from yolo_nas_ext.host.parts import grouped, named
 from yolo_nas_ext.network.rows import KEYPOINTS
+
+BAD = 0.1  # part of the images whose labels may be none
+FIRST = 3  # bad labels that an error names
+NAMED = 10  # images left out that are named on the screen
+LIST = "skipped.txt"
+BESIDE = "found_beside"  # key of a data dictionary: what is said of folders beside the YAML
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,10 @@ class DataSet:
         skipped: A line for each image or label file that was left out.
         data: Ultralytics' data dictionary.
         keypoints: Number of keypoints and numbers a point, of the task pose.
+        contents: For each image a digest of its pixels.
+        kin: For each image the group that its name says; empty where it says none.
+        together: For each image what it may not be separated from.
+        notes: What was found beside what is left out, for the user.
     """
 
     source: str
@@ -50,6 +63,26 @@ class DataSet:
     skipped: tuple[str, ...]
     data: dict[str, Any] = field(repr=False)
     keypoints: tuple[int, int] = KEYPOINTS
+    contents: tuple[str, ...] = field(default=(), repr=False)
+    kin: tuple[str, ...] = field(default=(), repr=False)
+    together: tuple[str, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """What each image may not be separated from."""
+        if len(self.together) == len(self.images):
+            return self.together
+        return tuple(
+            name or image for name, image in zip(named(self.images), self.images, strict=True)
+        )
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """A line for each of the first `NAMED` images that are left out, and one for the others."""
+        more = len(self.skipped) - NAMED
+        rest = f"{more} more images are skipped, named in {LIST} of the results"
+        return (*self.skipped[:NAMED], *([rest] if more > 0 else []))
 
     @property
     def classes(self) -> tuple[frozenset[int], ...]:
@@ -57,51 +90,71 @@ class DataSet:
         return tuple(frozenset(int(c) for c in label["cls"].ravel()) for label in self.labels)
 
 
-def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet:
-    """Return a data set with the images and labels of a part checked.
+def read(
+    data: str | Path, task: str = "detect", part: str = "train", *, group: str | None = None
+) -> DataSet:
+    """Return a data set with the images and labels of a part checked as Ultralytics does.
 
     Args:
         data: A data YAML, a name in the shipped `datasets/`, a data set of Ultralytics, or a folder
             with ``images/train``, ``images/val``, ``labels/train`` and ``labels/val``.
         task: Task to read it for.
         part: ``train``, or ``val`` or ``test`` for what a search does not look at.
+        group: Regular expression that finds in a path what images belong together; guessed from
+            names and from equal content without.
 
     Returns:
-        The data set; unreadable images are left out and named in `skipped`. Nothing is written
-        beside the images. The other part is only checked for images.
+        The data set; images that cannot be used are left out and named in `skipped`. Nothing is
+        written beside the images. The other part is only checked for images.
 
     Raises:
-        NASError: For a missing or malformed data set, an empty split or no labels. Also for a label
-            that is none, or not of the data set's classes: the file and line are named.
+        NASError: For a missing or malformed data set, an empty split or no labels. Also where more
+            than a tenth of the images have labels that are none: their files and lines are named.
     """
     path = _locate(str(data))
     if task == "classify":
-        return _classes(str(data), path, part)
+        return _classes(str(data), path, part, group)
     content = _folder(path) if path.is_dir() else _host_dictionary(path)
-    keypoints = _keypoints(path, content) if task == "pose" else None
+    keypoints = _keypoints(path, content) if task == "pose" else _points_beside(content)
     names = {int(index): str(name) for index, name in content["names"].items()}
     if part == "test" and not content.get("test"):
         raise NASError(f"data={data}: has no test part; name its folder in the YAML, or use val")
-    parts = dict.fromkeys(("train", "val", part))
-    images = {split: _images(content[split], f"data={data}: {split}") for split in parts}
+    images = {
+        split: _images(content[split], f"data={data}: {split}")
+        for split in dict.fromkeys(("train", "val", part))
+    }
     drawn = task == "semantic" and content.get("masks_dir")
     if drawn:
-        kept, labels, skipped = scan_masks(images[part], content, f"data={data}")
+        found = scan_masks(images[part], content, f"data={data}")
     else:
-        kept, labels, skipped = scan(images[part], len(names), task, keypoints)
-    if not kept:
+        found = scan(images[part], content, task, keypoints)
+    if found.badly > max(1, BAD * len(images[part])):
         raise NASError(
-            f"data={data}: {part}: none of {len(images[part])} images can be read; {skipped[0]}"
+            f"data={data}: {part}: {found.badly} of {len(images[part])} images have labels that "
+            f"cannot be used; {'; '.join(_reasons(found.skipped))}{_listed(found.skipped)}"
         )
+    if not found.images:
+        raise NASError(
+            f"data={data}: {part}: none of {len(images[part])} images can be read; "
+            f"{found.skipped[0]}"
+        )
+    notes = [*filter(None, [content.get(BESIDE)]), *found.notes]
+    if part == "train":
+        notes += filter(None, [parts.same_files(images["train"], images["val"])])
+    if task == "pose":
+        _check_flips(path, content, keypoints)
     if task == "semantic":  # what no polygon covers is a class of its own where there are several
         content = utils.add_polygon_background(dict(content))
         names = {int(index): str(name) for index, name in content["names"].items()}
-    if not drawn and not any(len(label["cls"]) for label in labels):
-        where = utils.img2label_paths([kept[0]])[0]
+    if not drawn and not any(len(label["cls"]) for label in found.labels):
+        where = utils.img2label_paths([found.images[0]])[0]
         raise NASError(
             f"data={data}: {part}: no labels at all; each image needs a text file such as {where} "
             "with a line 'class x y width height' an object, relative to the image's size"
         )
+    together, said = grouped(found.images, found.contents, group)
+    if said and part == "train":
+        notes.append(said)
     return DataSet(
         str(data),
         None if path.is_dir() else path,
@@ -109,70 +162,58 @@ def read(data: str | Path, task: str = "detect", part: str = "train") -> DataSet
         names,
         len(names),
         content["channels"],
-        tuple(kept),
-        tuple(labels),
-        tuple(skipped),
+        tuple(found.images),
+        tuple(found.labels),
+        tuple(found.skipped),
         content,
-        keypoints or KEYPOINTS,
+        (keypoints if task == "pose" else None) or KEYPOINTS,
+        tuple(found.contents),
+        tuple(named(found.images, compiled(group))),
+        together,
+        tuple(notes),
     )
+
+
+def _reasons(skipped: Sequence[str]) -> list[str]:
+    """Return what is wrong with the first images that are left out."""
+    return [line.partition(": ")[2] for line in skipped[:FIRST]]
+
+
+def _listed(skipped: Sequence[str]) -> str:
+    """Write the names of more bad images than a line takes into a file of the system's own."""
+    if len(skipped) <= FIRST:
+        return ""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="yolo-nas-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.writelines(f"{line}\n" for line in skipped)
+    return f"; all are named in {file.name}"
+
+
+def overlap(train: DataSet, measured: DataSet, part: str = "val") -> str:
+    """Return what a part shares with train that it must not; nothing where that is nothing."""
+    ours, theirs = (
+        [*zip(data.images, data.contents, data.kin or [""] * len(data.images), strict=True)]
+        if data.contents
+        else [(image, "", "") for image in data.images]
+        for data in (train, measured)
+    )
+    return parts.overlap(ours, theirs, part)
 
 
 def joined(first: DataSet, second: DataSet) -> DataSet:
     """Return a data set of the images of two parts, in this order."""
+    labels = tuple(dict(label) for label in first.labels + second.labels)
+    note = even(labels, first.task)  # one part may hold polygons, and the other boxes
     return replace(
         first,
         images=first.images + second.images,
-        labels=first.labels + second.labels,
+        labels=labels,
         skipped=first.skipped + second.skipped,
-    )
-
-
-def _classes(source: str, folder: Path, part: str) -> DataSet:
-    """Return a data set for classification: a folder with ``train/<class>`` and ``val/<class>``."""
-    train = folder / "train"
-    found = sorted(f for f in train.iterdir() if f.is_dir()) if train.is_dir() else []
-    names = {index: f.name for index, f in enumerate(found) if not f.name.startswith(".")}
-    held = [f for f in (folder / "val", folder / "test") if f.is_dir()]
-    if len(names) < 2 or not held:
-        raise NASError(
-            f"data={source}: for task=classify give a folder with train/<class>/ of two or more "
-            "classes and val/<class>/ (or test/<class>/)"
-        )
-    looked_at = train if part == "train" else folder / part if part == "test" else held[0]
-    if looked_at not in (train, *held):
-        raise NASError(f"data={source}: has no folder test/<class>/; use val")
-    there = [str(looked_at / name) for name in names.values()]
-    images = _images(there, f"data={source}: {part}")
-    kept, labels, skipped = [], [], []
-    index = {name: i for i, name in names.items()}
-    for image, shape in zip(images, sizes(images), strict=True):
-        if isinstance(shape, str):
-            skipped.append(f"skipped image {image}: {shape}")
-            continue
-        name = Path(image).relative_to(looked_at).parts[0]
-        kept.append(image)
-        labels.append({"im_file": image, "shape": shape, "cls": np.array([[index[name]]])})
-    if not kept:
-        raise NASError(f"data={source}: {part}: none of {len(images)} images can be read")
-    content = {
-        "path": folder,
-        "train": str(train),
-        "val": str(held[0]),
-        "names": names,
-        "nc": len(names),
-        "channels": 3,
-    }
-    return DataSet(
-        source,
-        None,
-        "classify",
-        names,
-        len(names),
-        3,
-        tuple(kept),
-        tuple(labels),
-        tuple(skipped),
-        content,
+        contents=first.contents + second.contents,
+        kin=first.kin + second.kin,
+        together=first.groups + second.groups,
+        notes=(*first.notes, *second.notes, *filter(None, [note])),
     )
 
 
@@ -193,13 +234,68 @@ def _keypoints(path: Path, content: dict[str, Any]) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
+def _classes(source: str, folder: Path, part: str, group: str | None) -> DataSet:
+    """Return a data set for classification, of folders of classes."""
+    found = classes.read(source, folder, part, group)
+    names = found.names
+    content = {
+        "path": folder,
+        "train": str(found.folders["train"]),
+        "val": str(found.folders["val"]),
+        "names": names,
+        "nc": len(names),
+        "channels": 3,
+    }
+    scanned = found.scanned
+    together, said = grouped(scanned.images, scanned.contents, group, classes=True)
+    return DataSet(
+        source,
+        None,
+        "classify",
+        names,
+        len(names),
+        3,
+        tuple(scanned.images),
+        tuple(scanned.labels),
+        tuple(scanned.skipped),
+        content,
+        contents=tuple(scanned.contents),
+        kin=tuple(named(scanned.images, compiled(group), classes=True)),
+        together=together,
+        notes=(*scanned.notes, *([said] if said and part == "train" else [])),
+    )
+
+
+def _points_beside(content: dict[str, Any]) -> tuple[int, int] | None:
+    """Return the keypoints that labels have beside their boxes, of a data set of poses."""
+    try:
+        n, numbers = map(int, content.get("kpt_shape") or ())
+    except (TypeError, ValueError):
+        return None
+    return (n, numbers) if n else None
+
+
+def _check_flips(path: Path, content: dict[str, Any], keypoints: tuple[int, int] | None) -> None:
+    """Refuse a ``flip_idx`` that Ultralytics would refuse in every training."""
+    flips, n = content.get("flip_idx"), (keypoints or KEYPOINTS)[0]
+    if flips is None:
+        return
+    if not isinstance(flips, (list, tuple)) or sorted(map(str, flips)) != sorted(
+        map(str, range(n))
+    ):
+        raise NASError(
+            f"data={path}: key 'flip_idx' is {flips!r}; give each of the "
+            f"{n} keypoints (0 to {n - 1}) once, in a mirrored picture's order, or leave it out"
+        )
+
+
 def _locate(data: str) -> Path:
     """Return the YAML or folder that a name stands for."""
     path = Path(data)
     if path.is_dir():
         found = [p for p in (path / "data.yaml", path / f"{path.name}.yaml") if p.is_file()]
         # A YAML that only names the classes says nothing about the folders: the layout does.
-        laid_out = (path / "images" / "train").is_dir()
+        laid_out = "train" in parts.called(path / "images")
         return next((p for p in found if not laid_out or "train" in _mapping(p)), path)
     shipped = {p.stem: p for p in resource("datasets").glob("*.yaml")}
     if path.is_file():
@@ -237,8 +333,13 @@ def _host_dictionary(path: Path) -> dict[str, Any]:
         if not content.get(key) and not (key == "val" and content.get("validation")):
             raise NASError(f"data={path}: key '{key}' is missing: the folder of its images")
     try:
-        with quiet():
-            data = utils.check_det_dataset(str(path))
+        with quiet(), _beside(path, content) as file:
+            data = {**utils.check_det_dataset(str(file)), "yaml_file": str(path)}
+        if file != path:
+            data[BESIDE] = (
+                f"{path.name} names folders that are not there; those beside it are taken, which "
+                "stock Ultralytics does not find"
+            )
     except NASError:  # of our own data sets' download code
         raise
     except (Exception, SystemExit) as error:  # download code may do anything
@@ -247,6 +348,49 @@ def _host_dictionary(path: Path) -> dict[str, Any]:
             reason = f"its download code exits with {reason or 0}"
         raise NASError(f"data={path}: {reason}") from error
     return data
+
+
+@contextlib.contextmanager
+def _beside(path: Path, content: dict[str, Any]) -> Iterator[Path]:
+    """Yield a YAML whose folders are found: where Ultralytics finds none, those beside the YAML.
+
+    It takes a relative ``path`` from the folder where the command is typed or from its own folder
+    of data sets, while people write it, as ``../images``, from where the YAML is.
+    """
+    key = "val" if content.get("val") else "validation"
+    given = {k: content[k] for k in ("train", key, "test") if content.get(k)}
+    root = Path(str(content.get("path") or ""))
+    first = [Path(), path.parent] if not content.get("path") else [root, utils.DATASETS_DIR / root]
+    there = _found(first[-1] if not content.get("path") else first[0], given) or (
+        not root.exists() and _found(first[-1], given)
+    )
+    where = [path.parent / root, path.parent]
+    if content.get("download"):  # which puts the images where it wants
+        where = []
+    if not there and (base := next((w for w in where if _found(w, given)), None)):
+        changed = {**content, "path": str(base.resolve())}
+        for name, value in given.items():
+            found = [str(_at(base, v)) for v in ([value] if isinstance(value, str) else value)]
+            changed[name] = found[0] if isinstance(value, str) else found
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / path.name
+            file.write_text(yaml.safe_dump(changed, allow_unicode=True), encoding="utf-8")
+            yield file
+    else:
+        yield path
+
+
+def _at(base: Path, value: str) -> Path | None:
+    """Return a part's folder or file below a base; of ``../x`` also ``x``, as Roboflow means it."""
+    ways = [base / value, *([base / value[3:]] if value.startswith("../") else [])]
+    return next((way.resolve() for way in ways if way.exists()), None)
+
+
+def _found(base: Path, given: dict[str, Any]) -> bool:
+    """Say whether the folders of all parts but test are below a base."""
+    values = [v for name, v in given.items() if name != "test"]
+    each = [v for value in values for v in ([value] if isinstance(value, str) else value)]
+    return all(isinstance(v, str) and _at(base, v) is not None for v in each)
 
 
 def _check_values(path: Path, content: dict[str, Any]) -> None:
@@ -288,14 +432,15 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _folder(folder: Path) -> dict[str, Any]:
     """Return a data dictionary for a folder in YOLO layout that has no YAML."""
-    splits = {split: folder / "images" / split for split in ("train", "val", "test")}
-    if not splits["test"].is_dir():
-        del splits["test"]
-    for path in splits.values():
-        if not path.is_dir():
+    splits = parts.called(folder / "images")
+    if "train" not in splits:  # or a folder a part, each with images and labels
+        inside = {part: path / "images" for part, path in parts.called(folder).items()}
+        splits = {part: path for part, path in inside.items() if path.is_dir()} or splits
+    for part in ("train", "val"):
+        if part not in splits:
             raise NASError(
-                f"data={folder}: has no data.yaml and no folder {path.relative_to(folder)}; give a "
-                "data YAML, or a folder with images/train, images/val, labels/train and labels/val"
+                f"data={folder}: has no data.yaml and no folder images/{part}; give a data YAML, "
+                "or a folder with images/train, images/val, labels/train and labels/val"
             )
     names = _names(folder)
     return {
@@ -319,7 +464,8 @@ def _names(folder: Path) -> dict[int, str]:
             _check_names(path, names)
             return utils.check_class_names(names)
     top = 0
-    for file in (folder / "labels").rglob("*.txt"):
+    files = [*(folder / "labels").rglob("*.txt"), *folder.glob("*/labels/*.txt")]
+    for file in files:
         for line in text(file).splitlines():
             first = line.split()[0] if line.split() else ""
             top = max(top, int(first)) if first.isdecimal() else top

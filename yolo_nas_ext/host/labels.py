@@ -1,24 +1,54 @@
-"""Pictures and labels of a data set, read as Ultralytics does; errors name file and line."""
+"""Pictures and labels of a data set, read as Ultralytics does; what is left out is named."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from ultralytics.data import utils
 from ultralytics.data.dataset import SemanticDataset
-from ultralytics.utils import NUM_THREADS, patches
-from ultralytics.utils.ops import segments2boxes
+from ultralytics.utils import NUM_THREADS
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host.pictures import Seen, looked_at
 
-SMALLEST = 10  # pixels; Ultralytics refuses smaller images
 TOLERANCE = 0.01  # how far a coordinate may lie outside [0, 1], as in Ultralytics
+
+
+@dataclass(slots=True)
+class Scanned:
+    """What is in a part of a data set.
+
+    Attributes:
+        images: Those that can be used.
+        labels: Ultralytics' label dictionary of each.
+        contents: A digest of each one's pixels.
+        skipped: A line for each image that is left out.
+        badly: How many of them are left out for their labels.
+        notes: What the user should know.
+    """
+
+    images: list[str] = field(default_factory=list)
+    labels: list[dict[str, Any]] = field(default_factory=list)
+    contents: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    badly: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, image: str, label: dict[str, Any], seen: Seen) -> None:
+        """Add an image."""
+        self.images.append(image)
+        self.labels.append(label)
+        self.contents.append(seen.content)
+
+    def skip(self, image: str, reason: str) -> None:
+        """Leave an image out."""
+        self.skipped.append(f"skipped image {image}: {reason}")
 
 
 def text(path: Path) -> str:
@@ -37,48 +67,91 @@ def text(path: Path) -> str:
 
 
 def scan(
-    images: Sequence[str], nc: int, task: str, keypoints: tuple[int, int] | None
-) -> tuple[list[str], list[dict[str, Any]], list[str]]:
-    """Return the readable images, their labels, and a line for each that is left out.
+    images: Sequence[str], content: Mapping[str, Any], task: str, keypoints: tuple[int, int] | None
+) -> Scanned:
+    """Return the images that Ultralytics would train on, with their labels.
 
     Args:
         images: Paths.
-        nc: Number of classes.
+        content: Ultralytics' data dictionary.
         task: What the labels are for.
-        keypoints: Number of keypoints and numbers a point, of the task pose.
-
-    Returns:
-        Images, for each of them Ultralytics' label dictionary, and what was left out.
-
-    Raises:
-        NASError: For a line that is not a label, naming file and line.
+        keypoints: Number of keypoints and numbers a point, where the data set says so.
     """
-    kept, labels, skipped = [], [], []
-    files = utils.img2label_paths(list(images))
-    for image, file, shape in zip(images, files, sizes(images), strict=True):
-        if isinstance(shape, str):
-            skipped.append(f"skipped image {image}: {shape}")
-            continue
-        boxes, segments, points = _boxes(Path(file), nc, task, keypoints)
-        kept.append(image)
-        labels.append(
-            {
-                "im_file": image,
-                "shape": shape,
-                "cls": boxes[:, :1],
-                "bboxes": boxes[:, 1:],
-                "segments": segments,
-                "keypoints": points,
-                "normalized": True,
-                "bbox_format": "xywh",
-            }
+    found = Scanned()
+    seen = dict(zip(images, looked_at(images, content.get("channels", 3)), strict=True))
+    pages = sum(one.pages > 1 for one in seen.values())
+    if pages:
+        found.notes.append(
+            f"{pages} images have several pages, of which the training reads the first alone; "
+            "nas-data pages= makes pictures or channels of them"
         )
-    return kept, labels, skipped
+    for image, file in zip(images, utils.img2label_paths(list(images)), strict=True):
+        if seen[image].shape is None:
+            found.skip(image, seen[image].wrong)
+            continue
+        label, wrong = _label(image, file, seen[image], len(content["names"]), task, keypoints)
+        if label is None:
+            found.skip(image, wrong)
+            found.badly += 1
+        else:
+            found.add(image, label, seen[image])
+    if note := even(found.labels, task):
+        found.notes.append(note)
+    return found
 
 
-def scan_masks(
-    images: Sequence[str], content: dict[str, Any], where: str
-) -> tuple[list[str], list[dict[str, Any]], list[str]]:
+def even(labels: Sequence[dict[str, Any]], task: str) -> str:
+    """Take polygons as their boxes where other files hold boxes, as Ultralytics does; say so.
+
+    Its augmentation cannot mix both: a data set has a polygon for every object, or none.
+    """
+    having = [label for label in labels if len(label["cls"]) and "segments" in label]
+    with_polygons = [label for label in having if label["segments"]]
+    if task not in ("detect", "pose") or len(with_polygons) in (0, len(having)):
+        return ""
+    for label in labels:
+        label["segments"] = []
+    return (
+        f"{len(with_polygons)} of {len(having)} label files hold polygons and the others boxes: "
+        "polygons are taken as their boxes"
+    )
+
+
+def _label(
+    image: str,
+    file: str,
+    seen: Seen,
+    nc: int,
+    task: str,
+    keypoints: tuple[int, int] | None,
+) -> tuple[dict[str, Any] | None, str]:
+    """Return Ultralytics' label dictionary of an image, or why its labels are none."""
+    n, numbers = keypoints or (0, 0)
+    check = utils.check_image
+    utils.check_image = lambda _: ("", seen.shape)  # which would rewrite a damaged JPEG
+    try:
+        found = utils.verify_image_label((image, file, "", task == "pose", nc, n, numbers, False))
+    finally:
+        utils.check_image = check
+    if found[0] is None:
+        message = " ".join(str(found[-1]).partition("corrupt image/label: ")[2].split())
+        return None, _reason(Path(file), nc, task, keypoints) or f"{file}: {message}"
+    _, rows, shape, segments, points = found[:5]
+    if len(rows) and not segments and task in ("segment", "semantic", "obb"):
+        return None, f"{file}: {_wrong_length(5, task, keypoints)}"
+    return {
+        "im_file": image,
+        "shape": shape,
+        "cls": rows[:, :1],
+        "bboxes": rows[:, 1:5],
+        "segments": segments,
+        "keypoints": points,
+        "normalized": True,
+        "bbox_format": "xywh",
+    }, ""
+
+
+def scan_masks(images: Sequence[str], content: dict[str, Any], where: str) -> Scanned:
     """Return the same as `scan` for pictures of masks, whose values are classes.
 
     Args:
@@ -101,90 +174,46 @@ def scan_masks(
     check.label_lut, _ = check._build_label_luts()
     check.get_label_files()
     verify, arguments = check.verify_args()
-    kept, labels, skipped = [], [], []
+    result = Scanned()
+    seen = looked_at(images, content.get("channels", 3))
     with ThreadPool(NUM_THREADS) as pool:
-        for image, found in zip(images, pool.imap(verify, arguments), strict=True):
-            label = check.result_to_label(found)[0]
-            if label is None:
-                skipped.append(f"skipped image {' '.join(found[-1].split()) or image}")
-                continue
-            kept.append(image)
-            labels.append({**label, "cls": np.zeros((0, 1), np.float32)})
-    return kept, labels, skipped
+        found = list(pool.imap(verify, arguments))
+    for image, one, at in zip(images, found, seen, strict=True):
+        label = check.result_to_label(one)[0]
+        if label is None or at.shape is None:
+            result.skip(image, " ".join(one[-1].split()) if label is None else at.wrong)
+        else:
+            result.add(image, {**label, "cls": np.zeros((0, 1), np.float32)}, at)
+    return result
 
 
-def sizes(images: Sequence[str]) -> list[tuple[int, int] | str]:
-    """Return for each image its height and width in pixels, or why it cannot be used."""
-    with ThreadPool(NUM_THREADS) as pool:
-        return pool.map(_size, images)
-
-
-def _size(image: str) -> tuple[int, int] | str:
-    """Return height and width of an image that can be decoded to its end, or why it cannot.
-
-    Ultralytics only looks at the header and rewrites JPEGs that end early; here nothing is written.
-    """
-    # Ultralytics' `Image.open` takes a damaged file for a HEIF image and wants to install a plugin.
-    heif = image.lower().endswith((".heic", ".heif"))
+def _reason(file: Path, nc: int, task: str, keypoints: tuple[int, int] | None) -> str:
+    """Return what is wrong with a label file, with its line, where it is known."""
     try:
-        with (Image.open if heif else patches._image_open)(image) as file:
-            width, height = utils.exif_size(file)
-            file.load()
-    except Exception as error:  # a damaged file makes decoders fail in many ways
-        return " ".join(str(error).split()) or type(error).__name__
-    if min(width, height) < SMALLEST:
-        return f"{width} x {height} pixels is too small"
-    return height, width
-
-
-def _boxes(
-    file: Path, nc: int, task: str, keypoints: tuple[int, int] | None
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray | None]:
-    """Return the labels of a file as rows (class, x, y, width, height), polygons and keypoints.
-
-    Raises:
-        NASError: For a line that is not a label, naming file and line.
-    """
-    rows: list[list[float]] = []
-    if file.is_file():
-        for number, line in enumerate(text(file).splitlines(), 1):
-            if line.strip():
-                rows.append(_row(line.split(), f"{file}, line {number}", nc, task, keypoints))
-    if keypoints:
-        return _points(rows, *keypoints)
-    if not rows:
-        return np.zeros((0, 5), np.float32), [], None
-    if any(len(row) > 5 for row in rows):
-        if any(len(row) == 5 for row in rows):
-            raise NASError(f"{file}: mixes boxes and polygons; use one kind")
-        segments = [np.array(row[1:], np.float32).reshape(-1, 2) for row in rows]
-        classes = np.array([[row[0]] for row in rows], np.float32)
-        boxes = np.concatenate((classes, segments2boxes(segments)), 1).astype(np.float32)
-        return boxes, segments, None
-    boxes = np.array(rows, np.float32)
-    _, first = np.unique(boxes, axis=0, return_index=True)
-    return boxes[np.sort(first)], [], None
-
-
-def _points(
-    rows: list[list[float]], n: int, numbers: int
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """Return boxes, no polygons and keypoints (objects, n, 3), visible where they are inside."""
-    table = np.array(rows, np.float32).reshape(-1, 5 + n * numbers)
-    points = table[:, 5:].reshape(-1, n, numbers)
-    if numbers == 2:
-        inside = (points >= 0).all(-1, keepdims=True).astype(np.float32)
-        points = np.concatenate((points, inside), -1)
-    return table[:, :5], [], points
+        lines = [(n, line) for n, line in enumerate(text(file).splitlines(), 1) if line.strip()]
+        lengths = {len(line.split()) == 5 for _, line in lines}
+        if len(lengths) > 1 and task != "pose":
+            return f"{file}: mixes boxes and polygons; use one kind"
+        for number, line in lines:
+            _row(line.split(), f"{file}, line {number}", nc, task, keypoints)
+    except NASError as error:
+        return str(error)
+    return ""
 
 
 def _row(
     fields: list[str], where: str, nc: int, task: str, keypoints: tuple[int, int] | None
-) -> list[float]:
+) -> None:
+    """Refuse a line that is no label.
+
+    Raises:
+        NASError: Naming the file and the line.
+    """
     try:
         row = [float(value) for value in fields]
     except ValueError as error:
         raise NASError(f"{where}: '{' '.join(fields)[:60]}' is not numbers") from error
+    keypoints = keypoints if task == "pose" else None
     if wrong := _wrong_length(len(row), task, keypoints):
         raise NASError(f"{where}: {len(row)} values; {wrong}")
     if not keypoints and len(row) != 5 and (len(row) < 7 or len(row) % 2 == 0):
@@ -204,12 +233,11 @@ def _row(
         )
     if (len(row) == 5 or keypoints) and min(row[3:5]) < 0:
         raise NASError(f"{where}: a box of width {fields[3]} and height {fields[4]}; not negative")
-    return row
 
 
 def _wrong_length(n: int, task: str, keypoints: tuple[int, int] | None) -> str:
     """Return what the labels of a task look like where a row of n values is none of them."""
-    if keypoints and n != 5 + keypoints[0] * keypoints[1]:
+    if keypoints and task == "pose" and n != 5 + keypoints[0] * keypoints[1]:
         points, numbers = keypoints
         return (
             f"a pose has {5 + points * numbers}: class x y width height and {points} points of "
@@ -217,6 +245,6 @@ def _wrong_length(n: int, task: str, keypoints: tuple[int, int] | None) -> str:
         )
     if task in ("segment", "semantic") and n == 5:
         return f"task={task} needs polygons: a class and at least 3 points"
-    if task == "obb" and n != 9:
-        return "an oriented box has 9: class and 4 corners"
+    if task == "obb" and n == 5:
+        return "task=obb needs oriented boxes: class and 4 corners"
     return ""

@@ -48,6 +48,7 @@ SAME = (
     "device",
     "threads",
     "augment",
+    "group",
     "runtime",
     "precision",
 )
@@ -82,7 +83,7 @@ def prepare(
         host=config.host,
     )
     latency.protocol(settings)
-    measured = dataset.read(config.data, config.task, part=settings.part)
+    measured = dataset.read(config.data, config.task, part=settings.part, group=config.group)
     compared = [*(_parents(config, train, parent) if parent else ()), *_baselines(config, parent)]
     teacher = None if config.teacher == PARENT else config.teacher  # who is to be trained first
     options = {**training_options(settings), "teacher": teacher}
@@ -92,6 +93,7 @@ def prepare(
         training,
         tuple(models.costed(model, train, settings.imgsz) for model in compared),
         tuned=recipes.trainings(compared, train, measured, **options),
+        leak=dataset.overlap(train, measured, settings.part),
     )
 
 

@@ -18,6 +18,8 @@ from yolo_nas_ext.console import finishing
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.base import Context, hand_over
+from yolo_nas_ext.files import write_text
+from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.transfer.weights import foretell
 from yolo_nas_ext.pipeline import confirm, final_comparison, latency, outputs, warm_start
 from yolo_nas_ext.pipeline import plan as plans
@@ -174,6 +176,11 @@ def _announce(job: Job) -> None:
     if data.skipped:
         total = len(data.images) + len(data.skipped)
         print(f"note: {len(data.skipped)} of {total} training images were skipped")
+        text = "".join(f"{line}\n" for line in data.skipped)
+        write_text(job.folder / dataset.LIST, text)
+    if job.asked is not None and job.asked.leak:
+        job.notes.append(f"beware: {job.asked.leak}")
+        print(f"warning: {job.asked.leak}")
     if config.strategy == "auto" and plan.changes:
         print("auto: additive, as changes of a parent are scored before they are trained")
     if isinstance(plan.strategy, Auto):
@@ -376,7 +383,7 @@ def _enter_finals(job: Job) -> None:
     """
     if job.asked is None or not (job.study.candidates or job.plan.parent):
         return
-    job.notes += [line for line in job.asked.training.data.skipped if line not in job.notes]
+    job.notes += [line for line in job.asked.training.data.said if line not in job.notes]
     entered = final_comparison.enter(
         job.asked,
         job.study,

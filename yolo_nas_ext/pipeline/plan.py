@@ -105,7 +105,7 @@ def make(config: SearchSettings) -> Plan:
     config, parent, said = parents.settle(config)
     rules.check(config)
     config = _sized(config)
-    data = dataset.read(config.data, config.task)
+    data = dataset.read(config.data, config.task, group=config.group)
     if parent:
         parent.check(data)
     named = baselines.named(config, parent)
@@ -137,7 +137,8 @@ def make(config: SearchSettings) -> Plan:
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     unlimited = [f"{n}=none sets no limit" for n in MOST if n in config.given and _none(config, n)]
     notes = [
-        *data.skipped,
+        *data.said,
+        *data.notes,
         *unlimited,
         *said,
         *whole,

@@ -20,7 +20,13 @@ COSTS = {"latency_ms": "measured latency", "flops": "FLOPs"}
 
 
 def sentences(leaderboard: Leaderboard) -> list[str]:
-    """Return what was found, the most important sentence first."""
+    """Return what was found, the most important sentence first; before it what spoils it all."""
+    leak = leaderboard.leak
+    spoilt = [f"Beware: {leak[:1].upper()}{leak[1:]}."] if leak else []
+    return [*spoilt, *_sentences(leaderboard)]
+
+
+def _sentences(leaderboard: Leaderboard) -> list[str]:
     found, baseline = leaderboard.best_other, leaderboard.reference
     if leaderboard.ranking and all(leaderboard.mean(e.name).mean == 0 for e in leaderboard.ranking):
         names = ", ".join(model.name for model in leaderboard.ranking)

@@ -141,6 +141,7 @@ class Leaderboard:
         evaluations: Of these models, as far as their trainings have ended.
         metric: What fitness is, in words.
         part: The part of the data set that it was measured on.
+        leak: What that part shares with the training images, in words; nothing where it is new.
     """
 
     def __init__(
@@ -150,11 +151,13 @@ class Leaderboard:
         *,
         metric: str = "fitness",
         part: str = "val",
+        leak: str = "",
     ) -> None:
         self.models = tuple(models)
         self.evaluations = tuple(evaluations)
         self.metric = metric
         self.part = part
+        self.leak = leak
         self._by_name = {model.name: model for model in self.models}
 
     def model(self, name: str) -> Model:

@@ -257,9 +257,15 @@ def test_segments_of_polygons_pieces_and_rle(tmp_path, run):
         (lambda d: {**d, "annotations": []}, "'annotations' is empty"),
         (lambda d: {**d, "categories": {"a": 1}}, "'categories' is not a list"),
         (lambda d: {**d, "images": [{"id": 1}]}, r"images\[0\] lacks 'file_name'"),
-        (lambda d: {**d, "images": d["images"] * 2}, "images hold id 0 twice"),
-        (lambda d: {**d, "categories": d["categories"][:1]}, "category_id=3 is not among"),
-        (lambda d: {**d, "categories": [{"id": "x", "name": "y"}]}, "id='x' is not an integer"),
+        (
+            lambda d: {**d, "images": [*d["images"], {**d["images"][0], "file_name": "b.png"}]},
+            "images hold id 0 twice",
+        ),
+        (
+            lambda d: {**d, "categories": [*d["categories"], {"id": 7, "name": "other"}]},
+            "categories hold id 7 twice",
+        ),
+        (lambda d: {**d, "categories": [{"id": "x", "name": "y"}]}, "no object is left"),
         (lambda d: {**d, "images": d["images"][:1]}, "at least 2"),
     ],
 )

@@ -44,6 +44,18 @@ def test_small_lesions_ask_for_a_larger_size_or_p2():
     assert 256 < larger <= 512 and not again.warnings
 
 
+def test_no_image_size_is_advised_that_no_picture_fills():
+    scans = [scan(f"p{i}", (3, 30), (64, 96)) for i in range(20)]
+    seen = fingerprint(scans, {1: "tumour"}, task="segment")
+    (warning,) = seen.warnings
+    assert "pictures of a finer spacing" in warning and seen.suggested["imgsz"] == 96
+
+
+def test_a_class_of_slices_without_an_object_lacks_none():
+    scans = [scan(f"p{i}") for i in range(20)]
+    assert not fingerprint(scans, {0: "background", 1: "tumour"}, task="classify").warnings
+
+
 def test_what_else_matters():
     records = [scan(f"p{i}", spacing=0.5 + 0.1 * i, between=8.0, least=-1000.0) for i in range(8)]
     records[0]["text"] = True

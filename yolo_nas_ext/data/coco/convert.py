@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -11,19 +12,23 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from PIL import Image, ImageOps
 from pycocotools.coco import COCO
 
-from yolo_nas_ext.data.coco.annotations import find_images, load
+from yolo_nas_ext.data.coco.annotations import PART, find_images, read
 from yolo_nas_ext.data.coco.objects import inspect, relative
 from yolo_nas_ext.data.coco.subset import choose, stratified
+from yolo_nas_ext.data.groups import groups, merged
+from yolo_nas_ext.data.splits import hold_out
 from yolo_nas_ext.errors import NASError, did_you_mean
 
 TASKS = ("detect", "segment")
+OBJECTS = "objects"  # what crowds may be taken for
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,10 @@ class Summary:
         degenerate: Boxes left out: not finite, outside the image, or a side below `min_box_px`.
         orphans: Annotations whose image the file does not list.
         skipped: (file name, reason) of each image left out.
+        test: Number of test images, where an existing split is kept.
+        repairs: How often what was done to make sense of the file.
+        vanished: Classes of which no object was written, and how many the file has of each.
+        notes: What the user should know.
     """
 
     train: int
@@ -51,6 +60,10 @@ class Summary:
     degenerate: int
     orphans: int
     skipped: tuple[tuple[str, str], ...]
+    test: int = 0
+    repairs: Mapping[str, int] = field(default_factory=dict)
+    vanished: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +74,27 @@ class _Item:
     name: str
     linkable: bool
     objects: tuple[tuple[int, tuple[float, ...]], ...]
+    part: str = ""
+    turn: bool = False  # whether it is written turned, as a training would not turn it
 
 
 def _split(
-    items: Sequence[_Item], val_fraction: float, rng: random.Random
+    items: Sequence[_Item], val_fraction: float, rng: random.Random, seed: int, notes: list[str]
 ) -> dict[str, list[_Item]]:
-    """Return the items of train and val, at least one each."""
+    """Return the items of train and val, at least one each, copies of one source on one side."""
+    together = merged(groups([item.source.as_posix() for item in items]), _contents(items))
+    n = len(set(together))
+    if 1 < n < len(items):
+        notes.append(
+            f"{len(items)} images are {n} groups by their names or by equal content: each is on "
+            "one side"
+        )
+        present = [{category for category, _ in item.objects} for item in items]
+        sides = hold_out(present, fraction=val_fraction, seed=seed, groups=together)
+        return {
+            part: [items[i] for i in side]
+            for part, side in zip(("train", "val"), sides, strict=True)
+        }
     n_val = min(max(int(len(items) * val_fraction + 0.5), 1), len(items) - 1)
     present = [frozenset(category for category, _ in item.objects) for item in items]
     chosen = stratified(present, n_val, rng, spare=True)
@@ -76,6 +104,41 @@ def _split(
     }
 
 
+def _contents(items: Sequence[_Item]) -> list[str]:
+    """Return for each image what is equal for files of equal content."""
+    sizes = Counter(item.source.stat().st_size for item in items)
+    return [
+        hashlib.sha256(item.source.read_bytes()).hexdigest()
+        if sizes[item.source.stat().st_size] > 1
+        else str(item.source)
+        for item in items
+    ]
+
+
+def _kept(
+    items: Sequence[_Item], val_fraction: float, rng: random.Random, seed: int, notes: list[str]
+) -> dict[str, list[_Item]]:
+    """Return the items of the parts that the file says.
+
+    Raises:
+        NASError: Where it says none of an image, or no train.
+    """
+    without = [item for item in items if not item.part]
+    if without:
+        raise NASError(
+            f"split=keep: {len(without)} of {len(items)} images say no part, such as "
+            f"{without[0].source.name}; folders, names of JSONs or a 'split' of each image say it. "
+            "Give a folder with train and val as source=, or leave split= out"
+        )
+    found = {p: [item for item in items if item.part == p] for p in ("train", "val", "test")}
+    if not found["train"]:
+        raise NASError("split=keep: no image is in train; leave split= out to draw a split")
+    if not found["val"]:
+        notes.append("the split has no val: a part of train is drawn for it")
+        found |= _split(found["train"], val_fraction, rng, seed, notes)
+    return {part: side for part, side in found.items() if side}
+
+
 def _convert(
     coco: COCO,
     rows: Sequence[tuple[dict[str, Any], Path]],
@@ -83,6 +146,7 @@ def _convert(
     *,
     task: str,
     min_box_px: float,
+    crowds: str,
 ) -> tuple[list[_Item], Counter[str], list[tuple[str, str]]]:
     """Open each image and turn its annotations of the kept categories into objects."""
     items: list[_Item] = []
@@ -91,23 +155,27 @@ def _convert(
     stems: set[str] = set()
     for row, path in rows:
         try:
-            width, height, linkable = inspect(path)
+            seen = inspect(path)
         except OSError as error:
             skipped.append((str(row["file_name"]), f"cannot be decoded ({error})"))
             continue
+        width, height = seen.size
         said = row.get("width") or width, row.get("height") or height
-        if said != (width, height):
+        turn = seen.orientation if said != seen.size and said == seen.stored else 1
+        if said != seen.size and turn == 1:
             reason = f"is {width}x{height} px, the annotations say {said[0]}x{said[1]}"
             skipped.append((str(row["file_name"]), reason))
             continue
+        counts["turned"] += turn != 1
+        counts["pages"] += seen.pages > 1
         objects = []
         for annotation in coco.imgToAnns.get(row["id"], ()):
             if annotation["category_id"] not in keep:
                 continue
-            if annotation.get("iscrowd"):
+            if annotation.get("iscrowd") and crowds != OBJECTS:
                 counts["crowds"] += 1
                 continue
-            values = relative(annotation, width, height, task=task, min_box_px=min_box_px)
+            values = relative(annotation, *said, task=task, min_box_px=min_box_px, orientation=turn)
             if values is None:
                 counts["degenerate"] += 1
             else:
@@ -116,7 +184,10 @@ def _convert(
         while stem.lower() in stems:  # a/1.jpg and b/1.jpg would share a label file
             stem = f"{stem}_{row['id']}"
         stems.add(stem.lower())
-        items.append(_Item(path, stem + path.suffix.lower(), linkable, tuple(objects)))
+        suffix = path.suffix.lower() if seen.understood else ".png"
+        part = str(row.get(PART, ""))
+        upright = not seen.understood
+        items.append(_Item(path, stem + suffix, seen.linkable, tuple(objects), part, upright))
     return items, counts, skipped
 
 
@@ -128,7 +199,10 @@ def write_split(work: Path, parts: Mapping[str, Sequence[_Item]], remap: Mapping
         labels.mkdir(parents=True)
         for item in items:
             target = images / item.name
-            if item.linkable:
+            if item.turn:
+                with Image.open(item.source) as image:
+                    ImageOps.exif_transpose(image).save(target)
+            elif item.linkable:
                 with contextlib.suppress(OSError):  # another disk, or a file system without links
                     os.link(os.path.realpath(item.source), target)
             if not target.exists():
@@ -152,6 +226,8 @@ def import_coco(
     max_images: int | None = None,
     classes: int | None = None,
     all_classes: bool = False,
+    crowds: str = "leave",
+    split: str = "draw",
 ) -> Summary:
     """Write a COCO data set as images/, labels/, data.yaml and conversion.json below `out`.
 
@@ -160,7 +236,7 @@ def import_coco(
     Nothing appears at `out` unless all of it does.
 
     Args:
-        annotations: The instances JSON.
+        annotations: The instances JSON, or a folder with one a part, see `annotations.read`.
         images: Folder that its ``file_name`` are relative to.
         out: Folder to create; may exist if it is empty.
         val_fraction: Share of the images for validation, between 0 and 1, both excluded.
@@ -171,6 +247,9 @@ def import_coco(
             COCO's sizes of objects have their shares.
         classes: Keep only this many categories, those with the most objects.
         all_classes: Keep categories that do not occur, too.
+        crowds: ``leave`` them out, or take them for ``objects``, as brushes of some tools draw
+            everything as a crowd.
+        split: ``draw`` one, or ``keep`` that of the file.
 
     Returns:
         The counts.
@@ -181,11 +260,14 @@ def import_coco(
     """
     annotations, images, out = Path(annotations), Path(images), Path(out)
     _check(images, out, val_fraction, task, min_box_px, max_images, classes)
-    coco = load(annotations)
-    found, skipped = find_images(coco, images)
+    coco, did = read(annotations)
+    notes: list[str] = []
+    found, skipped = find_images(coco, images, did)
     rng = random.Random(seed)
     found, keep = choose(coco, found, classes=classes, max_images=max_images, rng=rng)
-    items, counts, damaged = _convert(coco, found, keep, task=task, min_box_px=min_box_px)
+    items, counts, damaged = _convert(
+        coco, found, keep, task=task, min_box_px=min_box_px, crowds=crowds
+    )
     skipped += damaged
     if len(items) < 2:
         why = f"; the first problem: {skipped[0][0]} {skipped[0][1]}" if skipped else ""
@@ -197,10 +279,17 @@ def import_coco(
     if not occurring:
         raise NASError(
             f"{annotations}: no object is left in {len(items)} images ({counts['crowds']} crowds,"
-            f" {counts['degenerate']} degenerate); lower min_box_px or check the boxes"
+            f" {counts['degenerate']} degenerate or without an outline); lower min_box_px or check"
+            " the boxes"
         )
     remap = {key: i for i, key in enumerate(sorted(keep if all_classes else occurring))}
-    parts = _split(items, val_fraction, rng)
+    if split == "keep":
+        parts = _kept(items, val_fraction, rng, seed, notes)
+    else:
+        parts = _split(items, val_fraction, rng, seed, notes)
+        if len({item.part for item in items} - {""}) > 1:
+            notes.append("the file has a split; a new one is drawn, and split=keep keeps its own")
+    notes += _said(counts)
     summary = Summary(
         train=len(parts["train"]),
         val=len(parts["val"]),
@@ -211,6 +300,10 @@ def import_coco(
         degenerate=counts["degenerate"],
         orphans=sum(a["image_id"] not in coco.imgs for a in coco.anns.values()),
         skipped=tuple(skipped),
+        test=len(parts.get("test", ())),
+        repairs={what: n for what, n in did.items() if n},
+        vanished=_vanished(coco, found, keep - occurring),
+        notes=tuple(notes),
     )
     options = {
         "val_fraction": val_fraction,
@@ -220,6 +313,8 @@ def import_coco(
         "max_images": max_images,
         "classes": classes,
         "all_classes": all_classes,
+        "crowds": crowds,
+        "split": split,
     }
     record = {
         "source": annotations.name,
@@ -230,6 +325,30 @@ def import_coco(
     }
     _publish(out, parts, remap, summary, record)
     return summary
+
+
+def _said(counts: Counter[str]) -> list[str]:
+    """Return what was found in the images, for the user."""
+    said = []
+    if counts["turned"]:
+        said.append(
+            f"{counts['turned']} images are turned by EXIF and annotated as they are stored: their "
+            "annotations were turned"
+        )
+    if counts["pages"]:
+        said.append(
+            f"{counts['pages']} images have several pages, of which a training reads the first "
+            "alone"
+        )
+    return said
+
+
+def _vanished(
+    coco: COCO, found: Sequence[tuple[dict[str, Any], Path]], gone: set[int]
+) -> dict[str, int]:
+    """Return the classes of which nothing is left, and how many objects the images had of each."""
+    here = Counter(a["category_id"] for row, _ in found for a in coco.imgToAnns.get(row["id"], ()))
+    return {str(coco.cats[key]["name"]): here[key] for key in sorted(gone) if here[key]}
 
 
 def _check(
@@ -273,7 +392,7 @@ def _publish(
     out = Path(os.path.abspath(out))  # "." has no name to put a sibling beside
     work = out.parent / f".{out.name}-{os.getpid()}-{secrets.token_hex(4)}"
     names = dict(enumerate(summary.names))
-    data = {"train": "images/train", "val": "images/val", "names": names}
+    data = {**{part: f"images/{part}" for part in parts}, "names": names}
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     try:
         work.mkdir(parents=True)

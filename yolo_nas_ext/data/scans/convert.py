@@ -15,17 +15,17 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from yolo_nas_ext.console import EVERY, Progress
-from yolo_nas_ext.data.scans import dicom, pairing, reading
+from yolo_nas_ext.data.scans import dicom, masks, pairing
 from yolo_nas_ext.data.scans.anonymise import new_salt, pseudonym
-from yolo_nas_ext.data.scans.options import Options, Summary
+from yolo_nas_ext.data.scans.options import NONE, Options, Summary, remapped
 from yolo_nas_ext.data.scans.publish import class_names, publish
-from yolo_nas_ext.data.scans.slices import Cut
 from yolo_nas_ext.data.scans.volumes import ScanError
 from yolo_nas_ext.data.scans.write_scan import write_scan
 from yolo_nas_ext.errors import NASError
@@ -131,7 +131,7 @@ def _scans(
     say: Callable[[str], None],
 ) -> None:
     """Convert every scan, or take what an earlier run made of it."""
-    options = _resolved(found, options)
+    options = _resolved(found, options, say)
     bar = Progress(len(found.entries), BAR, delay=EVERY, stream=sys.stderr)
     say_above = _above(bar, say)
     try:
@@ -172,19 +172,27 @@ def _skip(summary: Summary, name: str, reason: str, say: Callable[[str], None]) 
     say(f"skipped: {name} {reason}")
 
 
-def _resolved(found: pairing.PairedScans, options: Options) -> Options:
-    """Return the options with `values` decided: instances in pictures of 16 bits or colours."""
+def _resolved(found: pairing.PairedScans, options: Options, say: Callable[[str], None]) -> Options:
+    """Return the options with what labels mean decided: objects or classes, and which are none."""
+    files = {mask: None for entry in found.entries for mask in entry.masks}
+    meaning = masks.meaning(masks.look(file, options.pages) for file in files)
+    if not options.by_folder:
+        for note in meaning.notes:
+            say(f"note: {note}")
     instances = options.values == "instances"
     if options.values == "auto":
-        instances = any(
-            len(e.masks) > 1 or reading.looks_like_instances(m)
-            for e in found.entries
-            for m in e.masks
-        )
-    fields = {name: getattr(options.cut, name) for name in options.cut.__slots__}
-    fields |= {"instances": instances, "polygons": options.task == "segment"}
-    whole = {name: getattr(options, name) for name in options.__slots__}
-    return Options(**{**whole, "cut": Cut(**fields)})
+        several = any(len(e.masks) > 1 and not e.labels for e in found.entries)
+        instances = several or meaning.instances
+    void = {masks.VOID: NONE} if meaning.void and not instances else {}
+    return replace(
+        options,
+        cut=replace(
+            options.cut,
+            instances=instances,
+            polygons=options.task == "segment",
+            remap=() if instances else remapped({**void, **options.names}),
+        ),
+    )
 
 
 def _key(entry: pairing.PairedScan, salt: str) -> str:

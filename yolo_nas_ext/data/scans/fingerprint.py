@@ -15,7 +15,7 @@ from yolo_nas_ext.data.scans.intensity import AIR
 FEW_PIXELS = 8  # at stride 8 a smaller object is less than one cell of the finest level P3
 THICK = 3.0  # slices so many times farther apart than pixels
 MIXED = 1.5  # largest pixel spacing by smallest
-LARGEST = 1280  # pixels; a larger image size is not suggested
+LARGEST = 1280  # pixels; a larger image size is not suggested, nor one that no picture fills
 SMALL_SET = 2000  # pictures; for fewer, small networks
 
 
@@ -55,6 +55,7 @@ def fingerprint(
     """
     sizes = np.array([r["size"] for r in records])
     own = 32 * math.ceil(int(np.median(sizes.max(1))) / 32)
+    largest = 32 * math.ceil(int(sizes.max()) / 32)
     imgsz = imgsz or own
     sides = np.array(
         [min(o[0], o[1]) * imgsz / max(r["size"]) for r in records for o in r["objects"]]
@@ -81,11 +82,14 @@ def fingerprint(
     }
     thick = float(np.nanmedian(between / spacing.min(1))) if not np.isnan(between).all() else 1.0
     warnings = [
-        *_of_objects(sides, imgsz, classes, names, p2=task == "detect"),
+        *_of_objects(sides, imgsz, largest, classes, names, p2=task == "detect"),
         *_of_scans(records, spacing, thick, ct=values[:, 0].min() < AIR and not windowed),
     ]
     return Fingerprint(
-        _table(figures), warnings, _suggest(records, sides, imgsz, figures, windowed), figures
+        _table(figures),
+        warnings,
+        _suggest(records, sides, imgsz, largest, figures, windowed),
+        figures,
     )
 
 
@@ -123,11 +127,17 @@ def _small(sides: np.ndarray) -> float:
 
 
 def _of_objects(
-    sides: np.ndarray, imgsz: int, classes: Counter[Any], names: dict[Any, str], *, p2: bool
+    sides: np.ndarray,
+    imgsz: int,
+    own: int,
+    classes: Counter[Any],
+    names: dict[Any, str],
+    *,
+    p2: bool,
 ) -> list[str]:
     found = []
     if (small := _small(sides)) > 0.1:
-        larger = _larger(sides, imgsz)
+        larger = _larger(sides, imgsz, own)
         ways = [f"imgsz={larger}"] * (larger > imgsz)
         ways += ["a head that reads P2 (levels 2-4 or 2-5)"] * p2
         found.append(
@@ -137,15 +147,17 @@ def _of_objects(
         )
     total = sum(classes.values())
     for label, name in names.items():
+        if label == 0 and not classes.get(0):  # slices without an object, which have none to count
+            continue
         if total and classes.get(label, 0) < 0.01 * total:
             found.append(f"class {name} has {classes.get(label, 0)} of {total:,} objects")
     return found
 
 
-def _larger(sides: np.ndarray, imgsz: int) -> int:
-    """Return the image size at which nine of ten objects are large enough."""
+def _larger(sides: np.ndarray, imgsz: int, own: int) -> int:
+    """Return the image size at which nine of ten objects are large enough, at most `own`."""
     tenth = max(float(np.percentile(sides, 10)), 0.5)
-    return min(32 * math.ceil(imgsz * FEW_PIXELS / tenth / 32), max(LARGEST, imgsz))
+    return min(32 * math.ceil(imgsz * FEW_PIXELS / tenth / 32), max(min(LARGEST, own), imgsz))
 
 
 def _of_scans(
@@ -180,6 +192,7 @@ def _suggest(
     records: Sequence[dict[str, Any]],
     sides: np.ndarray,
     imgsz: int,
+    own: int,
     figures: dict[str, Any],
     windowed: bool,
 ) -> dict[str, Any]:
@@ -190,5 +203,5 @@ def _suggest(
     else:
         augment = "ct" if windowed or figures["intensity"][0] < AIR else "mri"
     space = "tiny" if figures["pictures"] < SMALL_SET else "yolo"
-    size = _larger(sides, imgsz) if _small(sides) > 0.1 else imgsz
+    size = _larger(sides, imgsz, own) if _small(sides) > 0.1 else imgsz
     return {"imgsz": max(size, 64), "space": space, "augment": augment}

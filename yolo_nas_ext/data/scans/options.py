@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,18 @@ from typing import Any
 from yolo_nas_ext.data.scans.slices import Cut
 
 TASKS = ("detect", "segment", "classify")
+NONE = "-"  # the name of a label that is left out
+
+
+def remapped(names: Mapping[int, str]) -> tuple[tuple[int, int], ...]:
+    """Return label and what becomes of it, for labels left out (0) and for those of a name before.
+
+    Args:
+        names: Class names by label; several labels may have one.
+    """
+    first: dict[str, int] = {NONE: 0}
+    pairs = [(label, first.setdefault(name, label)) for label, name in sorted(names.items())]
+    return tuple((label, to) for label, to in pairs if label != to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +31,13 @@ class Options:
     Attributes:
         task: One of `TASKS`.
         cut: How scans become pictures.
-        names: Class names by label; others are called by their number.
+        names: Class names by label; others are called by their number. Labels of one name are
+            one class, and a label that is called `NONE` is left out.
         values: What a label is: ``classes``, ``instances``, or ``auto``.
         empty_masks: Whether scans whose mask is empty are kept as healthy rather than reported.
         class_from: For classification, ``mask`` or ``folder``.
         volume: Which volume of a file with several.
+        pages: What the pages of a picture with several are, see `reading.read`.
         val: Part of the patients in val.
         seed: Of the split and of the choice of empty slices.
     """
@@ -34,8 +49,14 @@ class Options:
     empty_masks: bool = False
     class_from: str = "mask"
     volume: int | None = None
+    pages: str | None = None
     val: float = 0.2
     seed: int = 0
+
+    @property
+    def by_folder(self) -> bool:
+        """Whether classes are folders, and masks say nothing."""
+        return self.task == "classify" and self.class_from == "folder"
 
 
 @dataclass(slots=True)

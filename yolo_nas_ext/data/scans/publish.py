@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from yolo_nas_ext.data.scans import pairing
-from yolo_nas_ext.data.scans.options import Options, Summary
+from yolo_nas_ext.data.scans.options import NONE, Options, Summary
 from yolo_nas_ext.data.splits import hold_out
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import write_json
@@ -37,7 +37,9 @@ def class_names(
         NASError: For names that leave out a label that occurs.
     """
     names = {**found.names, **options.names}
-    if options.task == "classify" and options.class_from == "folder":
+    gone = {label for label, _ in options.cut.remap}
+    names = {label: name for label, name in names.items() if label not in gone}
+    if options.by_folder:
         labels = sorted({label for r in records for p in r["pictures"] for label in p["labels"]})
         return {label: str(label) for label in labels}
     present = {label for r in records for p in r["pictures"] for label in p["labels"]}
@@ -47,7 +49,8 @@ def class_names(
         names = {0: NOTHING, **names}
     else:
         present |= set(names)
-    if options.names and present - set(names):
+    given = {label for label, name in options.names.items() if name != NONE}
+    if given and present - set(names):
         raise NASError(
             f"names: no name for the labels {sorted(present - set(names))}; give each as in "
             "names=1:tumour,2:cyst"

@@ -12,14 +12,16 @@ import nrrd
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
-from PIL import Image
+from PIL import Image, ImageOps
 
+from yolo_nas_ext.data.scans.intensity import to_8_bits
 from yolo_nas_ext.data.scans.volumes import (
     PICTURES,
     Facts,
     Picture,
     Scan,
     ScanError,
+    Stack,
     Volume,
     suffix_of,
     turned,
@@ -27,7 +29,9 @@ from yolo_nas_ext.data.scans.volumes import (
 
 PART = 1 << 22  # bytes read at a time of a compressed file
 SLAB = 16  # slices converted at a time where voxels are stored in 8 bytes
-MANY = 32  # labels; a mask of 8 bits with more is one of instances
+PAGES = ("pictures", "channels", "first")
+ORIENTATION = 274  # tag of EXIF
+PAGED = ("TIFF", "GIF", "WEBP")  # formats whose pages are more than previews
 
 DAMAGED = (
     OSError,
@@ -44,12 +48,14 @@ DAMAGED = (
 )
 
 
-def read(path: Path, volume: int | None = None) -> Scan:
+def read(path: Path, volume: int | None = None, pages: str | None = None) -> Scan:
     """Return the scan in a file that is not DICOM.
 
     Args:
         path: NIfTI, NRRD or an image.
         volume: Which volume of a file that holds several; such a file is refused without.
+        pages: What the pages of a picture are, one of `PAGES`; a file of several is refused
+            without.
 
     Raises:
         ScanError: For a file that is damaged, or that is no volume of numbers.
@@ -58,7 +64,7 @@ def read(path: Path, volume: int | None = None) -> Scan:
     try:
         if suffix in (".nii", ".nii.gz"):
             return _nifti(path, volume)
-        return _picture(path) if suffix in PICTURES else _nrrd(path, volume)
+        return _picture(path, pages) if suffix in PICTURES else _nrrd(path, volume)
     except DAMAGED as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ScanError(
@@ -138,19 +144,75 @@ def _nrrd(path: Path, volume: int | None) -> Volume:
     return turned(stored, affine)
 
 
-def _picture(path: Path) -> Picture:
-    with Image.open(path) as image:
-        if image.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "PA", "LA"):
-            image = image.convert("RGB" if image.mode != "LA" else "L")
-        values = np.asarray(image)
+def _picture(path: Path, pages: str | None) -> Scan:
+    planes = [_plane(values) for values, _ in _pages(path, pages)]
+    colour = planes[0].ndim == 3
+    if len(planes) == 1:
+        return Picture(planes[0], facts=Facts(colour=colour))
+    if len({plane.shape for plane in planes}) > 1:
+        raise ScanError("dimensions", "has pages of several sizes; pages=first takes the first")
+    if pages == "pictures":
+        return Stack(np.stack(planes), Facts(colour=colour))
+    if len(planes) > 3 or colour:
+        raise ScanError(
+            "dimensions",
+            f"has {len(planes)} pages{' of colours' * colour}, and pictures of pages=channels have "
+            "2 or 3 grey ones; pages=pictures takes each for a picture",
+        )
+    low, high = (float(f([plane.max() for plane in planes])) for f in (min, max))
+    whole = np.stack([*planes, *[np.zeros_like(planes[0])] * (3 - len(planes))], -1)
+    if whole.dtype != np.uint8:
+        whole = to_8_bits(whole, min(low, 0.0), high)
+    return Picture(whole, facts=Facts(colour=True))
+
+
+def _plane(values: np.ndarray) -> np.ndarray:
+    """Return pixels (h, w), or (h, w, 3) where they have colours."""
     if values.dtype == bool:
         values = values.astype(np.uint8)
-    if values.ndim == 3:
-        rgb = values[..., :3]
-        if values.dtype == np.uint8 and (rgb == rgb[..., :1]).all():
-            return Picture(rgb[..., 0])  # a grey picture in colour channels
-        return Picture(rgb, facts=Facts(colour=True))
-    return Picture(values)
+    if values.ndim == 2:
+        return values
+    if values.shape[-1] == 2:  # grey and how transparent
+        return values[..., 0]
+    rgb = values[..., :3]
+    return rgb[..., 0] if values.dtype == np.uint8 and (rgb == rgb[..., :1]).all() else rgb
+
+
+def _pages(path: Path, pages: str | None, *, palette: bool = False) -> list[tuple[Any, bool]]:
+    """Return the pixels of each page, turned as they are looked at, and whether by a palette.
+
+    Args:
+        path: The picture.
+        pages: See `read`.
+        palette: Whether indices of a palette are wanted rather than its colours.
+
+    Raises:
+        ScanError: For several pages where nothing says what they are.
+    """
+    found = []
+    with Image.open(path) as image:
+        n = getattr(image, "n_frames", 1) if image.format in PAGED else 1
+        orientation = image.getexif().get(ORIENTATION, 1)
+        if image.format == "TIFF" and orientation in (5, 6, 7, 8):
+            # Pillow 13 reads its rows at the width of the turned image.
+            raise ScanError(
+                "orientation",
+                f"is a TIFF that lies on its side (EXIF {orientation}); save it turned",
+            )
+        if n > 1 and pages is None:
+            raise ScanError(
+                "dimensions",
+                f"has {n} pages; choose pages=pictures (a picture each), pages=channels (of one "
+                "picture) or pages=first",
+            )
+        for index in range(n if pages != "first" else 1):
+            image.seek(index)
+            page = ImageOps.exif_transpose(image)
+            indexed = page.mode in ("P", "PA")
+            if not palette and page.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "PA"):
+                page = page.convert("RGB")
+            found.append((np.asarray(page), indexed))
+    return found
 
 
 def _check_numbers(kind: np.dtype) -> None:
@@ -171,36 +233,29 @@ def _which(shape: Any, others: Any, volume: int | None) -> int:
     return volume
 
 
-def labels(path: Path) -> Scan:
-    """Return a mask; of a coloured picture every colour is a label.
+def pixels(path: Path, pages: str | None = None) -> tuple[list[np.ndarray], bool]:
+    """Return the stored numbers of a picture's pages, and whether they are indices of a palette.
+
+    Args:
+        path: The picture.
+        pages: See `read`; of channels the first page says what is where.
 
     Raises:
-        ScanError: For a file that cannot be read.
+        ScanError: For a file that cannot be read, or for several pages that nothing says more of.
     """
-    if suffix_of(path) not in PICTURES:
-        return read(path)
     try:
-        with Image.open(path) as image:
-            values = np.asarray(image)
+        found = _pages(path, "first" if pages == "channels" else pages, palette=True)
     except DAMAGED as error:
         raise ScanError("damaged", "cannot be read to its end; copy it again") from error
-    if values.ndim == 3 and values.shape[-1] in (2, 4):
-        values = np.where(values[..., -1:] > 0, values[..., :-1], 0)
-    if values.ndim == 3:
-        grey = (values == values[..., :1]).all()
-        wide = values.astype(np.int64)
-        values = wide[..., 0] if grey else (wide * [65536, 256, 1][: wide.shape[-1]]).sum(-1)
-    return Picture(values.astype(np.int64))
+    return [values for values, _ in found], found[0][1]
 
 
-def looks_like_instances(path: Path) -> bool:
-    """Say whether a picture is a map of instances: of 16 bits, of colours, or of many labels."""
-    if suffix_of(path) not in PICTURES:
-        return False
+def values_in(path: Path) -> float:
+    """Return how many different values a file holds; infinitely many where it cannot be read."""
     try:
-        with Image.open(path) as image:
-            colours = image.mode in ("RGB", "RGBA") and np.ptp(np.asarray(image)[..., :3], -1).any()
-            wide = image.mode.startswith("I")
-            return bool(colours or wide or len(np.unique(np.asarray(image))) > MANY)
-    except DAMAGED:
-        return False
+        if suffix_of(path) in PICTURES:
+            return len(np.unique(pixels(path, "first")[0][0]))
+        scan = read(path)
+        return len({v for i in range(scan.planes(2)) for v in np.unique(scan.plane(2, i)).tolist()})
+    except ScanError:
+        return float("inf")

@@ -32,6 +32,7 @@ class Cut:
         instances: Whether a label is one object rather than a class.
         polygons: Whether outlines are wanted.
         empty: Part of the slices without an object to keep.
+        remap: Labels and what becomes of them; 0 leaves a label out.
     """
 
     axis: int = AXES.index("axial")
@@ -43,6 +44,7 @@ class Cut:
     instances: bool = False
     polygons: bool = False
     empty: float = 0.1
+    remap: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,13 @@ def size_of(scan: Scan, how: Cut) -> tuple[tuple[int, int], tuple[float, float]]
 
 
 def cut(
-    scan: Scan, masks: Sequence[Scan], how: Cut, seen: Survey, *, rng: random.Random
+    scan: Scan,
+    masks: Sequence[Scan],
+    how: Cut,
+    seen: Survey,
+    *,
+    rng: random.Random,
+    classes: Sequence[int] = (),
 ) -> Iterator[Slice | None]:
     """Yield the pictures of a scan, and None for each slice that gives none.
 
@@ -139,6 +147,7 @@ def cut(
         how: See `Cut`.
         seen: The scan's `survey`.
         rng: Decides which slices without objects are kept.
+        classes: The label of each mask, where each is of a class.
 
     Raises:
         ScanError: For labels that are not whole numbers.
@@ -146,7 +155,7 @@ def cut(
     shape, spacing = size_of(scan, how)
     low, high = how.window or seen.percentiles
     for index in range(scan.planes(how.axis)):
-        plane = _labels(masks, how, index, shape)
+        plane = _labels(masks, how, index, shape, classes)
         least = how.min_mm2 / (spacing[0] * spacing[1])
         found = objects(
             plane,
@@ -172,15 +181,24 @@ def _count(plane: np.ndarray, how: Cut) -> int:
     )
 
 
-def _labels(masks: Sequence[Scan], how: Cut, index: int, shape: tuple[int, int]) -> np.ndarray:
+def _labels(
+    masks: Sequence[Scan],
+    how: Cut,
+    index: int,
+    shape: tuple[int, int],
+    classes: Sequence[int],
+) -> np.ndarray:
     """Return the label map of a slice at the written size."""
     result = np.zeros(shape, np.int64)
-    for number, mask in enumerate(masks, 1):
+    one = len(masks) == 1 and not classes
+    for number, mask in zip(classes or range(1, len(masks) + 1), masks, strict=True):
         plane = check_labels(mask.plane(how.axis, index))
-        plane = _resized(plane.astype(np.int32), shape, "nearest-exact")
-        if len(masks) == 1:
-            return plane.astype(np.int64)
-        result[plane > 0] = number
+        plane = _resized(plane.astype(np.int32), shape, "nearest-exact").astype(np.int64)
+        plane = np.where(plane > 0, plane if one else number, 0)
+        result = np.where(plane > 0, plane, result)
+    before = result.copy()
+    for label, to in how.remap:
+        result[before == label] = to
     return result
 
 

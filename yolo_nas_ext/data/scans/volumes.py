@@ -15,7 +15,9 @@ import numpy as np
 from nibabel import orientations
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr")
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+PICTURES = (
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
 AXES = ("sagittal", "coronal", "axial")
 STANDARD = ("L", "P", "S")  # what indices grow towards: DICOM's own, and how slices are looked at
 SAME = 0.1  # voxels that the corners of a mask may be off those of its image
@@ -146,6 +148,31 @@ class Picture:
     def spacing_of(self, axis: int) -> tuple[float, float]:
         """Return the distance of rows and of columns in mm."""
         return self.spacing
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Pages of a picture as a scan of one slice each, whichever axis is asked for.
+
+    Attributes:
+        pages: Pixels (pages, h, w), or (pages, h, w, 3) of colours.
+        facts: What the header said.
+    """
+
+    pages: np.ndarray
+    facts: Facts = field(default_factory=Facts)
+
+    def planes(self, axis: int) -> int:
+        """Return the number of pages."""
+        return len(self.pages)
+
+    def plane(self, axis: int, index: int) -> np.ndarray:
+        """Return a page."""
+        return self.pages[index]
+
+    def spacing_of(self, axis: int) -> tuple[float, float]:
+        """Return the distance of rows and of columns in mm, which nobody knows."""
+        return 1.0, 1.0
 
 
 def suffix_of(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from yolo_nas_ext.data.scans import dicom, pairing, reading, volumes
+from yolo_nas_ext.data.scans import masks as mask_pictures
 from yolo_nas_ext.data.scans.options import Options
 from yolo_nas_ext.data.scans.slices import Cut, Slice, cut, size_of, survey
 from yolo_nas_ext.data.scans.volumes import ScanError
@@ -46,7 +47,7 @@ def write_scan(
         ScanError: For a scan that cannot be used.
     """
     how = options.cut
-    by_mask = labelled and not (options.task == "classify" and options.class_from == "folder")
+    by_mask = labelled and not options.by_folder
     if by_mask and not entry.masks:
         raise ScanError("mask", "has no mask; add one, or leave it out")
     if not entry.patient:
@@ -54,9 +55,9 @@ def write_scan(
     scan = (
         dicom.read(entry.source)
         if isinstance(entry.source, dicom.Series)
-        else reading.read(entry.source, options.volume)
+        else reading.read(entry.source, options.volume, options.pages)
     )
-    masks = [reading.labels(mask) for mask in entry.masks] if by_mask else []
+    masks = [mask_pictures.labels(mask, options.pages) for mask in entry.masks] if by_mask else []
     for mask in masks:
         volumes.check_pair(scan, mask, how.axis)
     size, spacing = size_of(scan, how)
@@ -71,7 +72,7 @@ def write_scan(
     small = 0
     values: Counter[int] = Counter()
     n = scan.planes(how.axis)
-    for part in cut(scan, masks, how, seen, rng=rng):
+    for part in cut(scan, masks, how, seen, rng=rng, classes=entry.labels):
         bar.update(WRITTEN / n)
         if part is None:
             continue

@@ -11,7 +11,7 @@ from typing import Any
 
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.cost.counts import costs
-from yolo_nas_ext.data.splits import hold_out_patients
+from yolo_nas_ext.data.splits import hold_out
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.factory import detector_space
 from yolo_nas_ext.estimators.zero_cost.proxies import PROXIES, Capture, az_nas, measure
@@ -63,7 +63,7 @@ class Untrained:
             )
         self.proxy, self.data, self.task = proxy, data, task
         self.imgsz, self.seed = imgsz, seed
-        train_on, _ = hold_out_patients(data.images, data.classes, fraction=val_fraction, seed=seed)
+        train_on, _ = hold_out(data.classes, fraction=val_fraction, seed=seed, groups=data.groups)
         self.chosen = random.Random(seed).sample(train_on, min(batch, len(train_on)))
         self._batches: dict[int, dict[str, Any]] = {}
 

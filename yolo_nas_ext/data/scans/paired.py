@@ -1,0 +1,52 @@
+"""A scan with its masks, and what a source holds of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolo_nas_ext.data.scans import dicom
+
+
+@dataclass(frozen=True, slots=True)
+class PairedScan:
+    """A scan with its masks.
+
+    Attributes:
+        source: A file, or the series of a DICOM scan.
+        masks: Its masks: a label map, or one file per instance.
+        name: What to call it on the screen: a path relative to the source; secret beyond that.
+        patient: Whose it is; secret.
+        folder: The folder it lies in, which may name its class.
+        val: Whether it belongs to val, where the source says so.
+        labels: The label of each mask, where each is a class; without, several are instances.
+    """
+
+    source: Path | dicom.Series
+    masks: tuple[Path, ...]
+    name: str
+    patient: str
+    folder: str = ""
+    val: bool | None = None
+    labels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PairedScans:
+    """What a source holds.
+
+    Attributes:
+        entries: Scans, in the order of their names.
+        labelled: Whether it has masks at all.
+        orphans: Names of masks without a scan.
+        bad: Names of files that cannot be read, each with the reason.
+        names: Class names by label, where the source gives them.
+        notes: What was found and how, for the user.
+    """
+
+    entries: list[PairedScan]
+    labelled: bool
+    orphans: list[str]
+    bad: list[tuple[str, str]]
+    names: dict[int, str]
+    notes: tuple[str, ...] = ()
