@@ -205,7 +205,7 @@ def _split(values: np.ndarray) -> np.ndarray:
     if middle.ndim == 3:
         high, middle = high.any(-1), middle.any(-1)
     broad = ndimage.binary_erosion(middle, np.ones((WIDTH, WIDTH)))
-    alone = middle & ~ndimage.binary_dilation(high, np.ones((WIDTH, WIDTH)))
+    alone = middle & np.logical_not(ndimage.binary_dilation(high, np.ones((WIDTH, WIDTH))))
     if max(int(broad.sum()), int(alone.sum())) > STRAY * (middle | high).sum():
         raise ScanError(
             "labels",
