@@ -1,4 +1,4 @@
-"""Files: where the shipped ones are, and writing one whole or not at all."""
+"""Files: where the shipped ones are, and writing one whole or not at all, and never elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from yolo_nas_ext.errors import NASError
 
 from yolo_nas_ext.errors import NASError
 
@@ -35,7 +37,9 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Yield a new file beside `path` that takes its place when the block ends well.
 
     So a reader sees the old file or the new one, each of them whole, and writers do not meet. After
-    an error the new file is gone and the old one as it was.
+    an error the new file is gone and the old one as it was. A link at `path` is replaced, too, and
+    what it leads to stays. Nobody can put a link where the new file will be: its name cannot be
+    guessed, and what exists is never opened.
 
     Args:
         path: The file to be written; its folder exists.
@@ -44,7 +48,7 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
     Raises:
         OSError: Where the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}.tmp")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
         yield temporary
@@ -78,6 +82,52 @@ def read_yaml(path: Path, named: str) -> dict[Any, Any]:
         kind = "nothing" if content is None else f"a {type(content).__name__}"
         raise NASError(f"{named}: holds {kind} where keys with values are expected")
     return content
+
+def own(path: Path, mode: str) -> IO[str]:
+    """Open a text file to write or to add to, which is never one that a link leads to.
+
+    Args:
+        path: The file.
+        mode: ``w`` or ``a``.
+
+    Raises:
+        NASError: For a link.
+        OSError: Where it cannot be written.
+    """
+    if path.is_symlink():
+        raise NASError(f"{path}: is a link to {os.path.realpath(path)}; delete the link")
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    return open(path, mode, encoding="utf-8", opener=opener)
+
+
+def refuse_links(folder: Path, key: str, *, follow: bool = False) -> None:
+    """Refuse a folder that is going to be written into and has links to elsewhere.
+
+    What is written or deleted behind such a link is somebody else's. The folder itself may be a
+    link, which its user has named.
+
+    Args:
+        folder: The folder.
+        key: The user's key that names it, for messages.
+        follow: Whether the user wants the links followed.
+
+    Raises:
+        NASError: As above.
+    """
+    if follow:
+        return
+    inside = os.path.realpath(folder)
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent, name) for name in sorted((*folders, *names))):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                raise NASError(
+                    f"{key}={folder}: {path.relative_to(folder)} in it is a link to "
+                    f"{os.path.realpath(path)}, where a run would write, too; delete the link, or "
+                    "give follow_links=True if you made it"
+                )
 
 
 def write_text(path: Path, text: str) -> Path:

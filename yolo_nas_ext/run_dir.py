@@ -19,13 +19,14 @@ from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import MAY_CHANGE, SearchSettings, configure
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import write_text
+from yolo_nas_ext.files import refuse_links, write_text
 from yolo_nas_ext.host import arguments
 from yolo_nas_ext.host.data_identity import changes, identity
 from yolo_nas_ext.host.dataset import DataSet
 
 SITTINGS = "seconds.json"
 TRAITS = "trained_on"  # in the settings: what the data set was
+OF_NOW = ("resume", "follow_links")  # keys that say nothing of a run, and are not recorded
 WEIGHTS = "started_from"  # in the settings: the digest of the parent's file
 S = TypeVar("S", SearchSettings, CompareSettings)
 
@@ -70,6 +71,7 @@ def resumed(
     if resume is None:
         return config, None
     folder = Path(resume)
+    refuse_links(folder, "resume", follow=config.values["follow_links"])
     kept = {name: value for name, value in saved(folder).items() if name not in dropped}
     try:
         before = configured(kept)
@@ -136,7 +138,8 @@ def claim(
     """
     project = Path(config.project)
     given = {**config.values, **config.host, "version": __version__}
-    given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items() if n != "resume"}
+    given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items()}
+    given = {n: v for n, v in given.items() if n not in OF_NOW}
     given["given"] = sorted(config.given)  # some keys mean more where they were given
     given |= {WEIGHTS: weights} if weights else {}
     folder = None

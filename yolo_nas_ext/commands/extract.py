@@ -33,6 +33,7 @@ def main(given: Mapping[str, Any]) -> int:
     settings = read(ExtractSettings, given)
     check(settings)
     folder = Path(settings.run)
+    files.refuse_links(folder, "run", follow=settings.follow_links)
     config = configure(run_dir.saved(folder, "run"), arguments.TRAINING, arguments.REFUSED)
     if config.estimator != "supernet":
         raise NASError(

@@ -19,6 +19,7 @@ from yolo_nas_ext.console import aligned, number, short
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
+from yolo_nas_ext.files import write_text
 from yolo_nas_ext.network import scaling
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import to_yaml
@@ -70,7 +71,7 @@ def main(given: Mapping[str, Any]) -> int:
             f"{cost.params:,} parameters, {cost.flops / 1e9:.3f} GFLOPs at {network.imgsz} px",
             how,
         ]
-        path.write_text(to_yaml(network, nc, task, note), encoding="utf-8")
+        write_text(path, to_yaml(network, nc, task, note))
         if source:
             notes.append(f"{path.with_suffix('.pt').name}: {_carried(network, source, path)}")
         depth, width = _depth(network) / _depth(base), _width(network) / _width(base)

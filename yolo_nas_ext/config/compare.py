@@ -31,6 +31,7 @@ MAY_CHANGE = (  # on resuming a comparison
     "precision",
     "latency_threads",
     "resume",
+    "follow_links",
 )
 FIRST = "What most comparisons need"
 TRAINED = "How models are trained"
@@ -146,6 +147,9 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         _nothing,
         RUN,
         "folder of a comparison to go on with after a stop, with more models or seeds if given",
+    )
+    follow_links: bool = key(
+        False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"
     )
 
 

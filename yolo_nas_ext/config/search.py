@@ -80,6 +80,7 @@ MAY_CHANGE = (  # on resuming a run
     "final_batch",
     "seeds",
     "resume",
+    "follow_links",
 )
 
 FIRST = "What most searches need"
@@ -496,6 +497,9 @@ class SearchSettings(Settings):
         RUN,
         "folder of a run to go on with; only trials, budget_hours, timeout, device, the final "
         "comparison and where candidates are evaluated, but for storage, may differ from it",
+    )
+    follow_links: bool = key(
+        False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"
     )
 
     @property

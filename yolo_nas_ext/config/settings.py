@@ -76,7 +76,8 @@ class Settings:
 
     command: ClassVar[str]  # what a user types before the keys
     about: ClassVar[str]  # what the help begins with
-    unsaid: ClassVar[tuple[str, ...]] = ("resume", "threads")  # left out where a run is repeated
+    # left out where a run is repeated
+    unsaid: ClassVar[tuple[str, ...]] = ("resume", "follow_links", "threads")
 
     host: Mapping[str, Any] = field(default_factory=dict)
     given: frozenset[str] = frozenset()

@@ -21,6 +21,7 @@ from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import detector_space, space_of, training_options
 from yolo_nas_ext.estimators.training import ShortTraining
+from yolo_nas_ext.files import own, write_text
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.continuous import ContinuousTrainer
 from yolo_nas_ext.host.supernet.darts import RELAXATIONS, DartsTrainer
@@ -220,7 +221,7 @@ class SharedWeights(ShortTraining):
         supernet.load_state_dict(trained["ema"])
         if self.learn:
             text = json.dumps(trained["history"], indent=1)
-            (folder / LEARNED).write_text(text, encoding="utf-8")
+            write_text(folder / LEARNED, text)
         supernet.eval()
         small = self.space.architecture(self.space.canonical(_smallest(self.space)))
         first = emit(small, self.data.nc, self.task, self.data.keypoints)
@@ -274,7 +275,7 @@ class SharedWeights(ShortTraining):
 
     def _keep(self, key: str, metrics: Mapping[str, float]) -> None:
         self._scores[key] = dict(metrics)
-        with (self.folder / SCORES).open("a", encoding="utf-8") as file:
+        with own(self.folder / SCORES, "a") as file:
             file.write(json.dumps({"key": key, **metrics}) + "\n")
 
 

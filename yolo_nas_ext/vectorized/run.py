@@ -12,6 +12,7 @@ from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.console import Progress, duration
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES
+from yolo_nas_ext.files import write_text
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
@@ -68,7 +69,7 @@ def run(
         "history": outcome.history,
         "interrupted": outcome.interrupted,
     }
-    (folder / "inner.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "inner.json", json.dumps(record, indent=1) + "\n")
     counts = outcome.counts
     over = ", ".join(
         f"{counts[name]:,} over {name[5:]}" for name in counts if name.startswith("over_")

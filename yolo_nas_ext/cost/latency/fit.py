@@ -20,6 +20,7 @@ from yolo_nas_ext.cost.latency.profile import Base, Calibration, Profile, based,
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.cost.latency.trees import grow
 from yolo_nas_ext.errors import RunError
+from yolo_nas_ext.files import own
 
 FEW, MOST_MORE = 1, 8  # copies of a layer in the smaller model, and at most more in the larger
 HEAVY = 2e7  # multiply-adds or numbers moved that the further copies have together, roughly
@@ -88,7 +89,7 @@ class Record:
                 continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a" if kept else "w", encoding="utf-8")
+            self._file = own(path, "a" if kept else "w")
             self._write("" if kept else head)
         except OSError as error:
             raise RunError(f"{path}: cannot be written ({error.strerror})") from error
