@@ -20,8 +20,9 @@ from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.probe import Run, device_name, interleaved
 from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol, runtimes_here, summary
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.host import restricted
 from yolo_nas_ext.host.dataset import quiet
-from yolo_nas_ext.host.models import build, building, reason
+from yolo_nas_ext.host.models import build, building, check_rows, definition, reason
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 
@@ -105,9 +106,15 @@ def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "mod
         return build(emit(model, nc, task), task=task)
     try:
         if isinstance(model, (str, Path)):
-            with building():
+            if Path(model).suffix == ".pt":
+                restricted.content(model, where)
+            else:
+                check_rows(definition(str(model), task, where)[0])
+            with building(), restricted.known(model):
                 return YOLO(str(model)).model  # pyright: ignore[reportReturnType]
         return build(model, task=str(tasks.guess_model_task(dict(model))))
+    except NASError:
+        raise
     except Exception as error:
         what = str(error) if isinstance(error, TrialError) else reason(error)
         raise NASError(f"{where}: Ultralytics cannot build or read it ({what})") from error

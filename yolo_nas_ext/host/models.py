@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision
 from ultralytics.nn import tasks
 from ultralytics.nn.modules import Conv
 from ultralytics.nn.tasks import (
@@ -162,12 +164,62 @@ def build(definition: Mapping[str, Any], *, task: str, loaded: Any = None, **arg
     """
     with building():
         try:
+            check_rows(definition)
             model = BUILT[task](deepcopy(dict(definition)), verbose=False, **arguments)
             if loaded is not None:
                 model.load(loaded, verbose=False)
             return model
         except Exception as error:  # whatever a wrong row makes Ultralytics raise
             raise TrialError("build", reason(error)) from error
+
+
+def check_rows(definition: Mapping[str, Any]) -> None:
+    """Refuse a definition by which Ultralytics would run anything but networks.
+
+    Its parser evaluates ``activation``, and calls whatever of its own names is in a row.
+
+    Raises:
+        ValueError: As above.
+    """
+    activation = definition.get("activation")
+    if activation and not _is_layer(activation):
+        raise ValueError(
+            f"activation: {' '.join(str(activation).split())[:80]!r} is no layer of torch.nn with "
+            "numbers, as nn.ReLU() or nn.LeakyReLU(0.1) is"
+        )
+    for row in [*definition["backbone"], *definition["head"]]:
+        name = str(row[2])
+        module = (
+            getattr(torch.nn, name[3:], None)
+            if name.startswith("nn.")
+            else getattr(torchvision.ops, name[16:], None)
+            if name.startswith("torchvision.ops.")
+            else getattr(tasks, name, None)
+        )
+        if module is not None and not _is_module(module):
+            raise ValueError(f"a row names {name[:80]!r}, which is no layer")
+
+
+def _is_module(value: Any) -> bool:
+    """Say whether something is a class of layers, and not of whole models."""
+    layer = isinstance(value, type) and issubclass(value, torch.nn.Module)
+    return layer and not issubclass(value, tasks.BaseModel)
+
+
+def _is_layer(text: Any) -> bool:
+    """Say whether a text stands for a layer of torch with numbers, and nothing else."""
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if not isinstance(call, ast.Call):
+            return False
+        for value in (*call.args, *(keyword.value for keyword in call.keywords)):
+            ast.literal_eval(value)
+        written = ast.unparse(call.func).removeprefix("torch.")
+        return _is_module(getattr(torch.nn, written.removeprefix("nn."), None)) and (
+            written.startswith("nn.")
+        )
+    except (AttributeError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return False
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from ultralytics import YOLO
 from ultralytics.utils import nms
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host import restricted
 from yolo_nas_ext.host.dataset import quiet
 
 # As Ultralytics' validator predicts, so that both measure the same detections.
@@ -42,7 +43,9 @@ class View:
 
 
 class Trained:
-    """A checkpoint of Ultralytics.
+    """A checkpoint of Ultralytics, which loads it.
+
+    It runs what the file holds, unless ``ULTRALYTICS_SAFE_LOAD=1`` is set.
 
     Args:
         path: A ``.pt`` file, by whomever it was trained.
@@ -61,11 +64,13 @@ class Trained:
         if path.suffix != ".pt" or not path.is_file():
             raise NASError(f"models={path}: no such checkpoint; give .pt files of trained models")
         try:
-            with quiet():
+            with quiet(), restricted.known(path):
                 self._model: Any = YOLO(path)
         except Exception as error:  # what damaged files raise is not of one kind
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise NASError(f"models={path}: cannot be loaded ({reason})") from error
+            raise NASError(
+                f"models={path}: cannot be loaded ({reason}){restricted.hint()}"
+            ) from error
         self._device = device
         self.task: str = self._model.task
         self.names: dict[int, str] = dict(self._model.names)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ultralytics.nn.tasks import torch_safe_load
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host import restricted
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.training.teaching import WEIGHT, Teacher
 
@@ -89,7 +89,7 @@ class TeacherFile:
 
 
 def load(path: str | Path, task: str = "detect", key: str = "teacher") -> TeacherFile:
-    """Return a teacher's checkpoint; like Ultralytics, this runs what a checkpoint holds.
+    """Return a teacher's checkpoint; nothing that it holds is run.
 
     Args:
         path: A ``.pt`` of Ultralytics'.
@@ -106,8 +106,6 @@ def load(path: str | Path, task: str = "detect", key: str = "teacher") -> Teache
             f"{where}: teaches classes and boxes, which task={task} does not predict; leave it out "
             f"or give task={', '.join(HEADS)}"
         )
-    if not Path(path).is_file():
-        raise NASError(f"{where}: no such file; give the path of a .pt that `yolo train` wrote")
     model = _model(path, where)
     head, names = model.model[-1], dict(model.names)
     if (kind := type(head).__name__) not in HEADS[task]:
@@ -126,11 +124,11 @@ def _model(path: str | Path, where: str) -> Any:
     Raises:
         NASError: For one that cannot be read.
     """
+    content = restricted.content(path, where)
     try:
-        content, _ = torch_safe_load(str(path))
         model: Any = content.get("ema") or content["model"]
         assert len(model.names) == model.model[-1].nc and len(model.yaml)
-    except Exception as error:  # whatever unpickling runs into
+    except Exception as error:  # whatever holds no network runs into
         raise NASError(
             f"{where}: not a detector's checkpoint that can be read ({type(error).__name__}); give "
             "a .pt that `yolo train` wrote"

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from ultralytics.nn.tasks import SAFE_LOAD, torch_safe_load
 from ultralytics.utils import ONLINE, SETTINGS
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.host import models
-from yolo_nas_ext.host.dataset import DataSet, quiet
-from yolo_nas_ext.host.plugin.modules import Inverted, MBConv, Timm
+from yolo_nas_ext.host import models, restricted
+from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.transfer.weights import Source, of_its_network, source
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
@@ -27,15 +24,6 @@ from yolo_nas_ext.network.rows import KEYPOINTS, Task
 
 SUFFIX = ".pt"
 USUAL = 640  # pixels, of a checkpoint that does not say what it was trained at
-# Classes of a backbone of timm, which Ultralytics' list of known ones does not have.
-BESIDE = (
-    "torch.nn.",
-    "timm.",
-    "ultralytics.nn.",
-    "yolo_nas_ext.host.plugin.modules.",
-    "collections.",
-    "functools.partial",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +139,7 @@ def located(name: str, key: str = "model") -> Path:
 def load(name: str | Path, key: str = "model") -> Parent:
     """Return a checkpoint of Ultralytics; nothing that it holds is run.
 
-    It is read as Ultralytics reads one under ``ULTRALYTICS_SAFE_LOAD=1``: classes of networks that
-    are known are made, and anything else is refused.
+    See `host.restricted`.
 
     Args:
         name: See `located`.
@@ -170,7 +157,7 @@ def load(name: str | Path, key: str = "model") -> Parent:
 @lru_cache(maxsize=8)
 def _load(path: Path, key: str, state: tuple[int, int]) -> Parent:
     where = f"{key}={path}"
-    content = _content(path, where)
+    content = restricted.content(path, where)
     model: Any = content.get("ema") or content.get("model")
     task = next((task for task, kind in models.BUILT.items() if type(model) is kind), "")
     if not task or not isinstance(getattr(model, "yaml", None), dict):
@@ -211,51 +198,6 @@ def _load(path: Path, key: str, state: tuple[int, int]) -> Parent:
         hashlib.sha256(path.read_bytes()).hexdigest()[:16],
         key,
     )
-
-
-def _content(path: Path, where: str) -> dict[str, Any]:
-    """Return what a checkpoint holds, made of known classes alone."""
-    try:
-        with quiet(), _known_classes():
-            content = torch_safe_load(str(path), safe_only=not _of_timm(path))[0]
-        if not isinstance(content, dict):
-            raise TypeError("no dictionary")
-    except Exception as error:  # whatever a damaged or hostile file runs into
-        foreign = _foreign(path)
-        reason = f"it holds {foreign}, which no network needs" if foreign else type(error).__name__
-        raise NASError(
-            f"{where}: not a checkpoint that can be read safely ({reason}); give a .pt that "
-            "`yolo train` wrote"
-        ) from error
-    return content
-
-
-@contextmanager
-def _known_classes() -> Iterator[None]:
-    """Let found networks of this package be among what is known."""
-    with torch.serialization.safe_globals([Inverted, MBConv, Timm]):
-        yield
-
-
-def _globals(path: Path) -> list[str]:
-    """Return what a checkpoint names beside what torch knows as safe; nothing is made of it."""
-    try:
-        return torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except Exception:  # a damaged file, or none of torch's
-        return []
-
-
-def _of_timm(path: Path) -> bool:
-    """Say whether a checkpoint has a backbone of timm, and nothing else that is not known."""
-    found = _globals(path)
-    timm = any(name.startswith("timm.") for name in found)
-    return timm and not SAFE_LOAD and all(name.startswith(BESIDE) for name in found)
-
-
-def _foreign(path: Path) -> str:
-    """Return the first thing that a checkpoint names and no network has, if there is one."""
-    known = (*BESIDE, "torch.", "ultralytics.", "numpy.", "pathlib.")
-    return next((name for name in _globals(path) if not name.startswith(known)), "")
 
 
 def _as_it_is(

@@ -19,10 +19,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from ultralytics.nn.tasks import torch_safe_load
 
 from yolo_nas_ext.errors import NASError, TrialError
-from yolo_nas_ext.host import models
+from yolo_nas_ext.host import models, restricted
 from yolo_nas_ext.host.meta_modules import FLOW, norm_of
 from yolo_nas_ext.host.transfer import boxes, keypoints
 from yolo_nas_ext.host.transfer.beginnings import begin_as_identity, shift_prior
@@ -73,9 +72,7 @@ class Source:
 
 
 def load(path: str | Path, key: str = "inherit") -> Source:
-    """Return the weights of a checkpoint of Ultralytics.
-
-    Like Ultralytics, this runs what a checkpoint holds unless ``ULTRALYTICS_SAFE_LOAD=1``.
+    """Return the weights of a checkpoint of Ultralytics; nothing that it holds is run.
 
     Args:
         path: A ``.pt`` of Ultralytics or of this package.
@@ -86,13 +83,11 @@ def load(path: str | Path, key: str = "inherit") -> Source:
             does not know.
     """
     where = f"{key}={path}"
-    if not Path(path).is_file():
-        raise NASError(f"{where}: no such file; give the path of a .pt that `yolo train` wrote")
+    content = restricted.content(path, where)
     try:
-        content, _ = torch_safe_load(str(path))
         model = content.get("ema") or content["model"]
         definition, state = dict(model.yaml), model.float().state_dict()
-    except Exception as error:  # whatever unpickling runs into
+    except Exception as error:  # whatever holds no network runs into
         raise NASError(
             f"{where}: not a checkpoint that can be read ({type(error).__name__}); give a .pt that "
             "`yolo train` wrote"
