@@ -5,8 +5,8 @@ import pickle
 from typing import Any
 
 import pytest
-import timm
 import torch
+from timm.utils.summary import get_outdir
 from ultralytics import YOLO
 from ultralytics.nn import tasks
 
@@ -45,7 +45,7 @@ class HostileTimm(Hostile):
     """The same by a function of timm's, whose networks are known."""
 
     def __reduce__(self):
-        return timm.utils.get_outdir, (str(self.folder),)
+        return get_outdir, (str(self.folder),)
 
 
 READERS = {

@@ -89,7 +89,7 @@ def test_what_cannot_teach_is_refused(files, tmp_path):
     with pytest.raises(NASError, match="teaches classes and boxes, which task=classify does not"):
         distillation.load(path, "classify")
     (tmp_path / "broken.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(NASError, match="not a detector's checkpoint that can be read"):
+    with pytest.raises(NASError, match="not a checkpoint that can be read"):
         distillation.load(tmp_path / "broken.pt")
     fused = changed(path, tmp_path / "fused.pt", lambda m: setattr(m.model[-1], "cv2", None))
     with pytest.raises(NASError, match="was fused"):
