@@ -110,3 +110,16 @@ def test_results_are_written_once_a_training(make, monkeypatch):
     assert len(written) == 5  # and once before the first
     run(make({"a": 0.3, "b": 0.2})[0])
     assert len(written) == 6
+
+
+def test_no_two_models_share_files(make):
+    names = ["a b", "a_b", "A_b", "a/b", "é", "plain", "plain-x"]
+    found, _, _ = make(dict.fromkeys(names, 0.3))
+    for file in (found.weights, found.definition):
+        paths = {str(file(name)).casefold() for name in names}  # as some file systems see them
+        assert len(paths) == len(names)
+        assert {file(name).parent for name in names} == {file("plain").parent}
+    plain = {name: found.weights(name).stem for name in ("A_b", "plain", "plain-x")}
+    assert plain == {name: name for name in plain}
+    alone, _, _ = make({"a b": 0.3})  # as before
+    assert alone.weights("a b").name == "a_b.pt"

@@ -132,11 +132,19 @@ class Comparison:
 
     def weights(self, name: str) -> Path:
         """Return where the weights of a model's training with the first seed are."""
-        return self.folder / "weights" / f"{_file_name(name)}.pt"
+        return self.folder / "weights" / f"{self._file_name(name)}.pt"
 
     def definition(self, name: str) -> Path:
         """Return where the definition of a model is, as it was trained."""
-        return self.folder / "models" / f"{_file_name(name)}.yaml"
+        return self.folder / "models" / f"{self._file_name(name)}.yaml"
+
+    def _file_name(self, name: str) -> str:
+        """Return what the files of a model are called, which are those of no other one."""
+        plain = _plain(name)
+        alike = [m.name for m in self.models if _plain(m.name).casefold() == plain.casefold()]
+        first = min(alike, key=lambda other: (other != _plain(other), other), default=name)
+        own = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        return plain if name == first else f"{plain}-{own}"
 
     def train(self, on_evaluation: Callable[[], None] = lambda: None) -> None:
         """Train what is not recorded yet.
@@ -249,5 +257,5 @@ class Comparison:
             return None
 
 
-def _file_name(name: str) -> str:
+def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
