@@ -3,12 +3,13 @@
 import io
 import os
 import signal
+import subprocess
 import threading
 
 import pytest
 
-from yolo_nas_ext import console
-from yolo_nas_ext.console import Progress
+from yolo_nas_ext import cli, console
+from yolo_nas_ext.console import Progress, aligned, clean, quoted
 
 TEXT = "{done} of {total}  {note}  {left} left"
 
@@ -139,3 +140,46 @@ def test_a_signal_that_nohup_ignores_stays_so():
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+NASTY = (
+    "plain.yaml",
+    "two words",
+    "a;$(touch marker)",
+    "a`touch marker`'b\"c",
+    "-n",
+    "\x1b[31mred\x1b]0;title\x07",
+    "a\nb\t'\\c",
+    "\u202egnp.exe",
+    "\x9b31m",
+    os.fsdecode(b"bytes-\xff"),
+)
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_quoted_name_is_one_word_of_a_shell(tmp_path, name):
+    word = quoted(name)
+    assert word.isprintable()
+    done = subprocess.run(
+        ["bash", "-c", f"printf %s. {word}"],
+        cwd=tmp_path,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == os.fsencode(name) + b"." and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_terminal_obeys_no_name(name):
+    assert clean(name).replace("\n", "").isprintable()
+    assert clean(name) == name or not name.isprintable()
+    assert aligned([[name, "1"]]).replace("\n", "").isprintable()
+    said = []
+    console.Progress(1, say=said.append).say(name)
+    assert said == [clean(name)]
+
+
+def test_an_error_is_cleaned_too(capsys):
+    assert cli.main(["score", "model=\x1b]0;title\x07.yaml"]) == 2
+    assert "model=\\x1b]0;title\\x07.yaml" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.config.settings import help_text
-from yolo_nas_ext.console import stoppable
+from yolo_nas_ext.console import clean, stoppable
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.host.plugin.startup import COMMANDS
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
         with stoppable():
             return _run(name, argv[1:])
     except NASError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(clean(f"{name}: {error}"), file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)

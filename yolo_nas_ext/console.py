@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import sys
@@ -134,7 +135,7 @@ class Progress:
     def say(self, line: str) -> None:
         """Print a line that stays."""
         self.clear()
-        self._print(line)
+        self._print(clean(line))
 
     def clear(self) -> None:
         """Take the line off a terminal, so that something else can be printed."""
@@ -187,6 +188,7 @@ class Progress:
 
     def _cut(self, line: str) -> str:
         """Return a line that a terminal does not wrap, as what is wrapped cannot be taken back."""
+        line = clean(line)
         return cut(line, shutil.get_terminal_size().columns - 1) if self.watched else line
 
     def _pass_on(self) -> None:
@@ -216,6 +218,7 @@ class _Log:
 
 def aligned(cells: Sequence[Sequence[str]]) -> str:
     """Return rows of texts as a table: the first column to the left, the others to the right."""
+    cells = [[clean(cell) for cell in line] for line in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(
@@ -261,6 +264,30 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def quoted(value: object) -> str:
+    """Return a value as a word of a shell's command, whatever a file is called."""
+    text = str(value)
+    if text.isprintable():
+        return shlex.quote(text)
+    plain = (c if c.isprintable() and c not in "'\\" else _escape(c) for c in text)
+    return "$'" + "".join(plain) + "'"
+
+
+def clean(text: str) -> str:
+    """Return a text without what a terminal obeys: control characters are shown as Python's."""
+    return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    """Return what stands for a character in quotes, for a shell as for Python."""
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte of a name that is no text
+        return f"\\x{number - 0xDC00:02x}"
+    if character in "'\\":
+        return "\\" + character
+    return f"\\x{number:02x}" if number < 128 else f"\\u{number:04x}"
 
 
 def cut(text: str, most: int) -> str:

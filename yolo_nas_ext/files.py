@@ -13,8 +13,6 @@ from typing import IO, Any
 
 from yolo_nas_ext.errors import NASError
 
-from yolo_nas_ext.errors import NASError
-
 
 def resource(*parts: str) -> Path:
     """Return the path of a shipped file or folder, for example ``resource("cfg", "nas.yaml")``.

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -177,3 +178,11 @@ def test_a_network_that_cannot_be_read_says_why(tmp_path):
     path = resource("cfg", "backbones", "efficientnet-b0.yaml")
     with pytest.raises(NASError, match=r"cannot be read"):
         scale.main({"model": str(path), "out": str(tmp_path / "x")})
+
+
+def test_what_to_type_next_is_safe_to_type(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out = "sc;$(touch marker)"
+    assert main(["scale", "model=yolov8n", "flops=2x", "imgsz=64", f"out={out}"]) == 0
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert words[3].startswith(f"model={out}/nas-") and words[4] == "data=my.yaml"

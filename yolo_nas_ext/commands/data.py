@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from yolo_nas_ext.config.data import CocoSettings, ConvertSettings, DemoSettings
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.settings import keys, read
+from yolo_nas_ext.console import clean, quoted
 from yolo_nas_ext.data.builtin import demo
 from yolo_nas_ext.data.coco.convert import import_coco
 from yolo_nas_ext.data.scans import convert, pairing
@@ -49,9 +49,9 @@ def main(given: Mapping[str, Any]) -> int:
         fold=settings.fold,
     )
     for note in found.notes:
-        print(f"note: {note}")
+        print(clean(f"note: {note}"))
     for name in found.orphans:
-        print(f"note: the mask {name} has no scan")
+        print(clean(f"note: the mask {name} has no scan"))
     if not found.labelled:
         print("note: no masks were found: pictures are written without labels")
     summary = convert.convert(found, out, options, salt=settings.salt)
@@ -78,9 +78,9 @@ def _demo(given: Mapping[str, Any]) -> int:
     check(settings)
     out = Path(settings.out)
     demo.draw(settings.demo, out)
-    following = f"nas-data source={out}" if settings.demo != "cells" else "nas-search data="
-    following += "" if settings.demo != "cells" else str(out / "data.yaml")
-    print(f"drawn: {out}\nnext:\n  yolo {following}")
+    cells = settings.demo == "cells"
+    key, path = ("nas-search data=", out / "data.yaml") if cells else ("nas-data source=", out)
+    print(f"drawn: {clean(str(out))}\nnext:\n  yolo {key}{quoted(path)}")
     return 0
 
 
@@ -124,9 +124,9 @@ def _link(path: Path, linkage: Mapping[str, str]) -> None:
 
 def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) -> None:
     for name, value in seen.table:
-        print(f"{name:<22}{value}")
+        print(clean(f"{name:<22}{value}"))
     for warning in seen.warnings:
-        print(f"warning: {warning}")
+        print(clean(f"warning: {warning}"))
     if summary.skipped:
         total = len(summary.skipped) + len(summary.records)
         print(f"{len(summary.skipped)} of {total} scans were skipped, named above")
@@ -139,7 +139,7 @@ def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) 
     if not _searchable(summary, options):
         return
     keys = " ".join(f"{key}={value}" for key, value in seen.suggested.items())
-    print(f"next:\n  yolo nas-search data={shlex.quote(str(data))} task={options.task} {keys}")
+    print(f"next:\n  yolo nas-search data={quoted(data)} task={options.task} {keys}")
 
 
 def _searchable(summary: convert.Summary, options: convert.Options) -> bool:
@@ -199,19 +199,19 @@ def coco_main(given: Mapping[str, Any]) -> int:
         "images skipped": len(summary.skipped),
     }
     for name, count in table.items():
-        print(f"{name:<20}{count:>9,}")
+        print(clean(f"{name:<20}{count:>9,}"))
     for what, count in summary.repairs.items():
         print(f"repaired: {what}: {count:,}")
     for note in summary.notes:
-        print(f"note: {note}")
+        print(clean(f"note: {note}"))
     for name, count in summary.vanished.items():
         print(
-            f"warning: class {name} is gone: none of its {count:,} objects is left"
+            f"warning: class {clean(name)} is gone: none of its {count:,} objects is left"
             + ("; crowds=objects keeps crowds" if summary.crowds else "")
         )
     for name, reason in summary.skipped[:NAMED]:
-        print(f"skipped: {name} {reason}")
+        print(clean(f"skipped: {name} {reason}"))
     if len(summary.skipped) > NAMED:
         print(f"skipped: {len(summary.skipped) - NAMED} more, named in {out / 'conversion.json'}")
-    print(f"data={out / 'data.yaml'}")
+    print(f"data={quoted(out / 'data.yaml')}")
     return 3 if summary.skipped or summary.vanished else 0

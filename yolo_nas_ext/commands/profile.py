@@ -14,6 +14,7 @@ from yolo_nas_ext.commands import profile_sample
 from yolo_nas_ext.config.profile import LAYERED, ProfileSettings
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.settings import read
+from yolo_nas_ext.console import clean, quoted
 from yolo_nas_ext.cost.latency import bundle, runtimes
 from yolo_nas_ext.cost.latency.fit import Model, Record, fit, time_layers
 from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
@@ -69,7 +70,8 @@ def main(given: Mapping[str, Any]) -> int:
     known = [str(size) for size in profile.sizes]
     choice = f" sizes={','.join(known)}" if len(known) > 1 else ""
     print(
-        f"written to {out}; for example:\n  yolo nas-search latency={out} max_latency=8 "
+        f"written to {clean(str(out))}; for example:\n"
+        f"  yolo nas-search latency={quoted(out)} max_latency=8 "
         f"imgsz={known[0]}{choice}"
     )
     return 0
@@ -78,8 +80,8 @@ def main(given: Mapping[str, Any]) -> int:
 def summary(profile: Profile) -> str:
     """Return what a profile is of and how well it predicts, as lines for people."""
     lines = [
-        f"{profile.device_name}: {profile.protocol.setting}, {profile.runtime_version}; "
-        f"{len(profile.layers)} layers"
+        f"{clean(profile.device_name)}: {clean(profile.protocol.setting)}, "
+        f"{clean(profile.runtime_version)}; {len(profile.layers)} layers"
     ]
     for imgsz, at in profile.sizes.items():
         times = [ms for _, ms, _ in at.models]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.compare.comparison import Comparison
-from yolo_nas_ext.console import aligned
+from yolo_nas_ext.console import aligned, quoted
 from yolo_nas_ext.files import replacing, write_text
 from yolo_nas_ext.report import comparison_page as page
 from yolo_nas_ext.report.plots import comparison_png
@@ -42,7 +41,7 @@ def next_command(comparison: Comparison) -> str:
     weights = comparison.weights(best.name) if best else None
     if weights is None or not weights.is_file():
         return ""
-    return f"yolo export model={shlex.quote(str(weights))} format=onnx"
+    return f"yolo export model={quoted(weights)} format=onnx"
 
 
 def table(leaderboard: Leaderboard) -> str:

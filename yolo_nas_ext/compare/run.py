@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import yaml
 
 from yolo_nas_ext.compare import latency, outputs
 from yolo_nas_ext.compare.comparison import Comparison
+from yolo_nas_ext.console import clean, quoted
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.report.verdict import sentences
 
@@ -22,18 +22,19 @@ def announce(comparison: Comparison, resume: Path) -> None:
     """
     config = comparison.config
     train, measured = comparison.training.split
-    print(
+    said = (
         f"comparing {', '.join(model.name for model in comparison.models)} on {config.data}: "
         f"{len(comparison.turns)} trainings of {config.epochs} epochs at {config.imgsz} px on "
         f"{len(train)} images, measured on the {len(measured)} of {config.part}\n"
         f"results go to {comparison.folder}; after a stop go on with "
-        f"resume={shlex.quote(str(resume))}"
+        f"resume={quoted(resume)}"
     )
+    print(clean(said))
     data = comparison.training.data
     for line in (*data.said, *data.notes):
-        print(f"note: {line}")
+        print(clean(f"note: {line}"))
     if comparison.leak:
-        print(f"warning: {comparison.leak}")
+        print(clean(f"warning: {comparison.leak}"))
     if data.skipped:
         text = "".join(f"{line}\n" for line in data.skipped)
         write_text(comparison.folder / "skipped.txt", text)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from yolo_nas_ext.config.fields import Parse
+from yolo_nas_ext.console import quoted
 from yolo_nas_ext.errors import NASError, did_you_mean
 
 WIDTH = 100  # columns of the help
@@ -154,7 +154,7 @@ def repeating(settings: Settings) -> str:
     """Return the command that repeats a run: every key that is not at its default."""
     usual = type(settings)().values
     parts = [
-        shlex.quote(f"{name}={shown(value)}")
+        quoted(f"{name}={shown(value)}")
         for name, value in {**settings.values, **settings.host}.items()
         if name not in settings.unsaid and value != usual.get(name)
     ]
