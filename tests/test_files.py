@@ -3,9 +3,20 @@
 import stat
 
 import pytest
+import yaml
 
+from yolo_nas_ext import cli
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import own, refuse_links, replacing, write_json, write_text
+from yolo_nas_ext.files import (
+    json_of,
+    own,
+    refuse_links,
+    replacing,
+    resource,
+    write_json,
+    write_text,
+    yaml_of,
+)
 
 
 def test_a_file_is_replaced_when_all_of_it_is_written(tmp_path):
@@ -98,3 +109,85 @@ def test_a_folder_with_links_to_elsewhere_is_refused(tmp_path, victim, name):
     (tmp_path / "named").symlink_to(run)
     (run / name).unlink()
     refuse_links(tmp_path / "named", "resume")
+
+
+def nested(start, parts):
+    """A YAML in which every key holds the one before."""
+    more = (f"a{i}: &a{i} {parts.replace('*', f'*a{i - 1}')}\n" for i in range(1, 3000))
+    return f"a0: &a0 {start}\n" + "".join(more)
+
+
+BOMBS = {
+    "far larger than it is": [
+        nested("[x,x,x,x,x,x,x,x,x,x]", "[*,*,*,*,*,*,*,*,*,*]"),
+        nested("{x: y}", "{a: *, b: *, c: *, d: *, e: *, f: *, g: *, h: *}"),
+        f"a: &a {'x' * 100_000}\nb: [{','.join(['*a'] * 1000)}]",
+    ],
+    "within one another": ["[" * 5000, "{a: " * 5000, "- " * 5000 + "x", nested("x", "[*]")],
+    "holds itself": ["a: &a [*a]", "&a {b: *a}", "? &a [*a]\n: 1"],
+    "at most 1,000,000 are read": ["x" * 1_000_001],
+    "Error": [
+        "a: " + "9" * 5000,
+        "a: 2024-99-99",
+        *(f"!!{tag} z" for tag in ("bool", "float", "int", "timestamp")),
+    ],
+    "could not determine a constructor": ["!!python/object/apply:os.mkdir [marker]"],
+}
+EACH = [(why, text) for why, texts in BOMBS.items() for text in texts]
+
+
+@pytest.mark.parametrize(("why", "text"), EACH, ids=range(len(EACH)))
+def test_a_yaml_is_read_within_bounds(why, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(yaml.YAMLError, match=why):
+        yaml_of(text)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_within_bounds_is_read_as_by_pyyaml():
+    for folder in ("cfg", "datasets"):
+        for path in resource(folder).rglob("*.yaml"):
+            text = path.read_text("utf-8")
+            assert yaml_of(text) == yaml.safe_load(text), path
+    text = "x: &x {a: [1, 2]}\ny: {<<: *x, b: *x}\nz: 2024-01-02\n? [1]\n: no"
+    with pytest.raises(yaml.YAMLError, match="unhashable"):
+        yaml_of(text)
+    text = text.partition("?")[0]
+    assert yaml_of(text) == yaml.safe_load(text) and yaml_of("") is None
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, "{"])
+def test_a_json_that_cannot_be_read_is_one_kind_of_error(text):
+    with pytest.raises(ValueError):
+        json_of(text)
+    assert json_of('{"a": [1, null]}') == {"a": [1, None]}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "search space={bomb} data=d.yaml",
+        "search resume={run}",
+        "compare resume={run}",
+        "compare models={bomb} data={good}",
+        "extract run={run}",
+        "scale model={bomb} flops=2x",
+        "score model={bomb}",
+        "profile spaces={bomb}",
+        "profile import={deep}",
+        "score model=yolov8n latency={deep}",
+    ],
+)
+def test_every_command_ends_in_one_line(tmp_path, monkeypatch, capsys, given):
+    (tmp_path / "run").mkdir()
+    good = resource("datasets").joinpath("cells.yaml")
+    paths = {name: tmp_path / name for name in ("run", "bomb.yaml", "deep.json")}
+    for name in ("bomb.yaml", "run/args.yaml"):
+        (tmp_path / name).write_text(BOMBS["far larger than it is"][0])
+    paths["deep.json"].write_text("[" * 100_000)
+    monkeypatch.chdir(tmp_path / "run")
+    named = {"bomb": paths["bomb.yaml"], "run": paths["run"], "deep": paths["deep.json"]}
+    assert cli.main(given.format(good=good, **named).split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "far larger than it is" in line or "nested too deep" in line
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["args.yaml"]

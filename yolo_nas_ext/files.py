@@ -7,11 +7,17 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
 from yolo_nas_ext.errors import NASError
+
+LONGEST = 1_000_000  # characters of a YAML
+DEEPEST = 50  # parts of a YAML within one another
+GROWN = 100_000  # parts that a YAML's aliases may add
+TOO_DEEP = f"more than {DEEPEST} parts are within one another"
 
 
 def resource(*parts: str) -> Path:
@@ -68,7 +74,7 @@ def read_yaml(path: Path, named: str) -> dict[Any, Any]:
     import yaml  # which a plain import of the package does without
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        content = yaml_of(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise NASError(f"{named}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
@@ -80,6 +86,7 @@ def read_yaml(path: Path, named: str) -> dict[Any, Any]:
         kind = "nothing" if content is None else f"a {type(content).__name__}"
         raise NASError(f"{named}: holds {kind} where keys with values are expected")
     return content
+
 
 def own(path: Path, mode: str) -> IO[str]:
     """Open a text file to write or to add to, which is never one that a link leads to.
@@ -126,6 +133,94 @@ def refuse_links(folder: Path, key: str, *, follow: bool = False) -> None:
                     f"{os.path.realpath(path)}, where a run would write, too; delete the link, or "
                     "give follow_links=True if you made it"
                 )
+
+
+def yaml_of(text: str) -> Any:
+    """Return what a text of YAML holds, as `yaml.safe_load` does, within bounds.
+
+    Raises:
+        yaml.YAMLError: For what is no YAML, is longer than `LONGEST`, nested deeper than `DEEPEST`,
+            holds itself, or grows by its aliases.
+    """
+    import yaml  # which a plain import of the package does without
+
+    if len(text) > LONGEST:
+        raise yaml.YAMLError(f"it has {len(text):,} characters, at most {LONGEST:,} are read")
+    try:
+        return yaml.load(text, _bounded())
+    except (
+        ValueError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        # whatever a value of another type than its tag says runs into
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
+
+
+def json_of(text: str | bytes) -> Any:
+    """Return what a text of JSON holds.
+
+    Raises:
+        ValueError: For what is no JSON, or nested too deep.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+@cache
+def _bounded() -> Any:
+    """Return PyYAML's safe loader with bounds, which it has not itself."""
+    import yaml
+
+    class Bounded(yaml.SafeLoader):
+        """Knows of every node how large and how deep it is with its aliases written out."""
+
+        def __init__(self, stream: str) -> None:
+            super().__init__(stream)
+            self.known: dict[int, tuple[int, int]] = {}
+            self.written, self.level = 0, 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            alias = self.check_event(yaml.AliasEvent)
+            mark = self.peek_event().start_mark
+            self.level += 1
+            if self.level > DEEPEST:
+                raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=mark)
+            node = super().compose_node(parent, index)
+            self.level -= 1
+            if alias and id(node) not in self.known:
+                raise yaml.MarkedYAMLError(problem="a part holds itself", problem_mark=mark)
+            if not alias:
+                self.known[id(node)] = self.measured(node)
+            size, depth = self.known[id(node)]
+            if depth > DEEPEST:
+                raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=mark)
+            if size > self.written + GROWN:
+                problem = "its aliases make it far larger than it is"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+            return node
+
+        def measured(self, node: Any) -> tuple[int, int]:
+            """Return the size and the depth of a node whose parts are known."""
+            own = 1
+            parts: list[Any] = []
+            if isinstance(node, yaml.ScalarNode):
+                own += len(node.value) // 16
+            elif isinstance(node, yaml.MappingNode):
+                parts = [part for pair in node.value for part in pair]
+            else:
+                parts = node.value
+            self.written += own
+            sizes = [self.known[id(part)] for part in parts]
+            size = own + sum(size for size, _ in sizes)
+            return size, 1 + max((depth for _, depth in sizes), default=0)
+
+    return Bounded
 
 
 def write_text(path: Path, text: str) -> Path:

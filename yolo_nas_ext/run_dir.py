@@ -19,7 +19,7 @@ from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import MAY_CHANGE, SearchSettings, configure
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import refuse_links, write_text
+from yolo_nas_ext.files import json_of, refuse_links, write_text, yaml_of
 from yolo_nas_ext.host import arguments
 from yolo_nas_ext.host.data_identity import changes, identity
 from yolo_nas_ext.host.dataset import DataSet
@@ -91,7 +91,7 @@ def resumed(
 
 def _given(folder: Path, config: SearchSettings) -> frozenset[str]:
     """Return the keys that were given when a run was started; its settings hold all of them."""
-    content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    content = yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
     if isinstance(names := content.get("given"), list):
         return frozenset(map(str, names))
     usual = SearchSettings().values  # of a run of an earlier version
@@ -110,7 +110,7 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
     """
     file = folder / "args.yaml"
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+        found = yaml_of(file.read_text(encoding="utf-8")) if file.is_file() else None
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise NASError(
             f"{key}={folder}: {file} is damaged ({' '.join(str(error).split())}); put back "
@@ -214,7 +214,7 @@ def sitting(folder: Path) -> Iterator[None]:
 def spent(folder: Path) -> float:
     """Return the seconds of a run's sittings; one that was killed is not among them."""
     try:
-        return float(json.loads((folder / SITTINGS).read_text(encoding="utf-8"))["seconds"])
+        return float(json_of((folder / SITTINGS).read_text(encoding="utf-8"))["seconds"])
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
         return 0.0
 
@@ -230,7 +230,7 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     Raises:
         NASError: For one that has changed where that is not so.
     """
-    content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    content = yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
     before = content.get(TRAITS)  # of a run of an earlier version there is none
     try:
         now = identity(data, before, say=print) if isinstance(before, dict) else {}
@@ -266,7 +266,7 @@ def check_weights(
     Raises:
         NASError: For one that has changed where that is not so.
     """
-    content = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    content = yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
     before = content.get(WEIGHTS)  # of a run of an earlier version there is none
     if not before or before == weights:
         return ""
@@ -283,7 +283,7 @@ def check_weights(
 def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:
     """Write some settings that have changed on resuming into those of the run."""
     file = folder / "args.yaml"
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content = yaml_of(file.read_text(encoding="utf-8"))
     changed = {name: values[name] for name in names if content.get(name) != values[name]}
     if changed:
         write_text(file, yaml.safe_dump({**content, **changed}, sort_keys=False))

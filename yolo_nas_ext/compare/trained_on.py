@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.estimators.training import UntouchedTraining
-from yolo_nas_ext.files import write_json
+from yolo_nas_ext.files import json_of, write_json
 from yolo_nas_ext.host.data_identity import changes, digest, first_digest, identity
 
 FILE = "data.json"
@@ -63,7 +62,7 @@ class TrainedOn:
 
 def _recorded(folder: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        found = json_of((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none is recorded, or it is damaged
         return None
     return found if isinstance(found, dict) else None

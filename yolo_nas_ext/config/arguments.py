@@ -9,6 +9,7 @@ from typing import Any
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.config.settings import Settings, keys
 from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.files import yaml_of
 
 
 def parse_arguments(
@@ -53,9 +54,7 @@ def _value(raw: str) -> Any:
         return float(raw)
     if re.search(r":\s|^[A-Za-z]:|[#&*!|>%@`]", raw):  # paths and the like
         return raw
-    import yaml
-
-    return yaml.safe_load(raw)
+    return yaml_of(raw)
 
 
 def _join_equals(arguments: Sequence[str]) -> list[str]:

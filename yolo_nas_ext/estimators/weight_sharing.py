@@ -21,7 +21,7 @@ from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import detector_space, space_of, training_options
 from yolo_nas_ext.estimators.training import ShortTraining
-from yolo_nas_ext.files import own, write_text
+from yolo_nas_ext.files import json_of, own, write_text
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.continuous import ContinuousTrainer
 from yolo_nas_ext.host.supernet.darts import RELAXATIONS, DartsTrainer
@@ -344,7 +344,7 @@ def _read(file: Path) -> dict[str, dict[str, float]]:
     if file.is_file():
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                row = json.loads(line)
+                row = json_of(line)
                 key = row.pop("key")
                 if isinstance(key, str) and {*map(type, row.values())} <= {int, float}:
                     found[key] = row
@@ -360,7 +360,7 @@ def _history(file: Path) -> list[dict[str, Any]]:
         NASError: For a file that is damaged.
     """
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
+        rows = json_of(file.read_text(encoding="utf-8"))
         for row in rows:
             parts = [p for options in row["probabilities"].values() for p in options]
             for value in (row["epoch"], row["leaning"], *row["entropy"].values(), *parts):

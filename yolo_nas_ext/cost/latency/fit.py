@@ -20,7 +20,7 @@ from yolo_nas_ext.cost.latency.profile import Base, Calibration, Profile, based,
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.cost.latency.trees import grow
 from yolo_nas_ext.errors import RunError
-from yolo_nas_ext.files import own
+from yolo_nas_ext.files import json_of, own
 
 FEW, MOST_MORE = 1, 8  # copies of a layer in the smaller model, and at most more in the larger
 HEAVY = 2e7  # multiply-adds or numbers moved that the further copies have together, roughly
@@ -79,7 +79,7 @@ class Record:
         kept = lines[:1] == [head]
         for line in lines[1:] if kept else []:
             try:
-                what, value, seconds = json.loads(line)
+                what, value, seconds = json_of(line)
                 if isinstance(what, str):
                     self.notes[what] = value
                 else:
