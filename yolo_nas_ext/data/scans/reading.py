@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,28 @@ def _compressed(path: Path, proxy: Any) -> np.ndarray:
     return stored
 
 
+def _check_beside(path: Path) -> None:
+    """Refuse a header whose voxels are in a file elsewhere, which may be any file of its reader's.
+
+    Raises:
+        ScanError: As above.
+    """
+    header = nrrd.read_header(str(path))
+    name = header.get("datafile", header.get("data file"))
+    if name is None:
+        return
+    target = Path(os.path.realpath(path.parent / str(name)))
+    beside = {os.path.realpath(path.parent), os.path.dirname(os.path.realpath(path))}
+    if os.path.basename(str(name)) != str(name) or str(target.parent) not in beside:
+        raise ScanError(
+            "elsewhere",
+            "has its voxels in a file that is not beside it; put both into one folder and name the "
+            "file alone behind 'data file:'",
+        )
+
+
 def _nrrd(path: Path, volume: int | None) -> Volume:
+    _check_beside(path)
     stored, header = nrrd.read(str(path), index_order="F")
     _check_numbers(stored.dtype)
     directions = np.atleast_2d(
