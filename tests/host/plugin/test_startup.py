@@ -93,7 +93,9 @@ def broken_package(folder: Path, body: str) -> Path:
     host.mkdir(parents=True)
     (host.parent / "__init__.py").touch()
     (host / "__init__.py").touch()
-    (host / "startup.py").write_text(body)
+    (host / "plugin").mkdir()
+    (host / "plugin" / "__init__.py").touch()
+    (host / "plugin" / "startup.py").write_text(body)
     return host.parents[2]
 
 
@@ -191,7 +193,16 @@ def test_ultralytics_in_a_zip(run: Run, fake_ultralytics: Path, tmp_path: Path) 
     assert run(code, site=archive).stdout.strip() == "True zipimporter"
 
 
-@pytest.mark.parametrize("body", ["syntax error", "def find_spec(*_): raise SystemExit(1)", ""])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "syntax error",
+        "def find_spec(*_): raise SystemExit(1)",
+        "def find_spec(*_): raise KeyboardInterrupt",
+        "raise KeyboardInterrupt",
+        "",
+    ],
+)
 def test_a_broken_patch_does_not_break_ultralytics(run: Run, tmp_path: Path, body: str) -> None:
     package = broken_package(tmp_path, body)
     code = "from ultralytics.cfg import entrypoint; entrypoint(); import ultralytics.nn.tasks"
@@ -206,6 +217,19 @@ def test_a_patch_that_fails_does_not_break_ultralytics(run: Run, fake_ultralytic
     quiet = run(code)
     assert (quiet.stdout, quiet.stderr) == ("1\n", "")
     assert "Traceback" in run(code, debug=True).stderr
+
+
+@pytest.mark.parametrize("body", ["syntax error", "", "raise KeyboardInterrupt", "\\0"])
+def test_a_damaged_hook_is_one_line(run: Run, tmp_path: Path, body: str) -> None:
+    (tmp_path / "hook").mkdir()
+    line = (HOOK / "yolo_nas_ext_hook.pth").read_text()
+    (tmp_path / "hook" / "yolo_nas_ext_hook.pth").write_text(line)
+    (tmp_path / "hook" / "_yolo_nas_ext_hook.py").write_text(body)
+    code = f"import site; site.addsitedir({str(tmp_path / 'hook')!r}); import ultralytics.cfg"
+    done = run(code + "; print('loaded')", hook=False)
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("yolo_nas_ext: its start-up hook is damaged (")
+    assert done.stdout == "loaded\n"
 
 
 def test_a_package_that_is_gone_does_not_break_ultralytics(run: Run, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ class Finder:
             from yolo_nas_ext.host.plugin import startup
 
             return startup.find_spec(self, run, name, path, target)
-        except (Exception, SystemExit):  # Ultralytics is then found without us
+        except BaseException:  # Ultralytics is then found without us, also where Ctrl-C fell here
             import os
 
             if os.environ.get("YOLO_NAS_DEBUG") == "1":

@@ -76,7 +76,7 @@ def _patch_after_loading(spec: ModuleSpec, run: Run) -> None:
         load(module)
         try:
             patch(module, run)
-        except (Exception, SystemExit):
+        except BaseException:  # also Ctrl-C, by which Ultralytics would be half loaded
             if os.environ.get("YOLO_NAS_DEBUG") == "1":
                 traceback.print_exc()
 
