@@ -71,7 +71,7 @@ QUICK = ("threads=1", "workers=0")
 ABOVE_PARENT, ABOVE_PENCIL, BELOW_PARENT, MOST = 0.030, 0.010, 0.010, 5.0
 STOCK = " (stock)"
 COLUMNS = (
-    "set parent model seed imgsz params flops latency_ms latency_iqr_ms map50_95 map50 seconds"
+    "set parent model seed params flops latency_ms latency_iqr_ms map50_95 map50 seconds"
 ).split()
 
 
@@ -247,7 +247,6 @@ def verdict(proof: Proof) -> Figures:
         "mAP50-95",
         "seeds",
         "of the parent's latency",
-        "image size",
         f"{'over the parent, 95 %':<28}",
         f"{'over the pencil, 95 %':<28}",
         "search, fine-tunings",
@@ -270,7 +269,6 @@ def verdict(proof: Proof) -> Figures:
             f"{line['map50_95']:.4f}",
             len(own),
             f"{line['latency']:.2f}",
-            rows[0]["imgsz"],
             said(line["over_parent"]),
             said(line["over_pencil"]),
             "" if line["search"] is None else line["search"],
