@@ -143,3 +143,59 @@ def test_a_damaged_network(tmp_path, value):
     change(path, statement, json.dumps(value), "architecture")
     if value:
         refused(path, space)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("key", "x/../../../PWN"),
+        ("key", "/tmp/PWN"),
+        ("key", "0123456789\nactivation: x"),
+        ("key", ["0123456789"]),
+        ("name", "yolo11n\nactivation: x"),
+        ("name", "yolo\x1b[31m11n"),
+        ("metrics", {"fitness": 0.5, "a\nb": 1.0}),
+    ],
+)
+def test_keys_become_files_and_names_lines(record, key, value):
+    """Each was another's file or line: outside of the run folder, or in a model definition."""
+    connection = sqlite3.connect(record)
+    trial = connection.execute("select trial_id from trials where number = 1").fetchone()[0]
+    connection.execute(
+        "delete from trial_user_attributes where trial_id = ? and key = ?", (trial, key)
+    )
+    connection.execute(
+        "insert into trial_user_attributes (trial_id, key, value_json) values (?, ?, ?)",
+        (trial, key, json.dumps(value)),
+    )
+    connection.commit()
+    connection.close()
+    refused(record)
+
+
+@pytest.mark.parametrize("place", ["backbone", "neck"])
+def test_the_names_in_a_network_are_words(tmp_path, place):
+    space = DetectorSpace.load("tiny")
+    path = tmp_path / "study.db"
+    study = Study(space, path)
+    for n in range(2):
+        point = space.sample(random.Random(n))
+        network = space.architecture(point)
+        study.start(Trial(n, point, network))
+        study.finish(
+            Trial(n, point, network, state="complete", metrics=METRICS, cost=cost_of(network))
+        )
+    described = network.to_dict()
+    if place == "backbone":
+        described["backbone"][0]["kind"] = "conv\nactivation: x"
+    else:
+        described["neck"]["kind"] = "pan]\n- x"
+    connection = sqlite3.connect(path)
+    trial = connection.execute("select trial_id from trials where number = 1").fetchone()[0]
+    connection.execute(
+        "update trial_user_attributes set value_json = ? where trial_id = ? and key = ?",
+        (json.dumps(described), trial, "architecture"),
+    )
+    connection.commit()
+    connection.close()
+    assert "architecture" in refused(path, space)

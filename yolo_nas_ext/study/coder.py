@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ STATES = {
     "failed": TrialState.FAIL,
     "pruned": TrialState.PRUNED,
 }
+KEY = re.compile("[0-9a-f]{10}")
+WORD = re.compile(r"[\w.:/+-]{0,200}", re.ASCII)  # of a block, a path or a backbone of timm
 SIMPLE = (bool, int, float, str, type(None))
 
 
@@ -155,11 +158,35 @@ def _damages(frozen: Recorded) -> Iterator[str]:
     for name, kind, text in KINDS:
         if name in attrs and not isinstance(attrs[name], kind):
             yield f"{name} is {said(attrs[name])}, not {text}"
+    yield from _unsafe(attrs)
     for name in ("metrics", "fidelity", "cost"):
         yield from numbers(name, attrs.get(name, {}))
     for step, value in frozen.intermediate_values.items():
         if not number(value):
             yield f"the value of step {step} is {said(value)}, not a number"
+
+
+def _unsafe(attrs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what in a trial is no name: keys become files, and names lines of definitions."""
+    key = attrs.get("key", "0" * 10)
+    if not isinstance(key, str) or not KEY.fullmatch(key):
+        yield f"key is {said(key)}, not ten hexadecimal digits"
+    tables = [t for n in ("metrics", "fidelity", "cost") if isinstance(t := attrs.get(n), Mapping)]
+    for name in (attrs.get("name", ""), *(str(name) for table in tables for name in table)):
+        if isinstance(name, str) and not name.isprintable():
+            yield f"{said(name)} is no name of one line"
+    for word in _texts(attrs.get("architecture")):
+        if not WORD.fullmatch(word):
+            yield f"architecture: {said(word)} is no name"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in nested lists and dictionaries."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 KINDS: tuple[tuple[str, Any, str], ...] = (
