@@ -88,8 +88,10 @@ def test_no_labels_at_all(refuses, broken):
 
 
 def test_label_out_of_range(refuses, broken):
-    file = sorted((broken / "labels" / "train").glob("*.txt"))[3]
-    file.write_text("1 0.5 0.5 0.1 0.1\n7 0.5 0.5 0.1 0.1\n")
+    files = sorted((broken / "labels" / "train").glob("*.txt"))[3:7]  # more than a tenth
+    for file in files:
+        file.write_text("1 0.5 0.5 0.1 0.1\n7 0.5 0.5 0.1 0.1\n")
+    file = files[0]
     line = refuses(f"data={broken / 'data.yaml'}")
     assert file.name in line and "7" in line and "2" in line
 

@@ -117,7 +117,9 @@ def test_what_a_reader_of_lines_raises_ends_the_work():
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_signal_that_ends_a_process_is_as_ctrl_c(name):
-    number, before = getattr(signal, name), signal.getsignal(getattr(signal, name))
+    number = getattr(signal, name)
+    signal.signal(number, signal.SIG_DFL)  # nohup would have it ignored
+    before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), console.stoppable():
         os.kill(os.getpid(), number)
         threading.Event().wait(5)

@@ -9,6 +9,7 @@ import pytest
 from ultralytics import YOLO
 
 from yolo_nas_ext.cli import main
+from yolo_nas_ext.console import number
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study.study import Study
 
@@ -53,7 +54,7 @@ def test_networks_are_extracted_from_its_supernet(folder, capsys):
     study = Study(DetectorSpace.load("nano.yaml"), folder / "supernet" / "study.db")
     known = {t.architecture.key: t.fitness for t in study.trials}
     for file in files:
-        assert f"{known[file.stem.removeprefix('nas-')]:.4f}" in lines
+        assert number(known[file.stem.removeprefix("nas-")]) in lines
         YOLO(file)
 
 

@@ -169,7 +169,7 @@ def test_a_resumed_search_over_rungs_is_the_same(data, tmp_path, monkeypatch):
         ("strategy=optuna:cmaes objectives=fitness,flops_g", "optuna:cmaes"),
         ("screen=madnas:9 estimator=madnas", "screen=madnas:9: estimator=madnas is searched"),
         ("screen=madnos:9", "no such score 'madnos'"),
-        ("storage=nonsense", "study storage: cannot be read"),
+        ("storage=nonsense", "storage=nonsense: cannot be used, as it is no URL"),
     ],
 )
 def test_bad_combinations_are_refused_in_one_line(data, tmp_path, capsys, monkeypatch, keys, said):

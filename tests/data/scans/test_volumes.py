@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from tests.helpers.scans import nifti, phantom, series
-from yolo_nas_ext.data.scans import dicom, reading, slices, volumes
+from yolo_nas_ext.data.scans import dicom, masks, reading, slices, volumes
 from yolo_nas_ext.data.scans.slices import Cut, cut, survey
 from yolo_nas_ext.data.scans.volumes import ScanError
 
@@ -52,7 +52,7 @@ def test_boxes_of_known_lesions_in_every_orientation(codes, tmp_path):
     image, mask = phantom((40, 44, 14), [(5, 8, 1, 12, 20, 4, 1)])
     scan = oriented(image, spacing, codes, tmp_path / "image.nii")
     label = oriented(mask, spacing, codes, tmp_path / "mask.nii.gz")
-    scan, label = reading.read(scan), reading.labels(label)
+    scan, label = reading.read(scan), masks.labels(label)
     volumes.check_pair(scan, label, 2)
     assert np.allclose(scan.spacing, spacing) and scan.was == codes
     expected = {
@@ -72,7 +72,7 @@ def test_boxes_are_within_a_pixel_after_resampling(target, tmp_path):
     spacing = (0.8, 1.1, 3.0)
     image, mask = phantom((60, 64, 4), [(11, 18, 1, 32, 40, 3, 2)])
     scan = reading.read(oriented(image, spacing, "RAS", tmp_path / "i.nii"))
-    label = reading.labels(oriented(mask, spacing, "RAS", tmp_path / "m.nii"))
+    label = masks.labels(oriented(mask, spacing, "RAS", tmp_path / "m.nii"))
     mm = 0.8 if target < 0 else target
     for piece in pieces(scan, label, spacing=target):
         assert abs(piece.pixels.shape[0] - 64 * 1.1 / mm) <= 0.5
@@ -116,7 +116,7 @@ def test_nrrd_as_simpleitk_reads_it(space, tmp_path):
 def test_two_and_a_half_dimensions_show_the_neighbours(tmp_path):
     array = np.zeros((20, 20, 5), np.uint8) + np.arange(5, dtype=np.uint8) * 60
     scan = reading.read(nifti(tmp_path / "a.nii", array))
-    mask = reading.labels(nifti(tmp_path / "m.nii", np.ones((20, 20, 5), np.uint8)))
+    mask = masks.labels(nifti(tmp_path / "m.nii", np.ones((20, 20, 5), np.uint8)))
     found = pieces(scan, mask, channels=3, window=(0.0, 255.0))
     assert [tuple(p.pixels[3, 4]) for p in found] == [
         (0, 0, 60),
@@ -250,15 +250,17 @@ def test_masks_of_16_bits_and_of_colours(tmp_path):
     colour[10:, 10:] = 9, 9, 9, 0  # not there
     for name, array in {"wide": wide, "colour": colour}.items():
         Image.fromarray(array).save(tmp_path / f"{name}.png")
-        assert reading.looks_like_instances(tmp_path / f"{name}.png")
-    read = reading.labels(tmp_path / "wide.png").plane(2, 0)
+        # Colours that come back in all masks are classes; labels of 16 bits are objects.
+        seen = masks.meaning([masks.look(tmp_path / f"{name}.png")])
+        assert seen.instances == (name == "wide")
+    read = masks.labels(tmp_path / "wide.png").plane(2, 0)
     assert sorted(np.unique(read)) == [0, 300, 40_000]
-    read = reading.labels(tmp_path / "colour.png").plane(2, 0)
+    read = masks.labels(tmp_path / "colour.png").plane(2, 0)
     assert len(np.unique(read)) == 3 and read[11, 11] == 0
     plain = np.zeros((12, 12), np.uint8)
     plain[3:5] = 255
     Image.fromarray(plain).save(tmp_path / "plain.png")
-    assert not reading.looks_like_instances(tmp_path / "plain.png")
+    assert not masks.meaning([masks.look(tmp_path / "plain.png")]).instances
 
 
 @pytest.mark.parametrize("kind", ["int16", "float64"])

@@ -232,7 +232,9 @@ def test_a_task_that_has_no_proxy(data):
 def test_az_nas_draws_from_the_space_of_the_task(data, monkeypatch):
     asked, load = [], factory.DetectorSpace.load
     monkeypatch.setattr(
-        factory.DetectorSpace, "load", lambda *names: asked.append(names) or load(*names)
+        factory.DetectorSpace,
+        "load",
+        lambda *names, **more: asked.append(names) or load(*names, **more),
     )
     factory.make(configure({"estimator": "az_nas", "space": "tiny"}, {}, {}), data)
     assert [names[:2] for names in asked] == [("tiny", "detect")]

@@ -284,7 +284,7 @@ def test_start_up_loads_the_hook_alone(run: Run) -> None:
 
 def test_loading_ultralytics_loads_little_more(run: Run) -> None:
     # What the real one has loaded by the time it loads its cfg.
-    load = "import functools, importlib.machinery, os, threading, traceback, types, typing"
+    load = "import functools, importlib.machinery, math, os, threading, traceback, types, typing"
     code = "import ultralytics.cfg, ultralytics.nn.tasks"
     more = loaded_by(run, code, load) - loaded_by(run, code, load, hook=False)
     ours = ("", ".host", ".host.plugin", ".host.plugin.startup", ".host.plugin.register")
