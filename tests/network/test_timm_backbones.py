@@ -297,23 +297,19 @@ def test_a_profile_predicts_the_sum_of_its_layers(tmp_path):
 def test_a_backbone_that_cannot_be_judged_is_refused_before_the_search(tmp_path, capsys):
     save(made_up(), tmp_path / "profile.json")
     cells = ensure_cells(tmp_path / "cells", train=6, val=3, size=64) / "data.yaml"
-    for backbone, more, said in (
-        ("convnext_atto", [f"latency={tmp_path / 'profile.json'}"], "give latency=measure"),
-    ):
-        names = [{"timm": "mobilenetv3_small_050"}, {"timm": backbone}]
-        space_of(tmp_path, names, levels="3-5")
-        keys = [
-            f"data={cells}",
-            f"space={tmp_path / 'mine.yaml'}",
-            "imgsz=64",
-            "baseline=none",
-            f"project={tmp_path / 'runs'}",
-            *more,
-        ]
-        assert main(["search", *keys]) == 2
-        error = capsys.readouterr().err.strip().splitlines()
-        assert said in error[-1] and f"timm/{backbone}" in error[-1]
-        assert not (tmp_path / "runs").exists()
+    space_of(tmp_path, [{"timm": "mobilenetv3_small_050"}, {"timm": "convnext_atto"}], levels="3-5")
+    keys = [
+        f"data={cells}",
+        f"space={tmp_path / 'mine.yaml'}",
+        "imgsz=64",
+        "baseline=none",
+        f"project={tmp_path / 'runs'}",
+        f"latency={tmp_path / 'profile.json'}",
+    ]
+    assert main(["search", *keys]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert "give latency=measure" in error[-1] and "timm/convnext_atto" in error[-1]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_layers_that_no_profile_knows_are_refused(tmp_path):
