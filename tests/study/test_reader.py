@@ -117,7 +117,9 @@ def test_keys_of_another_version_are_worked_out_anew(tmp_path):
     study = Study(space, tmp_path / "study.db")
     study.start(Trial(0, point, space.architecture(point)))
     with sqlite3.connect(tmp_path / "study.db") as database:
-        database.execute("UPDATE trial_user_attributes SET value_json='\"old\"' WHERE key='key'")
+        database.execute(
+            "UPDATE trial_user_attributes SET value_json='\"0123456789\"' WHERE key='key'"
+        )
     database.close()
     (trial,) = Study(space, tmp_path / "study.db").trials
     assert trial.network.key == DetectorSpace.load("tiny").architecture(point).key
