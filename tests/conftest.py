@@ -29,18 +29,20 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data beside the repository; for tests marked `realdata`."""
-    folder = ROOT.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no real data: {folder} does not exist")
-    return folder
+    return _beside("data")
 
 
 @pytest.fixture(scope="session")
 def shared_inputs() -> Path:
     """Folder of small inputs of many kinds beside the repository; for tests marked `realdata`."""
-    folder = ROOT.parent / "shared" / "inputs"
+    return _beside("inputs")
+
+
+def _beside(name: str) -> Path:
+    """Return a folder that is handed out beside the repository, not in it: without it, a skip."""
+    folder = ROOT.parent / "shared" / name
     if not folder.is_dir():
-        pytest.skip(f"no inputs: {folder} does not exist")
+        pytest.skip(f"no real {name}: {folder} does not exist")
     return folder
 
 

@@ -327,7 +327,7 @@ def test_bad_storages(tmp_path, url):
     [
         ("", r"is no URL; give one such as sqlite:///study.db"),
         ("study.db", r"storage=study.db: cannot be used, as it is no URL; .* sqlite:///study.db"),
-        ("journal:///tmp/log", r"journal file cannot be shared .* give sqlite:///study.db"),
+        ("journal:///{tmp}/log", r"journal file cannot be shared .* give sqlite:///study.db"),
         ("redis://localhost", "Redis keeps no studies"),
         ("oracle9://me:secret@host/x", r"cannot be used .* install the driver"),
         ("sqlite:////no/such/folder/study.db", "check that its folder is there"),

@@ -207,9 +207,7 @@ class ParentSpace(NetworkSpace):
                     f"not in space '{NAME}': {name} would be {value!r}; options: "
                     f"{list(options[name])}"
                 )
-        point = self.canonical(
-            {name: values.get(name, options[0]) for name, options in self.choices.items()}
-        )
+        point = self._completed(values)
         mine = self.architecture(point)
         for part in ("backbone", "neck", "head", "timm"):
             if getattr(mine, part) != getattr(architecture, part):
@@ -233,11 +231,13 @@ class ParentSpace(NetworkSpace):
                 return None
             numbers = sorted(options[name])
             values[name] = max((o for o in numbers if o < value), default=numbers[0])
-        point = self.canonical(
-            {name: values.get(name, options[0]) for name, options in self.choices.items()}
-        )
+        point = self._completed(values)
         alike = _sizeless(self.architecture(point)) == _sizeless(subject)
         return point if alike else None
+
+    def _completed(self, values: Mapping[str, Any]) -> Point:
+        """Return the point of some values, the parent's where there is none."""
+        return self.canonical({n: values.get(n, own) for n, (own, *_) in self.choices.items()})
 
     def _values(self, architecture: Architecture) -> dict[str, Any]:
         """Return what an architecture has of the choices that it shows."""
