@@ -6,6 +6,7 @@ from yolo_nas_ext.config import rules
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.pipeline import confirm
+from yolo_nas_ext.pipeline.parent import alone
 
 
 def config(**keys):
@@ -23,6 +24,10 @@ def config(**keys):
         ({"confirm_by": "short", "estimator": "naswot"}, "short", 6),
         ({"estimator": "supernet"}, "tuned", 12),
         ({"estimator": "supernet", "confirm_by": "full"}, "full", 60),
+        ({"model": "yolo11n.pt"}, "full", 30),
+        ({"model": "yolo11n.pt", "final_epochs": 20}, "full", 20),
+        ({"model": "yolo11n.pt", "confirm_epochs": 7}, "full", 7),
+        ({"model": "yolo11n.pt", "confirm_by": "again"}, "again", None),
     ],
 )
 def test_what_is_not_said_is_what_suits_the_estimator(keys, way, epochs):
@@ -31,6 +36,13 @@ def test_what_is_not_said_is_what_suits_the_estimator(keys, way, epochs):
     assert confirm.way(found) == way
     if epochs is not None:
         assert confirm.epochs_of(found) == epochs and f"{epochs} epochs" in confirm.how(found)
+
+
+def test_what_starts_from_random_weights_is_trained_as_long_as_what_starts_from_a_parent():
+    found = config(model="yolo11n.pt", final_epochs=20)
+    beside = alone(found)
+    assert (confirm.way(beside), confirm.epochs_of(beside)) == ("full", 20)
+    assert alone(config(model="yolo11n.pt", confirm_by="again")).confirm_epochs is None
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,16 @@ def own(value: str) -> bool:
 
 
 def way(s: SearchSettings) -> str:
-    """Return how the best are re-evaluated: ``confirm_by``, or what is usual."""
-    return s.confirm_by or (CONFIRM_TUNED if s.estimator == "supernet" else CONFIRM_AGAIN)
+    """Return how the best are re-evaluated: ``confirm_by``, or what is usual.
+
+    What starts from a parent is close to it, so that a few epochs order it badly: the best are
+    trained as long as the finals.
+    """
+    if s.confirm_by:
+        return s.confirm_by
+    if s.estimator == "supernet":
+        return CONFIRM_TUNED
+    return CONFIRM_FULL if s.model and s.estimator in TRAININGS else CONFIRM_AGAIN
 
 
 def _unknown(

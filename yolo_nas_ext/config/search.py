@@ -59,6 +59,7 @@ FROM_WEIGHTS = {
     "space": PARENT,
     "trials": 24,  # the parent and its pencils are some eight of them
     "baseline": (),
+    "confirm": 2,  # beside the best pencil and the parent, as long as the final trainings
     "finalists": 1,
     "seeds": 1,
     "final_epochs": 30,
@@ -330,7 +331,7 @@ class SearchSettings(Settings):
         whole(0),
         EVALUATED,
         "best candidates re-evaluated before the winner is named, at most a quarter of the trials; "
-        "0 for none",
+        "0 for none; 2 with model=",
     )
     confirm_by: str | None = key(
         None,
@@ -338,15 +339,16 @@ class SearchSettings(Settings):
         EVALUATED,
         "how: again (by the estimator with another seed; both count), or by a training of their "
         "own, and of the baselines, which alone decides: full (the complete schedule of "
-        "Ultralytics), short, or tuned (on from the weights in a supernet); tuned with "
-        "estimator=supernet and again otherwise if empty",
+        "Ultralytics), short, or tuned (on from the weights in a supernet); if empty tuned with "
+        "estimator=supernet, full with model= and again otherwise",
     )
     confirm_epochs: int | None = key(
         None,
         optional(whole(1)),
         EVALUATED,
-        "epochs of such a training; if empty 100 of full, the search's of short, a fifth of the "
-        "supernet's of tuned, all of them of full and short after a supernet",
+        "epochs of such a training; if empty 100 of full, those of the final comparison with "
+        "model=, the search's of short, a fifth of the supernet's of tuned, all of them of full "
+        "and short after a supernet",
     )
     final_epochs: int = key(
         100, whole(1), END, "epochs of each training in the final comparison; 30 with model="

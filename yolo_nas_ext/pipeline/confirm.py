@@ -104,7 +104,7 @@ class ConfirmTraining:
         self.tuned = way(config) == CONFIRM_TUNED
         if not self.tuned and config.estimator != "supernet":
             if way(config) == CONFIRM_FULL and "batch" not in config.given:
-                given["batch"] = FULL["batch"]
+                given["batch"] = config.final_batch if config.model else FULL["batch"]
             if config.fitness in ("auto", PROJECTED):  # which foretells what is measured here
                 given["fitness"] = "host"
         self._supernet, self._training = estimator, kind(data, **given)
@@ -145,6 +145,8 @@ def epochs_of(config: SearchSettings) -> int:
         return max(1, round(SHARE * config.epochs))
     if config.estimator in ("supernet", way(config)):
         return config.epochs
+    if way(config) == CONFIRM_FULL and config.model:
+        return config.final_epochs
     return FULL["epochs"] if way(config) == CONFIRM_FULL else SearchSettings().epochs
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from yolo_nas_ext.config.names import CONFIRM_AGAIN
 from yolo_nas_ext.config.search import PARENT, SearchSettings
 from yolo_nas_ext.cost.latency.profile import asked
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.factory import fitness_of
 from yolo_nas_ext.host.transfer import parents
 from yolo_nas_ext.host.transfer.parents import Parent
+from yolo_nas_ext.pipeline import confirm
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -82,7 +84,17 @@ def candidates(config: SearchSettings, parent: Parent | None) -> SearchSettings:
 
 def alone(config: SearchSettings) -> SearchSettings:
     """Return the settings of a training from random weights whose fitness compares with others'."""
-    return replace(config, model=None, pretrained=None, inherit=None, fitness=fitness_of(config))
+    way = confirm.way(config)
+    epochs = None if way == CONFIRM_AGAIN else confirm.epochs_of(config)
+    return replace(
+        config,
+        model=None,
+        pretrained=None,
+        inherit=None,
+        fitness=fitness_of(config),
+        confirm_by=way,
+        confirm_epochs=epochs,
+    )
 
 
 def trial_of(study: Study, parent: Parent | None) -> Trial | None:
