@@ -132,7 +132,7 @@ def _order(estimator: Any, space: DetectorSpace, plan: Any, truth: Truth) -> Fig
 
 def _paths(estimator: Any, space: DetectorSpace, count: int) -> dict[str, float]:
     """Return the time of a score against its bare parts, and how memory grows."""
-    supernet, bench = estimator.opened()
+    supernet, bench = estimator.supernet(), estimator.evaluator(estimator.imgsz)
     ratios, rss = [], []
     rng = random.Random(1)
     for index in range(count):

@@ -67,7 +67,7 @@ def test_a_score_is_that_of_the_stock_model_that_is_written(run, tiny, data, tmp
     _, made = run
     file = tmp_path / "nas-a.pt"
     found = made.estimate(network(tiny, 1), weights=file)
-    evaluator = made.opened()[1]
+    evaluator = made.evaluator(made.imgsz)
     loaded = YOLO(file).model.float()
     assert evaluator.score(loaded)["val_loss_cls"] == pytest.approx(found["val_loss_cls"], rel=0.02)
     fresh = [m for m in loaded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
@@ -77,7 +77,7 @@ def test_a_score_is_that_of_the_stock_model_that_is_written(run, tiny, data, tmp
 def test_scores_are_kept_by_key(run, tiny, monkeypatch):
     folder, made = run
     made.estimate(network(tiny, 5))
-    evaluator = made.opened()[1]
+    evaluator = made.evaluator(made.imgsz)
     monkeypatch.setattr(evaluator, "score", lambda model: pytest.fail("scored again"))
     made.estimate(network(tiny, 5))
     rows = [json.loads(line) for line in (folder / "supernet" / SCORES).read_text().splitlines()]
@@ -138,7 +138,7 @@ def test_a_search_of_another_task_learns_and_scores_by_its_fitness(task, tmp_pat
     assert stock.task == task
     assert weights.load(file).architecture == network(space, 1)  # to be trained on from there
     assert not any("yolo_nas_ext" in type(module).__module__ for module in stock.model.modules())
-    again = made.opened()[1].score(stock.model.float())
+    again = made.evaluator(made.imgsz).score(stock.model.float())
     losses = [name for name in found if name.startswith("val_loss")]
     assert losses and all(again[n] == pytest.approx(found[n], rel=0.05) for n in losses)
     made.close()

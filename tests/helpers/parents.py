@@ -9,6 +9,7 @@ from ultralytics import YOLO
 
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import to_yaml
+from yolo_nas_ext.network.rows import KEYPOINTS
 from yolo_nas_ext.space.detector import DetectorSpace
 
 
@@ -18,11 +19,19 @@ def small(seed: int = 0, task: str = "detect") -> Architecture:
     return space.architecture(space.sample(random.Random(seed)))
 
 
-def checkpoint(folder: Path, name: str = "mine", *, nc: int = 3, seed: int = 0) -> Path:
-    """Write a checkpoint of a small detector and return it."""
+def checkpoint(
+    folder: Path,
+    name: str = "mine",
+    *,
+    nc: int = 3,
+    seed: int = 0,
+    task: str = "detect",
+    keypoints: tuple[int, int] = KEYPOINTS,
+) -> Path:
+    """Write a checkpoint of a small network, a detector unless a task is given, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     definition = folder / f"{name}.yaml"
-    definition.write_text(to_yaml(small(seed), nc))
-    YOLO(definition, verbose=False).save(folder / f"{name}.pt")
+    definition.write_text(to_yaml(small(seed, task), nc, task, keypoints=keypoints))
+    YOLO(definition, task=task, verbose=False).save(folder / f"{name}.pt")
     definition.unlink()
     return folder / f"{name}.pt"

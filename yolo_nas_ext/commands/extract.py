@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext import files, run_dir
-from yolo_nas_ext.config.extract import FRONT, ExtractSettings
+from yolo_nas_ext.config.extract import FRONT, LIMITED, ExtractSettings
 from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.rules import check
-from yolo_nas_ext.config.search import configure
+from yolo_nas_ext.config.search import SearchSettings, configure
 from yolo_nas_ext.config.settings import read
 from yolo_nas_ext.console import number
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context, hand_over
-from yolo_nas_ext.estimators.factory import make, space_file
+from yolo_nas_ext.estimators.factory import make, space_file, training_options
+from yolo_nas_ext.estimators.training import UntouchedFineTuning
 from yolo_nas_ext.host import arguments, dataset
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import to_yaml
 from yolo_nas_ext.pipeline.outputs import write_weights
 from yolo_nas_ext.plugins import load_blocks
+from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.study import Study
 
 
@@ -47,20 +49,59 @@ def main(given: Mapping[str, Any]) -> int:
         )
     load_blocks(config.blocks)
     space = space_file(config)
-    wanted = _wanted(Study(space, folder / "study.db"), settings.key_, folder)
+    study = Study(space, folder / "study.db", Goal(config.objectives, config.limits))
+    limits = {name: v for name in LIMITED if (v := getattr(settings, name)) is not None}
+    wanted = _within(study, limits, folder) if limits else _wanted(study, settings.key_, folder)
     data = dataset.read(config.data, config.task, group=config.group)
     estimator = make(config, data)
     hand_over(Context(folder), estimator)
     out = Path(settings.out or folder / "pareto")
+    name = metric_name(config.task, config.fitness)
     for network in wanted:
         metrics = write_weights(estimator, network, out)
         path = out / f"nas-{network.key}.yaml"
-        name = metric_name(config.task, config.fitness)
         note = f"{name} {number(metrics['fitness'])} with the supernet's weights"
+        if settings.tune:
+            tuned = _tuned(config, data, network, path.with_suffix(".pt"), settings.tune)
+            note = f"{name} {number(tuned)} on val after {settings.tune} epochs more"
         text = to_yaml(network, data.nc, config.task, [note], data.keypoints)
         files.write_text(path, text)
         print(f"{path.with_suffix('.pt')}: {note}")
     return 0
+
+
+def _within(study: Study, limits: Mapping[str, float], folder: Path) -> list[Architecture]:
+    """Return the best network that was evaluated within limits.
+
+    Raises:
+        NASError: Where there is none; it names the least there is.
+    """
+    known = [t for t in study.complete if t.architecture]
+    costs = {t.number: {**t.cost, **t.metrics} for t in known}
+    for key, bound in limits.items():
+        name = "latency_ms" if key == "max_latency" else key.removeprefix("max_")
+        have = [t for t in known if name in costs[t.number]]
+        if not have:
+            raise NASError(f"{key}={bound:g}: the search in {folder} knows no {name}; leave it out")
+        known = [t for t in have if costs[t.number][name] <= bound]
+        if not known:
+            least = min(costs[t.number][name] for t in have)
+            raise NASError(
+                f"{key}={bound:g}: no network that the search in {folder} has evaluated is within "
+                f"it; the least has {least:g}"
+            )
+    return [max(known, key=lambda t: (t.fitness, -t.number)).network]
+
+
+def _tuned(
+    config: SearchSettings, data: dataset.DataSet, network: Architecture, file: Path, epochs: int
+) -> float:
+    """Train an extracted network on, in place, and return its fitness on val."""
+    val = dataset.read(config.data, config.task, part="val", group=config.group)
+    options = {**training_options(config), "epochs": epochs, "inherit": file}
+    training = UntouchedFineTuning(data, val, **{**options, "fitness": "host"})
+    with files.replacing(file) as temporary:
+        return training.estimate(network, weights=temporary)["fitness"]
 
 
 def _wanted(study: Study, key: str, folder: Path) -> list[Architecture]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from yolo_nas_ext.config.fields import flag, path
+from yolo_nas_ext.config.fields import flag, optional, path, real, whole
 from yolo_nas_ext.config.settings import Settings, key
 
 FRONT = "front"
 KEYS = "Keys"
+LIMITED = ("max_latency", "max_flops", "max_params")  # keys that choose the best network within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class ExtractSettings(Settings):
     about: ClassVar[str] = """\
 yolo nas-extract run=<folder of a search> [key=value ...]
 
-Networks of a supernet as stock models with its weights, with no training."""
+Networks of a supernet as stock models with its weights, with no training unless tune= says so."""
 
     run: str = key(
         None, path, KEYS, "folder of a search with estimator=supernet, for example runs/nas/search"
@@ -30,6 +31,29 @@ Networks of a supernet as stock models with its weights, with no training."""
         str,
         KEYS,
         "keys of evaluated networks, separated by commas; front for those no other beats",
+    )
+    max_latency: float | None = key(
+        None, optional(real(0)), KEYS, "take the best network of at most so many milliseconds"
+    )
+    max_flops: float | None = key(
+        None,
+        optional(real(0)),
+        KEYS,
+        "take the best network of at most so many FLOPs",
+        kind="number",
+    )
+    max_params: float | None = key(
+        None,
+        optional(real(0)),
+        KEYS,
+        "take the best network of at most so many parameters",
+        kind="number",
+    )
+    tune: int = key(
+        0,
+        whole(0),
+        KEYS,
+        "epochs that a network is trained on for, on all of train; measured on val",
     )
     out: str = key(
         None, path, KEYS, "folder for nas-<key>.yaml and nas-<key>.pt; the run's pareto/ if empty"

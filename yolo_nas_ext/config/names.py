@@ -27,7 +27,7 @@ WAYS = (CONFIRM_AGAIN, CONFIRM_TUNED, "short", CONFIRM_FULL)  # of the key confi
 GROWS = ("epochs", "imgsz", "images")  # what fidelity=asha lets grow
 AUGMENTATIONS = ("mri", "ct", "xray", "microscopy", "natural")
 RELAXATIONS = ("single", "gates", "continuous")
-SAMPLINGS = ("spos", "fair", "sandwich")
+SAMPLINGS = ("spos", "fair", "sandwich", "progressive")
 FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
 MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
     "map50",

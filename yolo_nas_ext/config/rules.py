@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from yolo_nas_ext.config.compare import CompareSettings, TrainedSettings
 from yolo_nas_ext.config.data import CocoSettings, ConvertSettings, DemoSettings
-from yolo_nas_ext.config.extract import ExtractSettings
+from yolo_nas_ext.config.extract import FRONT, LIMITED, ExtractSettings
 from yolo_nas_ext.config.names import (
     AUGMENTATIONS,
     CONFIRM_AGAIN,
@@ -336,12 +336,43 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
     *(
         Rule(
             key,
-            lambda s, given=given: getattr(s, given) and not _trains(s),
+            lambda s, given=given, kinds=kinds: getattr(s, given) and s.estimator not in kinds,
             lambda s: f"estimator={s.estimator} does not start from weights",
-            f"leave it out or give estimator={_EITHER}",
+            f"leave it out or give estimator={' or '.join(kinds)}",
             f"{given}=a.pt estimator=naswot",
         )
-        for key, given in ((_model, "model"), ("inherit", "inherit"))
+        for key, given, kinds in (
+            (_model, "model", (*TRAININGS, "supernet")),
+            ("inherit", "inherit", TRAININGS),
+        )
+    ),
+    Rule(
+        "strategy",
+        lambda s: s.strategy == "darts" and s.model,
+        "darts learns in a supernet from random weights, not in the family of model=",
+        "leave one of them out",
+        "strategy=darts model=a.pt",
+    ),
+    Rule(
+        "space",
+        lambda s: s.model and s.estimator == "supernet" and s.space != PARENT,
+        "the family of model= is in space=parent",
+        f"leave space out, or give estimator={_EITHER}",
+        "model=a.pt estimator=supernet space=tiny",
+    ),
+    Rule(
+        "sampling",
+        lambda s: s.sampling == "progressive" and s.estimator == "supernet" and not s.model,
+        "the parent is the largest network of its steps, and there is none",
+        "give model=yolo11n.pt with it, or another sampling",
+        "sampling=progressive estimator=supernet",
+    ),
+    Rule(
+        "teacher",
+        lambda s: s.teacher and s.model and s.estimator == "supernet",
+        "the fine-tuned parent teaches its family",
+        "leave it out; distill=0 is without a teacher",
+        "teacher=parent model=a.pt estimator=supernet",
     ),
     *(
         Rule(
@@ -511,6 +542,16 @@ DEMO: tuple[Rule[DemoSettings], ...] = (
     _required("out", "yolo nas-data demo=lesions out=demo", "demo=lesions"),
 )
 
+EXTRACT: tuple[Rule[Any], ...] = (
+    _required("run", "run=runs/nas/search, of estimator=supernet", "key=front"),
+    Rule(
+        "key",
+        lambda s: s.key_ != FRONT and any(getattr(s, name) for name in LIMITED),
+        "names networks, and a limit takes the best one within it",
+        "leave out one of them",
+        "run=runs/nas/search key=784d211472 max_flops=2G",
+    ),
+)
 RULES: Mapping[type[Settings], tuple[Rule[Any], ...]] = {
     SearchSettings: SEARCH,
     CompareSettings: COMPARE,
@@ -518,7 +559,7 @@ RULES: Mapping[type[Settings], tuple[Rule[Any], ...]] = {
     ProfileSettings: PROFILE,
     ScoreSettings: (_required("model", "model=yolo11n, a YAML or a structure", "imgsz=640"),),
     ScaleSettings: (_required("model", "model=yolo11n, or a YAML", "flops=2x"),),
-    ExtractSettings: (_required("run", "run=runs/nas/search, of estimator=supernet", "key=front"),),
+    ExtractSettings: EXTRACT,
     ConvertSettings: CONVERT,
     CocoSettings: COCO,
     DemoSettings: DEMO,

@@ -35,6 +35,16 @@ SHARED = {"epochs": 60, "trials": 200}
 # Of a supernet for detection that no distribution is learned in: several networks a step order much
 # better than one, which is the default of the two keys (docs/evidence.md).
 SEVERAL = {"sampling": "sandwich", "distill": 1.0}
+# Of a supernet that starts from a parent: it hands over finished networks of all costs.
+FAMILY = {
+    "epochs": 20,
+    "trials": 200,
+    "batch": 16,
+    "sampling": "progressive",
+    "distill": 1.0,
+    "confirm": 0,
+    "finalists": 0,
+}
 # Of a proxy with a network; few images hardly tell networks apart.
 ONE_BATCH = {"batch": 16}
 PROXIES = (
@@ -384,15 +394,17 @@ class SearchSettings(Settings):
         text,
         SUPERNET,
         "candidates that a step of the supernet's training trains: spos (one, drawn), fair (every "
-        "block type once) or sandwich (largest, smallest and two between); where neither this nor "
-        "distill is given, estimator=supernet takes sandwich and distill=1 for detection",
+        "block type once), sandwich (largest, smallest and two between) or progressive (the same "
+        "around the parent of model=, first in image size and levels, then in repeats and widths); "
+        "where neither this nor distill is given, estimator=supernet takes sandwich and distill=1 "
+        "for detection, and progressive and distill=1 with model=",
     )
     distill: float = key(
         0,
         real(0, open_low=False),
         SUPERNET,
         "weight of the first candidate's predictions, in sandwich the largest's, as a target of "
-        "the step's others",
+        "the step's others; with model= of the fine-tuned parent's, as a target of all",
     )
     cost_weight: float = key(
         0,
@@ -570,7 +582,10 @@ def configure(
         settings = usually(**FULL)
     if settings.strategy == "darts":
         settings = usually(estimator="supernet")
-    if settings.estimator == "supernet":
+    if settings.estimator == "supernet" and settings.model:
+        cost = "flops_g" if settings.latency is None else "latency_ms"
+        settings = usually(**FAMILY, objectives=("fitness", cost))
+    elif settings.estimator == "supernet":
         plain = settings.strategy != "darts" and settings.task == "detect"
         settings = usually(**SHARED, **(SEVERAL if plain and not {*SEVERAL} & {*given} else {}))
     if settings.estimator in PROXIES:

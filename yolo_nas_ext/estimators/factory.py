@@ -75,7 +75,8 @@ def space_file(config: SearchSettings) -> NetworkSpace:
     """
     if config.space == PARENT and config.model:
         network = parent_network(config)
-        return ParentSpace(network, config.task, sizes=config.sizes, fix=config.fix)
+        within = config.estimator == "supernet"  # which the parent holds
+        return ParentSpace(network, config.task, sizes=config.sizes, fix=config.fix, within=within)
     return DetectorSpace.load(
         config.space, config.task, config.fix, config.sizes, yolo26=_heads_of_yolo26(config)
     )
@@ -129,7 +130,7 @@ _ZERO_COST = f"{__package__}.zero_cost"
 ESTIMATORS: dict[str, str] = {
     "short": f"{__package__}.training:short",
     "full": f"{__package__}.training:full",
-    "supernet": f"{__package__}.weight_sharing:supernet",
+    "supernet": f"{__package__}.family:supernet",
     **dict.fromkeys(ANALYTIC, f"{_ZERO_COST}.closed_form:analytic"),
     RESOLVED: f"{_ZERO_COST}.resolved:estimator",
     **dict.fromkeys(PROXIES, f"{_ZERO_COST}.proxy:untrained"),

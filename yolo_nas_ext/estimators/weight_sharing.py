@@ -28,9 +28,10 @@ from yolo_nas_ext.host.supernet.darts import RELAXATIONS, DartsTrainer
 from yolo_nas_ext.host.supernet.evaluator import Evaluator
 from yolo_nas_ext.host.supernet.model import Supernet, extract
 from yolo_nas_ext.host.supernet.trainer import PAUSE, SupernetTrainer, fit, load, of_task
+from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
-from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.space.supernet.sampling import paths
 from yolo_nas_ext.space.supernet.slots import check
 from yolo_nas_ext.space.supernet.slots import definition as largest
@@ -68,7 +69,7 @@ class SharedWeights(ShortTraining):
     def __init__(
         self,
         data: DataSet,
-        space: DetectorSpace,
+        space: NetworkSpace,
         *,
         sampling: str = "spos",
         distill: float = 0.0,
@@ -89,22 +90,23 @@ class SharedWeights(ShortTraining):
         self.space, self.sampling, self.distill = space, sampling, distill
         self.learn, self.cost_weight, self.relaxation = learn, cost_weight, relaxation
         check_relaxation(relaxation, learn, space)
-        self._paths = paths(sampling, space, self.seed)
+        self._paths = paths(sampling, space, self.seed, self.epochs)
         self._pause, self._say = pause, say
         self._context = Context()
         self._temporary: Path | None = None
-        self._open: tuple[Supernet, Evaluator] | None = None
+        self._open: Supernet | None = None
+        self._evaluators: dict[int, Evaluator] = {}  # by image size
         self._scores: dict[str, dict[str, float]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process opens for itself."""
-        apart = {"_open": None, "_paths": None, "_say": None, "_scores": {}}
+        apart = {"_open": None, "_evaluators": {}, "_paths": None, "_say": None, "_scores": {}}
         return {**self.__dict__, **apart}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Put back what was left out."""
         self.__dict__.update(state)
-        self._paths = paths(self.sampling, self.space, self.seed)
+        self._paths = paths(self.sampling, self.space, self.seed, self.epochs)
 
     def use_context(self, context: Context) -> None:
         """Keep the supernet and decoded images there from now on."""
@@ -142,7 +144,7 @@ class SharedWeights(ShortTraining):
             TrialError: For a network that is none of the space.
             RunError: Where the supernet cannot be trained.
         """
-        supernet, evaluator = self.opened()
+        supernet = self.supernet()
         known = self._scores.get(architecture.key)
         if known is not None and (weights is None or weights.is_file()):
             return dict(known)
@@ -150,6 +152,7 @@ class SharedWeights(ShortTraining):
             model = extract(supernet, architecture, self.data.names)
         except NASError as error:
             raise TrialError("build", str(error)) from error
+        evaluator = self.evaluator(architecture.imgsz or self.imgsz)
         evaluator.calibrate(model)
         metrics = known or evaluator.score(model)
         if known is None:
@@ -159,8 +162,10 @@ class SharedWeights(ShortTraining):
         return dict(metrics)
 
     def supernet(self) -> Supernet:
-        """Return the trained supernet, with the averaged weights."""
-        return self.opened()[0]
+        """Return the trained supernet, with the averaged weights; the first call trains it."""
+        if self._open is None:
+            self._open = self._train_and_open()
+        return self._open
 
     def distribution(self) -> dict[str, list[float]]:
         """Return the newest learned probabilities of every choice's options."""
@@ -168,14 +173,15 @@ class SharedWeights(ShortTraining):
 
     def history(self) -> list[dict[str, Any]]:
         """Return what was recorded after each epoch in which the distribution was learned."""
-        self.opened()
+        self.supernet()
         return _history(self.folder / LEARNED)
 
     def close(self) -> None:
         """Let go of the memory; the next network opens the supernet again."""
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
+        for evaluator in self._evaluators.values():
+            evaluator.close()
+        self._evaluators.clear()
+        self._open = None
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -198,13 +204,16 @@ class SharedWeights(ShortTraining):
     def _definition_of_all(self) -> dict[str, Any]:
         return largest(self.space, self.data.nc, self.data.channels, self.data.keypoints)
 
-    def opened(self) -> tuple[Supernet, Evaluator]:
-        """Return the trained supernet and what measures its networks; the first call trains it."""
-        if self._open is None:
-            self._open = self._train_and_open()
-        return self._open
+    def evaluator(self, imgsz: int) -> Evaluator:
+        """Return what measures networks at an image size in pixels."""
+        if imgsz not in self._evaluators:
+            small = self.space.architecture(self.space.canonical(_smallest(self.space)))
+            first = emit(small, self.data.nc, self.task, self.data.keypoints)
+            settings = replace(self.settings, imgsz=imgsz)
+            self._evaluators[imgsz] = Evaluator(first, self.data, self.split, settings)
+        return self._evaluators[imgsz]
 
-    def _train_and_open(self) -> tuple[Supernet, Evaluator]:
+    def _train_and_open(self) -> Supernet:
         folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
         definition, made_with = self._definition_of_all(), self.made_with
@@ -223,20 +232,16 @@ class SharedWeights(ShortTraining):
             text = json.dumps(trained["history"], indent=1)
             write_text(folder / LEARNED, text)
         supernet.eval()
-        small = self.space.architecture(self.space.canonical(_smallest(self.space)))
-        first = emit(small, self.data.nc, self.task, self.data.keypoints)
-        evaluator = Evaluator(first, self.data, self.split, self.settings)
-        supernet.to(evaluator.device)
+        supernet.to(self.evaluator(self.imgsz).device)
         self._scores = _read(folder / SCORES)
-        return supernet, evaluator
+        return supernet
 
     def _fit(self, definition: Mapping[str, Any], made_with: Mapping[str, Any], file: Path) -> None:
-        overrides = {**self.warmup(self.epochs), **self.settings.overrides}
         fit(
             definition,
             self.data,
             self.split,
-            replace(self.settings, overrides=overrides),
+            self._training_settings(),
             steps=self._steps,
             checkpoint=file,
             made_with=made_with,
@@ -244,7 +249,17 @@ class SharedWeights(ShortTraining):
             on_epoch=_on_epoch(self.settings.epochs, self._say),
             pause=self._pause,
             trainer=self._trainer,
+            **self._start_of_training(),
         )
+
+    def _training_settings(self) -> TrainingSettings:
+        """Return how the supernet is trained."""
+        overrides = {**self.warmup(self.epochs), **self.settings.overrides}
+        return replace(self.settings, overrides=overrides)
+
+    def _start_of_training(self) -> dict[str, Any]:
+        """Return what else the training of the supernet is given, see `fit`."""
+        return {}
 
     def _trainer(self, *args: Any, **more: Any) -> SupernetTrainer:
         if not self.learn:
@@ -280,7 +295,7 @@ class SharedWeights(ShortTraining):
 
 
 def supernet(config: SearchSettings, data: DataSet) -> SharedWeights:
-    """Return the estimator ``supernet`` of a search."""
+    """Return the estimator ``supernet`` of a search from random weights."""
     return SharedWeights(
         data,
         detector_space(config).within(space_of(config, data)[1]),
@@ -293,7 +308,7 @@ def supernet(config: SearchSettings, data: DataSet) -> SharedWeights:
     )
 
 
-def check_relaxation(name: str, learn: bool, space: DetectorSpace) -> None:
+def check_relaxation(name: str, learn: bool, space: NetworkSpace) -> None:
     """Refuse a relaxation that is none, that nothing learns by, or that the space is too large for.
 
     Raises:
@@ -334,7 +349,7 @@ def _on_epoch(
     return on_epoch
 
 
-def _smallest(space: DetectorSpace) -> dict[str, Any]:
+def _smallest(space: NetworkSpace) -> dict[str, Any]:
     return {name: options[0] for name, options in space.choices.items()}
 
 

@@ -21,7 +21,14 @@ from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.transfer.weights import foretell
-from yolo_nas_ext.pipeline import confirm, final_comparison, latency, outputs, warm_start
+from yolo_nas_ext.pipeline import (
+    confirm,
+    family,
+    final_comparison,
+    latency,
+    outputs,
+    warm_start,
+)
 from yolo_nas_ext.pipeline import plan as plans
 from yolo_nas_ext.pipeline.baselines import Begin
 from yolo_nas_ext.pipeline.evaluation import evaluation, executor
@@ -432,6 +439,7 @@ SEARCH: Steps = (
     ("note what other processes measured", _note_others),
     ("say what the best inherited", _say_inherited),
     ("write shared weights", _write_shared_weights),
+    ("measure the family on val", family.hand_over),
     ("show the learned distribution", _show_distribution),
 )
 RESULTS: Steps = (

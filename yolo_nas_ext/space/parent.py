@@ -57,6 +57,8 @@ class ParentSpace(NetworkSpace):
         task: What it does.
         sizes: Image sizes in pixels as a choice. Without any, networks have the parent's own.
         fix: Choices with the one option that is left of each.
+        within: Whether no number is above the parent's and no level below its lowest, so that the
+            parent holds all networks; image sizes may be larger.
 
     Raises:
         NASError: For a parent with a backbone of timm, and an unknown choice or option to fix.
@@ -69,6 +71,7 @@ class ParentSpace(NetworkSpace):
         *,
         sizes: Sequence[int] = (),
         fix: Mapping[str, Any] | None = None,
+        within: bool = False,
     ) -> None:
         if parent.timm:
             raise NASError(
@@ -85,8 +88,15 @@ class ParentSpace(NetworkSpace):
         choices["context"] = tuple(self._parts.contexts)
         if any(map(self._last, self._parts.levels)):
             choices[LAST] = (KEPT, GONE)
+        lowest = parent.neck.levels[0]
+        below = [part for n, part in self._parts.down.items() if n < lowest]
+        for way in (self._parts.halving, self._parts.up):
+            below += (part for level, part in way.items() if level <= lowest)
         for part in self._parts:
-            choices |= part.choices()
+            if not (within and part in below):
+                choices |= part.choices()
+        if within:
+            choices = {name: self._inside(name, options) for name, options in choices.items()}
         super().__init__(left(NAME, choices, fix or {}), name=NAME, task=task, mutations=MUTATIONS)
         self._layouts: dict[tuple[str, ...], Layout] = {}
 
@@ -94,6 +104,17 @@ class ParentSpace(NetworkSpace):
     def origin(self) -> Point:
         """The point of the parent, at the first image size; with `fix`, what is nearest to it."""
         return self.canonical({name: options[0] for name, options in self.choices.items()})
+
+    def _inside(self, name: str, options: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the options of a choice that need nothing that the parent has not."""
+        own = options[0]
+        if name == "levels":
+            joined, read = self._parts.levels[own]
+            known = [(text, self._parts.levels[text]) for text in options]
+            return tuple(t for t, (neck, head) in known if {*neck, *head} <= {*joined, *read})
+        if name == "imgsz" or not is_number(own):
+            return options
+        return tuple(option for option in options if option <= own)
 
     # From points to architectures
 

@@ -33,6 +33,10 @@ from yolo_nas_ext.network.roles import total
 from yolo_nas_ext.space.supernet.mixture import Mixed, mix
 from yolo_nas_ext.space.supernet.slots import path
 
+# Distance of a network's predictions, given with the supernet, from a teacher's: the mean an image.
+Apart = Callable[[Any, Any], torch.Tensor]
+# A fixed teacher: what it makes of images.
+Guide = Callable[[torch.Tensor], Apart]
 # Ultralytics' losses of YOLO26's own heads, where these have one.
 LOSSES: dict[str, Any] = {"segment": SegmentLoss26, "pose": PoseLoss26}
 CHANNELS = 64  # of which a mask is asked for where its mean alone counts
@@ -71,6 +75,7 @@ class Supernet(DetectionModel):
         self.active: Architecture | None = None
         self.paths: Sequence[Architecture] = ()
         self.distill = 0.0
+        self.guide: Guide | None = None
         self.backward: Callable[[torch.Tensor], None] = torch.Tensor.backward
 
     @property
@@ -177,9 +182,13 @@ class Supernet(DetectionModel):
 
         Of several, all but the last are differentiated here, one after the other, so that memory
         holds one network's activations at a time. With `distill` the first one teaches the others.
+        With a `guide` that does: the first network learns from labels and guide, the others from
+        the guide alone.
         """
         if preds is not None or not self.paths:
             return super().loss(batch, preds)
+        if self.guide is not None:
+            return self._guided(batch, self.guide)
         taught: Any = None
         items: dict[str, torch.Tensor] = {}
         share = 1 / len(self.paths)
@@ -199,6 +208,23 @@ class Supernet(DetectionModel):
             if index + 1 < len(self.paths):
                 self.backward(loss)
             items = {n: items.get(n, 0) + share * v for n, v in own.items()}
+        return loss, items
+
+    def _guided(self, batch: Mapping[str, Any], guide: Guide) -> tuple[torch.Tensor, Any]:
+        """Return the mean loss of the networks of this step, who learn from a fixed teacher."""
+        apart = guide(batch["img"])
+        share = 1 / len(self.paths)
+        items: Any = {}
+        loss = torch.zeros(())
+        for index, architecture in enumerate(self.paths):
+            self.activate(architecture)
+            preds = self.forward(batch["img"])
+            loss = apart(preds, self) * self._images(batch) * share
+            if index == 0:
+                hard, items = super().loss(batch, preds)
+                loss = loss + hard.sum() * share
+            if index + 1 < len(self.paths):
+                self.backward(loss)
         return loss, items
 
     def mean_loss(self, batch: Mapping[str, Any]) -> torch.Tensor:
@@ -286,26 +312,58 @@ def extract(supernet: Supernet, architecture: Architecture, names: Mapping[int, 
     definition = emit(architecture, len(names), task.name, task.keypoints)
     model = models.build(definition, task=task.name, ch=supernet.channels)
     state = model.state_dict()
+    for row, wiring, place in _placed(supernet):
+        for loan in wiring.loans:
+            state[place(loan.name)].copy_(loan.take(row.units))
+        for name, value in _flow(row).items():
+            state[place(f"{FLOW}.{name}")].copy_(value)
+    model.names = dict(names)
+    return model
+
+
+@torch.no_grad()
+def fill(supernet: Supernet, architecture: Architecture, model: nn.Module) -> None:
+    """Write the weights of a stock model of a network into a supernet: the inverse of `extract`.
+
+    Args:
+        supernet: Where they go; its active network changes to this one.
+        architecture: The network.
+        model: Ultralytics' model of it.
+
+    Raises:
+        NASError: For a network that is none of the space.
+    """
+    supernet.activate(architecture)
+    state = model.state_dict()
+    for row, wiring, place in _placed(supernet):
+        for loan in wiring.loans:
+            loan.give(row.units, state[place(loan.name)])
+        for name, value in _flow(row).items():
+            value.copy_(state[place(f"{FLOW}.{name}")])
+
+
+def _placed(supernet: Supernet) -> Iterator[tuple[Any, Wiring, Callable[[str], str]]]:
+    """Yield the rows with weights of the active network, and what their tensors are called.
+
+    The last is the name in Ultralytics' model from the name in the row's skeleton.
+    """
     at = 0
     for row in supernet.rows:
         if isinstance(row, ElasticJoin):
             at += row.active * (1 + isinstance(row.up, nn.Upsample))
-            continue
-        if isinstance(row, ElasticBlock) and row.active is None:
-            continue
-        wiring: Wiring = (
-            row.wiring(cast(Any, row.active)) if isinstance(row, ElasticBlock) else row.wiring()
-        )
-        for name, value in wiring.state(row.units).items():
-            if isinstance(row, ElasticHead):
-                place = f"model.{at}.{name}"
-            else:
-                first, _, rest = name.partition(".")
-                place = f"model.{at + int(first)}.{rest}"
-            state[place].copy_(value)
-        if isinstance(flow := getattr(row, FLOW, None), nn.Module):
-            for name, value in flow.state_dict().items():
-                state[f"model.{at}.{FLOW}.{name}"].copy_(value)
-        at += len(row.active.chain) if isinstance(row, ElasticBlock) and row.active else 1
-    model.names = dict(names)
-    return model
+        elif isinstance(row, ElasticHead):
+            yield row, row.wiring(), lambda name, at=at: f"model.{at}.{name}"
+        elif row.active is not None:
+            yield row, row.wiring(row.active), lambda name, at=at: _name(at, name)
+            at += len(row.active.chain)
+
+
+def _name(at: int, name: str) -> str:
+    first, _, rest = name.partition(".")
+    return f"model.{at + int(first)}.{rest}"
+
+
+def _flow(row: Any) -> dict[str, torch.Tensor]:
+    """Return the tensors of YOLO26's flow, which all networks have whole; few rows have it."""
+    flow = getattr(row, FLOW, None)
+    return dict(flow.state_dict()) if isinstance(flow, nn.Module) else {}

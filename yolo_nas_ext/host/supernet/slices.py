@@ -71,6 +71,17 @@ class Loan:
             value = value[..., first : first + self.kernel, first : first + self.kernel]
         return value
 
+    def give(self, units: Any, value: torch.Tensor) -> None:
+        """Write values into the lent part."""
+        whole = _get(units[self.unit], self.tensor)
+        part = whole[_spread(self, whole)]
+        if self.kernel and (rest := whole.shape[-1] - self.kernel):
+            first = rest // 2
+            part[..., first : first + self.kernel, first : first + self.kernel] = value.to(part)
+        else:
+            part = value.to(part)
+        whole[_spread(self, whole)] = part
+
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
@@ -106,6 +117,17 @@ def taken(value: torch.Tensor, which: torch.Tensor | int, dim: int) -> torch.Ten
     if isinstance(which, int):
         return value if which == value.shape[dim] else value.narrow(dim, 0, which)
     return value.index_select(dim, which.to(value.device))
+
+
+def _spread(loan: Loan, whole: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the index of the channels that are lent in a whole tensor."""
+    places = [torch.arange(size) for size in whole.shape[:2]]
+    for dim, which in ((loan.outs_at, loan.outs), (1 - loan.outs_at, loan.ins)):
+        if which is not None:
+            places[dim] = torch.arange(which) if isinstance(which, int) else which
+    if whole.ndim == 1:
+        return (places[0],)
+    return places[0][:, None], places[1][None]
 
 
 def _get(module: Any, name: str) -> torch.Tensor:

@@ -18,7 +18,7 @@ from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.model import Supernet
 from yolo_nas_ext.host.training.checkpoint import write
 from yolo_nas_ext.host.training.initialisation import SIDE
-from yolo_nas_ext.host.training.lean import TRAINERS, OnEpoch, Split
+from yolo_nas_ext.host.training.lean import TRAINERS, Initial, OnEpoch, Split
 from yolo_nas_ext.host.training.session import session
 from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.network.architecture import Architecture
@@ -186,6 +186,8 @@ def fit(
     on_epoch: OnEpoch | None = None,
     pause: float = PAUSE,
     trainer: Callable[..., Any] | None = None,
+    initial: Callable[[], Initial] | None = None,
+    half: bool = False,
 ) -> None:
     """Train a supernet into a file, or go on with the training that the file is of.
 
@@ -203,6 +205,8 @@ def fit(
         on_epoch: Called with an epoch's number, from 1, and its mean losses.
         pause: Seconds between two checkpoints.
         trainer: Makes the trainer; `SupernetTrainer` of the task unless given.
+        initial: Makes what writes the first weights; not called where the training goes on.
+        half: Whether convolutions take half the digits where the processor has them.
 
     Raises:
         NASError: For a file of other settings.
@@ -225,7 +229,9 @@ def fit(
             made_with=made_with,
             pause=pause,
             on_epoch=on_epoch,
+            initial=begin,
         )
 
-    arguments = settings.arguments(amp=False)
+    begin = initial() if initial and not checkpoint.is_file() else None
+    arguments = settings.arguments(**({} if half else {"amp": False}))
     session(make, arguments, lambda made: made.train(), threads=settings.threads)

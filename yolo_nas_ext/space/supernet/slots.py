@@ -33,12 +33,13 @@ from yolo_nas_ext.network.roles import (
 from yolo_nas_ext.network.rows import KEYPOINTS, PLAIN, Task, rows
 from yolo_nas_ext.network.timm_backbones import blocks_alone
 from yolo_nas_ext.space.decode import split_levels
-from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.networks import NetworkSpace
+from yolo_nas_ext.space.parent import LAST, ParentSpace
 
 # Choices that change what the loss sees: networks that differ in them cannot learn together.
 FIXED = ("head.reg_max", "head.end2end")
 # Choices whose options are branches with weights of their own, or leave parts out.
-KINDS = ("block", "down", "kernel", "context", "levels", "top", "kind")
+KINDS = ("block", "down", "kernel", "context", "levels", "top", "kind", "last")
 HEAD = "head"
 YOLO26 = "yolo26"  # behind a task: its head is YOLO26's own
 
@@ -104,7 +105,7 @@ class Variant:
     convolutions: tuple[Convolution, ...]
 
 
-def check(space: DetectorSpace) -> None:
+def check(space: NetworkSpace) -> None:
     """Refuse a space that one supernet cannot hold.
 
     Raises:
@@ -135,7 +136,9 @@ def check(space: DetectorSpace) -> None:
                 f"space={space.name}: {name} has {plugins[0]}, a block of this package, whose "
                 "weights are not shared; leave it out of the space, or give estimator=short"
             )
-    if len(sizes := space.choices.get("imgsz", ())) > 1:
+    if isinstance(space, ParentSpace):
+        _check_parent(space.parent)
+    elif len(sizes := space.choices.get("imgsz", ())) > 1:
         raise NASError(
             f"space={space.name}: imgsz has the options {', '.join(map(str, sizes))}, but a "
             f"supernet is trained on images of one size; fix it with fix=imgsz:{sizes[0]}"
@@ -144,6 +147,19 @@ def check(space: DetectorSpace) -> None:
         raise NASError(
             f"space={space.name}: neck.kind has gfpn, whose queen fusion the supernet has no slots "
             "for; fix it with fix=neck.kind:pan, or give estimator=short"
+        )
+
+
+def _check_parent(parent: Architecture) -> None:
+    """Refuse a parent whose networks share no weights."""
+    neck = parent.neck
+    blocks = (*parent.backbone, *neck.down, *(block for pair in neck.up for block in pair))
+    own = next((block.kind for block in blocks if BLOCKS[block.kind].plugin), "")
+    queen = neck.kind == "gfpn"
+    if own or queen:
+        what = "has a neck of kind gfpn" if queen else f"has {own}, a block of this package"
+        raise NASError(
+            f"space=parent: the parent {what}, whose weights are not shared; give estimator=short"
         )
 
 
@@ -193,7 +209,7 @@ _run_head_cached = lru_cache(maxsize=20_000)(run_head)
 
 
 def definition(
-    space: DetectorSpace, nc: int, channels: int = 3, keypoints: tuple[int, int] = KEYPOINTS
+    space: NetworkSpace, nc: int, channels: int = 3, keypoints: tuple[int, int] = KEYPOINTS
 ) -> dict[str, Any]:
     """Return Ultralytics' model definition of the supernet of a space.
 
@@ -284,7 +300,7 @@ def _listed(convolutions: Iterable[Convolution]) -> list[list[Any]]:
 
 
 def _capacities(
-    space: DetectorSpace, task: Task, channels: int
+    space: NetworkSpace, task: Task, channels: int
 ) -> tuple[dict[str, dict[str, list[Variant]]], list[list[Any]], Head]:
     """Return variants by slot and branch, the head's convolutions by role and legacy, a head."""
     slots: dict[str, dict[str, dict[Any, Variant]]] = {}
@@ -315,8 +331,10 @@ def _capacities(
     return branches, listed, every[0].head
 
 
-def _legacies(space: DetectorSpace) -> list[bool]:
+def _legacies(space: NetworkSpace) -> list[bool]:
     """Return whether networks of the space have the older head, the newer one, or both."""
+    if isinstance(space, ParentSpace):
+        return sorted({path(architecture).legacy for architecture in corners(space)})
     always = min(split_levels(option)[0][-1] for option in space.choices["levels"])
     parts = [f"{s.name}.block" for s in space.stages if s.level <= always] + ["neck.block"]
     kinds = [[_light(kind) for kind in space.choices[part]] for part in parts]
@@ -332,14 +350,14 @@ def _light(kind: str) -> bool:
     return any(m in LIGHT_HEAD for _, m, _ in BLOCKS[kind].rows(Block(kind, 64, 2, 1, 32, 3)))
 
 
-def corners(space: DetectorSpace) -> Iterator[Architecture]:
+def corners(space: NetworkSpace) -> Iterator[Architecture]:
     """Yield networks among which every branch of every slot is as large as the space has it."""
     largest = {
         name: options[0] if is_kind(name) else max(options)
         for name, options in space.choices.items()
     }
     stages = [stage.name for stage in space.stages]
-    groups: list[tuple[str, ...]] = [("stem.block", "stem.kernel")]
+    groups: list[tuple[str, ...]] = [("stem.block", "stem.kernel"), ("levels", "context", LAST)]
     groups += [(f"{s}.block", f"{s}.kernel", f"{s}.down") for s in stages]
     groups += [("levels", "context", f"{s}.width") for s in stages]
     groups.append(
