@@ -210,7 +210,8 @@ def _sized(config: SearchSettings) -> SearchSettings:
     sizes = space_file(config).choices.get("imgsz", ())
     if len(sizes) == 1:
         return replace(config, imgsz=sizes[0])
-    if sizes and config.estimator not in (*TRAININGS, RESOLVED):
+    family = config.estimator == "supernet" and config.model  # is trained at all of them
+    if sizes and not family and config.estimator not in (*TRAININGS, RESOLVED):
         raise NASError(
             f"space={config.space}: imgsz has the options {', '.join(map(str, sizes))}, and "
             f"estimator={config.estimator} cannot compare image sizes; fix it with "
