@@ -96,7 +96,7 @@ class ParentSpace(NetworkSpace):
             if not (within and part in below):
                 choices |= part.choices()
         if within:
-            choices = {name: self._inside(name, options) for name, options in choices.items()}
+            choices = {name: self._inside(name, options, task) for name, options in choices.items()}
         super().__init__(left(NAME, choices, fix or {}), name=NAME, task=task, mutations=MUTATIONS)
         self._layouts: dict[tuple[str, ...], Layout] = {}
 
@@ -105,10 +105,10 @@ class ParentSpace(NetworkSpace):
         """The point of the parent, at the first image size; with `fix`, what is nearest to it."""
         return self.canonical({name: options[0] for name, options in self.choices.items()})
 
-    def _inside(self, name: str, options: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _inside(self, name: str, options: tuple[Any, ...], task: str) -> tuple[Any, ...]:
         """Return the options of a choice that need nothing that the parent has not."""
         own = options[0]
-        if name == "levels":
+        if name == "levels" and task != "classify":  # whose backbone may end sooner
             joined, read = self._parts.levels[own]
             known = [(text, self._parts.levels[text]) for text in options]
             return tuple(t for t, (neck, head) in known if {*neck, *head} <= {*joined, *read})

@@ -316,6 +316,7 @@ class ElasticHead(Elastic):
 
     def forward(self, xs: Sequence[torch.Tensor]) -> Any:
         """Run the head of the active network, or the mixture, as Ultralytics' head of the task."""
+        xs = [xs] if isinstance(xs, torch.Tensor) else xs  # of a head that always reads one level
         read = [xs[self.levels.index(level)] for level in self.active[0].levels]
         if self.mixture is None:
             return self._run(self.active, read)
