@@ -66,10 +66,11 @@ def network(made, seed, **fixed):
 
 def test_the_parents_network_is_the_fine_tuned_parent(made, tmp_path):
     origin = made.space.architecture(made.space.origin)
-    found = made.estimate(origin, weights=tmp_path / "nas-a.pt")
+    file = tmp_path / "weights" / "nas-a.pt"
+    found = made.estimate(origin, weights=file)
     assert {"fitness", "map50_95", "inherited_percent"} <= set(found)
     fine_tuned = YOLO(made.folder / "parent.pt").model.state_dict()
-    written = YOLO(tmp_path / "nas-a.pt").model.state_dict()
+    written = YOLO(file).model.state_dict()
     assert all(torch.equal(value, written[name]) for name, value in fine_tuned.items())
 
 

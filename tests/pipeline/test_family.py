@@ -30,6 +30,7 @@ def test_every_network_of_the_front_is_finished_and_measured_on_val(run):
         file.stem.removeprefix("nas-") for file in (run / "pareto").glob("*.pt")
     }
     assert [float(row["flops"]) for row in family] == sorted(float(r["flops"]) for r in family)
+    assert {row["state"] for row in trials} == {"complete"}
     held = {row["key"]: row["fitness"] for row in trials}
     for row in family:
         assert 0 <= float(row["val"]) <= 1

@@ -20,7 +20,7 @@ from yolo_nas_ext.estimators.factory import space_of, training_options
 from yolo_nas_ext.estimators.training import TUNED, FineTuning
 from yolo_nas_ext.estimators.weight_sharing import SharedWeights
 from yolo_nas_ext.estimators.weight_sharing import supernet as from_random
-from yolo_nas_ext.files import json_of, write_text
+from yolo_nas_ext.files import json_of, replacing, write_text
 from yolo_nas_ext.host.dataset import DataSet, joined
 from yolo_nas_ext.host.supernet.evaluator import Evaluator
 from yolo_nas_ext.host.supernet.family import Beginning, FamilyTrainer
@@ -86,7 +86,9 @@ class Family(SharedWeights):
             return super().estimate(architecture, fidelity, report, weights, inherit)
         self._tune_parent()
         if weights is not None:
-            shutil.copyfile(self.folder / PARENT_FILE, weights)
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(weights) as temporary:
+                shutil.copyfile(self.folder / PARENT_FILE, temporary)
         return _metrics(self.folder / PARENT_METRICS)
 
     def measured(self, data: DataSet, weights: Path, imgsz: int) -> dict[str, float]:
