@@ -354,10 +354,13 @@ def _note_others(job: Job) -> None:
 
 
 def _say_inherited(job: Job) -> None:
-    """Say what the best network took from the checkpoint that candidates start from."""
+    """Say what the best network took from the checkpoint that candidates start from.
+
+    In a supernet all take theirs from the same weights.
+    """
     estimator = job.plan.estimator
     source = getattr(getattr(estimator, "training", estimator), "source", None)
-    if source is None or not job.study.candidates:
+    if source is None or not job.study.candidates or job.config.estimator == "supernet":
         return
     network = job.study.best.network
     data = job.data

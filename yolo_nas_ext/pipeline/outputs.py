@@ -298,13 +298,17 @@ def next_commands(job: Job) -> list[str]:
 
 
 def _finished(job: Job) -> Path | None:
-    """Return the weights of the network that the finals finished; None where they did not.
+    """Return the weights of the network that is finished; None where it is to be trained on.
 
-    That is the answer in ``best.pt``, or of a search from random weights a baseline that is better.
+    Finals finish the answer in ``best.pt``, or of a search from random weights a baseline that is
+    better. Networks of a family are finished as they are.
     """
+    own = job.folder / "best.pt"
+    if job.finals is None and job.config.estimator == "supernet" and job.config.model:
+        return own if own.is_file() else None
     if job.finals is None or (best := better(job.finals.leaderboard())) is None:
         return None
-    winner, own = job.winner, job.folder / "best.pt"
+    winner = job.winner
     if winner is not None and (job.config.model or label(winner) == best.name):
         return own if own.is_file() else None
     weights = job.finals.weights(best.name)
