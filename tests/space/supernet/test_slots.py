@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -7,6 +8,7 @@ from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.roles import total
 from yolo_nas_ext.space.detector import DetectorSpace
+from yolo_nas_ext.space.parent import ParentSpace
 from yolo_nas_ext.space.supernet.sampling import RULES, paths
 from yolo_nas_ext.space.supernet.slots import check, corners, definition, is_kind, merge, path
 
@@ -119,3 +121,58 @@ def test_an_unknown_rule():
 def test_definitions_are_the_same_every_time():
     assert definition(space(), 3) == definition(space(), 3)
     assert len(list(islice(corners(space()), 9))) == 9
+
+
+def parents_space(**more):
+    whole = DetectorSpace.load("tiny", fix={"levels": "3-5", "context": "sppf"})
+    parent = replace(whole.architecture(whole.sample(random.Random(0))), imgsz=64)
+    return ParentSpace(parent, sizes=(64, 96, 32), **more)
+
+
+def test_a_space_within_its_parent_has_nothing_that_is_larger():
+    within, whole = parents_space(within=True), parents_space()
+    assert within.architecture(within.origin) == whole.architecture(whole.origin)
+    for name, options in within.choices.items():
+        if name != "imgsz" and isinstance(options[0], int):
+            assert max(options) == options[0]
+    assert within.choices["imgsz"] == whole.choices["imgsz"]
+    assert "2-5" in whole.choices["levels"] and "2-5" not in within.choices["levels"]
+    assert not any(".p2." in name for name in within.choices if name.startswith("neck"))
+    rng = random.Random(0)
+    for _ in range(20):
+        whole.point_of(within.architecture(within.sample(rng)))  # is one of the larger space
+
+
+def test_progressive_steps_differ_in_more_and_more():
+    space = parents_space(within=True)
+    draw = paths("progressive", space, 0, epochs=10)
+    numbers = [n for n, o in space.choices.items() if isinstance(o[0], int) and n != "imgsz"]
+
+    def differ(epoch):
+        points = [point for step in range(8) for point in draw(epoch, step)]
+        return {n for p in points for n in numbers if p[n] != space.origin[n]}
+
+    assert not differ(0)
+    assert all(name.endswith(".depth") for name in differ(2))
+    assert any(name.endswith((".width", ".hidden")) for name in differ(5))
+    for step in range(8):
+        largest, smallest, *others = draw(9, step)
+        sizes = {point["imgsz"] for point in (largest, smallest, *others)}
+        assert len(sizes) == 1
+        assert largest == space.canonical({**space.origin, "imgsz": sizes.pop()})
+        for name in numbers:
+            if name not in space.dead(smallest):
+                assert smallest[name] == min(space.choices[name])
+
+
+def test_the_largest_of_a_step_keeps_the_limit_at_larger_images():
+    free = parents_space(within=True)
+    budget = Budget({"max_flops": Budget({}, 2, 64).costs(free.parent).flops}, 2, 64)
+    space = free.within(budget)
+    draw = paths("progressive", space, 0, epochs=10)
+    seen = set()
+    for step in range(12):
+        for point in draw(9, step):
+            seen.add(point["imgsz"])
+            assert space.feasible(point)
+    assert seen == {32, 64, 96}
