@@ -10,7 +10,8 @@ The protocol, written before its first run:
    parent at the usual size, which is the limit of every search.
 2. Searches with `model=<parent>` and their defaults but for `KEYS_OF`: `found` by `strategy=auto`,
    `random` by `strategy=random`, `small` as `found` with half the limit. Their trials fine-tune on
-   a part of train and are measured on the rest of it. Val is not looked at.
+   a part of train and are measured on the rest of it. The best two, the best pencil and the parent
+   are confirmed there by trainings as long as those of 3. Val is not looked at.
 3. `yolo nas-compare` on all of train, measured on val after the last epoch, five seeds in turns:
    the parent by our recipe and by Ultralytics' own (`stock`), the best pencil that the search of
    `found` measured, and what each search found, all from the parent's weights. Latency is measured
@@ -60,11 +61,11 @@ KEYS = {
 }
 SETS: dict[str, dict[str, Any]] = {
     "brain": {"data": "brain_tumor", "sizes": [160, 128, 192, 224]},
-    "pcb": {"data": "pcb_defects", "sizes": [320, 256, 384, 448]},
-    "raccoon": {"data": "raccoon", "sizes": [320, 256, 384, 448]},
+    "pcb": {"data": "pcb_defects", "sizes": [320, 256, 288, 352, 384, 416]},
+    "raccoon": {"data": "raccoon", "sizes": [320, 256, 288, 352, 384, 416]},
 }
 EPOCHS, SEEDS = 20, 5
-KEYS_OF = ("trials=16", "epochs=4", "confirm=3", "batch=16", "finalists=0")
+KEYS_OF = ("trials=12", "epochs=4", f"final_epochs={EPOCHS}", "finalists=0")
 ARMS = {"found": "auto", "random": "random", "small": "auto"}
 SHARE = {"small": 0.5}  # of the limit; 1 of other arms
 QUICK = ("threads=1", "workers=0")
