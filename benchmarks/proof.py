@@ -48,7 +48,8 @@ from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.cost.latency.profile import load
 from yolo_nas_ext.host.models import definition
 from yolo_nas_ext.network.parse import read
-from yolo_nas_ext.study.leaderboard import interval, paired
+from yolo_nas_ext.study.differences import differences
+from yolo_nas_ext.study.leaderboard import interval
 from yolo_nas_ext.study.storage import CONFIRM, notes
 
 KEYS = {
@@ -367,15 +368,20 @@ def show(
         "image size",
         f"{f'over {best}':<12}",
         f"{'95 %':<18}",
-        "p (t) ",
+        "p     ",
         "search, trainings",
     )
+    values = {name: list(own.values()) for name, own in scores.items()}
+    rivals = {name: own for name, own in values.items() if name != best}
+    apart = {
+        **differences(rivals, values[best]),
+        best: differences({"": values[best]}, values[best])[""],
+    }
     for name in sorted(found, key=lambda name: -found[name]["fitness"]):
         line, row = found[name], by_model[name][0]
         middle, low, high, _ = interval(list(scores[name].values()))
-        both = scores[name].keys() & scores[best].keys()
-        over = paired([scores[name][seed] - scores[best][seed] for seed in sorted(both)])
-        against = [f"{over.mean:+.4f}", f"{over.low:+.4f} to {over.high:+.4f}", f"{over.t:.3f}"]
+        over = apart[name]
+        against = [f"{over.mean:+.4f}", f"{over.low:+.4f} to {over.high:+.4f}", f"{over.p:.3f}"]
         table.row(
             name,
             f"{middle:.4f}",

@@ -48,7 +48,7 @@ from yolo_nas_ext.host.transfer import parents
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read as architecture
-from yolo_nas_ext.study.leaderboard import interval
+from yolo_nas_ext.study.differences import differences
 
 KEYS = {
     "set": "brain",
@@ -278,12 +278,9 @@ def verdict(proof: Proof) -> Figures:
 
 
 def over(own: dict[str, float], other: dict[str, float]) -> list[float]:
-    """Return the mean difference over the seeds that both have, and its interval."""
-    both = sorted(own.keys() & other.keys())
-    if not both:
-        return []
-    middle, low, high, _ = interval([own[seed] - other[seed] for seed in both])
-    return [round(value, 4) for value in (middle, low, high)]
+    """Return the difference of the means, and its interval."""
+    found = differences({"": list(own.values())}, list(other.values()))[""]
+    return [round(value, 4) for value in (found.mean, found.low, found.high)] if found.n else []
 
 
 def said(difference: list[float]) -> str:

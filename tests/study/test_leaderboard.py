@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from yolo_nas_ext.report.verdict import better, sentences
-from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model, interval, paired
+from yolo_nas_ext.study.differences import differences
+from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model, interval
 
 
 def board(values, *, costs=None, searched=None):
@@ -46,29 +47,16 @@ def test_intervals_are_students():
     assert interval([0.5]) == (0.5, -math.inf, math.inf, 1) and math.isnan(interval([]).mean)
 
 
-def test_the_paired_difference_and_its_tests_are_scipys():
-    a, b = [0.31, 0.34, 0.29, 0.40], [0.30, 0.31, 0.30, 0.33]
-    found = paired(np.subtract(a, b))
-    theirs = stats.ttest_rel(a, b)
-    assert found.t == pytest.approx(theirs.pvalue) and found.n == 4
-    assert (found.low, found.high) == pytest.approx(tuple(theirs.confidence_interval()))
-    assert found.wilcoxon == pytest.approx(stats.wilcoxon(a, b, method="exact").pvalue)
-    # Three pairs of one sign: 2 of the 8 signs are as extreme.
-    assert paired([0.01, 0.02, 0.04]).wilcoxon == pytest.approx(0.25)
-    assert paired([0.0, 0.0]).t == 1 == paired([0.0, 0.0]).wilcoxon
-    assert paired([0.1, 0.1]).t == 0  # no spread: no doubt
-    assert math.isnan(paired([0.1]).t)
-
-
-def test_pairs_are_of_the_same_seed():
-    """The seeds differ by much and the models by little: pairing tells them apart."""
-    found = board({"a": [0.11, 0.31, 0.52, 0.72], "yolo": [0.10, 0.30, 0.50, 0.70]})
-    pair = found.pair("a", "yolo")
-    assert pair.mean == pytest.approx(0.015) and pair.low > 0
-    assert found.mean("a").low < found.mean("yolo").mean
+def test_a_difference_is_of_all_trainings_and_allows_for_all_found_models():
+    found = board({"a": [0.30, 0.31, 0.33], "b": [0.28, 0.30, 0.29], "yolo": [0.25, 0.27, 0.26]})
+    theirs = differences({n: [*found.values(n).values()] for n in "ab"}, [0.25, 0.27, 0.26])
+    assert found.difference("a", "yolo") == theirs["a"] and theirs["a"].of == 2
+    between = found.difference("yolo", "a")  # no found model: nothing was chosen
+    assert between.of == 1 and between.mean == pytest.approx(-theirs["a"].mean)
     missing = board({"a": [None, 0.3], "yolo": [0.1, 0.2]})
-    assert missing.pair("a", "yolo").n == 1 and missing.values("a") == {1: 0.3}
+    assert missing.difference("a", "yolo").n == 1 and missing.values("a") == {1: 0.3}
     assert len(missing.failed("a")) == 1 and "1 of 4 trainings failed." in sentences(missing)
+    assert sentences(missing)[1].startswith("One of them was trained once")
 
 
 def test_a_found_model_that_is_better():
@@ -80,7 +68,7 @@ def test_a_found_model_that_is_better():
     text = sentences(found)
     assert text[0].startswith("a is 0.0533 above yolo11n, the best baseline, in mAP50-95")
     assert "0.50 times its FLOPs" in text[0] and "chance" not in text[0]
-    assert "Paired over 3 seeds: +0.0533" in text[1] and "below 0.25" in text[1]
+    assert text[1].startswith("Over 3 seeds each: +0.0533, 95% interval") and "t)." in text[1]
     assert any("took 15 min, as much as 15.0 trainings of yolo11n" in s for s in text)
     assert found.cheaper() == found.model("a") == better(found)
 
@@ -115,7 +103,11 @@ def test_the_best_at_no_more_cost_and_the_cheapest_that_is_as_good():
     found = board(values, costs=costs)
     text = " ".join(sentences(found))
     assert "At no more FLOPs than yolo11n, the best of the others is mid: +0.1045" in text
-    assert "small is as good as yolo11n to 0.005 (0.2975) at 0.40 times its FLOPs." in text
+    assert "small has 0.2975 at 0.40 times its FLOPs: -0.0030, and " in text
+    assert "less is within the interval. That it is as good to 0.005 is not shown." in text
+    sure = {**values, "small": [0.306, 0.308, 0.307], "yolo11n": [0.300, 0.301, 0.302]}
+    text = " ".join(sentences(board({n: sure[n] for n in ("small", "yolo11n")}, costs=costs)))
+    assert "small is as good as yolo11n to 0.005 (0.3070) at 0.40 times its FLOPs." in text
     costs |= {"mid": 2e9, "small": 2e9}
     assert "No other model has at most the FLOPs" in " ".join(sentences(board(values, costs=costs)))
 
@@ -189,9 +181,7 @@ def test_the_verdict_says_that_a_hand_does_better():
         for line in text
     )
     behind = {**values, "a": [0.3, 0.3]}
-    assert sentences(weighted(behind, **ROLES))[0].startswith(
-        "The parent is at least as good: mine"
-    )
+    assert sentences(weighted(behind, **ROLES))[0].startswith("The parent is better: mine")
 
 
 def test_the_parent_alone_has_a_verdict():

@@ -110,7 +110,8 @@ class Comparison:
             "imgsz": "; ".join([str(config.imgsz), *own]),
             "seeds": ", ".join(map(str, self.seeds)),
             "order": "every model with one seed before any with the next",
-            "interval": "95 %, Student's t over seeds; differences are paired by seed",
+            "interval": "95 %, Student's t over seeds; of differences with a pooled variance, and "
+            "Dunnett's where several models stand against one",
             "latency": self.latency or "not measured",
             **config.host,
             **({"augment": config.augment} if config.augment else {}),

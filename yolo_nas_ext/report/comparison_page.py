@@ -12,7 +12,8 @@ from yolo_nas_ext.report import axes, html
 from yolo_nas_ext.report.charts import Chart, Point, Tick, named, spot, ticks
 from yolo_nas_ext.report.html import Cell, Row, Table, pairs, table, wide
 from yolo_nas_ext.report.verdict import COSTS, sentences
-from yolo_nas_ext.study.leaderboard import LEVEL, Leaderboard, Model
+from yolo_nas_ext.study.differences import LEVEL
+from yolo_nas_ext.study.leaderboard import Leaderboard, Model
 
 WIDTH, LEFT, RIGHT, TOP, PITCH = 560, 16, 544, 12, 46
 NOTE = (
@@ -112,7 +113,7 @@ def section(leaderboard: Leaderboard) -> Section | None:
 def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of the table as text, the best model first.
 
-    A difference is that to the reference, over the seeds that both have.
+    A difference is that to the reference.
     """
     baseline = leaderboard.reference
     heads = [
@@ -124,7 +125,7 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
         f"{LEVEL:.0%} interval",
         "n",
     ]
-    heads += [f"over {baseline.name}", "p (t)", "p (Wilcoxon)"] if baseline else []
+    heads += [f"over {baseline.name}", "p"] if baseline else []
     heads += ["a training", "search"]
     rows = []
     for model in _order(leaderboard):
@@ -137,9 +138,9 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
             str(mean.n),
         ]
         if baseline:
-            pair = leaderboard.pair(model.name, baseline.name)
+            pair = leaderboard.difference(model.name, baseline.name)
             nothing = model is baseline or not pair.n
-            row += ["-"] * 3 if nothing else [signed(pair.mean), _p(pair.t), _p(pair.wilcoxon)]
+            row += ["-"] * 2 if nothing else [signed(pair.mean), _p(pair.p)]
         spent = leaderboard.seconds(model.name)
         row.append(duration(spent) if math.isfinite(spent) else "-")
         row.append("-" if model.search_seconds is None else duration(model.search_seconds))

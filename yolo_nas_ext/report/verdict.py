@@ -5,16 +5,8 @@ from __future__ import annotations
 import math
 
 from yolo_nas_ext.console import duration, number, signed
-from yolo_nas_ext.study.leaderboard import (
-    EQUAL,
-    LEVEL,
-    PARENT,
-    PENCIL,
-    STOCK,
-    Leaderboard,
-    Model,
-    Pair,
-)
+from yolo_nas_ext.study.differences import LEVEL, Difference
+from yolo_nas_ext.study.leaderboard import EQUAL, PARENT, PENCIL, STOCK, Leaderboard, Model
 
 COSTS = {"latency_ms": "measured latency", "flops": "FLOPs"}
 
@@ -56,7 +48,7 @@ def better(leaderboard: Leaderboard) -> Model | None:
     return leaderboard.ranking[0] if leaderboard.ranking else None
 
 
-def shown(pair: Pair) -> str:
+def shown(pair: Difference) -> str:
     """Return a difference with its interval, ``+0.0312 (0.0100 to 0.0524)``."""
     if pair.n < 2:
         return signed(pair.mean)
@@ -68,7 +60,7 @@ def _parts(leaderboard: Leaderboard, found: Model | None) -> list[str]:
     parent, stock = leaderboard.of_role(PARENT), leaderboard.of_role(STOCK)
     if parent is None or stock is None:
         return []
-    recipe = leaderboard.pair(parent.name, stock.name)
+    recipe = leaderboard.difference(parent.name, stock.name)
     mine, theirs = (number(leaderboard.mean(m.name).mean) for m in (parent, stock))
     text = (
         f"Fine-tuned by stock Ultralytics, {parent.name} has {theirs} {leaderboard.metric} on "
@@ -76,7 +68,7 @@ def _parts(leaderboard: Leaderboard, found: Model | None) -> list[str]:
     )
     if found is None:
         return [f"{text}: {shown(recipe)}."]
-    network = leaderboard.pair(found.name, parent.name)
+    network = leaderboard.difference(found.name, parent.name)
     return [
         f"{text}: the recipe gives {shown(recipe)}, the network that was found {shown(network)}."
     ]
@@ -87,7 +79,7 @@ def _beside_pencil(leaderboard: Leaderboard, found: Model) -> list[str]:
     pencil = leaderboard.of_role(PENCIL)
     if pencil is None:
         return []
-    pair = leaderboard.pair(found.name, pencil.name)
+    pair = leaderboard.difference(found.name, pencil.name)
     if pair.mean > 0:
         sure = "" if pair.low > 0 else ", which may be chance"
         return [
@@ -103,11 +95,11 @@ def _beside_pencil(leaderboard: Leaderboard, found: Model) -> list[str]:
 def _headline(leaderboard: Leaderboard, found: Model, baseline: Model) -> str:
     called = "the parent" if baseline.role == PARENT else "the best baseline"
     kind = "The parent" if baseline.role == PARENT else "A baseline"
-    pair, metric = leaderboard.pair(found.name, baseline.name), leaderboard.metric
+    pair, metric = leaderboard.difference(found.name, baseline.name), leaderboard.metric
     mine, theirs = (number(leaderboard.mean(e.name).mean) for e in (found, baseline))
     if not pair.n:
         return (
-            f"{found.name} and {baseline.name} share no seed that both finished: nothing to "
+            f"{found.name} and {baseline.name} have not both finished a training: nothing to "
             "compare."
         )
     if pair.mean == 0:
@@ -135,14 +127,24 @@ def _times(leaderboard: Leaderboard, model: Model, other: Model) -> str:
 
 
 def _tests(leaderboard: Leaderboard, found: Model, baseline: Model) -> list[str]:
-    pair = leaderboard.pair(found.name, baseline.name)
+    pair = leaderboard.difference(found.name, baseline.name)
     if pair.n < 2:
-        return ["Both were trained once: nothing says how much of the difference is chance."]
+        most = max(len(leaderboard.values(model.name)) for model in (found, baseline))
+        who = "Both were" if most < 2 else "One of them was"
+        return [f"{who} trained once: nothing says how much of the difference is chance."]
+    how = "Student's t" if pair.of == 1 else f"Dunnett's test, for the best of {pair.of}"
+    if not pair.alike:
+        how = "Welch's t, as they spread unlike" + (f", for the best of {pair.of}") * (pair.of > 1)
     return [
-        f"Paired over {pair.n} seeds: {signed(pair.mean)}, {LEVEL:.0%} interval "
-        f"{signed(pair.low)} to {signed(pair.high)}; paired t test p = {pair.t:.3g}, Wilcoxon's "
-        f"p = {pair.wilcoxon:.3g} (which {pair.n} pairs cannot bring below {2 / 2**pair.n:.3g})."
+        f"Over {_seeds(leaderboard, found, baseline)}: {signed(pair.mean)}, {LEVEL:.0%} interval "
+        f"{signed(pair.low)} to {signed(pair.high)}, p = {pair.p:.3g} ({how})."
     ]
+
+
+def _seeds(leaderboard: Leaderboard, *models: Model) -> str:
+    """Return how many seeds two models were trained with."""
+    one, other = (len(leaderboard.values(model.name)) for model in models)
+    return f"{one} seeds each" if one == other else f"{one} and {other} seeds"
 
 
 def _at_its_cost(leaderboard: Leaderboard, found: Model, baseline: Model) -> list[str]:
@@ -151,7 +153,7 @@ def _at_its_cost(leaderboard: Leaderboard, found: Model, baseline: Model) -> lis
     within = leaderboard.within()
     if leaderboard.ratio(found, baseline) > 1:
         if within:
-            pair = leaderboard.pair(within.name, baseline.name)
+            pair = leaderboard.difference(within.name, baseline.name)
             said.append(
                 f"At no more {cost} than {baseline.name}, the best of the others is {within.name}: "
                 f"{shown(pair)}."
@@ -160,11 +162,17 @@ def _at_its_cost(leaderboard: Leaderboard, found: Model, baseline: Model) -> lis
             said.append(f"No other model has at most the {cost} of {baseline.name}.")
     cheap = leaderboard.cheaper()
     if cheap is not None:
-        said.append(
-            f"{cheap.name} is as good as {baseline.name} to {EQUAL} "
-            f"({number(leaderboard.mean(cheap.name).mean)}) at "
-            f"{leaderboard.ratio(cheap, baseline):.2f} times its {cost}."
-        )
+        pair = leaderboard.difference(cheap.name, baseline.name)
+        at = f"at {leaderboard.ratio(cheap, baseline):.2f} times its {cost}"
+        mean = number(leaderboard.mean(cheap.name).mean)
+        if pair.low >= -EQUAL:
+            said.append(f"{cheap.name} is as good as {baseline.name} to {EQUAL} ({mean}) {at}.")
+        else:
+            least = "" if pair.n < 2 else f", and {number(-pair.low)} less is within the interval"
+            said.append(
+                f"{cheap.name} has {mean} {at}: {signed(pair.mean)}{least}. That it is as good to "
+                f"{EQUAL} is not shown."
+            )
     return said
 
 
@@ -201,7 +209,7 @@ def _caveats(leaderboard: Leaderboard) -> list[str]:
     if len(others) > 1:
         said.append(
             f"{len(others)} models stood against the baselines and the best of them is named, "
-            "which flatters it a little: it was picked by the numbers it is shown with."
+            "which flatters its mean a little; the interval allows for it."
         )
     if len({bool(model.weights) for model in leaderboard.ranking}) > 1:
         said.append(

@@ -1,8 +1,4 @@
-"""The leaderboard: what trainings of the same schedule and seeds say about models.
-
-Models are compared pair by pair: both with the same seed, so that what the seed does to both drops
-out of the difference.
-"""
+"""The leaderboard: what trainings of the same schedule and seeds say about models."""
 
 from __future__ import annotations
 
@@ -15,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.95
+from yolo_nas_ext.study.differences import LEVEL, Difference, differences
+
 # What a model of a final comparison is beside a found network.
 PARENT, STOCK, PENCIL = "parent", "stock", "pencil"
 EQUAL = 0.005  # of fitness: half a point of mAP, within which models count as equally good
@@ -93,21 +90,6 @@ class Interval(NamedTuple):
     n: int
 
 
-class Pair(NamedTuple):
-    """A paired difference: the ends of its confidence interval, and two tests that it is 0.
-
-    `t` is the p-value of the paired t test; `wilcoxon` that of the signed-rank test, exact, which
-    assumes no distribution and cannot fall below 2 / 2^n. Both are nan for a single pair.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n: int
-    t: float
-    wilcoxon: float
-
-
 def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Return the mean and its interval by Student's t; nan without values."""
     n = len(values)
@@ -118,19 +100,6 @@ def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
         return Interval(mean, -math.inf, math.inf, 1)
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
-
-
-def paired(differences: Sequence[float], level: float = LEVEL) -> Pair:
-    """Return the mean of paired differences, its interval and tests."""
-    around = interval(differences, level)
-    if around.n < 2:
-        return Pair(*around, math.nan, math.nan)
-    spread = np.ptp(differences) > 1e-12
-    tests: Any = stats  # whose results are typed as tuples of objects
-    t = float(tests.ttest_1samp(differences, 0)[1]) if spread else float(around.mean == 0)
-    moved = [d for d in differences if d]  # the test leaves out pairs that are equal
-    wilcoxon = float(tests.wilcoxon(moved, method="exact")[1]) if moved else 1.0
-    return Pair(*around, t, wilcoxon)
 
 
 class Leaderboard:
@@ -159,6 +128,7 @@ class Leaderboard:
         self.part = part
         self.leak = leak
         self._by_name = {model.name: model for model in self.models}
+        self._differences: dict[str, dict[str, Difference]] = {}  # by what is compared with
 
     def model(self, name: str) -> Model:
         """Return the model of a name."""
@@ -182,10 +152,21 @@ class Leaderboard:
         found = [e.seconds for e in self.evaluations if e.name == name and not e.error]
         return float(np.mean(found)) if found else math.nan
 
-    def pair(self, name: str, other: str) -> Pair:
-        """Return how much a model is above another, over the seeds that both have."""
-        mine, theirs = self.values(name), self.values(other)
-        return paired([mine[seed] - theirs[seed] for seed in sorted(mine) if seed in theirs])
+    def difference(self, name: str, other: str) -> Difference:
+        """Return how much a model is above another.
+
+        Of a found model all found ones are allowed for, as the best of them is named afterwards.
+        """
+        if other not in self._differences:
+            found = {m.name: self._fitness(m.name) for m in self._others if m.name != other}
+            self._differences[other] = differences(found, self._fitness(other))
+        known = self._differences[other]
+        if name in known:
+            return known[name]
+        return differences({name: self._fitness(name)}, self._fitness(other))[name]
+
+    def _fitness(self, name: str) -> list[float]:
+        return list(self.values(name).values())
 
     @cached_property
     def ranking(self) -> list[Model]:
@@ -229,9 +210,10 @@ class Leaderboard:
         return mine / theirs if mine and theirs else math.nan
 
     def cheaper(self) -> Model | None:
-        """Return the cheapest model that is equally good as the reference at half its cost.
+        """Return the cheapest model that may be as good as the reference at half its cost.
 
-        Equally good is a mean of at most `EQUAL` less.
+        As good is a mean of at most `EQUAL` less. Whether that is more than chance the difference
+        says, by its lower end.
         """
         baseline = self.reference
         if baseline is None:
