@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.console import Progress
 from yolo_nas_ext.errors import NASError, RunError, TrialError
@@ -24,11 +26,16 @@ from yolo_nas_ext.files import json_of, replacing, write_text
 from yolo_nas_ext.host.dataset import DataSet, joined
 from yolo_nas_ext.host.supernet.evaluator import Evaluator
 from yolo_nas_ext.host.supernet.family import Beginning, FamilyTrainer
+from yolo_nas_ext.host.supernet.model import Supernet, extract
 from yolo_nas_ext.host.supernet.trainer import SupernetTrainer, of_task
+from yolo_nas_ext.host.training.augmented import augmented_batches
 from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.transfer import parents
-from yolo_nas_ext.host.transfer.weights import load
+from yolo_nas_ext.host.transfer.prepare import number_of_images
+from yolo_nas_ext.host.transfer.weights import Source, load, transfer, unset
+from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
+from yolo_nas_ext.network.rows import Task
 from yolo_nas_ext.space.parent import ParentSpace
 from yolo_nas_ext.space.supernet.slots import corners
 
@@ -61,6 +68,7 @@ class Family(SharedWeights):
         super().__init__(data, space, **more)
         self.parent_epochs, self._digest = parent_epochs, digest
         self._elsewhere: dict[tuple[str, int], Evaluator] = {}  # by data and image size
+        self._largest: Source | None = None  # the network that others are fitted to
 
     @property
     def made_with(self) -> dict[str, Any]:
@@ -117,11 +125,37 @@ class Family(SharedWeights):
         for evaluator in self._elsewhere.values():
             evaluator.close()
         self._elsewhere.clear()
+        self._largest = None
         super().close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process opens for itself."""
-        return {**super().__getstate__(), "_elsewhere": {}}
+        return {**super().__getstate__(), "_elsewhere": {}, "_largest": None}
+
+    def _taken_out(
+        self, supernet: Supernet, architecture: Architecture, evaluator: Evaluator
+    ) -> Any:
+        """Return a network that is fitted to the largest one, with its part of the weights.
+
+        Channels that it lacks are made up for, and its batch norms are estimated: the least squares
+        of `host.transfer.regression`, around the shared weights.
+        """
+        names = self.data.names
+        if self._largest is None:
+            images = number_of_images(self.imgsz)
+            seen = augmented_batches(
+                self.data, self.split[0], self.settings, images=images, seed=self.seed
+            )
+            model = extract(supernet, self._parents_network, names)
+            self.evaluator(self.imgsz).calibrate(model)
+            images = torch.cat(list(seen)).to(evaluator.device)
+            self._largest = Source(self._parents_network, model, "the supernet", images=images)
+        extract(supernet, architecture, names)  # says what the space has not
+        task = Task(self.data.nc, self.task, self.data.keypoints)
+        model = unset(architecture, task, self.data.channels).to(evaluator.device)
+        transfer(model, architecture, self._largest, names)
+        model.names = dict(names)
+        return model.eval()
 
     @property
     def _parents_network(self) -> Any:

@@ -148,18 +148,25 @@ class SharedWeights(ShortTraining):
         known = self._scores.get(architecture.key)
         if known is not None and (weights is None or weights.is_file()):
             return dict(known)
+        evaluator = self.evaluator(architecture.imgsz or self.imgsz)
         try:
-            model = extract(supernet, architecture, self.data.names)
+            model = self._taken_out(supernet, architecture, evaluator)
         except NASError as error:
             raise TrialError("build", str(error)) from error
-        evaluator = self.evaluator(architecture.imgsz or self.imgsz)
-        evaluator.calibrate(model)
         metrics = known or evaluator.score(model)
         if known is None:
             self._keep(architecture.key, metrics)
         if weights is not None:
             evaluator.save(model, weights, metrics)
         return dict(metrics)
+
+    def _taken_out(
+        self, supernet: Supernet, architecture: Architecture, evaluator: Evaluator
+    ) -> Any:
+        """Return a network with its part of the shared weights, its batch norms calibrated."""
+        model = extract(supernet, architecture, self.data.names)
+        evaluator.calibrate(model)
+        return model
 
     def supernet(self) -> Supernet:
         """Return the trained supernet, with the averaged weights; the first call trains it."""
