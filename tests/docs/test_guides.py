@@ -64,7 +64,7 @@ def small(command, cells):
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 @pytest.mark.usefixtures("catalogue")
 def test_a_guide_with_small_budgets(guide, tmp_path, tmp_path_factory, monkeypatch):
-    cells = ensure_cells(tmp_path_factory.mktemp("cells"), train=24, val=8, size=64)
+    cells = ensure_cells(tmp_path_factory.mktemp("cells"), train=12, val=4, size=64)
     monkeypatch.chdir(tmp_path)
     files(guide, tmp_path)
     if PARENT in guide.read_text(encoding="utf-8"):

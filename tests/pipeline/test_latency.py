@@ -252,7 +252,10 @@ def test_what_cannot_be_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     assert text == "the best could not be measured: 0: onnxruntime cannot run it"
 
 
-def test_each_candidate_is_measured_before_it_is_trained() -> None:
+def test_each_candidate_is_measured_before_it_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(latency, "AGAIN", 0)
     architecture = SPACE.architecture(SPACE.sample(random.Random(0)))
     found = settled(latency="measure", max_latency=0.0001)
     assert found
@@ -264,7 +267,10 @@ def test_each_candidate_is_measured_before_it_is_trained() -> None:
     )
 
 
-def test_networks_are_measured_and_predicted_at_their_own_image_size() -> None:
+def test_networks_are_measured_and_predicted_at_their_own_image_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(latency, "AGAIN", 0)
     architecture = SPACE.architecture(SPACE.sample(random.Random(0)))
     own = replace(architecture, imgsz=128)
     found = settled(latency="measure")

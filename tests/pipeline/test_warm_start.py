@@ -7,6 +7,7 @@ import pytest
 import torch
 from ultralytics import YOLO
 
+from tests.helpers.parents import NARROW, checkpoint
 from tests.helpers.shapes import draw, draw_for
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.config import rules
@@ -29,6 +30,7 @@ SMALL = {
     "seed": 3,
     "threads": 1,
     "inherit": "parent",
+    "fix": ",".join(f"{name}:{value}" for name, value in NARROW.items()),
 }
 
 
@@ -147,12 +149,12 @@ def test_an_interrupted_search_goes_on_as_it_would_have(
 
 @pytest.mark.parametrize("key", ["inherit", "pretrained"])
 def test_a_checkpoint_for_every_candidate(shapes, tmp_path, capsys, key):
-    YOLO("yolov8n.yaml", verbose=False).save(tmp_path / "v8.pt")
+    file = checkpoint(tmp_path, "own", nc=2)
     given = {**SMALL, "data": str(shapes), "project": str(tmp_path), "trials": 2, "finalists": 0}
-    done = search({**given, key: str(tmp_path / "v8.pt")})
+    done = search({**given, key: str(file)})
     assert all(t.metrics["inherited_percent"] > 0 for t in done.study.trials)
     page = (done.folder / "report.html").read_text()
-    assert "v8.pt" in page.partition("initial weights")[2][:200]
+    assert "own.pt" in page.partition("initial weights")[2][:200]
 
 
 def test_it_is_off_by_default(whole):

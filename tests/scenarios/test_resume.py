@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -15,18 +16,25 @@ from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.study.study import Study
 
 TRIALS = 60
-# The fitness is a hash of the architecture, so that it is the same in every process.
+# The fitness is a hash of the architecture, so that it is the same in every process. A search for
+# each line that is read, in a process of its own that finds everything imported.
 PROGRAM = """
-import sys, time
+import os, sys, time
 from yolo_nas_ext.api import search
 from yolo_nas_ext.space.detector import DetectorSpace
+import yolo_nas_ext.study.storage
 space = DetectorSpace.load("tiny")
 def fitness(point):
     time.sleep(0.06)
     return {"fitness": int(space.architecture(point).key, 16) % 1000 / 1000}
-print("ready", flush=True)
-search(space, fitness, trials=int(sys.argv[2]), seed=9, project=sys.argv[1])
-print("done", flush=True)
+search(space, fitness, trials=12, seed=9)  # imports what a search needs
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        search(space, fitness, trials=int(sys.argv[2]), seed=9, project=sys.argv[1])
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
 """
 
 
@@ -34,7 +42,7 @@ def keys(study):
     return [t.architecture.key for t in study.trials if t.state == "complete"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork and no SIGKILL")
 def test_killed_ten_times_it_ends_like_an_uninterrupted_search(tmp_path):
     space = DetectorSpace.load("tiny")
     whole = search(
@@ -44,26 +52,28 @@ def test_killed_ten_times_it_ends_like_an_uninterrupted_search(tmp_path):
         seed=9,
     )
     rng, kills, counts = random.Random(0), 0, []
-    for _ in range(40):
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(tmp_path), str(TRIALS)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        if kills < 10:
-            time.sleep(rng.uniform(0.1, 0.7))
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-                kills += 1
-        ended = process.wait(300)  # a slow machine with much to do takes more than a minute
-        process.stdout.close()
-        if (tmp_path / "study.db").exists():
-            trials = Study(space, tmp_path / "study.db").trials
-            counts.append(sum(t.state == "complete" for t in trials))
-            assert sum(t.state == "running" for t in trials) <= 1  # only that in flight is lost
-        if ended == 0:
-            break
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), str(TRIALS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None and server.stdout is not None
+        for _ in range(40):
+            print(file=server.stdin, flush=True)
+            child = int(server.stdout.readline())
+            if kills < 10:
+                time.sleep(rng.uniform(0.1, 0.7))
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+            ended = int(server.stdout.readline())
+            kills += ended == signal.SIGKILL
+            if (tmp_path / "study.db").exists():
+                trials = Study(space, tmp_path / "study.db").trials
+                counts.append(sum(t.state == "complete" for t in trials))
+                assert sum(t.state == "running" for t in trials) <= 1  # only that in flight is lost
+            if ended == 0:
+                break
     assert kills == 10 and counts == sorted(counts)
     study = Study(space, tmp_path / "study.db")
     assert keys(study) == keys(whole)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import random
 from collections import Counter
@@ -58,12 +57,21 @@ def _small(space: DetectorSpace, seed: int) -> Iterator[Architecture]:
     flops = Budget().costs
     smallest = min(drawn, key=lambda architecture: flops(architecture).flops)
     least = flops(smallest).flops
+    below: dict[float, DetectorSpace] = {}
+    impossible = 0.0  # the highest limit that nothing was found below; a search for one is long
     for share in itertools.cycle(BELOW):
         for limit in (share * least, 1.1 * least):  # where the space has none so small
-            with contextlib.suppress(NASError):
-                limited = space.within(Budget({"max_flops": limit}))
-                yield space.architecture(limited.sample(rng))
-                break
+            if limit <= impossible:
+                continue
+            if limit not in below:
+                below[limit] = space.within(Budget({"max_flops": limit}))
+            try:
+                point = below[limit].sample(rng)
+            except NASError:
+                impossible = limit
+                continue
+            yield space.architecture(point)
+            break
         else:
             yield smallest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from yolo_nas_ext.network.architecture import Block
@@ -11,6 +12,7 @@ from yolo_nas_ext.network.blocks import BLOCKS, hidden_width
 from yolo_nas_ext.space.schema import CONTEXTS, Stage
 
 
+@lru_cache(maxsize=256)
 def split_levels(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the neck's and the head's levels of ``"2-4"`` or ``"2-5:3-5"``."""
     ranges = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from yolo_nas_ext.space.schema import SpaceFile, Stage, fixed
 
 # The fields of an architecture in their order, as a message names them.
 FIELDS = ("backbone", "neck", "head", "image size", "backbone of timm")
+
+REMEMBERED = 10_000  # sets of choices without effect; about 2 KB each
 
 
 class DetectorSpace(NetworkSpace):
@@ -69,6 +71,10 @@ class DetectorSpace(NetworkSpace):
         )
         self.stages = file.stages
         self.yolo26 = yolo26
+        # The choices that others' effect hangs on have few options; moves in the space ask often.
+        kinds = [f"{stage.name}.{part}" for stage in self.stages for part in ("block", "down")]
+        self._deciding = ("backbone", "levels", *kinds, "neck.block", "neck.top")
+        self._dead: dict[tuple[Any, ...], Set[str]] = {}
 
     @classmethod
     def load(
@@ -221,8 +227,16 @@ class DetectorSpace(NetworkSpace):
             yield stage.name, values[f"{stage.name}.block"]
         yield "neck", values["neck.block"]
 
-    def dead(self, values: Mapping[str, Any]) -> set[str]:
+    def dead(self, values: Mapping[str, Any]) -> Set[str]:
         """Return the choices that change nothing at these values."""
+        deciding = tuple(map(values.get, self._deciding))
+        if (known := self._dead.get(deciding)) is None:
+            if len(self._dead) >= REMEMBERED:
+                self._dead.clear()
+            known = self._dead[deciding] = self._find_dead(values)
+        return known
+
+    def _find_dead(self, values: Mapping[str, Any]) -> Set[str]:
         neck_levels, head_levels = split_levels(values["levels"])
         present = {stage.name for stage in self.present(values)}
         prefixes = {stage.name for stage in self.stages} - present
@@ -249,7 +263,7 @@ class DetectorSpace(NetworkSpace):
                 dead |= {f"{prefix}.expansion", f"{prefix}.hidden"}
         if not built:
             dead.add("neck.top")
-        return dead & self.choices.keys()
+        return frozenset(dead & self.choices.keys())
 
     # From architectures to points
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from yolo_nas_ext.network.architecture import Architecture
@@ -69,7 +69,7 @@ class NetworkSpace(ChoiceSpace, ABC):
         return [n for n, options in self.choices.items() if len(options) > 1 and n not in dead]
 
     @abstractmethod
-    def dead(self, values: Mapping[str, Any]) -> set[str]:
+    def dead(self, values: Mapping[str, Any]) -> Set[str]:
         """Return the choices that change nothing at these values."""
 
     def timm_networks(self) -> Iterator[Architecture]:

@@ -534,9 +534,17 @@ def test_options_are_whole():
 
 
 @pytest.mark.realdata
-def test_the_hippocampus(shared_data, tmp_path, capsys):
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_hippocampus(shared_data, tmp_path, capsys, every):
     """Masks rebuilt from polygons against the volumes': the number that counts."""
-    source, out = shared_data / "msd_hippocampus", tmp_path / "out"
+    source, out = tmp_path / "some", tmp_path / "out"
+    whole = shared_data / "msd_hippocampus"
+    names = sorted(file.name for file in (whole / "images").iterdir())
+    for part in ("images", "labels"):
+        (source / part).mkdir(parents=True)
+        for name in {*names[::every], "hippocampus_118.nii.gz"}:
+            if (whole / part / name).exists():
+                shutil.copyfile(whole / part / name, source / part / name)
     assert run(source, out, task="segment", linkage=str(tmp_path / "link.csv")) == 3
     assert "hippocampus_118.nii.gz has no mask" in capsys.readouterr().out
     dice = []
@@ -555,5 +563,5 @@ def test_the_hippocampus(shared_data, tmp_path, capsys):
                 a, b = drawn == value, truth == value
                 if b.any():
                     dice.append(2 * (a & b).sum() / (a.sum() + b.sum()))
-    assert len(dice) > 3000 and np.mean(dice) >= 0.95
+    assert len(dice) > 3000 // every and np.mean(dice) >= 0.95
     shutil.rmtree(out)
