@@ -25,6 +25,8 @@ from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.study import Study
 
+RATE = 0.0003  # of what has been fine-tuned already; the usual one would undo that in few epochs
+
 
 def main(given: Mapping[str, Any]) -> int:
     """Write the networks of ``nas-extract``; returns the exit code.
@@ -99,6 +101,7 @@ def _tuned(
     """Train an extracted network on, in place, and return its fitness on val."""
     val = dataset.read(config.data, config.task, part="val", group=config.group)
     options = {**training_options(config), "epochs": epochs, "inherit": file}
+    options["overrides"] = {"lr0": RATE, **options["overrides"]}
     training = UntouchedFineTuning(data, val, **{**options, "fitness": "host"})
     with files.replacing(file) as temporary:
         return training.estimate(network, weights=temporary)["fitness"]
