@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from urllib.parse import unquote
+
+# Where passwords stand: in URLs as SQLAlchemy reads them, and behind names in queries and texts.
+_IN_URL = re.compile(r"(://[^:/@\s]*):(\S*)@")
+_SECRET = r"[\w.-]*(?:passw|passphrase|pwd|secret|token|credential|api_?key|access_?key)[\w.-]*"
+_NAMED = re.compile(rf"\b({_SECRET}|odbc_connect)(=|%3D)([^&;\s'\"]*[^&;\s'\":,.)])", re.IGNORECASE)
 
 
 class NASError(Exception):
     """Bad input: one line that names the key or file, what arrived, what is allowed and what to do.
 
-    The command prints the message alone and exits with `code`.
+    The command prints the message alone and exits with `code`. Passwords are masked in it.
     """
 
     code = 2
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(masked(str(message)))
 
 
 class RunError(NASError):
@@ -39,3 +49,35 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     names = {text.lower(): text for text in known}  # a wrong capital is no difference
     near = difflib.get_close_matches(str(name).lower(), list(names), n=1, cutoff=0.6)
     return f" Did you mean '{names[near[0]]}'?" if near else ""
+
+
+def masked(text: str, url: str = "") -> str:
+    """Return a text with ``***`` in place of the passwords that URLs and options in it hold.
+
+    Args:
+        text: Any text.
+        url: A URL whose password is masked wherever the text has it.
+    """
+    for secret in sorted(_secrets(url), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    text = _IN_URL.sub(r"\1:***@", text)
+    return _NAMED.sub(r"\1\2***", text)
+
+
+def _secrets(url: str) -> set[str]:
+    """Return the passwords of a URL, as they stand there and as a server gets them."""
+    found = {match[2] for match in _IN_URL.finditer(url)}
+    found |= {match[3] for match in _NAMED.finditer(url)}
+    return {s for text in found for s in (text, unquote(text)) if len(s) > 2}
+
+
+def without_password(text: str) -> str:
+    """Return a URL without its password, as it may be written into files; other texts as they are.
+
+    A password of a query goes with its name.
+    """
+    if "://" not in text:
+        return text
+    head, _, query = _IN_URL.sub(r"\1@", text).partition("?")
+    kept = [part for part in query.split("&") if part and not _NAMED.match(part)]
+    return "?".join([head, *(["&".join(kept)] if kept else [])])

@@ -20,7 +20,7 @@ from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import MAY_CHANGE, SearchSettings, configure
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import json_of, refuse_links, write_text, yaml_of
-from yolo_nas_ext.host import arguments
+from yolo_nas_ext.host import arguments, trust
 from yolo_nas_ext.host.data_identity import changes, identity
 from yolo_nas_ext.host.dataset import DataSet
 
@@ -53,6 +53,7 @@ def resumed(
     *,
     noun: str = "run",
     dropped: Collection[str] = (),
+    marker: str = "",
 ) -> tuple[S, Path | None]:
     """Return the settings of a command, and the folder that ``resume`` names, if it does.
 
@@ -62,9 +63,11 @@ def resumed(
         may_change: Keys that may differ from those of the folder.
         noun: What the folder is of, for messages.
         dropped: Keys of folders of earlier versions that are none any more.
+        marker: A key that folders of the command have, and those of others have not.
 
     Raises:
-        NASError: For a key that differs from that of the folder and may not.
+        NASError: For a key that differs from that of the folder and may not, or a folder that
+            names code or places elsewhere, see `host.trust`.
     """
     config = configured(given)
     resume = config.values["resume"]
@@ -73,6 +76,9 @@ def resumed(
     folder = Path(resume)
     refuse_links(folder, "resume", follow=config.values["follow_links"])
     kept = {name: value for name, value in saved(folder).items() if name not in dropped}
+    if marker and marker not in kept:
+        raise NASError(f"resume={folder}: is not of a {noun}; give the folder of one")
+    allow(folder, given)
     try:
         before = configured(kept)
     except NASError as error:
@@ -85,13 +91,14 @@ def resumed(
                 f"{name}={now}: the {noun} in {folder} has {name}={then}; leave it out to resume, "
                 f"or start a new one. Only {allowed} may change"
             )
-    changed = {name: given[name] for name in given if name in may_change}
+    # A storage given again has the password that no record has.
+    changed = {name: given[name] for name in given if name in (*may_change, "storage")}
     return configured({**kept, **changed}), folder
 
 
 def _given(folder: Path, config: SearchSettings) -> frozenset[str]:
     """Return the keys that were given when a run was started; its settings hold all of them."""
-    content = yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
+    content = _content(folder)
     if isinstance(names := content.get("given"), list):
         return frozenset(map(str, names))
     usual = SearchSettings().values  # of a run of an earlier version
@@ -121,9 +128,32 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
             f"{key}={folder}: not the folder of a run (no args.yaml in it); give the "
             "folder that `yolo nas-search` named, for example runs/nas/search"
         )
-    for name in ("version", "given", TRAITS, WEIGHTS):
+    for name in ("version", "given", TRAITS, WEIGHTS, trust.SIGNED):
         found.pop(name, None)
     return found
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    """Return all that stands in the settings of a run, which are known to be readable."""
+    return yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
+
+
+def allow(
+    folder: Path, repeated: Collection[str], key: str = "resume", only: Collection[str] = ()
+) -> None:
+    """Refuse a run folder that names code or places elsewhere, unless its user wants it.
+
+    Args:
+        folder: The run folder.
+        repeated: Keys that are given on the command line.
+        key: The user's key that names the folder, for messages.
+        only: The keys that the command uses; all where none are named.
+
+    Raises:
+        NASError: See `host.trust.check`.
+    """
+    content = saved(folder, key)
+    trust.check(f"{key}={folder}", content, _content(folder).get(trust.SIGNED), repeated, only)
 
 
 def claim(
@@ -140,6 +170,7 @@ def claim(
     given = {**config.values, **config.host, "version": __version__}
     given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items()}
     given = {n: v for n, v in given.items() if n not in OF_NOW}
+    settings = {n: v for n, v in given.items() if n != "version"}
     given["given"] = sorted(config.given)  # some keys mean more where they were given
     given |= {WEIGHTS: weights} if weights else {}
     folder = None
@@ -148,6 +179,7 @@ def claim(
         folder = _new_folder(config, project)
         # Reading the images may take its time, so the folder is there first; or it goes again.
         given |= {TRAITS: identity(data, say=print)} if data else {}
+        given |= {trust.SIGNED: signed} if (signed := trust.signature(settings)) else {}
         write_text(folder / "args.yaml", yaml.safe_dump(given, sort_keys=False))
     except BaseException as error:
         if folder is not None:  # made on a disk that has no room for a file, or interrupted
@@ -230,7 +262,7 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     Raises:
         NASError: For one that has changed where that is not so.
     """
-    content = yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
+    content = _content(folder)
     before = content.get(TRAITS)  # of a run of an earlier version there is none
     try:
         now = identity(data, before, say=print) if isinstance(before, dict) else {}
@@ -266,7 +298,7 @@ def check_weights(
     Raises:
         NASError: For one that has changed where that is not so.
     """
-    content = yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
+    content = _content(folder)
     before = content.get(WEIGHTS)  # of a run of an earlier version there is none
     if not before or before == weights:
         return ""
@@ -282,8 +314,7 @@ def check_weights(
 
 def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:
     """Write some settings that have changed on resuming into those of the run."""
-    file = folder / "args.yaml"
-    content = yaml_of(file.read_text(encoding="utf-8"))
+    file, content = folder / "args.yaml", _content(folder)
     changed = {name: values[name] for name in names if content.get(name) != values[name]}
     if changed:
         write_text(file, yaml.safe_dump({**content, **changed}, sort_keys=False))

@@ -19,6 +19,7 @@ from yolo_nas_ext.data.scans.intensity import window
 from yolo_nas_ext.data.scans.slices import Cut
 from yolo_nas_ext.data.scans.volumes import AXES
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import replacing
 
 
 def main(given: Mapping[str, Any]) -> int:
@@ -115,8 +116,10 @@ def _options(settings: ConvertSettings) -> convert.Options:
 def _link(path: Path, linkage: Mapping[str, str]) -> None:
     """Write which pseudonym stands for which scan, readable by its owner alone."""
     try:
-        path.touch(mode=0o600)
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with (
+            replacing(path, 0o600) as temporary,  # also where others could read it before
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
             csv.writer(file).writerows([("scan", "pseudonym"), *linkage.items()])
     except OSError as error:
         raise NASError(f"linkage={path}: cannot be written ({error.strerror})") from error

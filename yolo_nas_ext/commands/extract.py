@@ -34,7 +34,12 @@ def main(given: Mapping[str, Any]) -> int:
     check(settings)
     folder = Path(settings.run)
     files.refuse_links(folder, "run", follow=settings.follow_links)
+    run_dir.allow(folder, settings.given, "run", ("data", "blocks"))
     config = configure(run_dir.saved(folder, "run"), arguments.TRAINING, arguments.REFUSED)
+    for name in settings.given & {"data", "blocks"}:
+        if settings.values[name] != config.values[name]:
+            then = config.values[name]
+            raise NASError(f"{name}={settings.values[name]}: the run has {name}={then}; give that")
     if config.estimator != "supernet":
         raise NASError(
             f"run={folder}: searched with estimator={config.estimator}, which shares no weights; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from yolo_nas_ext.config.fields import flag, path
+from yolo_nas_ext.config.fields import flag, optional, path
 from yolo_nas_ext.config.settings import Settings, key
 
 FRONT = "front"
@@ -33,6 +33,15 @@ Networks of a supernet as stock models with its weights, with no training."""
     )
     out: str = key(
         None, path, KEYS, "folder for nas-<key>.yaml and nas-<key>.pt; the run's pareto/ if empty"
+    )
+    data: str | None = key(
+        None,
+        optional(path),
+        KEYS,
+        "the run's data set, repeated where its download: code or its URL is not your own",
+    )
+    blocks: str | None = key(
+        None, optional(path), KEYS, "the run's Python file, repeated where it is not your own"
     )
     follow_links: bool = key(
         False, flag, KEYS, "take a folder that has links to elsewhere, and write there, too"

@@ -40,6 +40,10 @@ from yolo_nas_ext.study.trial import Trial
 from yolo_nas_ext.vectorized import run as vectorized
 
 Steps = tuple[tuple[str, Callable[[Job], None]], ...]
+NO_PASSWORD = (
+    "the password of storage= is not recorded: on resuming it comes from the server's own ways, "
+    "such as PGPASSWORD or ~/.pgpass, or from storage= given again"
+)
 FINAL = ("finalists", "final_epochs", "final_batch", "seeds")
 
 
@@ -154,7 +158,8 @@ def _open(
     progress = Progress(study, plan.trials, config.budget_hours or math.inf)
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
-    job.notes = [*filter(None, (changed, other)), *plan.notes, *warm, *study.elsewhere]
+    secret = NO_PASSWORD if config.storage != config.values["storage"] else ""
+    job.notes = [*filter(None, (changed, other, secret)), *plan.notes, *warm, *study.elsewhere]
     return job
 
 

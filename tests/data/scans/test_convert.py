@@ -228,7 +228,11 @@ def test_the_basic_profile_lets_nothing_through():
 def test_pseudonyms_need_the_salt_and_the_linkage_is_outside(tmp_path):
     pairs(tmp_path / "in", n=2)
     for name, salt in (("a", "one"), ("b", "one"), ("c", "two"), ("d", None)):
-        run(tmp_path / "in", tmp_path / name, salt=salt, linkage=str(tmp_path / f"{name}.csv"))
+        link = tmp_path / f"{name}.csv"
+        link.write_text("older")  # with which others might read it
+        link.chmod(0o644)
+        run(tmp_path / "in", tmp_path / name, salt=salt, linkage=str(link))
+        assert link.stat().st_mode & 0o777 == 0o600 or os.name == "nt"
     names = [sorted(record(tmp_path / n)["split"]) for n in "abcd"]
     assert names[0] == names[1] and len({tuple(n) for n in names}) == 3
     rows = (tmp_path / "a.csv").read_text().splitlines()
