@@ -19,7 +19,7 @@ from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import MAY_CHANGE, SearchSettings, configure
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import json_of, refuse_links, write_text, yaml_of
+from yolo_nas_ext.files import json_of, refuse_links, text_of, write_text, yaml_of
 from yolo_nas_ext.host import arguments, trust
 from yolo_nas_ext.host.data_identity import changes, identity
 from yolo_nas_ext.host.dataset import DataSet
@@ -117,7 +117,7 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
     """
     file = folder / "args.yaml"
     try:
-        found = yaml_of(file.read_text(encoding="utf-8")) if file.is_file() else None
+        found = yaml_of(text_of(file)) if file.is_file() else None
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise NASError(
             f"{key}={folder}: {file} is damaged ({' '.join(str(error).split())}); put back "
@@ -135,7 +135,7 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
 
 def _content(folder: Path) -> dict[str, Any]:
     """Return all that stands in the settings of a run, which are known to be readable."""
-    return yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
+    return yaml_of(text_of(folder / "args.yaml"))
 
 
 def allow(
@@ -246,7 +246,7 @@ def sitting(folder: Path) -> Iterator[None]:
 def spent(folder: Path) -> float:
     """Return the seconds of a run's sittings; one that was killed is not among them."""
     try:
-        return float(json_of((folder / SITTINGS).read_text(encoding="utf-8"))["seconds"])
+        return float(json_of(text_of(folder / SITTINGS))["seconds"])
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
         return 0.0
 

@@ -27,7 +27,7 @@ from yolo_nas_ext.console import Progress, duration, number
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.training import UntouchedTraining
-from yolo_nas_ext.files import json_of, write_text
+from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
 
 # What decides a training's metrics, besides model, data, seed and Ultralytics' keys.
@@ -243,8 +243,7 @@ class Comparison:
         if (about := self._trained_on.before) and not file.is_file():
             file = self._file(model, seed, about)
         try:
-            text = file.read_text(encoding="utf-8")
-            found = Evaluation(**{**json_of(text), "name": model.name})
+            found = Evaluation(**{**json_of(text_of(file)), "name": model.name})
             values = [found.fitness, found.seconds, found.seed, *found.metrics.values()]
             numbers = all(type(value) in (int, float) for value in values)
             return found if numbers and isinstance(found.error, str) else None

@@ -15,6 +15,7 @@ from ultralytics.data import utils
 
 from yolo_nas_ext.data.groups import compiled
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import CLASSES, is_class_name, said
 from yolo_nas_ext.host import classes, parts
 from yolo_nas_ext.host.data_yaml import checked, located, mapping, quiet
 from yolo_nas_ext.host.labels import even, scan, scan_masks, text
@@ -23,6 +24,7 @@ from yolo_nas_ext.network.rows import KEYPOINTS
 
 BAD = 0.1  # part of the images whose labels may be none
 FIRST = 3  # bad labels that an error names
+POINTS = 1000  # keypoints of an object
 NAMED = 10  # images left out that are named on the screen
 LIST = "skipped.txt"
 BESIDE = "found_beside"  # key of a data dictionary: what is said of folders beside the YAML
@@ -223,7 +225,7 @@ def _keypoints(path: Path, content: dict[str, Any]) -> tuple[int, int]:
         or len(shape) != 2
         or shape[1] not in (2, 3)
         or not isinstance(shape[0], int)
-        or shape[0] < 1
+        or not 0 < shape[0] <= POINTS
     ):
         raise NASError(
             f"data={path}: key 'kpt_shape' is {shape!r}; task=pose needs the number of keypoints "
@@ -366,13 +368,23 @@ def _check_values(path: Path, content: dict[str, Any]) -> None:
         if isinstance(value, list) and not all(isinstance(folder, str) for folder in value):
             raise NASError(f"data={path}: key '{key}': {value}; give a folder or a list of folders")
     _check_names(path, content.get("names"))
-    channels = content.get("channels", 3)
-    if type(channels) is not int or channels < 1:
-        raise NASError(f"data={path}: channels={channels}: give a whole number of 1 or more")
+    for key, least, most in (("channels", 1, 1000), ("nc", 0, CLASSES)):
+        value = content.get(key, least)
+        whole = type(value) is int or (key == "nc" and value is None)
+        if not whole or not least <= (value or 0) <= most:
+            raise NASError(f"data={path}: {key}={value}: give a whole number of {least} to {most}")
 
 
 def _check_names(path: Path, names: Any) -> None:
     """Refuse classes that are not numbered from 0 without a gap."""
+    if isinstance(names, dict | list) and len(names) > CLASSES:
+        raise NASError(f"data={path}: key 'names': {len(names):,} classes, at most {CLASSES:,}")
+    for name in names.values() if isinstance(names, dict) else names or ():
+        if not is_class_name(str(name)):
+            raise NASError(
+                f"data={path}: key 'names': {said(str(name))} can be no class, as results are put "
+                "into folders of their names; give a plain name"
+            )
     if isinstance(names, dict) and {str(key) for key in names} != set(map(str, range(len(names)))):
         raise NASError(
             f"data={path}: key 'names': the classes are {', '.join(map(str, names))[:80]}; number "
@@ -407,7 +419,9 @@ def _names(folder: Path) -> dict[int, str]:
     listed = folder / "classes.txt"
     if listed.is_file():
         lines = [line.strip() for line in text(listed).splitlines()]
-        return dict(enumerate(line for line in lines if line))
+        listed_names = [line for line in lines if line]
+        _check_names(listed, listed_names)
+        return dict(enumerate(listed_names))
     for path in (folder / "data.yaml", folder / f"{folder.name}.yaml"):
         names = mapping(path).get("names") if path.is_file() else None
         if names and isinstance(names, (list, dict)):
@@ -418,6 +432,8 @@ def _names(folder: Path) -> dict[int, str]:
     for file in files:
         for line in text(file).splitlines():
             first = line.split()[0] if line.split() else ""
+            if first.isdecimal() and not (len(first) < 9 and int(first) < CLASSES):
+                raise NASError(f"{file}: class {first[:20]}, at most {CLASSES:,} are known")
             top = max(top, int(first)) if first.isdecimal() else top
     return {index: f"class_{index}" for index in range(top + 1)}
 

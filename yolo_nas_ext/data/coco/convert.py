@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +269,13 @@ def import_coco(
         coco, found, keep, task=task, min_box_px=min_box_px, crowds=crowds
     )
     skipped += damaged
+    inside = os.path.realpath(images)
+    items = [  # a hard link to what lies elsewhere would be somebody else's file
+        item
+        if os.path.realpath(item.source).startswith(f"{inside}{os.sep}")
+        else replace(item, linkable=False)
+        for item in items
+    ]
     if len(items) < 2:
         why = f"; the first problem: {skipped[0][0]} {skipped[0][1]}" if skipped else ""
         raise NASError(
