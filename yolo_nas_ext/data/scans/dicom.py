@@ -85,9 +85,6 @@ def find(files: Sequence[Path]) -> tuple[list[Series], list[tuple[Path, str]]]:
                 if is_bomb(file):
                     bad.append((file, "is compressed as a whole, and too large for memory"))
                     continue
-                if reason := _bomb(file):
-                    bad.append((file, reason))
-                    continue
                 header = pydicom.dcmread(
                     file,
                     stop_before_pixels=True,
