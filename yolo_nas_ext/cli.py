@@ -9,7 +9,7 @@ from importlib import import_module
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.config.settings import help_text
 from yolo_nas_ext.console import clean, stoppable
-from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.errors import NASError, did_you_mean, no_room
 from yolo_nas_ext.host.plugin.startup import COMMANDS
 
 
@@ -42,6 +42,11 @@ def main(argv: Sequence[str]) -> int:
         return 1
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        if full := no_room(error):
+            print(clean(f"{name}: {full}"), file=sys.stderr)
+            return full.code
+        raise
 
 
 def search_main() -> None:

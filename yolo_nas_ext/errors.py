@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
+# What a disk says that has no room for this user, or for a file of that size, or is read alone.
+FULL = frozenset(getattr(errno, name, -1) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS"))
+THEN = "resume the run: what was recorded is kept"
 # Where passwords stand: in URLs as SQLAlchemy reads them, and behind names in queries and texts.
 _IN_URL = re.compile(r"(://[^:/@\s]*):(\S*)@")
 _SECRET = r"[\w.-]*(?:passw|passphrase|pwd|secret|token|credential|api_?key|access_?key)[\w.-]*"
@@ -29,6 +33,19 @@ class RunError(NASError):
     """A run that failed for reasons outside the input, such as a full disk; exit code 1."""
 
     code = 1
+
+
+def no_room(error: BaseException, then: str = "the same command goes on") -> RunError | None:
+    """Return what to say of a disk that is full, or that cannot be written to; None of others.
+
+    Args:
+        error: What was raised.
+        then: What goes on once there is room.
+    """
+    if not isinstance(error, OSError) or error.errno not in FULL:
+        return None
+    where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+    return RunError(f"{where}cannot be written ({error.strerror}); make room, then {then}")
 
 
 class TrialError(Exception):

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from yolo_nas_ext import __version__
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import MAY_CHANGE, SearchSettings, configure
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, no_room
 from yolo_nas_ext.files import json_of, refuse_links, text_of, write_text, yaml_of
 from yolo_nas_ext.host import arguments, trust
 from yolo_nas_ext.host.data_identity import changes, identity
@@ -228,6 +228,10 @@ def locked(folder: Path) -> Iterator[None]:
         for left in folder.rglob(".*.tmp"):  # of a process that was killed while it wrote
             left.unlink(missing_ok=True)
         yield
+    except OSError as error:
+        if full := no_room(error, f"resume={folder}: what was recorded is kept"):
+            raise full from error
+        raise
     finally:
         lock.release()
 
@@ -240,7 +244,8 @@ def sitting(folder: Path) -> Iterator[None]:
         yield
     finally:
         total = spent(folder) + time.perf_counter() - begin
-        write_text(folder / SITTINGS, json.dumps({"seconds": total}) + "\n")
+        with suppress(OSError):  # a full disk has been said, or is said by what is written next
+            write_text(folder / SITTINGS, json.dumps({"seconds": total}) + "\n")
 
 
 def spent(folder: Path) -> float:
