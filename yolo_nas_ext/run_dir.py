@@ -18,6 +18,7 @@ from yolo_nas_ext import __version__
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import MAY_CHANGE, SearchSettings, configure
+from yolo_nas_ext.console import say
 from yolo_nas_ext.errors import NASError, no_room
 from yolo_nas_ext.files import json_of, refuse_links, text_of, write_text, yaml_of
 from yolo_nas_ext.host import arguments, trust
@@ -178,7 +179,7 @@ def claim(
         project.mkdir(parents=True, exist_ok=True)
         folder = _new_folder(config, project)
         # Reading the images may take its time, so the folder is there first; or it goes again.
-        given |= {TRAITS: identity(data, say=print)} if data else {}
+        given |= {TRAITS: identity(data, say=say)} if data else {}
         given |= {trust.SIGNED: signed} if (signed := trust.signature(settings)) else {}
         write_text(folder / "args.yaml", yaml.safe_dump(given, sort_keys=False))
     except BaseException as error:
@@ -270,7 +271,7 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     content = _content(folder)
     before = content.get(TRAITS)  # of a run of an earlier version there is none
     try:
-        now = identity(data, before, say=print) if isinstance(before, dict) else {}
+        now = identity(data, before, say=say) if isinstance(before, dict) else {}
         found = "; ".join(changes(before, now)) if now else ""
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise NASError(

@@ -12,7 +12,7 @@ from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.config.settings import read
-from yolo_nas_ext.console import number
+from yolo_nas_ext.console import number, say
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.factory import make, space_file
@@ -64,7 +64,7 @@ def main(given: Mapping[str, Any]) -> int:
         note = f"{name} {number(metrics['fitness'])} with the supernet's weights"
         text = to_yaml(network, data.nc, config.task, [note], data.keypoints)
         files.write_text(path, text)
-        print(f"{path.with_suffix('.pt')}: {note}")
+        say(f"{path.with_suffix('.pt')}: {note}")
     return 0
 
 

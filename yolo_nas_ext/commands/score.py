@@ -15,7 +15,7 @@ from typing import Any
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.score import ScoreSettings
 from yolo_nas_ext.config.settings import read as read_settings
-from yolo_nas_ext.console import aligned, short
+from yolo_nas_ext.console import aligned, say, short
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.cost.latency.probe import device_name
 from yolo_nas_ext.cost.latency.profile import Profile, load
@@ -59,16 +59,16 @@ def main(given: Mapping[str, Any]) -> int:
         row.update(latency_ms=latency.median_ms, latency_iqr_ms=latency.iqr_ms)
         if settings.json:
             row["latency"] = latency.to_dict()
-    print(_json(rows) if settings.json else table(rows))
+    say(_json(rows) if settings.json else table(rows))
     if profile and not settings.json:
-        print(
+        say(
             f"predicted_ms: {profile.device_name}, {protocol.setting}, {profile.runtime_version}; "
             "on its own networks 90 % were within "
             + ", ".join(f"{profile.at(n).error(0.9):.1%} at {n} px" for n in dict.fromkeys(sizes))
         )
     if measured and not settings.json:
         first = measured[0]
-        print(
+        say(
             f"latency: {first.protocol.setting}, {first.runs} runs, {first.runtime_version}, "
             f"{first.device_name}; {first.protocol.processing}"
         )
@@ -93,7 +93,7 @@ def _protocol(settings: ScoreSettings, profile: Profile | None) -> Protocol:
                 f"leave {name} out, or give another profile"
             )
     if profile.protocol.device == "cpu" and profile.device_name != (mine := device_name()):
-        print(
+        say(
             f"WARNING: the profile is of another device, {profile.device_name}; this machine is "
             f"{mine}",
             file=sys.stderr,
@@ -161,7 +161,7 @@ def _measured(
     from yolo_nas_ext.host.latency import measure_models  # loads torch and Ultralytics
 
     if busy := busy_note():
-        print(f"note: {busy}")
+        say(f"note: {busy}")
     definitions = {
         f"{index}: {model.name}": emit(model.network, nc or model.nc)
         if model.network

@@ -23,7 +23,7 @@ from yolo_nas_ext.compare.trained_on import TrainedOn
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.settings import repeating
-from yolo_nas_ext.console import Progress, duration, number
+from yolo_nas_ext.console import Progress, duration, number, say
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.training import UntouchedTraining
@@ -62,7 +62,7 @@ class Comparison:
     models: tuple[Model, ...]
     folder: Path = Path()
     latency: str = ""
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = say
     tuned: recipes.Trainings = field(default_factory=dict)
     taught: str = ""
     leak: str = ""
@@ -176,8 +176,8 @@ class Comparison:
         begin = time.perf_counter()
         metrics, error = {}, ""
         own = {"imgsz": model.imgsz} if model.imgsz else {}
-        say = None if self.say is print else self.say
-        with Progress(self.training.epochs, EPOCH, head=head, every=EVERY, say=say) as progress:
+        own_say = None if self.say is say else self.say
+        with Progress(self.training.epochs, EPOCH, head=head, every=EVERY, say=own_say) as progress:
             try:
                 training = self.tuned.get((model.recipe, model.weights), self.training)
                 metrics = training.estimate(

@@ -13,7 +13,7 @@ import yaml
 from ultralytics.data import utils
 from ultralytics.utils import LOGGER, ONLINE, ROOT
 
-from yolo_nas_ext.console import clean
+from yolo_nas_ext.console import say
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.files import resource, yaml_of
 from yolo_nas_ext.host import parts
@@ -101,8 +101,8 @@ def checked(file: Path, path: Path, content: dict[str, Any]) -> dict[str, Any]:
                 f"data={path}: its images are not there, and {made_by.strip()} cannot be fetched, "
                 "as there is no internet here or YOLO_OFFLINE is set"
             )
-        print(clean(f"note: {path} has no images yet and makes them by download:"), flush=True)
-        print(clean(textwrap.indent(made_by.strip(), "  ")), flush=True)
+        say(f"note: {path} has no images yet and makes them by download:")
+        say(textwrap.indent(made_by.strip(), "  "))
     return utils.check_det_dataset(str(file))
 
 

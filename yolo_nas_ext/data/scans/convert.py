@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from yolo_nas_ext.console import EVERY, Progress
+from yolo_nas_ext.console import say as printed
 from yolo_nas_ext.data.scans import dicom, masks, pairing
 from yolo_nas_ext.data.scans.anonymise import new_salt, pseudonym
 from yolo_nas_ext.data.scans.options import NONE, Options, Summary, remapped
@@ -40,7 +41,7 @@ def convert(
     options: Options,
     *,
     salt: str | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = printed,
 ) -> Summary:
     """Write the scans of a source as a data set, or only look at them.
 

@@ -13,6 +13,7 @@ import torch
 from ultralytics.utils import ONLINE, SETTINGS
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
+from yolo_nas_ext.console import say
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.host import models, restricted
 from yolo_nas_ext.host.dataset import DataSet
@@ -123,7 +124,7 @@ def located(name: str, key: str = "model") -> Path:
             f"{where}: no such file, and it cannot be downloaded, as there is no internet here or "
             "YOLO_OFFLINE is set; give the path of a .pt"
         )
-    print(f"downloading {name}")
+    say(f"downloading {name}")
     try:
         found = Path(attempt_download_asset(name))
     except Exception as error:  # whatever a connection runs into
