@@ -61,7 +61,7 @@ def test_a_row_is_of_a_layer(tmp_path, name):
         {"backbone": [[-1, 10**9, "Conv", [8, 3, 2]]]},
         {"backbone": [[-1, 1, "Conv", [10**9, 3, 2]]]},
         {"backbone": [[-1, 1, "Conv", [8, 3, 2]]] * 300},
-        {"backbone": [[-1, 100, "Conv", [30_000, 3, 1]]]},
+        {"backbone": [[-1, 1, "Conv", [8, 3, 2]], [-1, 100, "Conv", [30_000, 3, 1]]]},
         {"depth_multiple": 1e9},
         {"scales": {"n": [1e9, 1e9, 1e9]}},
     ],
