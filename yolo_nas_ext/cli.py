@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
         with stoppable():
             return _run(name, argv[1:])
     except NASError as error:
-        say(f"{name}: {error}", file=sys.stderr)
+        say(f"{name}: {error}".replace("\n", "\\n"), file=sys.stderr)  # a name may have lines
         return error.code
     except KeyboardInterrupt:
         say(f"{name}: interrupted", file=sys.stderr)

@@ -164,12 +164,13 @@ def yaml_of(text: str) -> Any:
         raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
 
 
-def text_of(path: Path, most: int = LARGEST) -> str:
+def text_of(path: Path, most: int = LARGEST, errors: str = "strict") -> str:
     """Return the text of a file, without a byte-order mark.
 
     Args:
         path: The file.
         most: Bytes that it may have.
+        errors: What is done about bytes that are no text, as of `open`.
 
     Raises:
         OSError: For a file that cannot be read, or that is none, as a pipe and a device.
@@ -179,7 +180,7 @@ def text_of(path: Path, most: int = LARGEST) -> str:
         raise OSError(errno.EISDIR if path.is_dir() else errno.EINVAL, "it is no file")
     if (size := path.stat().st_size) > most:
         raise ValueError(f"it has {size:,} bytes, at most {most:,} are read")
-    return path.read_text(encoding="utf-8-sig")
+    return path.read_text(encoding="utf-8-sig", errors=errors)
 
 
 def free_memory() -> int:

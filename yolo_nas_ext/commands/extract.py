@@ -35,7 +35,10 @@ def main(given: Mapping[str, Any]) -> int:
     folder = Path(settings.run)
     files.refuse_links(folder, "run", follow=settings.follow_links)
     run_dir.allow(folder, settings.given, "run", ("data", "blocks"))
-    config = configure(run_dir.saved(folder, "run"), arguments.TRAINING, arguments.REFUSED)
+    try:
+        config = configure(run_dir.saved(folder, "run"), arguments.TRAINING, arguments.REFUSED)
+    except NASError as error:
+        raise NASError(f"run={folder}: {str(error).removeprefix(f'run={folder}: ')}") from error
     for name in settings.given & {"data", "blocks"}:
         if settings.values[name] != config.values[name]:
             then = config.values[name]

@@ -23,7 +23,7 @@ from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.cost.latency.runtimes import busy_note
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES, effectiveness
-from yolo_nas_ext.files import read_yaml
+from yolo_nas_ext.files import read_yaml, text_of
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import classes_of, read
@@ -238,8 +238,8 @@ def _model(name: str, project: Path) -> Scored:
         return Scored(name, None, len(found.names), found.yaml, found.task)
     if path.is_file() and path.suffix not in (".yaml", ".yml"):
         try:
-            return Scored(name, structure(path.read_text(encoding="utf-8"), name), 80)
-        except (OSError, UnicodeDecodeError) as error:
+            return Scored(name, structure(text_of(path), name), 80)
+        except (OSError, ValueError) as error:
             raise NASError(f"model={name}: not a text file ({error})") from error
     if re.fullmatch(r"(nas-)?[0-9a-f]{10}", name) and not path.exists():
         return Scored(name, *_of_a_run(name.removeprefix("nas-"), project))
@@ -262,7 +262,7 @@ def _model(name: str, project: Path) -> Scored:
 def _of_a_run(key: str, project: Path) -> tuple[Architecture, int]:
     """Return the network of a key among the runs of a project, and the classes of its data."""
     for file in sorted(project.glob("*/pareto/nas-*.yaml")) + sorted(project.glob("*/best.yaml")):
-        if f"nas-{key}:" in file.read_text(encoding="utf-8").partition("\n")[0]:
+        if f"nas-{key}:" in text_of(file).partition("\n")[0]:
             return read(file), classes_of(read_yaml(file, str(file)))
     raise NASError(
         f"model={key}: no nas-{key}.yaml in {project}/*/pareto; give the folder of runs with "

@@ -342,7 +342,7 @@ def _read(file: Path) -> dict[str, dict[str, float]]:
     """Return the scores that a file holds; what is damaged, as by a kill, is scored again."""
     found: dict[str, dict[str, float]] = {}
     if file.is_file():
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in text_of(file, errors="replace").splitlines():
             try:
                 row = json_of(line)
                 key = row.pop("key")

@@ -15,6 +15,7 @@ import nibabel as nib
 import nrrd
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.openers import ImageOpener
 from PIL import Image, ImageOps
 
@@ -80,7 +81,8 @@ def read(path: Path, volume: int | None = None, pages: str | None = None) -> Sca
 
 
 def _nifti(path: Path, volume: int | None) -> Volume:
-    image: Any = nib.load(path, keep_file_open=True)  # type: ignore[attr-defined]
+    with LoggingOutputSuppressor():  # what it says of an odd header goes past the one line a scan
+        image: Any = nib.load(path, keep_file_open=True)  # type: ignore[attr-defined]
     shape, kind = image.shape, image.get_data_dtype()
     _check_numbers(kind)
     while len(shape) > 3 and shape[-1] == 1:
