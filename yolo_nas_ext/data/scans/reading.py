@@ -19,6 +19,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.openers import ImageOpener
 from PIL import Image, ImageOps
 
+from yolo_nas_ext.data.pictures import opened
 from yolo_nas_ext.data.scans.intensity import to_8_bits
 from yolo_nas_ext.data.scans.volumes import (
     PICTURES,
@@ -261,7 +262,7 @@ def _pages(path: Path, pages: str | None, *, palette: bool = False) -> list[tupl
         ScanError: For several pages where nothing says what they are.
     """
     found, taken = [], 0
-    with Image.open(path) as image:
+    with opened(path) as image:
         n = getattr(image, "n_frames", 1) if image.format in PAGED else 1
         orientation = image.getexif().get(ORIENTATION, 1)
         if image.format == "TIFF" and orientation in (5, 6, 7, 8):
