@@ -38,7 +38,9 @@ SMALL = 10  # times the rounds of the cases that take next to nothing
 TARGETS = {"hook": 0.1, "stand-in": 0.2, "import": 1.1, "help": 1.05, "nas-search": 1.1}
 SLOWER = 1.05
 # What the real Ultralytics has loaded by the time it loads its cfg.
-LOADED = "import functools, importlib.machinery, os, threading, traceback, types, typing"
+LOADED = (
+    "import __future__, functools, importlib.machinery, os, threading, traceback, types, typing"
+)
 STAND_IN = {
     "__init__.py": "",
     "cfg/__init__.py": 'CLI_HELP_MSG = ""\ndef entrypoint(debug: str = "") -> None: ...\n',

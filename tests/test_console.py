@@ -1,5 +1,6 @@
 """Progress: over one line on a terminal, whole lines now and then in a log."""
 
+import ast
 import io
 import os
 import signal
@@ -185,3 +186,24 @@ def test_a_terminal_obeys_no_name(name):
 def test_an_error_is_cleaned_too(capsys):
     assert cli.main(["score", "model=\x1b]0;title\x07.yaml"]) == 2
     assert "model=\\x1b]0;title\\x07.yaml" in capsys.readouterr().err
+
+
+# The probe runs alone on a device, and the hook where nothing else is loaded yet.
+OTHERS = ("console.py", "probe.py")
+
+
+def test_all_that_is_printed_is_cleaned(root):
+    """Names of files, classes and runs hold what a terminal obeys; one function prints."""
+    found = [
+        f"{path.relative_to(root)}:{node.lineno}"
+        for path in sorted((root / "yolo_nas_ext").rglob("*.py"))
+        if path.name not in OTHERS and "hook" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name) and node.id in ("print", "shlex")
+    ]
+    assert not found, "console.say and console.quoted: " + ", ".join(found)
+
+
+def test_what_a_terminal_obeys_is_shown(capsys):
+    console.say("a\x1b]0;title\x07b\rc\udcff\nd")
+    assert capsys.readouterr().out == "a\\x1b]0;title\\x07b\\x0dc\\xff\nd\n"

@@ -1,6 +1,8 @@
 """Files are whole or not there, whatever happens while they are written."""
 
+import os
 import stat
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,11 +10,14 @@ import yaml
 from yolo_nas_ext import cli
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import (
+    is_class_name,
+    is_folder_name,
     json_of,
     own,
     refuse_links,
     replacing,
     resource,
+    text_of,
     write_json,
     write_text,
     yaml_of,
@@ -191,3 +196,26 @@ def test_every_command_ends_in_one_line(tmp_path, monkeypatch, capsys, given):
     (line,) = capsys.readouterr().err.splitlines()
     assert "far larger than it is" in line or "nested too deep" in line
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["args.yaml"]
+
+
+OUTSIDE = ("../a", "a/../../b", "/a", "..", "a\nb", "\x1b[2J", "C:\\a", "", "a" * 300)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_name_that_leads_out_of_its_folder_is_none(name):
+    assert not is_class_name(name) and not is_folder_name(name)
+
+
+def test_a_class_may_have_a_slash_where_no_folder_is_made_of_it():
+    assert is_class_name("N/A") and not is_folder_name("N/A")
+    assert is_class_name("left kidney") and is_folder_name("left kidney")
+
+
+def test_what_is_no_file_or_too_large_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match="it is no file"):
+            text_of(path)
+    (tmp_path / "a.json").write_text("12345")
+    with pytest.raises(ValueError, match="it has 5 bytes, at most 4 are read"):
+        text_of(tmp_path / "a.json", 4)

@@ -8,8 +8,8 @@ from importlib import import_module
 
 from yolo_nas_ext.config.arguments import parse_arguments
 from yolo_nas_ext.config.settings import help_text
-from yolo_nas_ext.console import clean, stoppable
-from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.console import say, stoppable
+from yolo_nas_ext.errors import NASError, did_you_mean, no_room
 from yolo_nas_ext.host.plugin.startup import COMMANDS
 
 
@@ -35,13 +35,18 @@ def main(argv: Sequence[str]) -> int:
         with stoppable():
             return _run(name, argv[1:])
     except NASError as error:
-        print(clean(f"{name}: {error}"), file=sys.stderr)
+        say(f"{name}: {error}".replace("\n", "\\n"), file=sys.stderr)  # a name may have lines
         return error.code
     except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
+        say(f"{name}: interrupted", file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        if full := no_room(error):
+            say(f"{name}: {full}", file=sys.stderr)
+            return full.code
+        raise
 
 
 def search_main() -> None:
@@ -54,7 +59,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     module = name.removeprefix("nas-")
     kinds = import_module(f"{__package__}.config.{module}").HELP
     if any(argument.lstrip("-") in ("help", "h") for argument in arguments):
-        print(help_text(*kinds), end="")
+        say(help_text(*kinds), end="")
         return 0
     given = parse_arguments(arguments, kinds)
     command = import_module(f"{__package__}.commands.{module}")  # loads torch and Ultralytics

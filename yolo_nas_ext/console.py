@@ -275,6 +275,11 @@ def quoted(value: object) -> str:
     return "$'" + "".join(plain) + "'"
 
 
+def say(text: str = "", *, file: TextIO | None = None, end: str = "\n") -> None:
+    """Print a text without what a terminal obeys; all that the package prints goes this way."""
+    print(clean(str(text)), file=file, end=end, flush=True)
+
+
 def clean(text: str) -> str:
     """Return a text without what a terminal obeys: control characters are shown as Python's."""
     return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)

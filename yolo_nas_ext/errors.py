@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable
+from urllib.parse import unquote
+
+# What a disk says that has no room for this user, or for a file of that size, or is read alone.
+FULL = frozenset(getattr(errno, name, -1) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS"))
+THEN = "resume the run: what was recorded is kept"
+# Where passwords stand: in URLs as SQLAlchemy reads them, and behind names in queries and texts.
+_IN_URL = re.compile(r"(://[^:/@\s]*):(\S*)@")
+_SECRET = r"[\w.-]*(?:passw|passphrase|pwd|secret|token|credential|api_?key|access_?key)[\w.-]*"
+_NAMED = re.compile(rf"\b({_SECRET}|odbc_connect)(=|%3D)([^&;\s'\"]*[^&;\s'\":,.)])", re.IGNORECASE)
 
 
 class NASError(Exception):
     """Bad input: one line that names the key or file, what arrived, what is allowed and what to do.
 
-    The command prints the message alone and exits with `code`.
+    The command prints the message alone and exits with `code`. Passwords are masked in it.
     """
 
     code = 2
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(masked(str(message)))
 
 
 class RunError(NASError):
     """A run that failed for reasons outside the input, such as a full disk; exit code 1."""
 
     code = 1
+
+
+def no_room(error: BaseException, then: str = "the same command goes on") -> RunError | None:
+    """Return what to say of a disk that is full, or that cannot be written to; None of others.
+
+    Args:
+        error: What was raised.
+        then: What goes on once there is room.
+    """
+    if not isinstance(error, OSError) or error.errno not in FULL:
+        return None
+    where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+    return RunError(f"{where}cannot be written ({error.strerror}); make room, then {then}")
 
 
 class TrialError(Exception):
@@ -39,3 +66,35 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     names = {text.lower(): text for text in known}  # a wrong capital is no difference
     near = difflib.get_close_matches(str(name).lower(), list(names), n=1, cutoff=0.6)
     return f" Did you mean '{names[near[0]]}'?" if near else ""
+
+
+def masked(text: str, url: str = "") -> str:
+    """Return a text with ``***`` in place of the passwords that URLs and options in it hold.
+
+    Args:
+        text: Any text.
+        url: A URL whose password is masked wherever the text has it.
+    """
+    for secret in sorted(_secrets(url), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    text = _IN_URL.sub(r"\1:***@", text)
+    return _NAMED.sub(r"\1\2***", text)
+
+
+def _secrets(url: str) -> set[str]:
+    """Return the passwords of a URL, as they stand there and as a server gets them."""
+    found = {match[2] for match in _IN_URL.finditer(url)}
+    found |= {match[3] for match in _NAMED.finditer(url)}
+    return {s for text in found for s in (text, unquote(text)) if len(s) > 2}
+
+
+def without_password(text: str) -> str:
+    """Return a URL without its password, as it may be written into files; other texts as they are.
+
+    A password of a query goes with its name.
+    """
+    if "://" not in text:
+        return text
+    head, _, query = _IN_URL.sub(r"\1@", text).partition("?")
+    kept = [part for part in query.split("&") if part and not _NAMED.match(part)]
+    return "?".join([head, *(["&".join(kept)] if kept else [])])

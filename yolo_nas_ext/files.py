@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -15,8 +16,11 @@ from typing import IO, Any
 from yolo_nas_ext.errors import NASError
 
 LONGEST = 1_000_000  # characters of a YAML
+LARGEST = 100_000_000  # bytes of a file that is read at once
 DEEPEST = 50  # parts of a YAML within one another
 GROWN = 100_000  # parts that a YAML's aliases may add
+CLASSES = 30_000  # of a data set; ImageNet's largest edition has 21,841
+OBJECTS = 20_000  # of an image
 TOO_DEEP = f"more than {DEEPEST} parts are within one another"
 
 
@@ -74,7 +78,7 @@ def read_yaml(path: Path, named: str) -> dict[Any, Any]:
     import yaml  # which a plain import of the package does without
 
     try:
-        content = yaml_of(path.read_text(encoding="utf-8-sig"))
+        content = yaml_of(text_of(path))
     except OSError as error:
         raise NASError(f"{named}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
@@ -158,6 +162,56 @@ def yaml_of(text: str) -> Any:
     ) as error:
         # whatever a value of another type than its tag says runs into
         raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
+
+
+def text_of(path: Path, most: int = LARGEST, errors: str = "strict") -> str:
+    """Return the text of a file, without a byte-order mark.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have.
+        errors: What is done about bytes that are no text, as of `open`.
+
+    Raises:
+        OSError: For a file that cannot be read, or that is none, as a pipe and a device.
+        ValueError: For one that is larger, or no text.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EISDIR if path.is_dir() else errno.EINVAL, "it is no file")
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"it has {size:,} bytes, at most {most:,} are read")
+    return path.read_text(encoding="utf-8-sig", errors=errors)
+
+
+def free_memory() -> int:
+    """Return the bytes that can be taken without swapping, within the limit of a container."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / f"memory.{n}").read_text().strip() for n in ("max", "current"))
+        return min(free, int(limit) - int(used))
+    except (OSError, ValueError):  # none, or no limit
+        return free
+
+
+def said(value: Any) -> str:
+    """Return a value of a file for a message."""
+    return " ".join(repr(value).split())[:60]
+
+
+def is_folder_name(text: str) -> bool:
+    """Say whether a text can be the name of a folder everywhere, and of nothing else."""
+    plain = text.isprintable() and not set(text) & set('/\\:*?"<>|')
+    return plain and 0 < len(text) <= 100 and text.strip(". ") != ""
+
+
+def is_class_name(text: str) -> bool:
+    """Say whether a text may name a class: Ultralytics makes folders of their names, too."""
+    parts = text.replace("\\", "/").split("/")
+    inside = parts[0] != "" and ".." not in parts and ":" not in parts[0][1:2]
+    return text.isprintable() and inside and len(text) <= 200
 
 
 def json_of(text: str | bytes) -> Any:

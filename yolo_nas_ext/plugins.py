@@ -82,7 +82,8 @@ def _module(file: str, where: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = spec_from_file_location(name, path)
-    assert spec and spec.loader
+    if spec is None or spec.loader is None:
+        raise NASError(f"{where}: {file} is no Python file; give one whose name ends with .py")
     module = module_from_spec(spec)
     sys.modules[name] = module
     try:

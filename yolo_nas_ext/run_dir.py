@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,9 +18,10 @@ from yolo_nas_ext import __version__
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import MAY_CHANGE, SearchSettings, configure
-from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import json_of, refuse_links, write_text, yaml_of
-from yolo_nas_ext.host import arguments
+from yolo_nas_ext.console import say
+from yolo_nas_ext.errors import NASError, no_room
+from yolo_nas_ext.files import json_of, refuse_links, text_of, write_text, yaml_of
+from yolo_nas_ext.host import arguments, trust
 from yolo_nas_ext.host.data_identity import changes, identity
 from yolo_nas_ext.host.dataset import DataSet
 
@@ -53,6 +54,7 @@ def resumed(
     *,
     noun: str = "run",
     dropped: Collection[str] = (),
+    marker: str = "",
 ) -> tuple[S, Path | None]:
     """Return the settings of a command, and the folder that ``resume`` names, if it does.
 
@@ -62,9 +64,11 @@ def resumed(
         may_change: Keys that may differ from those of the folder.
         noun: What the folder is of, for messages.
         dropped: Keys of folders of earlier versions that are none any more.
+        marker: A key that folders of the command have, and those of others have not.
 
     Raises:
-        NASError: For a key that differs from that of the folder and may not.
+        NASError: For a key that differs from that of the folder and may not, or a folder that
+            names code or places elsewhere, see `host.trust`.
     """
     config = configured(given)
     resume = config.values["resume"]
@@ -73,6 +77,9 @@ def resumed(
     folder = Path(resume)
     refuse_links(folder, "resume", follow=config.values["follow_links"])
     kept = {name: value for name, value in saved(folder).items() if name not in dropped}
+    if marker and marker not in kept:
+        raise NASError(f"resume={folder}: is not of a {noun}; give the folder of one")
+    allow(folder, given)
     try:
         before = configured(kept)
     except NASError as error:
@@ -85,13 +92,14 @@ def resumed(
                 f"{name}={now}: the {noun} in {folder} has {name}={then}; leave it out to resume, "
                 f"or start a new one. Only {allowed} may change"
             )
-    changed = {name: given[name] for name in given if name in may_change}
+    # A storage given again has the password that no record has.
+    changed = {name: given[name] for name in given if name in (*may_change, "storage")}
     return configured({**kept, **changed}), folder
 
 
 def _given(folder: Path, config: SearchSettings) -> frozenset[str]:
     """Return the keys that were given when a run was started; its settings hold all of them."""
-    content = yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
+    content = _content(folder)
     if isinstance(names := content.get("given"), list):
         return frozenset(map(str, names))
     usual = SearchSettings().values  # of a run of an earlier version
@@ -110,7 +118,7 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
     """
     file = folder / "args.yaml"
     try:
-        found = yaml_of(file.read_text(encoding="utf-8")) if file.is_file() else None
+        found = yaml_of(text_of(file)) if file.is_file() else None
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise NASError(
             f"{key}={folder}: {file} is damaged ({' '.join(str(error).split())}); put back "
@@ -121,9 +129,32 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
             f"{key}={folder}: not the folder of a run (no args.yaml in it); give the "
             "folder that `yolo nas-search` named, for example runs/nas/search"
         )
-    for name in ("version", "given", TRAITS, WEIGHTS):
+    for name in ("version", "given", TRAITS, WEIGHTS, trust.SIGNED):
         found.pop(name, None)
     return found
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    """Return all that stands in the settings of a run, which are known to be readable."""
+    return yaml_of(text_of(folder / "args.yaml"))
+
+
+def allow(
+    folder: Path, repeated: Collection[str], key: str = "resume", only: Collection[str] = ()
+) -> None:
+    """Refuse a run folder that names code or places elsewhere, unless its user wants it.
+
+    Args:
+        folder: The run folder.
+        repeated: Keys that are given on the command line.
+        key: The user's key that names the folder, for messages.
+        only: The keys that the command uses; all where none are named.
+
+    Raises:
+        NASError: See `host.trust.check`.
+    """
+    content = saved(folder, key)
+    trust.check(f"{key}={folder}", content, _content(folder).get(trust.SIGNED), repeated, only)
 
 
 def claim(
@@ -140,6 +171,7 @@ def claim(
     given = {**config.values, **config.host, "version": __version__}
     given = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items()}
     given = {n: v for n, v in given.items() if n not in OF_NOW}
+    settings = {n: v for n, v in given.items() if n != "version"}
     given["given"] = sorted(config.given)  # some keys mean more where they were given
     given |= {WEIGHTS: weights} if weights else {}
     folder = None
@@ -147,7 +179,8 @@ def claim(
         project.mkdir(parents=True, exist_ok=True)
         folder = _new_folder(config, project)
         # Reading the images may take its time, so the folder is there first; or it goes again.
-        given |= {TRAITS: identity(data, say=print)} if data else {}
+        given |= {TRAITS: identity(data, say=say)} if data else {}
+        given |= {trust.SIGNED: signed} if (signed := trust.signature(settings)) else {}
         write_text(folder / "args.yaml", yaml.safe_dump(given, sort_keys=False))
     except BaseException as error:
         if folder is not None:  # made on a disk that has no room for a file, or interrupted
@@ -196,6 +229,10 @@ def locked(folder: Path) -> Iterator[None]:
         for left in folder.rglob(".*.tmp"):  # of a process that was killed while it wrote
             left.unlink(missing_ok=True)
         yield
+    except OSError as error:
+        if full := no_room(error, f"resume={folder}: what was recorded is kept"):
+            raise full from error
+        raise
     finally:
         lock.release()
 
@@ -208,13 +245,14 @@ def sitting(folder: Path) -> Iterator[None]:
         yield
     finally:
         total = spent(folder) + time.perf_counter() - begin
-        write_text(folder / SITTINGS, json.dumps({"seconds": total}) + "\n")
+        with suppress(OSError):  # a full disk has been said, or is said by what is written next
+            write_text(folder / SITTINGS, json.dumps({"seconds": total}) + "\n")
 
 
 def spent(folder: Path) -> float:
     """Return the seconds of a run's sittings; one that was killed is not among them."""
     try:
-        return float(json_of((folder / SITTINGS).read_text(encoding="utf-8"))["seconds"])
+        return float(json_of(text_of(folder / SITTINGS))["seconds"])
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
         return 0.0
 
@@ -230,10 +268,10 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     Raises:
         NASError: For one that has changed where that is not so.
     """
-    content = yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
+    content = _content(folder)
     before = content.get(TRAITS)  # of a run of an earlier version there is none
     try:
-        now = identity(data, before, say=print) if isinstance(before, dict) else {}
+        now = identity(data, before, say=say) if isinstance(before, dict) else {}
         found = "; ".join(changes(before, now)) if now else ""
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise NASError(
@@ -266,7 +304,7 @@ def check_weights(
     Raises:
         NASError: For one that has changed where that is not so.
     """
-    content = yaml_of((folder / "args.yaml").read_text(encoding="utf-8"))
+    content = _content(folder)
     before = content.get(WEIGHTS)  # of a run of an earlier version there is none
     if not before or before == weights:
         return ""
@@ -282,8 +320,7 @@ def check_weights(
 
 def keep(folder: Path, names: Iterable[str], values: Mapping[str, Any]) -> None:
     """Write some settings that have changed on resuming into those of the run."""
-    file = folder / "args.yaml"
-    content = yaml_of(file.read_text(encoding="utf-8"))
+    file, content = folder / "args.yaml", _content(folder)
     changed = {name: values[name] for name in names if content.get(name) != values[name]}
     if changed:
         write_text(file, yaml.safe_dump({**content, **changed}, sort_keys=False))

@@ -42,7 +42,7 @@ def test_a_sitting_of_fewer_seeds_forgets_no_training(folder, monkeypatch, capsy
 def test_a_folder_of_a_search_is_refused_as_such(folder, capsys):
     (folder / "args.yaml").write_text("data: cells\nspace: tiny\n")
     assert main(["nas-compare", f"resume={folder}"]) == 2
-    assert "is not of nas-compare" in capsys.readouterr().err
+    assert "is not of a comparison" in capsys.readouterr().err
 
 
 def test_other_settings_are_refused(folder):

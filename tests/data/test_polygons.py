@@ -99,3 +99,10 @@ def test_nested_holes():
         assert (other[drawn] == 1).all()
         whole += drawn
     assert np.array_equal(whole, ring)
+
+
+def test_more_pieces_than_any_object_has_are_refused():
+    mask = np.zeros((200, 200), np.int64)
+    mask[::4, ::4] = 1
+    with pytest.raises(ValueError, match="an object in 2,500 pieces, at most 1000 are joined"):
+        objects(mask, instances=True)

@@ -368,6 +368,12 @@ def test_patients_in_train_and_in_val(folder):
         (names("[a, b]\nchannels: rgb"), "channels=rgb: give a whole number"),
         (names("[a, b]\ntrain: [1, 2]", train=""), r"key 'train': \[1, 2\]; give a folder"),
         (names("[a, b]\npath: nowhere\ndownload: exit(3)"), "its download code exits with 3"),
+        (names("[a, ../../b]"), r"'../../b' can be no class"),
+        (names("{0: a, 1: /b}"), r"'/b' can be no class"),
+        (names(r'["a", "b\nactivation: x"]'), "can be no class"),
+        (names("[a, b]\nnc: 1000000000000"), "nc=1000000000000: give a whole number of 0 to"),
+        (names("[" + "a," * 30_001 + "]"), "30,001 classes, at most 30,000"),
+        (names("[a, b]\nchannels: 1000000000"), "channels=1000000000: give a whole number"),
         (lambda f: [p.unlink() for p in (f / "images/val").iterdir()], "val: no images"),
         (lambda f: [p.unlink() for p in (f / "images/train").iterdir()], "train: no images"),
         (lambda f: [p.write_bytes(b"x") for p in (f / "images/train").iterdir()], "none of 12"),
@@ -403,3 +409,23 @@ def test_the_part_that_a_search_does_not_look_at(folder):
     shutil.rmtree(folder / "labels" / "val")
     with pytest.raises(NASError, match="val: no labels at all"):
         read(folder, part="val")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("0 .5 .5 .1 .1\n" * 20_001, "20,001 objects, at most 20,000"), ("0" * 20_000_001, "bytes")],
+    ids=["objects", "bytes"],
+)
+def test_a_label_file_beyond_any_use_is_not_read(folder, text, reason, monkeypatch):
+    file = next((folder / "labels" / "train").iterdir())
+    file.write_text(text)
+    data = read(folder)
+    assert len(data.images) == 11 and reason in data.skipped[0]
+
+
+def test_a_class_beyond_any_use_is_no_list_of_names(folder):
+    (folder / "data.yaml").unlink()
+    file = next((folder / "labels" / "train").iterdir())
+    file.write_text("999999999999 .5 .5 .1 .1")
+    with pytest.raises(NASError, match="class 999999999999, at most 30,000 are known"):
+        read(folder)

@@ -3,6 +3,7 @@
 import pytest
 
 from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.host import models
 from yolo_nas_ext.host.models import build, costs
 
 PLAIN = {
@@ -32,6 +33,7 @@ def test_an_activation_is_a_layer_with_numbers(text):
         "nn.ReLU(*[open({!r}, 'w')])",
         "nn.Module.__init__.__globals__['os'].mkdir({!r})",
         "torch.os.mkdir({!r})",
+        "nn.Linear(100000, 100000)",
         "(" * 5000,
     ],
 )
@@ -51,3 +53,21 @@ def test_a_row_is_of_a_layer(tmp_path, name):
     with pytest.raises(TrialError, match=f"a row names '{name}', which is no layer|KeyError"):
         build({**PLAIN, "backbone": rows}, task="detect", ch=3, nc=2)
     assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backbone": [[-1, 10**9, "Conv", [8, 3, 2]]]},
+        {"backbone": [[-1, 1, "Conv", [10**9, 3, 2]]]},
+        {"backbone": [[-1, 1, "Conv", [8, 3, 2]]] * 300},
+        {"backbone": [[-1, 1, "Conv", [8, 3, 2]], [-1, 100, "Conv", [30_000, 3, 1]]]},
+        {"depth_multiple": 1e9},
+        {"scales": {"n": [1e9, 1e9, 1e9]}},
+    ],
+    ids=str,
+)
+def test_a_network_larger_than_memory_is_not_built(change, monkeypatch):
+    monkeypatch.setattr(models, "free_memory", lambda: 1_000_000_000)
+    with pytest.raises(TrialError, match=r"rows, .* repeats|weights of .* GB are free"):
+        build({**PLAIN, **change}, task="detect", ch=3, nc=2)

@@ -13,7 +13,7 @@ from yolo_nas_ext.compare.trained import measure, table
 from yolo_nas_ext.config.compare import CompareSettings, TrainedSettings
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.settings import keys, read
-from yolo_nas_ext.console import clean
+from yolo_nas_ext.console import say
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.predict import Trained
 
@@ -37,8 +37,8 @@ def main(given: Mapping[str, Any]) -> int:
         skipped.update(dict.fromkeys(left_out))
         rows.append({"model": name, "task": model.task, "params": model.params, **figures})
     for line in skipped:
-        print(clean(line), file=sys.stderr)
-    print(json.dumps(rows) if settings.json else table(rows))
+        say(line, file=sys.stderr)
+    say(json.dumps(rows) if settings.json else table(rows))
     return 3 if skipped else 0
 
 

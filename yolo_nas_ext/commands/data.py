@@ -10,7 +10,7 @@ from typing import Any
 from yolo_nas_ext.config.data import CocoSettings, ConvertSettings, DemoSettings
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.settings import keys, read
-from yolo_nas_ext.console import clean, quoted
+from yolo_nas_ext.console import quoted, say
 from yolo_nas_ext.data.builtin import demo
 from yolo_nas_ext.data.coco.convert import import_coco
 from yolo_nas_ext.data.scans import convert, pairing
@@ -19,6 +19,7 @@ from yolo_nas_ext.data.scans.intensity import window
 from yolo_nas_ext.data.scans.slices import Cut
 from yolo_nas_ext.data.scans.volumes import AXES
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import replacing
 
 
 def main(given: Mapping[str, Any]) -> int:
@@ -49,14 +50,14 @@ def main(given: Mapping[str, Any]) -> int:
         fold=settings.fold,
     )
     for note in found.notes:
-        print(clean(f"note: {note}"))
+        say(f"note: {note}")
     for name in found.orphans:
-        print(clean(f"note: the mask {name} has no scan"))
+        say(f"note: the mask {name} has no scan")
     if not found.labelled:
-        print("note: no masks were found: pictures are written without labels")
+        say("note: no masks were found: pictures are written without labels")
     summary = convert.convert(found, out, options, salt=settings.salt)
     if summary.interrupted:
-        print(f"interrupted; {len(summary.records)} scans are done: the same command goes on")
+        say(f"interrupted; {len(summary.records)} scans are done: the same command goes on")
         return 3
     if linkage:
         _link(linkage, summary.linkage)
@@ -80,7 +81,7 @@ def _demo(given: Mapping[str, Any]) -> int:
     demo.draw(settings.demo, out)
     cells = settings.demo == "cells"
     key, path = ("nas-search data=", out / "data.yaml") if cells else ("nas-data source=", out)
-    print(f"drawn: {clean(str(out))}\nnext:\n  yolo {key}{quoted(path)}")
+    say(f"drawn: {out}\nnext:\n  yolo {key}{quoted(path)}")
     return 0
 
 
@@ -115,8 +116,10 @@ def _options(settings: ConvertSettings) -> convert.Options:
 def _link(path: Path, linkage: Mapping[str, str]) -> None:
     """Write which pseudonym stands for which scan, readable by its owner alone."""
     try:
-        path.touch(mode=0o600)
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with (
+            replacing(path, 0o600) as temporary,  # also where others could read it before
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
             csv.writer(file).writerows([("scan", "pseudonym"), *linkage.items()])
     except OSError as error:
         raise NASError(f"linkage={path}: cannot be written ({error.strerror})") from error
@@ -124,22 +127,22 @@ def _link(path: Path, linkage: Mapping[str, str]) -> None:
 
 def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) -> None:
     for name, value in seen.table:
-        print(clean(f"{name:<22}{value}"))
+        say(f"{name:<22}{value}")
     for warning in seen.warnings:
-        print(clean(f"warning: {warning}"))
+        say(f"warning: {warning}")
     if summary.skipped:
         total = len(summary.skipped) + len(summary.records)
-        print(f"{len(summary.skipped)} of {total} scans were skipped, named above")
+        say(f"{len(summary.skipped)} of {total} scans were skipped, named above")
     if summary.out is None:
-        print("nothing was written; give out= to convert")
+        say("nothing was written; give out= to convert")
         return
     sides = list(summary.split.values())
-    print(f"{sides.count('train')} patients in train, {sides.count('val')} in val")
+    say(f"{sides.count('train')} patients in train, {sides.count('val')} in val")
     data = summary.out if options.task == "classify" else summary.out / "data.yaml"
     if not _searchable(summary, options):
         return
     keys = " ".join(f"{key}={value}" for key, value in seen.suggested.items())
-    print(f"next:\n  yolo nas-search data={quoted(data)} task={options.task} {keys}")
+    say(f"next:\n  yolo nas-search data={quoted(data)} task={options.task} {keys}")
 
 
 def _searchable(summary: convert.Summary, options: convert.Options) -> bool:
@@ -199,19 +202,19 @@ def coco_main(given: Mapping[str, Any]) -> int:
         "images skipped": len(summary.skipped),
     }
     for name, count in table.items():
-        print(clean(f"{name:<20}{count:>9,}"))
+        say(f"{name:<20}{count:>9,}")
     for what, count in summary.repairs.items():
-        print(f"repaired: {what}: {count:,}")
+        say(f"repaired: {what}: {count:,}")
     for note in summary.notes:
-        print(clean(f"note: {note}"))
+        say(f"note: {note}")
     for name, count in summary.vanished.items():
-        print(
-            f"warning: class {clean(name)} is gone: none of its {count:,} objects is left"
+        say(
+            f"warning: class {name} is gone: none of its {count:,} objects is left"
             + ("; crowds=objects keeps crowds" if summary.crowds else "")
         )
     for name, reason in summary.skipped[:NAMED]:
-        print(clean(f"skipped: {name} {reason}"))
+        say(f"skipped: {name} {reason}")
     if len(summary.skipped) > NAMED:
-        print(f"skipped: {len(summary.skipped) - NAMED} more, named in {out / 'conversion.json'}")
-    print(f"data={quoted(out / 'data.yaml')}")
+        say(f"skipped: {len(summary.skipped) - NAMED} more, named in {out / 'conversion.json'}")
+    say(f"data={quoted(out / 'data.yaml')}")
     return 3 if summary.skipped or summary.vanished else 0

@@ -12,7 +12,7 @@ from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.search import SearchSettings, configure
 from yolo_nas_ext.config.settings import read
-from yolo_nas_ext.console import number
+from yolo_nas_ext.console import number, say
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.factory import make, space_file, training_options
@@ -38,7 +38,15 @@ def main(given: Mapping[str, Any]) -> int:
     check(settings)
     folder = Path(settings.run)
     files.refuse_links(folder, "run", follow=settings.follow_links)
-    config = configure(run_dir.saved(folder, "run"), arguments.TRAINING, arguments.REFUSED)
+    run_dir.allow(folder, settings.given, "run", ("data", "blocks"))
+    try:
+        config = configure(run_dir.saved(folder, "run"), arguments.TRAINING, arguments.REFUSED)
+    except NASError as error:
+        raise NASError(f"run={folder}: {str(error).removeprefix(f'run={folder}: ')}") from error
+    for name in settings.given & {"data", "blocks"}:
+        if settings.values[name] != config.values[name]:
+            then = config.values[name]
+            raise NASError(f"{name}={settings.values[name]}: the run has {name}={then}; give that")
     if config.estimator != "supernet":
         raise NASError(
             f"run={folder}: searched with estimator={config.estimator}, which shares no weights; "
@@ -68,7 +76,7 @@ def main(given: Mapping[str, Any]) -> int:
             note = f"{name} {number(tuned)} on val after {settings.tune} epochs more"
         text = to_yaml(network, data.nc, config.task, [note], data.keypoints)
         files.write_text(path, text)
-        print(f"{path.with_suffix('.pt')}: {note}")
+        say(f"{path.with_suffix('.pt')}: {note}")
     return 0
 
 

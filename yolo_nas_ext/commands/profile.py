@@ -14,7 +14,7 @@ from yolo_nas_ext.commands import profile_sample
 from yolo_nas_ext.config.profile import LAYERED, ProfileSettings
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.settings import read
-from yolo_nas_ext.console import clean, quoted
+from yolo_nas_ext.console import quoted, say
 from yolo_nas_ext.cost.latency import bundle, runtimes
 from yolo_nas_ext.cost.latency.fit import Model, Record, fit, time_layers
 from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
@@ -63,14 +63,14 @@ def main(given: Mapping[str, Any]) -> int:
         try:
             profile = _profile(settings)
         except KeyboardInterrupt:
-            print("\ninterrupted; the same command goes on with what was timed")
+            say("\ninterrupted; the same command goes on with what was timed")
             return 3
     out = _out(settings, profile.device_name, profile.protocol.runtime)
-    print(summary(profile))
+    say(summary(profile))
     known = [str(size) for size in profile.sizes]
     choice = f" sizes={','.join(known)}" if len(known) > 1 else ""
-    print(
-        f"written to {clean(str(out))}; for example:\n"
+    say(
+        f"written to {out}; for example:\n"
         f"  yolo nas-search latency={quoted(out)} max_latency=8 "
         f"imgsz={known[0]}{choice}"
     )
@@ -80,8 +80,8 @@ def main(given: Mapping[str, Any]) -> int:
 def summary(profile: Profile) -> str:
     """Return what a profile is of and how well it predicts, as lines for people."""
     lines = [
-        f"{clean(profile.device_name)}: {clean(profile.protocol.setting)}, "
-        f"{clean(profile.runtime_version)}; {len(profile.layers)} layers"
+        f"{profile.device_name}: {profile.protocol.setting}, "
+        f"{profile.runtime_version}; {len(profile.layers)} layers"
     ]
     for imgsz, at in profile.sizes.items():
         times = [ms for _, ms, _ in at.models]
@@ -132,7 +132,7 @@ def _profile(settings: ProfileSettings) -> Profile:
     out = _out(settings, device, protocol.runtime)
     ops, networks = _drawn(settings)
     if busy := runtimes.busy_note():
-        print(f"note: {busy}")
+        say(f"note: {busy}")
     about = _about(settings)
     identity = {
         "device": device,
@@ -147,7 +147,7 @@ def _profile(settings: ProfileSettings) -> Profile:
     record = Record(out.with_name(f".{out.name}.timed"), identity)
     with closing(record), runtimes.torch_threads(protocol.threads):
         if record.known:
-            print(f"going on with {len(record.known)} layers that were timed before")
+            say(f"going on with {len(record.known)} layers that were timed before")
         times = _models(networks, settings.imgsz, protocol, record)
         minutes = 60 * settings.minutes
         left = max(minutes - record.seconds, LAYERS * minutes)
@@ -219,7 +219,7 @@ def _bundle(settings: ProfileSettings) -> int:
             clock(len(models), total)
     ops = ops[: bundle.LAYERS * len(settings.imgsz)]
     bundle.write(path, protocol, ops, models, seconds=60 * settings.minutes, about=_about(settings))
-    print(
+    say(
         f"{path}: {len(ops)} layers, {len(models)} whole models, {path.stat().st_size / 1e6:.1f} MB"
         "; unpack it on the device, run probe/probe.py there, and give result.json to import="
     )

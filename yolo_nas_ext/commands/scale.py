@@ -15,7 +15,7 @@ from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.scale import LETTERS, ScaleSettings
 from yolo_nas_ext.config.settings import read as read_settings
-from yolo_nas_ext.console import aligned, number, quoted, short
+from yolo_nas_ext.console import aligned, number, quoted, say, short
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
@@ -87,12 +87,12 @@ def main(given: Mapping[str, Any]) -> int:
             ]
         )
     for line in notes:
-        print(line)
-    print(aligned(rows))
-    print(f"a step is {_said(by)}, {how}")
+        say(line)
+    say(aligned(rows))
+    say(f"a step is {_said(by)}, {how}")
     data, last = settings.data or "my.yaml", family[1][1].imgsz
     model = (out / rows[2][0]).with_suffix(".pt" if source else ".yaml")
-    print(f"next:\n  yolo {task} train model={quoted(model)} data={quoted(data)} imgsz={last}")
+    say(f"next:\n  yolo {task} train model={quoted(model)} data={quoted(data)} imgsz={last}")
     return 0
 
 

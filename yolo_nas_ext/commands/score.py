@@ -15,7 +15,7 @@ from typing import Any
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.score import ScoreSettings
 from yolo_nas_ext.config.settings import read as read_settings
-from yolo_nas_ext.console import aligned, short
+from yolo_nas_ext.console import aligned, say, short
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.cost.latency.probe import device_name
 from yolo_nas_ext.cost.latency.profile import Profile, load
@@ -23,7 +23,7 @@ from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.cost.latency.runtimes import busy_note
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES, effectiveness
-from yolo_nas_ext.files import read_yaml
+from yolo_nas_ext.files import read_yaml, text_of
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import classes_of, read
@@ -59,16 +59,16 @@ def main(given: Mapping[str, Any]) -> int:
         row.update(latency_ms=latency.median_ms, latency_iqr_ms=latency.iqr_ms)
         if settings.json:
             row["latency"] = latency.to_dict()
-    print(_json(rows) if settings.json else table(rows))
+    say(_json(rows) if settings.json else table(rows))
     if profile and not settings.json:
-        print(
+        say(
             f"predicted_ms: {profile.device_name}, {protocol.setting}, {profile.runtime_version}; "
             "on its own networks 90 % were within "
             + ", ".join(f"{profile.at(n).error(0.9):.1%} at {n} px" for n in dict.fromkeys(sizes))
         )
     if measured and not settings.json:
         first = measured[0]
-        print(
+        say(
             f"latency: {first.protocol.setting}, {first.runs} runs, {first.runtime_version}, "
             f"{first.device_name}; {first.protocol.processing}"
         )
@@ -93,7 +93,7 @@ def _protocol(settings: ScoreSettings, profile: Profile | None) -> Protocol:
                 f"leave {name} out, or give another profile"
             )
     if profile.protocol.device == "cpu" and profile.device_name != (mine := device_name()):
-        print(
+        say(
             f"WARNING: the profile is of another device, {profile.device_name}; this machine is "
             f"{mine}",
             file=sys.stderr,
@@ -161,7 +161,7 @@ def _measured(
     from yolo_nas_ext.host.latency import measure_models  # loads torch and Ultralytics
 
     if busy := busy_note():
-        print(f"note: {busy}")
+        say(f"note: {busy}")
     definitions = {
         f"{index}: {model.name}": emit(model.network, nc or model.nc)
         if model.network
@@ -238,8 +238,8 @@ def _model(name: str, project: Path) -> Scored:
         return Scored(name, None, len(found.names), found.yaml, found.task)
     if path.is_file() and path.suffix not in (".yaml", ".yml"):
         try:
-            return Scored(name, structure(path.read_text(encoding="utf-8"), name), 80)
-        except (OSError, UnicodeDecodeError) as error:
+            return Scored(name, structure(text_of(path), name), 80)
+        except (OSError, ValueError) as error:
             raise NASError(f"model={name}: not a text file ({error})") from error
     if re.fullmatch(r"(nas-)?[0-9a-f]{10}", name) and not path.exists():
         return Scored(name, *_of_a_run(name.removeprefix("nas-"), project))
@@ -262,7 +262,7 @@ def _model(name: str, project: Path) -> Scored:
 def _of_a_run(key: str, project: Path) -> tuple[Architecture, int]:
     """Return the network of a key among the runs of a project, and the classes of its data."""
     for file in sorted(project.glob("*/pareto/nas-*.yaml")) + sorted(project.glob("*/best.yaml")):
-        if f"nas-{key}:" in file.read_text(encoding="utf-8").partition("\n")[0]:
+        if f"nas-{key}:" in text_of(file).partition("\n")[0]:
             return read(file), classes_of(read_yaml(file, str(file)))
     raise NASError(
         f"model={key}: no nas-{key}.yaml in {project}/*/pareto; give the folder of runs with "

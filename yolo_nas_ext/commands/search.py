@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from yolo_nas_ext.console import say
 from yolo_nas_ext.pipeline import job
 
 
@@ -19,8 +20,6 @@ def main(given: Mapping[str, Any]) -> int:
     """
     done = job.search(given)
     if not done.study.complete:
-        print(
-            "nas-search: no candidate could be evaluated; see trials.csv for why", file=sys.stderr
-        )
+        say("nas-search: no candidate could be evaluated; see trials.csv for why", file=sys.stderr)
         return 1
     return 3 if done.partial else 0

@@ -23,11 +23,11 @@ from yolo_nas_ext.compare.trained_on import TrainedOn
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.settings import repeating
-from yolo_nas_ext.console import Progress, duration, number
+from yolo_nas_ext.console import Progress, duration, number, say
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.training import UntouchedTraining
-from yolo_nas_ext.files import json_of, write_text
+from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
 
 # What decides a training's metrics, besides model, data, seed and Ultralytics' keys.
@@ -62,7 +62,7 @@ class Comparison:
     models: tuple[Model, ...]
     folder: Path = Path()
     latency: str = ""
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = say
     tuned: recipes.Trainings = field(default_factory=dict)
     taught: str = ""
     leak: str = ""
@@ -177,8 +177,8 @@ class Comparison:
         begin = time.perf_counter()
         metrics, error = {}, ""
         own = {"imgsz": model.imgsz} if model.imgsz else {}
-        say = None if self.say is print else self.say
-        with Progress(self.training.epochs, EPOCH, head=head, every=EVERY, say=say) as progress:
+        own_say = None if self.say is say else self.say
+        with Progress(self.training.epochs, EPOCH, head=head, every=EVERY, say=own_say) as progress:
             try:
                 training = self.tuned.get((model.recipe, model.weights), self.training)
                 metrics = training.estimate(
@@ -244,8 +244,7 @@ class Comparison:
         if (about := self._trained_on.before) and not file.is_file():
             file = self._file(model, seed, about)
         try:
-            text = file.read_text(encoding="utf-8")
-            found = Evaluation(**{**json_of(text), "name": model.name})
+            found = Evaluation(**{**json_of(text_of(file)), "name": model.name})
             values = [found.fitness, found.seconds, found.seed, *found.metrics.values()]
             numbers = all(type(value) in (int, float) for value in values)
             return found if numbers and isinstance(found.error, str) else None

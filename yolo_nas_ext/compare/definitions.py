@@ -15,7 +15,6 @@ from yolo_nas_ext.config.compare import MAY_CHANGE, CompareSettings
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.settings import read
-from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.host import arguments, dataset
@@ -65,11 +64,9 @@ def prepare(config: CompareSettings) -> Comparison:
 
 def settings(given: Mapping[str, Any]) -> tuple[CompareSettings, Path | None]:
     """Return the settings, and the folder of a comparison to go on with."""
-    if given.get("resume") and "models" not in run_dir.saved(Path(str(given["resume"]))):
-        raise NASError(
-            f"resume={given['resume']}: is not of nas-compare; give the folder that it named"
-        )
-    return run_dir.resumed(given, configured, MAY_CHANGE, noun="comparison", dropped=DROPPED)
+    return run_dir.resumed(
+        given, configured, MAY_CHANGE, noun="comparison", dropped=DROPPED, marker="models"
+    )
 
 
 def configured(given: Mapping[str, Any]) -> CompareSettings:

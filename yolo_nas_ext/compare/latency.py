@@ -20,7 +20,7 @@ from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError, TrialError
-from yolo_nas_ext.files import json_of, write_text
+from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.host import latency, models
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.study.leaderboard import Model
@@ -123,7 +123,7 @@ def _recorded(
 ) -> dict[str, dict[str, Any]] | None:
     """Return what an earlier sitting measured, if it was of all these models and so."""
     try:
-        content = json_of(path.read_text(encoding="utf-8"))
+        content = json_of(text_of(path))
         found = content["models"]
         same = all(content[name] == value for name, value in conditions.items())
         complete = all(found[key][name] > 0 for key in keys for name in ("median_ms", "runs"))

@@ -8,7 +8,7 @@ import yaml
 
 from yolo_nas_ext.compare import latency, outputs
 from yolo_nas_ext.compare.comparison import Comparison
-from yolo_nas_ext.console import clean, quoted
+from yolo_nas_ext.console import quoted, say
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.report.verdict import sentences
 
@@ -29,12 +29,12 @@ def announce(comparison: Comparison, resume: Path) -> None:
         f"results go to {comparison.folder}; after a stop go on with "
         f"resume={quoted(resume)}"
     )
-    print(clean(said))
+    say(said)
     data = comparison.training.data
     for line in (*data.said, *data.notes):
-        print(clean(f"note: {line}"))
+        say(f"note: {line}")
     if comparison.leak:
-        print(clean(f"warning: {comparison.leak}"))
+        say(f"warning: {comparison.leak}")
     if data.skipped:
         text = "".join(f"{line}\n" for line in data.skipped)
         write_text(comparison.folder / "skipped.txt", text)
@@ -66,6 +66,6 @@ def run(comparison: Comparison) -> tuple[Comparison, bool]:
     except KeyboardInterrupt:
         interrupted = True
     leaderboard = comparison.leaderboard()
-    print("\n" + outputs.table(leaderboard) + "\n\n" + "\n".join(sentences(leaderboard)))
-    print(f"\nreport: {comparison.folder / 'comparison.html'}")
+    say("\n" + outputs.table(leaderboard) + "\n\n" + "\n".join(sentences(leaderboard)))
+    say(f"\nreport: {comparison.folder / 'comparison.html'}")
     return comparison, interrupted

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.estimators.training import UntouchedTraining
-from yolo_nas_ext.files import json_of, write_json
+from yolo_nas_ext.files import json_of, text_of, write_json
 from yolo_nas_ext.host.data_identity import changes, digest, first_digest, identity
 
 FILE = "data.json"
@@ -62,7 +62,7 @@ class TrainedOn:
 
 def _recorded(folder: Path) -> dict[str, Any] | None:
     try:
-        found = json_of((folder / FILE).read_text(encoding="utf-8"))
+        found = json_of(text_of(folder / FILE))
     except (OSError, ValueError):  # none is recorded, or it is damaged
         return None
     return found if isinstance(found, dict) else None

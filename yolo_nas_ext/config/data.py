@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import flag, one_of, optional, path, real, size, text, whole
 from yolo_nas_ext.config.settings import Settings, key
+from yolo_nas_ext.files import is_folder_name
 
 READ = "What is read"
 WRITTEN = "What is written"
@@ -45,7 +46,7 @@ def names(value: Any) -> dict[int, str]:
         raise ValueError("names such as 1:tumour,2:cyst") from error
     if min(found, default=0) < 1 or not all(found.values()):
         raise ValueError("names such as 1:tumour,2:cyst, for labels from 1 on")
-    if any(not name.isprintable() or set(name) & set('/\\:*?"<>|') for name in found.values()):
+    if not all(map(is_folder_name, found.values())):
         raise ValueError("names without the signs that folders cannot have")
     return found
 

@@ -58,6 +58,15 @@ Networks of a supernet as stock models with its weights, with no training unless
     out: str = key(
         None, path, KEYS, "folder for nas-<key>.yaml and nas-<key>.pt; the run's pareto/ if empty"
     )
+    data: str | None = key(
+        None,
+        optional(path),
+        KEYS,
+        "the run's data set, repeated where its download: code or its URL is not your own",
+    )
+    blocks: str | None = key(
+        None, optional(path), KEYS, "the run's Python file, repeated where it is not your own"
+    )
     follow_links: bool = key(
         False, flag, KEYS, "take a folder that has links to elsewhere, and write there, too"
     )

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 from yolo_nas_ext.config.fields import Parse
 from yolo_nas_ext.console import quoted
-from yolo_nas_ext.errors import NASError, did_you_mean
+from yolo_nas_ext.errors import NASError, did_you_mean, without_password
 
 WIDTH = 100  # columns of the help
 
@@ -84,8 +84,9 @@ class Settings:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The value of every key by its name."""
-        return {name: getattr(self, key.field) for name, key in keys(type(self)).items()}
+        """The value of every key by its name, as it may be written: without passwords."""
+        found = {name: getattr(self, key.field) for name, key in keys(type(self)).items()}
+        return {n: without_password(v) if isinstance(v, str) else v for n, v in found.items()}
 
 
 S = TypeVar("S", bound=Settings)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from yolo_nas_ext.data.pictures import opened
 from yolo_nas_ext.errors import NASError, did_you_mean
 
 GREY = {"hsv_h": 0.0, "hsv_s": 0.0}
@@ -151,7 +152,7 @@ def sheet(images: Sequence[str], name: str, path: Path, *, seed: int = 0) -> Non
     change = A.Compose(preset(name).transforms(), seed=seed)
     rows = []
     for file in images:
-        with Image.open(file) as image:
+        with opened(file) as image:
             grey = image.mode in ("L", "1", "I;16", "I")
             small = np.asarray(image.convert("L" if grey else "RGB").resize((SIDE, SIDE)))
         small = small[..., None] if grey else small

@@ -10,9 +10,12 @@ import cv2
 import numpy as np
 from scipy.spatial import KDTree
 
+from yolo_nas_ext.files import OBJECTS
+
 # Outlines run along the edges of pixels, this far inside of them. Ultralytics cuts points to whole
 # numbers: each is in the pixel whose edge it is on, also after being written with six decimals.
 INSET = 0.02
+PIECES = 1000  # of an object; the time grows with their square
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,9 @@ def objects(
         min_area: Smaller objects are left out, in pixels.
         instances: Whether a value is one object, in however many pieces, rather than a class.
         polygons: Whether to trace outlines.
+
+    Raises:
+        ValueError: For more objects, or pieces of one, than any picture has.
     """
     found = []
     for value in np.unique(plane):
@@ -56,6 +62,8 @@ def objects(
             continue
         for box, mask in _pieces(plane == value, connectivity, whole=instances):
             area = int(mask.sum())
+            if len(found) > OBJECTS:
+                raise ValueError(f"more than {OBJECTS:,} objects in a picture")
             if area >= min_area:
                 line = outline(mask) + box[:2] if polygons else None
                 found.append(MaskObject(int(value), box, line, area))
@@ -103,6 +111,8 @@ def join(parts: Sequence[np.ndarray]) -> np.ndarray:
 
     The nearest piece is next, so that a bridge crosses no hole that is still to be joined.
     """
+    if len(parts) > PIECES:
+        raise ValueError(f"an object in {len(parts):,} pieces, at most {PIECES} are joined")
     whole, *left = parts
     near = [_nearest(whole, part) for part in left]
     while left:

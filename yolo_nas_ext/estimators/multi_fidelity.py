@@ -11,7 +11,7 @@ from typing import Any
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.training import Training
-from yolo_nas_ext.files import json_of, write_text
+from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.network.architecture import Architecture
 
 REDUCTION = 3  # of three candidates one goes up a rung
@@ -186,7 +186,7 @@ class _Notes:
 def _measured(file: Path) -> dict[int, dict[str, float]]:
     """Return the metrics of the rungs in a file; where it is damaged they are trained again."""
     try:
-        found = json_of(file.read_text(encoding="utf-8"))
+        found = json_of(text_of(file))
         measured = {int(number): dict(metrics) for number, metrics in found.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

@@ -21,7 +21,7 @@ from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import detector_space, space_of, training_options
 from yolo_nas_ext.estimators.training import ShortTraining
-from yolo_nas_ext.files import json_of, own, write_text
+from yolo_nas_ext.files import json_of, own, text_of, write_text
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.continuous import ContinuousTrainer
 from yolo_nas_ext.host.supernet.darts import RELAXATIONS, DartsTrainer
@@ -364,7 +364,7 @@ def _read(file: Path) -> dict[str, dict[str, float]]:
     """Return the scores that a file holds; what is damaged, as by a kill, is scored again."""
     found: dict[str, dict[str, float]] = {}
     if file.is_file():
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in text_of(file, errors="replace").splitlines():
             try:
                 row = json_of(line)
                 key = row.pop("key")
@@ -382,7 +382,7 @@ def _history(file: Path) -> list[dict[str, Any]]:
         NASError: For a file that is damaged.
     """
     try:
-        rows = json_of(file.read_text(encoding="utf-8"))
+        rows = json_of(text_of(file))
         for row in rows:
             parts = [p for options in row["probabilities"].values() for p in options]
             for value in (row["epoch"], row["leaning"], *row["entropy"].values(), *parts):

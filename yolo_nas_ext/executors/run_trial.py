@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from yolo_nas_ext.console import ending
-from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.errors import THEN, NASError, TrialError, no_room
 from yolo_nas_ext.study.trial import Trial
 
 Report = Callable[[int, float], None]  # epoch, from 1, and how good the network is by then
@@ -45,6 +45,8 @@ def run_trial(trial: Trial, estimate: Estimate, prune: Prune) -> Trial:
     except MemoryError:
         error = "memory: out of memory"
     except Exception as failure:
+        if full := no_room(failure, THEN):
+            raise full from failure
         if ending():  # a signal that ended what the training had started, too
             raise KeyboardInterrupt from failure
         error = f"error: {type(failure).__name__}: {' '.join(str(failure).split())[:300]}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,18 +12,19 @@ from typing import Any
 
 import yaml
 from ultralytics.data import utils
-from ultralytics.utils import LOGGER
 
 from yolo_nas_ext.data.groups import compiled
-from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.files import resource
+from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import CLASSES, is_class_name, said
 from yolo_nas_ext.host import classes, parts
+from yolo_nas_ext.host.data_yaml import checked, located, mapping, quiet
 from yolo_nas_ext.host.labels import even, scan, scan_masks, text
 from yolo_nas_ext.host.parts import grouped, named
 from yolo_nas_ext.network.rows import KEYPOINTS
 
 BAD = 0.1  # part of the images whose labels may be none
 FIRST = 3  # bad labels that an error names
+POINTS = 1000  # keypoints of an object
 NAMED = 10  # images left out that are named on the screen
 LIST = "skipped.txt"
 BESIDE = "found_beside"  # key of a data dictionary: what is said of folders beside the YAML
@@ -111,7 +111,7 @@ def read(
         NASError: For a missing or malformed data set, an empty split or no labels. Also where more
             than a tenth of the images have labels that are none: their files and lines are named.
     """
-    path = _locate(str(data))
+    path = located(str(data))
     if task == "classify":
         return _classes(str(data), path, part, group)
     content = _folder(path) if path.is_dir() else _host_dictionary(path)
@@ -225,7 +225,7 @@ def _keypoints(path: Path, content: dict[str, Any]) -> tuple[int, int]:
         or len(shape) != 2
         or shape[1] not in (2, 3)
         or not isinstance(shape[0], int)
-        or shape[0] < 1
+        or not 0 < shape[0] <= POINTS
     ):
         raise NASError(
             f"data={path}: key 'kpt_shape' is {shape!r}; task=pose needs the number of keypoints "
@@ -289,52 +289,16 @@ def _check_flips(path: Path, content: dict[str, Any], keypoints: tuple[int, int]
         )
 
 
-def _locate(data: str) -> Path:
-    """Return the YAML or folder that a name stands for."""
-    path = Path(data)
-    if path.is_dir():
-        found = [p for p in (path / "data.yaml", path / f"{path.name}.yaml") if p.is_file()]
-        # A YAML that only names the classes says nothing about the folders: the layout does.
-        laid_out = "train" in parts.called(path / "images")
-        return next((p for p in found if not laid_out or "train" in _mapping(p)), path)
-    shipped = {p.stem: p for p in resource("datasets").glob("*.yaml")}
-    if path.is_file():
-        return path
-    if path.name == data and path.stem in shipped:
-        return shipped[path.stem]
-    with quiet(), contextlib.suppress(Exception):
-        found: Any = utils.check_file(data if path.suffix else f"{data}.yaml", hard=False)
-        if found and Path(found).is_file():
-            return Path(found)
-    raise NASError(
-        f"data={data}: no such file or folder.{did_you_mean(path.stem, shipped)} Give a data YAML, "
-        f"a folder with images/train and labels/train, or one of {', '.join(sorted(shipped))}"
-    )
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Ultralytics' log and its look-up of fonts, which waits for the internet."""
-    level, font = LOGGER.level, utils.check_font
-    LOGGER.setLevel(logging.CRITICAL)
-    utils.check_font = lambda *args, **kwargs: None
-    try:
-        yield
-    finally:
-        LOGGER.setLevel(level)
-        utils.check_font = font
-
-
 def _host_dictionary(path: Path) -> dict[str, Any]:
     """Return Ultralytics' data dictionary of a YAML, after its download code where it has to."""
-    content = _mapping(path)
+    content = mapping(path)
     _check_values(path, content)
     for key in ("train", "val"):
         if not content.get(key) and not (key == "val" and content.get("validation")):
             raise NASError(f"data={path}: key '{key}' is missing: the folder of its images")
     try:
         with quiet(), _beside(path, content) as file:
-            data = {**utils.check_det_dataset(str(file)), "yaml_file": str(path)}
+            data = {**checked(file, path, content), "yaml_file": str(path)}
         if file != path:
             data[BESIDE] = (
                 f"{path.name} names folders that are not there; those beside it are taken, which "
@@ -404,30 +368,28 @@ def _check_values(path: Path, content: dict[str, Any]) -> None:
         if isinstance(value, list) and not all(isinstance(folder, str) for folder in value):
             raise NASError(f"data={path}: key '{key}': {value}; give a folder or a list of folders")
     _check_names(path, content.get("names"))
-    channels = content.get("channels", 3)
-    if type(channels) is not int or channels < 1:
-        raise NASError(f"data={path}: channels={channels}: give a whole number of 1 or more")
+    for key, least, most in (("channels", 1, 1000), ("nc", 0, CLASSES)):
+        value = content.get(key, least)
+        whole = type(value) is int or (key == "nc" and value is None)
+        if not whole or not least <= (value or 0) <= most:
+            raise NASError(f"data={path}: {key}={value}: give a whole number of {least} to {most}")
 
 
 def _check_names(path: Path, names: Any) -> None:
     """Refuse classes that are not numbered from 0 without a gap."""
+    if isinstance(names, dict | list) and len(names) > CLASSES:
+        raise NASError(f"data={path}: key 'names': {len(names):,} classes, at most {CLASSES:,}")
+    for name in names.values() if isinstance(names, dict) else names or ():
+        if not is_class_name(str(name)):
+            raise NASError(
+                f"data={path}: key 'names': {said(str(name))} can be no class, as results are put "
+                "into folders of their names; give a plain name"
+            )
     if isinstance(names, dict) and {str(key) for key in names} != set(map(str, range(len(names)))):
         raise NASError(
             f"data={path}: key 'names': the classes are {', '.join(map(str, names))[:80]}; number "
             f"the {len(names)} of them from 0 to {len(names) - 1}"
         )
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    """Return the keys of a YAML."""
-    try:
-        content = yaml.safe_load(text(path))
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise NASError(f"data={path}: not a YAML file ({reason})") from error
-    if not isinstance(content, dict):
-        raise NASError(f"data={path}: holds no keys; give path, train, val and names")
-    return content
 
 
 def _folder(folder: Path) -> dict[str, Any]:
@@ -457,9 +419,11 @@ def _names(folder: Path) -> dict[int, str]:
     listed = folder / "classes.txt"
     if listed.is_file():
         lines = [line.strip() for line in text(listed).splitlines()]
-        return dict(enumerate(line for line in lines if line))
+        listed_names = [line for line in lines if line]
+        _check_names(listed, listed_names)
+        return dict(enumerate(listed_names))
     for path in (folder / "data.yaml", folder / f"{folder.name}.yaml"):
-        names = _mapping(path).get("names") if path.is_file() else None
+        names = mapping(path).get("names") if path.is_file() else None
         if names and isinstance(names, (list, dict)):
             _check_names(path, names)
             return utils.check_class_names(names)
@@ -468,6 +432,8 @@ def _names(folder: Path) -> dict[int, str]:
     for file in files:
         for line in text(file).splitlines():
             first = line.split()[0] if line.split() else ""
+            if first.isdecimal() and not (len(first) < 9 and int(first) < CLASSES):
+                raise NASError(f"{file}: class {first[:20]}, at most {CLASSES:,} are known")
             top = max(top, int(first)) if first.isdecimal() else top
     return {index: f"class_{index}" for index in range(top + 1)}
 

@@ -15,8 +15,11 @@ from ultralytics.data.dataset import SemanticDataset
 from ultralytics.utils import NUM_THREADS
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import OBJECTS, text_of
 from yolo_nas_ext.host.pictures import Seen, looked_at
 
+HEAVY = 20_000_000  # bytes of a label file
+SHORTEST = 10  # bytes of a line in it
 TOLERANCE = 0.01  # how far a coordinate may lie outside [0, 1], as in Ultralytics
 
 
@@ -58,8 +61,8 @@ def text(path: Path) -> str:
         NASError: For a file that cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        return text_of(path)
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise NASError(
             f"{path}: not a text file that can be read ({reason}); save it as UTF-8 or remove it"
@@ -126,6 +129,8 @@ def _label(
     keypoints: tuple[int, int] | None,
 ) -> tuple[dict[str, Any] | None, str]:
     """Return Ultralytics' label dictionary of an image, or why its labels are none."""
+    if wrong := _too_much(Path(file)):
+        return None, f"{file}: {wrong}"
     n, numbers = keypoints or (0, 0)
     check = utils.check_image
     utils.check_image = lambda _: ("", seen.shape)  # which would rewrite a damaged JPEG
@@ -149,6 +154,22 @@ def _label(
         "normalized": True,
         "bbox_format": "xywh",
     }, ""
+
+
+def _too_much(file: Path) -> str:
+    """Return what is too large of a label file; nothing where it is of a usual size or not there.
+
+    Ultralytics would read it at once, several times in memory.
+    """
+    size = file.stat().st_size if file.is_file() else 0
+    if size > HEAVY:
+        return f"it has {size:,} bytes, at most {HEAVY:,} are read"
+    if size > OBJECTS * SHORTEST:
+        with file.open("rb") as lines:
+            n = sum(1 for line in lines if line.strip())
+        if n > OBJECTS:
+            return f"it has {n:,} objects, at most {OBJECTS:,} are read"
+    return ""
 
 
 def scan_masks(images: Sequence[str], content: dict[str, Any], where: str) -> Scanned:

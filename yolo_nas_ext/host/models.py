@@ -27,11 +27,11 @@ from ultralytics.utils import ROOT, YAML
 from ultralytics.utils.torch_utils import get_flops
 
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
-from yolo_nas_ext.files import read_yaml
+from yolo_nas_ext.files import free_memory, read_yaml
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.plugin import register
 from yolo_nas_ext.network.emit import emit
-from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.parse import REPEATS, WIDEST, read
 from yolo_nas_ext.network.rows import KEYPOINTS, for_task
 
 register.register(tasks)  # for where Python was started without the hook
@@ -43,6 +43,8 @@ SUFFIX = {
     "obb": "-obb",
     "pose": "-pose",
 }
+USUAL, WIDE = 500, 4096  # layers and channels of networks that fit into any memory
+ACTIVATION = 1000  # the largest number of an activation
 BUILT: dict[str, Any] = {
     "detect": DetectionModel,
     "segment": SegmentationModel,
@@ -187,6 +189,7 @@ def check_rows(definition: Mapping[str, Any]) -> None:
             f"activation: {' '.join(str(activation).split())[:80]!r} is no layer of torch.nn with "
             "numbers, as nn.ReLU() or nn.LeakyReLU(0.1) is"
         )
+    _check_size(definition)
     for row in [*definition["backbone"], *definition["head"]]:
         name = str(row[2])
         module = (
@@ -198,6 +201,30 @@ def check_rows(definition: Mapping[str, Any]) -> None:
         )
         if module is not None and not _is_module(module):
             raise ValueError(f"a row names {name[:80]!r}, which is no layer")
+
+
+def _check_size(definition: Mapping[str, Any]) -> None:
+    """Refuse a definition whose network would be larger than memory.
+
+    Raises:
+        ValueError: As above.
+    """
+    multiples: list[Any] = [definition.get("depth_multiple"), definition.get("width_multiple")]
+    for scale in (definition.get("scales") or {}).values():
+        multiples += scale[:2]
+    most = max([float(m) for m in multiples if m], default=1.0)
+    rows = [*definition["backbone"], *definition["head"]]
+    repeats = max(row[1] for row in rows) * max(most, 1)
+    widest = max([abs(a) for row in rows for a in row[3] if type(a) is int], default=0) * most
+    if len(rows) > REPEATS or repeats > REPEATS or max(widest, most) > WIDEST:
+        raise ValueError(f"{len(rows)} rows, {repeats:.0f} repeats and numbers up to {widest:.0f}")
+    if sum(row[1] for row in rows) * max(most, 1) < USUAL and widest <= WIDE:
+        return
+    with torch.device("meta"):
+        model, _ = tasks.parse_model(deepcopy(dict(definition)), ch=3, verbose=False)
+    size = 4 * sum(p.numel() for p in model.parameters())
+    if size > (free := free_memory()):
+        raise ValueError(f"weights of {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
 
 
 def _is_module(value: Any) -> bool:
@@ -213,7 +240,9 @@ def _is_layer(text: Any) -> bool:
         if not isinstance(call, ast.Call):
             return False
         for value in (*call.args, *(keyword.value for keyword in call.keywords)):
-            ast.literal_eval(value)
+            number = ast.literal_eval(value)
+            if isinstance(number, int | float) and abs(number) > ACTIVATION:
+                return False  # as of a layer with weights, which may be as large as memory
         written = ast.unparse(call.func).removeprefix("torch.")
         return _is_module(getattr(torch.nn, written.removeprefix("nn."), None)) and (
             written.startswith("nn.")

@@ -15,6 +15,8 @@ from PIL import Image, ImageOps
 from ultralytics.data import utils
 from ultralytics.utils import NUM_THREADS, patches
 
+from yolo_nas_ext.data.pictures import opened
+
 SMALLEST = 10  # pixels; Ultralytics refuses smaller images
 ORIENTATION = 274  # tag of EXIF
 ALIKE = 12.0  # mean difference of 8-bit values between two decoders of one picture
@@ -66,7 +68,7 @@ def _seen(image: str, channels: int, size: int, time: int) -> Seen:
     # Ultralytics' `Image.open` takes a damaged file for a HEIF image and wants to install a plugin.
     heif = image.lower().endswith((".heic", ".heif"))
     try:
-        with (Image.open if heif else patches._image_open)(image) as file:
+        with opened(image, Image.open if heif else patches._image_open) as file:
             width, height = utils.exif_size(file)
             pages = getattr(file, "n_frames", 1) if file.format in ("TIFF", "GIF", "WEBP") else 1
             file.load()

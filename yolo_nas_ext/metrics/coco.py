@@ -16,7 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 from yolo_nas_ext.data.coco.annotations import load
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import json_of
+from yolo_nas_ext.files import json_of, text_of
 
 NAMES = (
     "AP",
@@ -150,7 +150,7 @@ def _read(detections: Path | Sequence[Mapping[str, Any]]) -> Sequence[Mapping[st
     if not isinstance(detections, (str, Path)):
         return detections
     try:
-        rows = json_of(Path(detections).read_text("utf-8"))
+        rows = json_of(text_of(Path(detections)))
     except (OSError, ValueError) as error:
         raise NASError(f"{detections}: cannot be read as JSON ({error})") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from yolo_nas_ext.console import clean
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.architecture import Architecture, Block
 from yolo_nas_ext.network.blocks import BLOCKS
@@ -85,7 +86,7 @@ def to_yaml(
     header = [
         f"# nas-{architecture.key}: a {task} model of {'' if needs else 'stock '}Ultralytics, "
         "found by yolo_nas_ext",
-        *(f"# {note}" for note in notes),
+        *(f"# {' '.join(clean(note).split())}" for note in notes),  # a line ends a comment
         *(
             [
                 f"# meant for images of {architecture.imgsz} px: train, predict and export with "

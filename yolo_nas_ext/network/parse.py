@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.files import read_yaml
+from yolo_nas_ext.files import read_yaml, said
 from yolo_nas_ext.network.architecture import Architecture, Block, Head, Neck, TimmBackbone
 from yolo_nas_ext.network.block_rows import ChainRow
 from yolo_nas_ext.network.blocks import BLOCKS, read_chain
@@ -86,6 +86,7 @@ def _load(path: Path) -> dict[str, Any]:
     return read_yaml(path, str(path))
 
 
+REPEATS, WIDEST = 200, 65_536  # of a row, and its numbers; what is larger is no network of today
 # Heads that are read; those of the YOLO26 series end in its number.
 READABLE = (
     "Detect",
@@ -135,6 +136,11 @@ def scaled_rows(
     for source, n, module, args in [*model["backbone"], *model["head"]]:
         args = list(args)
         n = max(round(n * depth), 1) if n > 1 else n
+        if n > REPEATS or any(isinstance(a, int) and abs(a) > WIDEST for a in args):
+            raise NASError(
+                f"{where}: a row {str(module)[:40]} has {n} repeats and the arguments "
+                f"{said(args)}; at most {REPEATS} and numbers of {WIDEST:,} are read"
+            )
         if module in _SCALED:
             args[0] = math.ceil(min(args[0], most) * width / 8) * 8
         if module == "C3k2" and scale in {"m", "l", "x"}:

@@ -17,7 +17,7 @@ from yolo_nas_ext.console import Progress
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.training import Training
 from yolo_nas_ext.estimators.zero_cost.carried import Carried
-from yolo_nas_ext.files import json_of, write_text
+from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.host.transfer.weights import load
 from yolo_nas_ext.space.parent import ParentSpace
 from yolo_nas_ext.space.point import Point
@@ -123,8 +123,8 @@ class ChangeScores:
         if file is None or not file.is_file():
             return {}
         try:
-            return {str(k): float(v) for k, v in json_of(file.read_text("utf-8")).items()}
-        except (ValueError, AttributeError, TypeError):  # damaged: measured again
+            return {str(k): float(v) for k, v in json_of(text_of(file)).items()}
+        except (OSError, ValueError, AttributeError, TypeError):  # damaged: measured again
             return {}
 
     def _keep(self, known: Mapping[str, float]) -> None:

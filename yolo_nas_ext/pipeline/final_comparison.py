@@ -21,6 +21,7 @@ from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.run import announce, run, write_definitions
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.search import PARENT, SearchSettings
+from yolo_nas_ext.console import say
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import parent_network, training_options
 from yolo_nas_ext.estimators.training import UntouchedTraining
@@ -209,7 +210,7 @@ def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
     parent = next((m for m in comparison.models if m.role == roles.PARENT), None)
     weights = Path(parent.weights).name if parent and _start(comparison) else "random weights"
     beside = f" beside {'the parent' if parent else 'the baselines'}" if found else ""
-    print(f"\nfinals: {found or 'the parent'} from {weights}{beside}")
+    say(f"\nfinals: {found or 'the parent'} from {weights}{beside}")
     announce(comparison, folder)
     write_definitions(comparison)
     try:

@@ -14,7 +14,7 @@ from yolo_nas_ext import loop, report, run_dir
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.config.search import PARENT
-from yolo_nas_ext.console import finishing
+from yolo_nas_ext.console import finishing, say
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.base import Context, hand_over
@@ -47,6 +47,10 @@ from yolo_nas_ext.study.trial import Trial
 from yolo_nas_ext.vectorized import run as vectorized
 
 Steps = tuple[tuple[str, Callable[[Job], None]], ...]
+NO_PASSWORD = (
+    "the password of storage= is not recorded: on resuming it comes from the server's own ways, "
+    "such as PGPASSWORD or ~/.pgpass, or from storage= given again"
+)
 FINAL = ("finalists", "final_epochs", "final_batch", "seeds")
 
 
@@ -161,37 +165,38 @@ def _open(
     progress = Progress(study, plan.trials, config.budget_hours or math.inf)
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
-    job.notes = [*filter(None, (changed, other)), *plan.notes, *warm, *study.elsewhere]
+    secret = NO_PASSWORD if config.storage != config.values["storage"] else ""
+    job.notes = [*filter(None, (changed, other, secret)), *plan.notes, *warm, *study.elsewhere]
     return job
 
 
 def _announce(job: Job) -> None:
     """Say what is going to be done."""
     plan, config, data = job.plan, job.config, job.data
-    print(
+    say(
         f"searching {config.space} by {config.strategy} on {data.source}: {len(data.images)} "
         f"training images, {data.nc} classes, {outputs.how(config)} at "
         f"{' or '.join(map(str, sorted(plan.space.sizes(config.imgsz))))} px\n"
         f"results go to {job.folder}"
     )
     if (said := job.progress.resumed()) and not config.vectorized:
-        print(f"resumed: {said}" if config.resume else f"joined: {said}")
+        say(f"resumed: {said}" if config.resume else f"joined: {said}")
     for note in job.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     if job.study.measure.projects:
-        print(f"note: {outputs.RANKED.format(job.study.measure.rank)}")
+        say(f"note: {outputs.RANKED.format(job.study.measure.rank)}")
     if data.skipped:
         total = len(data.images) + len(data.skipped)
-        print(f"note: {len(data.skipped)} of {total} training images were skipped")
+        say(f"note: {len(data.skipped)} of {total} training images were skipped")
         text = "".join(f"{line}\n" for line in data.skipped)
         write_text(job.folder / dataset.LIST, text)
     if job.asked is not None and job.asked.leak:
         job.notes.append(f"beware: {job.asked.leak}")
-        print(f"warning: {job.asked.leak}")
+        say(f"warning: {job.asked.leak}")
     if config.strategy == "auto" and plan.changes:
-        print("auto: additive, as changes of a parent are scored before they are trained")
+        say("auto: additive, as changes of a parent are scored before they are trained")
     if isinstance(plan.strategy, Auto):
-        print(f"auto: {plan.strategy.name}, as {plan.strategy.reason}")
+        say(f"auto: {plan.strategy.name}, as {plan.strategy.reason}")
 
 
 def _draw_augmentation(job: Job) -> None:
@@ -247,7 +252,7 @@ def _try_random_baseline(job: Job) -> None:
     watch = Progress(baseline, plan.trials, config.budget_hours or math.inf)
     _spend(job, baseline, plan.control(), config.seed + 1, on_trial=watch)  # draws of its own
     job.notes.append(difference(job.study, baseline, str(config.control)))
-    print(f"\ncontrol: {job.notes[-1]}")
+    say(f"\ncontrol: {job.notes[-1]}")
 
 
 def _spend(job: Job, study: Study, strategy: Strategy, seed: int, **options: Any) -> None:
@@ -275,7 +280,7 @@ def _confirm(job: Job) -> None:
     more at the end, as others may be the best by then.
     """
     if job.warm:
-        print(f"{warm_start.disk_use(job.folder)}; all but the best's are deleted")
+        say(f"{warm_start.disk_use(job.folder)}; all but the best's are deleted")
     with run_dir.sitting(job.folder):
         _measure_latency(job)  # what it could not, the second time may
         if confirm.way(job.config) == confirm.CONFIRM_AGAIN:
@@ -284,7 +289,7 @@ def _confirm(job: Job) -> None:
             _train_best(job)
         if wrong := _measure_latency(job):
             job.notes.append(wrong)
-            print(f"note: {wrong}")
+            say(f"note: {wrong}")
 
 
 def _reevaluate_best(job: Job) -> None:
@@ -350,7 +355,7 @@ def _note_others(job: Job) -> None:
     for note in job.study.elsewhere:
         if note not in job.notes:
             job.notes.append(note)
-            print(f"note: {note}")
+            say(f"note: {note}")
 
 
 def _say_inherited(job: Job) -> None:
@@ -367,7 +372,7 @@ def _say_inherited(job: Job) -> None:
     taken = foretell(network, source, data.names, data.channels, job.config.task, data.keypoints)
     lines = taken.lines
     job.notes.append(f"nas-{network.key} began with {'; '.join(lines)}")
-    print("\n" + "\n  ".join([f"nas-{network.key} began with {lines[0]}", *lines[1:]]))
+    say("\n" + "\n  ".join([f"nas-{network.key} began with {lines[0]}", *lines[1:]]))
 
 
 def _write_shared_weights(job: Job) -> None:
@@ -383,7 +388,7 @@ def _show_distribution(job: Job) -> None:
     history = job.plan.estimator.history()  # pyright: ignore[reportAttributeAccessIssue]
     learned_png(history, job.folder / "learned.png")
     job.notes.append(collapse(history, [trial.fitness for trial in job.study.candidates]))
-    print(f"\n{job.notes[-1]}")
+    say(f"\n{job.notes[-1]}")
 
 
 def _enter_finals(job: Job) -> None:
@@ -414,7 +419,7 @@ def _hold_finals(job: Job) -> None:
     """Hold the final comparison, after which the best network is the one that it says."""
     if job.entered is None or job.interrupted:
         return
-    print("\n" + report.summary_table(job.study))
+    say("\n" + report.summary_table(job.study))
     job.finals = job.entered
     try:
         job.finals, job.interrupted = final_comparison.hold(job.entered, job.folder)

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -30,7 +29,7 @@ from yolo_nas_ext.config.search import (
     SearchSettings,
 )
 from yolo_nas_ext.config.settings import repeating
-from yolo_nas_ext.console import number
+from yolo_nas_ext.console import number, quoted, say
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.files import replacing, write_text
 from yolo_nas_ext.host import models
@@ -217,7 +216,7 @@ def note_zeros(job: Job) -> None:
         and text not in job.notes
     ):
         job.notes.append(text)
-        print(f"note: {text}")
+        say(f"note: {text}")
 
 
 def _strategy(config: SearchSettings) -> str:
@@ -256,31 +255,31 @@ def how(config: SearchSettings) -> str:
 
 def tell(job: Job) -> None:
     """Say what was found and what to type next."""
-    folder = shlex.quote(str(job.folder))
+    folder = quoted(job.folder)
     if job.finals is None:  # else the table of the search was printed before its finals
-        print("\n" + report.summary_table(job.study))
+        say("\n" + report.summary_table(job.study))
     if job.interrupted:
         if job.config.inherit == PARENT:
-            print(f"\n{warm_start.disk_use(job.folder)}")
-        print(f"\ninterrupted; go on with:\n  yolo nas-search resume={folder}")
+            say(f"\n{warm_start.disk_use(job.folder)}")
+        say(f"\ninterrupted; go on with:\n  yolo nas-search resume={folder}")
     if not (following := next_commands(job)):
         return
-    print(f"\nreport: {job.folder / 'report.html'}")
+    say(f"\nreport: {job.folder / 'report.html'}")
     if not (_finished(job) or job.config.finalists or job.config.storage):
         beside = "the parent" if job.config.model else "the baselines"
-        print(
+        say(
             f"to train the best beside {beside}, in full, and compare them on val:\n"
             f"  yolo nas-search resume={folder} finalists={1 if job.config.model else 3}"
         )
-    print("next:\n  " + "\n  ".join(following))
+    say("next:\n  " + "\n  ".join(following))
 
 
 def next_commands(job: Job) -> list[str]:
     """Return what to type next: the use of a finished network, or the training that finishes it."""
     config = job.config
     if weights := _finished(job):
-        model = f"model={shlex.quote(str(weights))}"
-        data, size = shlex.quote(str(data_yaml(job))), _pixels(job)
+        model = f"model={quoted(weights)}"
+        data, size = quoted(data_yaml(job)), _pixels(job)
         return [
             f"yolo val {model} data={data} imgsz={size}",
             f"yolo export {model} imgsz={size} format=onnx",
@@ -290,10 +289,10 @@ def next_commands(job: Job) -> list[str]:
     # What was found from trained weights is trained on from them.
     file = job.folder / ("best.pt" if config.model else "best.yaml")
     return [
-        f"yolo {config.task} train model={shlex.quote(str(file))} "
-        f"data={shlex.quote(str(data_yaml(job)))} imgsz={_pixels(job)} "
+        f"yolo {config.task} train model={quoted(file)} "
+        f"data={quoted(data_yaml(job))} imgsz={_pixels(job)} "
         f"epochs={FROM_WEIGHTS['final_epochs'] if config.model else FULL['epochs']}"
-        + "".join(f" {k}={v}" for k, v in _augmentation(config).items())
+        + "".join(f" {quoted(f'{k}={v}')}" for k, v in _augmentation(config).items())
     ]
 
 

@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import said
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.study.reader import Recorded
@@ -214,8 +215,3 @@ def numbers(name: str, values: Any) -> Iterator[str]:
 def number(value: Any) -> bool:
     """Say whether a value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def said(value: Any) -> str:
-    """Return a value for a message."""
-    return " ".join(repr(value).split())[:60]

@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
-from yolo_nas_ext.errors import NASError, RunError
+from yolo_nas_ext.errors import NASError, RunError, masked
 
 T = TypeVar("T")
 
@@ -43,7 +42,7 @@ ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"password|authentication|access denied|role .* does not exist|no pg_hba",
-        "check user and password",
+        "check user and password (PGPASSWORD, ~/.pgpass or the URL; a run records none)",
     ),
     (
         r"database .* does not exist|unknown database",
@@ -72,7 +71,7 @@ def opened(url: str, place: str, name: str, **options: Any) -> tuple[RDBStorage,
 
     Args:
         url: Of the database.
-        place: The same for messages.
+        place: The same for messages, without a password.
         name: Of the study.
         **options: Of `optuna.storages.RDBStorage`.
 
@@ -82,7 +81,7 @@ def opened(url: str, place: str, name: str, **options: Any) -> tuple[RDBStorage,
     if "://" not in url:
         raise NASError(
             f"storage={place}: cannot be used, as it is no URL; give one such as "
-            f"sqlite:///{url or 'study.db'}"
+            f"sqlite:///{place or 'study.db'}"
         )
     kind = url.partition("://")[0].lower()
     if reason := OTHER_KINDS.get(kind):
@@ -98,7 +97,7 @@ def opened(url: str, place: str, name: str, **options: Any) -> tuple[RDBStorage,
     try:
         return patiently(both, making=True)
     except (ImportError, NoSuchModuleError, ArgumentError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = masked(" ".join(str(error).split()), url)[:200]
         raise NASError(
             f"storage={place}: cannot be used ({reason}); give a URL such as "
             "sqlite:///study.db, and install the driver that it names"
@@ -147,7 +146,10 @@ def _passes(error: BaseException, making: bool) -> bool:
 
 @contextmanager
 def storage_errors(
-    path: Path | str, kind: type[NASError] = RunError, more: tuple[type[Exception], ...] = ()
+    path: Path | str,
+    kind: type[NASError] = RunError,
+    more: tuple[type[Exception], ...] = (),
+    url: str = "",
 ) -> Iterator[None]:
     """Turn a database's complaint into one line; what was recorded before stays as it is.
 
@@ -155,13 +157,14 @@ def storage_errors(
         path: The database.
         kind: What to raise.
         more: Further exceptions that are a complaint.
+        url: Whose password is masked in what the database says.
     """
     try:
         yield
     except (SQLAlchemyError, StorageInternalError, OSError, *more) as error:
         inner = error.__cause__ if isinstance(error, StorageInternalError) else None
         cause = inner or error
-        said = " ".join(str(getattr(cause, "orig", None) or cause).split())
+        said = masked(" ".join(str(getattr(cause, "orig", None) or cause).split()), url)
         found = (way for pattern, way in ADVICE if re.search(pattern, said, re.I))
         raise kind(
             f"study {path}: cannot be read or written ({said[:200]}); {next(found, ELSE)}, then "
@@ -175,11 +178,3 @@ def no_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
-
-
-def hidden(url: str) -> str:
-    """Return the URL without a password."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):  # what cannot be read may hold one
-        return re.sub(r"//[^/@]*@", "//***@", url) if "://" in url else url

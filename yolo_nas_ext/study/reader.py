@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache
@@ -12,6 +11,8 @@ from optuna.distributions import json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import Connection, column, select, table
+
+from yolo_nas_ext.files import json_of
 
 CHUNK = 500  # trials a query; SQLite allows some hundred values in a condition
 
@@ -98,7 +99,7 @@ def read(
                         number,
                         TrialState[state],
                         {name: _value(text, place) for _, name, place, text in params[trial_id]},
-                        {key: json.loads(text) for _, key, text in attributes[trial_id]},
+                        {key: json_of(text) for _, key, text in attributes[trial_id]},
                         dict(_curve(curves[trial_id])),
                     )
                 except (ValueError, LookupError, TypeError) as error:

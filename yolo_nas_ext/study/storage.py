@@ -12,11 +12,10 @@ import optuna
 from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import TrialState
 
-from yolo_nas_ext.errors import NASError, RunError
+from yolo_nas_ext.errors import NASError, RunError, masked
 from yolo_nas_ext.study.coder import Coder, write_finished
 from yolo_nas_ext.study.database import (
     BUSY,
-    hidden,
     no_warnings,
     opened,
     patiently,
@@ -55,7 +54,8 @@ class Storage:
     def __init__(self, coder: Coder, where: Path | str, *, name: str, beat: int = BEAT) -> None:
         self.shared = isinstance(where, str)
         url = where if isinstance(where, str) else f"sqlite:///{where}"
-        self.place = hidden(url) if self.shared else str(where)
+        self.place = masked(url) if self.shared else str(where)
+        self._errors = partial(storage_errors, self.place, url=url if self.shared else "")
         self._coder = coder
         self._own: dict[int, int] = {}  # trials that this process runs: number -> id
         self._running: dict[int, int] = {}  # trials that ran at the last look: number -> id
@@ -68,7 +68,7 @@ class Storage:
         if self.shared:
             options |= {"heartbeat_interval": beat, "grace_period": 3 * beat}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with storage_errors(self.place, NASError, DAMAGE), no_warnings():
+        with self._errors(NASError, DAMAGE), no_warnings():
             self._rdb, self._study = opened(url, self.place, name, **options)
             self._identify()
         if self.shared:
@@ -82,7 +82,7 @@ class Storage:
         Args:
             kind: What to raise for a database that cannot be read.
         """
-        with storage_errors(self.place, kind, DAMAGE):
+        with self._errors(kind, DAMAGE):
             if self.shared:
                 with no_warnings():
                     patiently(lambda: fail_stale_trials(self._study))
@@ -98,7 +98,7 @@ class Storage:
 
     def attributes(self, kind: type[NASError] = RunError) -> dict[str, Any]:
         """Return the study's attributes, with what is noted of its trials."""
-        with storage_errors(self.place, kind, DAMAGE):
+        with self._errors(kind, DAMAGE):
             return self._rdb.get_study_user_attrs(self._study._study_id)
 
     def create(self, trial: Trial, attributes: Mapping[str, Any] | None = None) -> int:
@@ -108,7 +108,7 @@ class Storage:
             trial: Runs in this process, or has ended.
             attributes: Further attributes of the trial.
         """
-        with storage_errors(self.place):
+        with self._errors():
             rdb, study = self._rdb, self._study._study_id
             frozen = self._coder.freeze(trial)
             trial_id = patiently(partial(rdb.create_new_trial, study, frozen))
@@ -131,7 +131,7 @@ class Storage:
 
     def finish(self, trial: Trial) -> bool:
         """Write what became of a trial; return False where the trial was failed meanwhile."""
-        with storage_errors(self.place):
+        with self._errors():
             try:
                 own = self._own[trial.number]
                 patiently(partial(write_finished, self._rdb, own, trial))
@@ -144,7 +144,7 @@ class Storage:
     def drop(self, number: int) -> None:
         """Fail a trial that this process should not have claimed."""
         trial_id = self._end(number)
-        with storage_errors(self.place):
+        with self._errors():
             patiently(partial(self._rdb.set_trial_user_attr, trial_id, DROPPED, True))
             patiently(partial(self._rdb.set_trial_state_values, trial_id, TrialState.FAIL))
 
@@ -156,7 +156,7 @@ class Storage:
 
     def note(self, name: str, value: Any) -> None:
         """Write an attribute of the study."""
-        with storage_errors(self.place):
+        with self._errors():
             study = self._study._study_id
             patiently(partial(self._rdb.set_study_user_attr, study, name, value))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from yolo_nas_ext.config.search import SearchSettings
-from yolo_nas_ext.console import Progress, duration
+from yolo_nas_ext.console import Progress, duration, say
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES
 from yolo_nas_ext.files import write_text
@@ -74,7 +74,7 @@ def run(
     over = ", ".join(
         f"{counts[name]:,} over {name[5:]}" for name in counts if name.startswith("over_")
     )
-    print(
+    say(
         f"{counts['evaluated']:,} networks in {duration(outcome.seconds)}"
         + (f" ({over})" if over else "")
         + f"; the best {len(outcome.population)} are in trials.csv"

@@ -284,3 +284,54 @@ def test_the_split_of_the_inputs(shared_inputs, tmp_path):
     source = shared_inputs / "coco_json" / "split"
     summary = import_coco(source, source, tmp_path / "out", split="keep")
     assert (summary.train, summary.val, summary.boxes) == (6, 3, 18)
+
+
+@pytest.mark.parametrize("name", ["../../PWN", "/PWN", "a\nb", ".."])
+def test_a_category_that_would_be_a_folder_elsewhere(tmp_path, name):
+    data = made(tmp_path)
+    data["categories"][0]["name"] = name
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    with pytest.raises(NASError, match=r"a category is called .*; rename it"):
+        import_coco(tmp_path / "a.json", tmp_path / "images", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+BROKEN = [
+    {"size": [0, 40], "counts": [0]},
+    {"size": [30, 0], "counts": "0"},
+    {"size": [30, 40], "counts": [10**9]},
+    {"size": [30, 40], "counts": [-5, 1205]},
+    {"size": [30, 40], "counts": "zzzzzzzzzzzzzzzzzzzzzzzzzz"},
+    {"size": [30, 40], "counts": "\0"},
+    {"size": [30, 40], "counts": {"a": 1}},
+    {"size": [2**40, 2**40], "counts": [1]},
+    {"size": "ab", "counts": "0"},
+    {"counts": [1]},
+]
+
+
+@pytest.mark.parametrize("code", BROKEN, ids=str)
+@pytest.mark.parametrize("box", [True, False])
+def test_runs_that_do_not_cover_their_picture_are_no_outline(tmp_path, code, box):
+    """The library in C would divide by zero, or write beyond its memory."""
+    data = made(tmp_path)
+    data["annotations"][0]["segmentation"] = code
+    if not box:
+        del data["annotations"][0]["bbox"]
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    found = import_coco(tmp_path / "a.json", tmp_path / "images", tmp_path / "out", task="segment")
+    assert (found.boxes, found.degenerate) == (5, 1)
+
+
+def test_an_image_that_is_a_link_is_copied(tmp_path):
+    """Never a hard link to a file elsewhere, which a training may write into."""
+    data = made(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    theirs = (tmp_path / "images" / "im0.png").rename(tmp_path / "elsewhere" / "theirs.png")
+    (tmp_path / "images" / "im0.png").symlink_to(theirs)
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    import_coco(tmp_path / "a.json", tmp_path / "images", tmp_path / "out")
+    copies = {p.name: p for p in (tmp_path / "out" / "images").rglob("*.png")}
+    assert copies["im0.png"].read_bytes() == theirs.read_bytes()
+    assert not copies["im0.png"].is_symlink() and not copies["im0.png"].samefile(theirs)
+    assert copies["im1.png"].samefile(tmp_path / "images" / "im1.png")

@@ -228,7 +228,11 @@ def test_the_basic_profile_lets_nothing_through():
 def test_pseudonyms_need_the_salt_and_the_linkage_is_outside(tmp_path):
     pairs(tmp_path / "in", n=2)
     for name, salt in (("a", "one"), ("b", "one"), ("c", "two"), ("d", None)):
-        run(tmp_path / "in", tmp_path / name, salt=salt, linkage=str(tmp_path / f"{name}.csv"))
+        link = tmp_path / f"{name}.csv"
+        link.write_text("older")  # with which others might read it
+        link.chmod(0o644)
+        run(tmp_path / "in", tmp_path / name, salt=salt, linkage=str(link))
+        assert link.stat().st_mode & 0o777 == 0o600 or os.name == "nt"
     names = [sorted(record(tmp_path / n)["split"]) for n in "abcd"]
     assert names[0] == names[1] and len({tuple(n) for n in names}) == 3
     rows = (tmp_path / "a.csv").read_text().splitlines()
@@ -565,3 +569,45 @@ def test_the_hippocampus(shared_data, tmp_path, capsys, every):
                     dice.append(2 * (a & b).sum() / (a.sum() + b.sum()))
     assert len(dice) > 3000 // every and np.mean(dice) >= 0.95
     shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("name", ["../../../PWN", "/tmp/PWN", "a\nb", "con:x", "."])
+@pytest.mark.parametrize("task", ["classify", "detect"])
+def test_classes_of_a_dataset_json_become_no_folders_elsewhere(tmp_path, name, task):
+    source = pairs(tmp_path / "in" / "set", n=2)
+    (source / "dataset.json").write_text(json.dumps({"labels": {"1": name}}))
+    if task == "detect" and name in ("con:x", "."):  # of which no folder is made
+        return
+    with pytest.raises(NASError, match=r"the class of label 1 is called .* names=1:<name>"):
+        run(source, tmp_path / "out", task=task)
+    assert not (tmp_path / "out").exists() and not list(tmp_path.rglob("PWN"))
+
+
+def test_what_lies_beside_the_output_is_not_taken_at_its_word(tmp_path, monkeypatch):
+    """A record of an interrupted conversion names its pictures, and they are moved."""
+    source = pairs(tmp_path / "in", n=2)
+    monkeypatch.setattr(convert, "publish", lambda *_: None)
+    run(source, tmp_path / "out", salt="s")
+    monkeypatch.undo()
+    for file in (tmp_path / ".out.partial" / "scans").rglob("record.json"):
+        content = json.loads(file.read_text())
+        content["pictures"][0]["name"] = "../../../PWN"
+        file.write_text(json.dumps(content))
+        (file.parent / "../../../PWN.png").write_bytes(b"")
+        (file.parent / "../../../PWN.txt").write_bytes(b"")
+    assert run(source, tmp_path / "out", salt="s") == 0
+    assert (tmp_path / "PWN.png").exists() and (tmp_path / "out" / "data.yaml").exists()
+
+
+def test_links_beside_the_output_are_refused(tmp_path):
+    source = pairs(tmp_path / "in", n=2)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".out.partial").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NASError, match=r"\.out\.partial beside it is a link"):
+        run(source, tmp_path / "out")
+    (tmp_path / ".out.partial").unlink()
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / "whole").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NASError, match="whole in it is a link"):
+        run(source, tmp_path / "out")
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -22,7 +22,7 @@ from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
 from yolo_nas_ext.cost.latency.onnx_layer import TILE, layer_model
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError, RunError
-from yolo_nas_ext.files import json_of, replacing
+from yolo_nas_ext.files import json_of, replacing, text_of
 from yolo_nas_ext.network.architecture import Architecture
 
 BUNDLE = 1  # of the manifest; a result of another number is refused
@@ -179,7 +179,7 @@ def read(path: Path) -> DeviceTimes:
         NASError: For a file that is no whole result of this version.
     """
     try:
-        found = json_of(path.read_text(encoding="utf-8"))
+        found = json_of(text_of(path))
         manifest = found["manifest"]
         if manifest["bundle"] != BUNDLE:
             raise NASError(

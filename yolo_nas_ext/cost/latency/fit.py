@@ -20,7 +20,7 @@ from yolo_nas_ext.cost.latency.profile import Base, Calibration, Profile, based,
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.cost.latency.trees import grow
 from yolo_nas_ext.errors import RunError
-from yolo_nas_ext.files import json_of, own
+from yolo_nas_ext.files import json_of, own, text_of
 
 FEW, MOST_MORE = 1, 8  # copies of a layer in the smaller model, and at most more in the larger
 HEAVY = 2e7  # multiply-adds or numbers moved that the further copies have together, roughly
@@ -75,7 +75,7 @@ class Record:
         self.notes: dict[str, Any] = {}  # what else was measured
         self.seconds = 0.0  # that were spent on what is known
         head = json.dumps(identity, sort_keys=True)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = text_of(path).splitlines() if path.is_file() else []
         kept = lines[:1] == [head]
         for line in lines[1:] if kept else []:
             try:

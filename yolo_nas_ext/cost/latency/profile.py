@@ -17,7 +17,7 @@ from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.cost.latency.trees import Forest
 from yolo_nas_ext.errors import NASError, RunError
-from yolo_nas_ext.files import json_of, resource, write_text
+from yolo_nas_ext.files import json_of, resource, text_of, write_text
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.rows import KEYPOINTS
 
@@ -253,7 +253,7 @@ def load(name: str | Path) -> Profile:
     if not path.is_file() and shipped.is_file():
         path = shipped
     try:
-        data = json_of(path.read_text(encoding="utf-8"))
+        data = json_of(text_of(path))
     except FileNotFoundError as error:
         raise NASError(
             f"latency={name}: no such file; make a profile of the device by yolo nas-profile "

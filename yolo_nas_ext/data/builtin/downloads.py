@@ -15,11 +15,11 @@ from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
-from PIL import Image
 
 from yolo_nas_ext.data.builtin import cache
 from yolo_nas_ext.data.builtin.cache import cache_folder
 from yolo_nas_ext.data.coco.convert import import_coco
+from yolo_nas_ext.data.pictures import opened
 from yolo_nas_ext.data.scans import pairing
 from yolo_nas_ext.data.scans.convert import Options, convert
 from yolo_nas_ext.data.scans.intensity import window
@@ -87,7 +87,7 @@ def bccd(work: Path, out: Path) -> None:
         picture = folder / f"{file.stem}.jpg"
         if not picture.is_file():
             continue
-        with Image.open(picture) as image:
+        with opened(picture) as image:
             width, height = image.size
         size = {"width": width, "height": height}
         images.append({"id": len(images) + 1, "file_name": picture.name, **size})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -15,9 +14,11 @@ from pycocotools.coco import COCO
 
 from yolo_nas_ext.data.coco.repairs import repaired
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import free_memory, json_of
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """What Ultralytics reads on every platform without a further package."""
+GROWS = 10  # bytes in memory for one of a JSON, about
 SIDES = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
@@ -57,14 +58,17 @@ def read(path: Path) -> tuple[COCO, Counter[str]]:
 
 def _json(path: Path) -> Any:
     try:
+        size, free = path.stat().st_size, free_memory()
+        if size * GROWS > free:
+            raise ValueError(f"it has {size:,} bytes, too many for {free:,} of free memory")
         raw = path.read_bytes()
         wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
-        return json.loads(raw.decode("utf-16" if wide else "utf-8-sig"))
+        return json_of(raw.decode("utf-16" if wide else "utf-8-sig"))
     except OSError as error:
         raise NASError(
             f"{path}: cannot be read ({error.strerror}); give a COCO instances JSON"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise NASError(
             f"{path}: is not valid JSON ({error}); give a COCO instances JSON"
         ) from error

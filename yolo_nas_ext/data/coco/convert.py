@@ -12,18 +12,19 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from pycocotools.coco import COCO
 
 from yolo_nas_ext.data.coco.annotations import PART, find_images, read
 from yolo_nas_ext.data.coco.objects import inspect, relative
 from yolo_nas_ext.data.coco.subset import choose, stratified
 from yolo_nas_ext.data.groups import groups, merged
+from yolo_nas_ext.data.pictures import opened
 from yolo_nas_ext.data.splits import hold_out
 from yolo_nas_ext.errors import NASError, did_you_mean
 
@@ -200,7 +201,7 @@ def write_split(work: Path, parts: Mapping[str, Sequence[_Item]], remap: Mapping
         for item in items:
             target = images / item.name
             if item.turn:
-                with Image.open(item.source) as image:
+                with opened(item.source) as image:
                     ImageOps.exif_transpose(image).save(target)
             elif item.linkable:
                 with contextlib.suppress(OSError):  # another disk, or a file system without links
@@ -269,6 +270,13 @@ def import_coco(
         coco, found, keep, task=task, min_box_px=min_box_px, crowds=crowds
     )
     skipped += damaged
+    inside = os.path.realpath(images)
+    items = [  # a hard link to what lies elsewhere would be somebody else's file
+        item
+        if os.path.realpath(item.source).startswith(f"{inside}{os.sep}")
+        else replace(item, linkable=False)
+        for item in items
+    ]
     if len(items) < 2:
         why = f"; the first problem: {skipped[0][0]} {skipped[0][1]}" if skipped else ""
         raise NASError(

@@ -12,9 +12,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 from pycocotools import mask as rle
 
+from yolo_nas_ext.data.pictures import opened
 from yolo_nas_ext.data.polygons import join
 
 
@@ -51,7 +51,7 @@ def inspect(path: Path) -> Found:
         OSError: The file cannot be decoded to its end.
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             kind = str(image.format)
             stored = size = image.size
             # Ultralytics rewrites a JPEG without an end mark in place: by a link, the original.

@@ -12,12 +12,14 @@ import numpy as np
 from pycocotools import mask as rle
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import is_class_name, said
 
 NEEDS = {
     "images": ("file_name",),
     "annotations": ("image_id", "category_id"),
     "categories": ("id",),
 }
+SIDE = 50_000  # pixels of a picture
 NAMES = ("file_name", "filename", "path", "name")  # keys under which exporters write a file's name
 Row = dict[str, Any]
 
@@ -105,6 +107,8 @@ def _categories(
         did["ids that are no whole numbers"] += type(row["id"]) is not int
         name = str(row.get("name") or f"class_{given}")
         own = number(given)
+        if not is_class_name(name):
+            raise NASError(f"{path}: a category is called {said(name)}; rename it to a plain name")
         if given in kinds and kept[kinds[given]]["name"] != name:
             raise NASError(f"{path}: categories hold id {given} twice; make the ids unique")
         did["categories of one name, joined"] += name in first and first[name] != own
@@ -211,8 +215,41 @@ def _shapes(value: Any) -> Any:
     if isinstance(value, list) and value and all(isinstance(v, (int, float)) for v in value):
         return [value]
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        return value[0]
+        value = value[0]
+    if isinstance(value, dict) and not _is_mask(value):
+        return None
     return value
+
+
+def _is_mask(value: dict[str, Any]) -> bool:
+    """Say whether runs cover their picture, which the library in C takes for granted."""
+    size, counts = value.get("size"), value.get("counts")
+    if not isinstance(size, list) or [type(v) for v in size] != [int, int]:
+        return False
+    if not all(0 < v <= SIDE for v in size):
+        return False
+    if isinstance(counts, str):
+        counts = _runs(counts)
+    if not isinstance(counts, list) or not all(type(n) is int and n >= 0 for n in counts):
+        return False
+    return sum(counts) == size[0] * size[1]
+
+
+def _runs(text: str) -> list[int] | None:
+    """Return the runs of a text: numbers in base 32 with a sign, from the third on differences."""
+    runs: list[int] = []
+    value, shift = 0, 0
+    for byte in text.encode("utf-8"):
+        digit = byte - 48
+        if not 0 <= digit < 64 or shift > 30:
+            return None
+        value |= (digit & 31) << shift
+        shift += 5
+        if not digit & 32:
+            value -= (1 << shift) if digit & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value, shift = 0, 0
+    return None if shift else runs
 
 
 def bounds(segmentation: Any) -> list[float] | None:

@@ -8,9 +8,9 @@ come at the end.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from yolo_nas_ext.console import EVERY, Progress
+from yolo_nas_ext.console import say as printed
 from yolo_nas_ext.data.scans import dicom, masks, pairing
 from yolo_nas_ext.data.scans.anonymise import new_salt, pseudonym
 from yolo_nas_ext.data.scans.options import NONE, Options, Summary, remapped
@@ -29,7 +30,7 @@ from yolo_nas_ext.data.scans.publish import class_names, publish
 from yolo_nas_ext.data.scans.volumes import ScanError
 from yolo_nas_ext.data.scans.write_scan import write_scan
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import write_json
+from yolo_nas_ext.files import json_of, refuse_links, text_of, write_json
 
 BAR = "{percent:3.0f}% of {total:.0f} scans, {spent} so far, {left} left"
 
@@ -40,7 +41,7 @@ def convert(
     options: Options,
     *,
     salt: str | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = printed,
 ) -> Summary:
     """Write the scans of a source as a data set, or only look at them.
 
@@ -66,7 +67,10 @@ def convert(
         raise NASError(f"out={out}: exists and is not an empty folder; give a new one or remove it")
     work = out.parent / f".{out.name}.partial"
     try:
+        if work.is_symlink():
+            raise NASError(f"out={out}: {work} beside it is a link; delete it")
         work.mkdir(parents=True, exist_ok=True)
+        refuse_links(work, "out")
         with _locked(work):
             salt = _state(work, options, salt, say)
             _scans(found, work, options, salt, summary, say)
@@ -111,13 +115,13 @@ def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], 
     file = work / "state.json"
     asked = hashlib.sha256(repr(options).encode()).hexdigest()
     if file.is_file():
-        state = json.loads(file.read_text("utf-8"))
-        if state["options"] == asked and salt in (None, state["salt"]):
-            return state["salt"]
+        state = _read(file)
+        known = state.get("salt")
+        if isinstance(known, str) and state.get("options") == asked and salt in (None, known):
+            return known
         say("note: the settings are not those of the interrupted conversion; beginning anew")
         shutil.rmtree(work / "scans", ignore_errors=True)
     salt = salt or new_salt()
-    file.touch(mode=0o600)
     write_json(file, {"options": asked, "salt": salt}, private=True)
     return salt
 
@@ -213,6 +217,20 @@ def _stamp(entry: pairing.PairedScan, salt: str) -> str:
 
 def _read_record(work: Path | None, key: str, stamp: str) -> dict[str, Any] | None:
     """Return what an earlier run found of a scan, unless its files have changed since."""
-    file = work / "scans" / key / "record.json" if work else None
-    record = json.loads(file.read_text("utf-8")) if file and file.is_file() else None
-    return record if record and record["stamp"] == stamp else None
+    record = _read(work / "scans" / key / "record.json") if work else {}
+    if record.get("stamp") != stamp or record.get("key") != key:
+        return None
+    named = re.compile(rf"{re.escape(key)}_\d{{4,}}")  # names become files
+    pictures = record.get("pictures")
+    names = [p.get("name") if isinstance(p, dict) else 0 for p in pictures or ()]
+    whole = all(isinstance(name, str) and named.fullmatch(name) for name in names)
+    return record if whole and isinstance(pictures, list) else None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return what an earlier run wrote; nothing where it is damaged or not there."""
+    try:
+        found = json_of(text_of(file))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from yolo_nas_ext.data.scans import dicom
 from yolo_nas_ext.data.scans.paired import PairedScan, PairedScans
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import json_of, text_of
 
 
 def datalist(path: Path, pattern: re.Pattern[str] | None, fold: int | None) -> PairedScans:
@@ -23,7 +23,7 @@ def datalist(path: Path, pattern: re.Pattern[str] | None, fold: int | None) -> P
 
     parts: dict[str, list[dict[str, Any]]] = {}
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json_of(text_of(path))
         for key in ("training", "validation"):
             if key in content:
                 parts[key] = load_decathlon_datalist(str(path), data_list_key=key)

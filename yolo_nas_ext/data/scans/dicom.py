@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +15,24 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.misc import is_dicom
 
 from yolo_nas_ext.data.scans.anonymise import may_show_text, removed
-from yolo_nas_ext.data.scans.volumes import Facts, Picture, Scan, ScanError, suffix_of, turned
+from yolo_nas_ext.data.scans.volumes import (
+    Facts,
+    Picture,
+    Scan,
+    ScanError,
+    check_room,
+    suffix_of,
+    turned,
+)
+from yolo_nas_ext.files import free_memory
 
 SUFFIXES = (".dcm", ".dicom", ".ima", "")  # or digits: files are often named by an identifier
+DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax of files compressed as a whole
+PART = 1 << 20
 PARALLEL = 1e-3  # how far cosines of one direction may differ
 GAP = 1.5  # times the usual distance: a slice is missing
 
@@ -68,6 +82,9 @@ def find(files: Sequence[Path]) -> tuple[list[Series], list[tuple[Path, str]]]:
             with _silent():
                 if not file.is_file() or not is_dicom(file):
                     continue
+                if is_bomb(file):
+                    bad.append((file, "is compressed as a whole, and too large for memory"))
+                    continue
                 header = pydicom.dcmread(
                     file,
                     stop_before_pixels=True,
@@ -100,6 +117,25 @@ def find(files: Sequence[Path]) -> tuple[list[Series], list[tuple[Path, str]]]:
         found.setdefault(key, []).append(file)
         patients.setdefault(key, str(header.get("PatientID", "") or "").strip() or study)
     return [Series(tuple(files), key[1], patients[key]) for key, files in found.items()], bad
+
+
+def is_bomb(file: Path) -> bool:
+    """Say whether a file is compressed as a whole, and what is in it too large for memory."""
+    with file.open("rb") as opened:
+        if DEFLATED not in opened.read(2048):
+            return False
+    header = read_file_meta_info(file)
+    if str(header.get("TransferSyntaxUID")) != DEFLATED.decode():
+        return False
+    inflate, done, most = zlib.decompressobj(-zlib.MAX_WBITS), 0, free_memory() // 4
+    with file.open("rb") as opened:
+        opened.seek(144 + int(header.get("FileMetaInformationGroupLength", 0)))
+        while (part := inflate.unconsumed_tail or opened.read(PART)) and done <= most:
+            try:
+                done += len(inflate.decompress(part, 4 * PART))
+            except zlib.error:  # which the reader will say
+                return False
+    return done > most
 
 
 def read(series: Series) -> Scan:
@@ -196,6 +232,7 @@ def _stack(files: Sequence[Path], headers: Sequence[Any], affine: np.ndarray, fa
         if not uniform:
             plane = plane * np.float32(slope) + np.float32(intercept)
         if not index:
+            check_room(len(files) * plane.nbytes)
             stored = np.empty((len(files), *plane.shape), plane.dtype)
         stored[index] = plane
     return turned(stored.transpose(2, 1, 0), affine, *(scales[0] if uniform else (1.0, 0.0)), facts)
@@ -215,7 +252,11 @@ def _pixels(file: Path) -> np.ndarray:
     """Return the stored numbers (rows, columns) of a file."""
     header = _load(file, pixels=True)
     try:
+        numbers = [int(header.get(name) or 1) for name in ("Rows", "Columns", "SamplesPerPixel")]
+        check_room(math.prod(numbers) * (int(header.get("BitsAllocated") or 8) + 7) // 8, "pixels")
         return header.pixel_array
+    except ScanError:
+        raise
     except Exception as error:  # decoders of compressed pixels fail in many ways
         raise ScanError(
             "damaged",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from yolo_nas_ext.data.scans.layouts import CHANNEL, TAKEN
 from yolo_nas_ext.data.scans.paired import PairedScan, PairedScans
 from yolo_nas_ext.data.scans.volumes import PICTURES, VOLUMES, stem_of, suffix_of
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import json_of, text_of
 
 IMAGES = ("imagesTr", "images", "image", "imgs")
 IGNORED = ("imagesTs", "labelsTs")  # the part of a challenge that its organisers evaluate
@@ -261,7 +261,7 @@ def _name(scan: Path | dicom.Series, base: Path) -> str:
 def _names(base: Path) -> dict[int, str]:
     """Return the class names of a dataset.json as the decathlon and nnU-Net write it."""
     try:
-        found = json.loads((base / "dataset.json").read_text("utf-8"))["labels"]
+        found = json_of(text_of(base / "dataset.json"))["labels"]
         pairs = [(k, v) if str(k).isdecimal() else (v, k) for k, v in found.items()]
         return {int(value): str(name) for value, name in pairs if int(value) > 0}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

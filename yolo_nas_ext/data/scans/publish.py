@@ -16,7 +16,7 @@ from yolo_nas_ext.data.scans import pairing
 from yolo_nas_ext.data.scans.options import NONE, Options, Summary
 from yolo_nas_ext.data.splits import hold_out
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import write_json
+from yolo_nas_ext.files import is_class_name, is_folder_name, said, write_json
 
 NOTHING = "background"  # class of a slice in which nothing is labelled
 GEOMETRY = ("patient", "size", "spacing_mm", "between_mm", "was", "slices")
@@ -37,6 +37,13 @@ def class_names(
         NASError: For names that leave out a label that occurs.
     """
     names = {**found.names, **options.names}
+    able = is_folder_name if options.task == "classify" else is_class_name
+    for label, name in names.items():
+        if name != NONE and not able(name):
+            raise NASError(
+                f"source: the class of label {label} is called {said(name)}, which can be no "
+                f"folder; give another name by names={label}:<name>"
+            )
     gone = {label for label, _ in options.cut.remap}
     names = {label: name for label, name in names.items() if label not in gone}
     if options.by_folder:

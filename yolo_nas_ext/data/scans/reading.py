@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import math
 import os
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ import nibabel as nib
 import nrrd
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.openers import ImageOpener
 from PIL import Image, ImageOps
 
+from yolo_nas_ext.data.pictures import opened
 from yolo_nas_ext.data.scans.intensity import to_8_bits
 from yolo_nas_ext.data.scans.volumes import (
     PICTURES,
@@ -24,10 +29,13 @@ from yolo_nas_ext.data.scans.volumes import (
     ScanError,
     Stack,
     Volume,
+    check_room,
     suffix_of,
     turned,
 )
+from yolo_nas_ext.files import free_memory
 
+DEFLATED, BZIPPED = 1032, 50_000  # bytes that a compressed one may stand for, at the most
 PART = 1 << 22  # bytes read at a time of a compressed file
 SLAB = 16  # slices converted at a time where voxels are stored in 8 bytes
 PAGES = ("pictures", "channels", "first")
@@ -74,7 +82,8 @@ def read(path: Path, volume: int | None = None, pages: str | None = None) -> Sca
 
 
 def _nifti(path: Path, volume: int | None) -> Volume:
-    image: Any = nib.load(path, keep_file_open=True)  # type: ignore[attr-defined]
+    with LoggingOutputSuppressor():  # what it says of an odd header goes past the one line a scan
+        image: Any = nib.load(path, keep_file_open=True)  # type: ignore[attr-defined]
     shape, kind = image.shape, image.get_data_dtype()
     _check_numbers(kind)
     while len(shape) > 3 and shape[-1] == 1:
@@ -83,6 +92,7 @@ def _nifti(path: Path, volume: int | None) -> Volume:
     if len(shape) > 3:
         which = (_which(shape, shape[3:], volume), *[0] * (len(shape) - 4))
     proxy = image.dataobj
+    _check_size(path, shape, kind, proxy.offset)
     slope, intercept = float(proxy.slope), float(proxy.inter)
     if len(shape) == 2:
         shape = (*shape, 1)
@@ -97,6 +107,19 @@ def _nifti(path: Path, volume: int | None) -> Volume:
             part = np.asarray(proxy[(slice(None), slice(None), slice(start, end), *which)])
             stored[:, :, start:end] = part.reshape(*shape[:2], end - start)
     return turned(stored, image.affine, slope, intercept)
+
+
+def _check_size(path: Path, shape: tuple[int, ...], kind: np.dtype, offset: int) -> None:
+    """Refuse a header that says more than its file can hold, or than memory can.
+
+    Raises:
+        ScanError, OSError: As above.
+    """
+    size = math.prod(shape) * kind.itemsize
+    there = path.stat().st_size * (DEFLATED if suffix_of(path) == ".nii.gz" else 1)
+    if size + offset > there:
+        raise OSError(f"its header says {size:,} bytes of voxels, which are not in the file")
+    check_room(math.prod(shape[:3]) * min(kind.itemsize, 4))
 
 
 def _compressed(path: Path, proxy: Any) -> np.ndarray:
@@ -124,10 +147,12 @@ def _check_beside(path: Path) -> None:
     Raises:
         ScanError: As above.
     """
-    header = nrrd.read_header(str(path))
-    name = header.get("datafile", header.get("data file"))
-    if name is None:
-        return
+    with path.open("rb") as file:
+        header = nrrd.read_header(file)
+        name = header.get("datafile", header.get("data file"))
+        if name is None:
+            _check_inflated(file, header)
+            return
     target = Path(os.path.realpath(path.parent / str(name)))
     beside = {os.path.realpath(path.parent), os.path.dirname(os.path.realpath(path))}
     if os.path.basename(str(name)) != str(name) or str(target.parent) not in beside:
@@ -136,6 +161,31 @@ def _check_beside(path: Path) -> None:
             "has its voxels in a file that is not beside it; put both into one folder and name the "
             "file alone behind 'data file:'",
         )
+    with target.open("rb") as file:
+        _check_inflated(file, header)
+
+
+def _check_inflated(file: Any, header: Mapping[str, Any]) -> None:
+    """Refuse voxels that take more memory than is free, by the header or by what is compressed.
+
+    Raises:
+        ScanError: As above.
+    """
+    check_room(math.prod(map(int, header.get("sizes", ()))))
+    start, size = file.tell(), file.seek(0, os.SEEK_END)
+    file.seek(start)
+    encoding = str(header.get("encoding", "raw"))
+    most = free_memory() // 2  # as the library holds them twice
+    if not encoding.startswith(("gz", "bz")):
+        check_room(size - start)
+    elif (size - start) * (DEFLATED if encoding.startswith("gz") else BZIPPED) > most:
+        with (gzip if encoding.startswith("gz") else bz2).open(file) as inflated:
+            done = 0
+            while part := inflated.read(PART):
+                done += len(part)
+                if done > most:
+                    check_room(math.inf, "compressed voxels")
+        file.seek(start)
 
 
 def _nrrd(path: Path, volume: int | None) -> Volume:
@@ -211,8 +261,8 @@ def _pages(path: Path, pages: str | None, *, palette: bool = False) -> list[tupl
     Raises:
         ScanError: For several pages where nothing says what they are.
     """
-    found = []
-    with Image.open(path) as image:
+    found, taken = [], 0
+    with opened(path) as image:
         n = getattr(image, "n_frames", 1) if image.format in PAGED else 1
         orientation = image.getexif().get(ORIENTATION, 1)
         if image.format == "TIFF" and orientation in (5, 6, 7, 8):
@@ -233,6 +283,8 @@ def _pages(path: Path, pages: str | None, *, palette: bool = False) -> list[tupl
             indexed = page.mode in ("P", "PA")
             if not palette and page.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "PA"):
                 page = page.convert("RGB")
+            taken += page.width * page.height * len(page.getbands())
+            check_room(taken, "pages")
             found.append((np.asarray(page), indexed))
     return found
 

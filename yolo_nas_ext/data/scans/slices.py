@@ -157,13 +157,16 @@ def cut(
     for index in range(scan.planes(how.axis)):
         plane = _labels(masks, how, index, shape, classes)
         least = how.min_mm2 / (spacing[0] * spacing[1])
-        found = objects(
-            plane,
-            connectivity=how.connectivity,
-            min_area=least,
-            polygons=how.polygons,
-            instances=how.instances,
-        )
+        try:
+            found = objects(
+                plane,
+                connectivity=how.connectivity,
+                min_area=least,
+                polygons=how.polygons,
+                instances=how.instances,
+            )
+        except ValueError as error:
+            raise ScanError("labels", f"has a mask with {error}; smooth it") from error
         kept = bool(found) or not masks or rng.random() < how.empty
         if not kept:
             yield None

@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 from nibabel import orientations
 
+from yolo_nas_ext.files import free_memory
+
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr")
 PICTURES = (
     *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
@@ -173,6 +175,24 @@ class Stack:
     def spacing_of(self, axis: int) -> tuple[float, float]:
         """Return the distance of rows and of columns in mm, which nobody knows."""
         return 1.0, 1.0
+
+
+def check_room(size: float, what: str = "voxels") -> None:
+    """Refuse to take more memory than is free, before it is taken.
+
+    Args:
+        size: Bytes.
+        what: What would take them, for the message.
+
+    Raises:
+        ScanError: As above.
+    """
+    if size > (free := free_memory()):
+        raise ScanError(
+            "memory",
+            f"has {what} of {size / 1e9:.1f} GB by its header, and {free / 1e9:.1f} GB of memory "
+            "are free",
+        )
 
 
 def suffix_of(path: Path) -> str:

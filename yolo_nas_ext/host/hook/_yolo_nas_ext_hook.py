@@ -1,32 +1,28 @@
-"""Waits for Ultralytics in every interpreter; installed at the top of site-packages.
+"""Asks the package when Ultralytics loads; installed at the top of site-packages.
 
-The interpreter runs `install` at start-up (`yolo_nas_ext_hook.pth`, and from Python 3.15 on
-`yolo_nas_ext_hook.start`). A process without Ultralytics never sees more than this, and may have to
-compile it each time. So it is short, and `yolo_nas_ext` is imported only when Ultralytics loads. In
-an editable install its folder may not even be on the path before.
+The interpreter runs the line of `yolo_nas_ext_hook.pth` at start-up, and from Python 3.15 on
+`install`, which `yolo_nas_ext_hook.start` names. The line puts a finder in front of the others
+that imports this module when Ultralytics is looked for, and is no longer than that takes: a process
+without Ultralytics compiles it for nothing. In an editable install the folder of `yolo_nas_ext` may
+not even be on the path before.
 """
 
 import sys
 
 
-class Finder:
-    """Asks the package when a patched module of Ultralytics is looked for; finds nothing else."""
+def found(finder, name, path=None, target=None):
+    """Return a spec that patches a module of Ultralytics once it is loaded, or None."""
+    try:
+        from yolo_nas_ext.host.plugin import startup
 
-    def find_spec(self, name, path=None, target=None):
-        """Return a spec that patches the module once it is loaded, or None."""
-        if name != "ultralytics.cfg" and name != "ultralytics.nn.tasks":
-            return None
-        try:
-            from yolo_nas_ext.host.plugin import startup
+        return startup.find_spec(finder, run, name, path, target)
+    except BaseException:  # Ultralytics is then found without us, also where Ctrl-C fell here
+        import os
 
-            return startup.find_spec(self, run, name, path, target)
-        except BaseException:  # Ultralytics is then found without us, also where Ctrl-C fell here
-            import os
+        if os.environ.get("YOLO_NAS_DEBUG") == "1":
+            import traceback
 
-            if os.environ.get("YOLO_NAS_DEBUG") == "1":
-                import traceback
-
-                traceback.print_exc()
+            traceback.print_exc()
 
 
 def run(argv):
@@ -36,7 +32,16 @@ def run(argv):
     return cli.main(argv)
 
 
+class YoloNasExt:
+    """The same finder as that of the line."""
+
+    def find_spec(self, name, path=None, target=None):
+        """Return what `found` does for a patched module, and None for every other."""
+        if name == "ultralytics.cfg" or name == "ultralytics.nn.tasks":
+            return found(self, name, path, target)
+
+
 def install():
     """Put the finder in front of the others, once an interpreter."""
-    if not any(type(finder) is Finder for finder in sys.meta_path):
-        sys.meta_path.insert(0, Finder())
+    if not any(type(finder).__name__ == YoloNasExt.__name__ for finder in sys.meta_path):
+        sys.meta_path.insert(0, YoloNasExt())

@@ -20,7 +20,7 @@ from ultralytics.data.augment import classify_augmentations, classify_transforms
 from ultralytics.data.dataset import PolygonSemanticDataset, SemanticDataset
 from ultralytics.utils import NUM_THREADS
 
-from yolo_nas_ext.files import json_of, replacing, write_text
+from yolo_nas_ext.files import json_of, replacing, text_of, write_text
 
 # An image file's (time of change, length), and what Ultralytics' `load_image` returned for it.
 Stamp = tuple[int, int]
@@ -102,7 +102,7 @@ class HeldImages(YOLODataset):
         with FileLock(folder / ".lock"):
             if not target.is_file():
                 self._write(target)
-        index = json_of(target.with_suffix(".json").read_text(encoding="utf-8"))
+        index = json_of(text_of(target.with_suffix(".json")))
         data = np.asarray(np.memmap(target, np.uint8, mode="r"))
         return {
             file: (stamps[file], (data[start:end].reshape(shape), tuple(before), tuple(after)))

@@ -15,7 +15,7 @@ from ultralytics.nn.modules import Conv
 from ultralytics.utils import LOGGER, callbacks
 from ultralytics.utils.torch_utils import unset_deterministic
 
-from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.errors import THEN, NASError, RunError, TrialError, no_room
 
 # How torch says that there is not enough memory: on GPUs, on Linux and on Windows.
 NO_MEMORY = (
@@ -71,10 +71,12 @@ def session(
                 trainer.__dict__.clear()
 
 
-def failure(error: Exception, trainer: Any) -> TrialError:
-    """Return what to record for an exception of a training."""
+def failure(error: Exception, trainer: Any) -> TrialError | RunError:
+    """Return what to record for an exception of a training; a full disk ends the search."""
     if isinstance(error, TrialError):
         return error
+    if full := no_room(error, THEN):
+        return full
     text = " ".join(str(error).split())[:300] or type(error).__name__
     if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
         return TrialError("memory", text)

@@ -13,6 +13,7 @@ import torch
 from ultralytics.utils import ONLINE, SETTINGS
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
+from yolo_nas_ext.console import say
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.host import models, restricted
 from yolo_nas_ext.host.dataset import DataSet
@@ -123,7 +124,7 @@ def located(name: str, key: str = "model") -> Path:
             f"{where}: no such file, and it cannot be downloaded, as there is no internet here or "
             "YOLO_OFFLINE is set; give the path of a .pt"
         )
-    print(f"downloading {name}")
+    say(f"downloading {name}")
     try:
         found = Path(attempt_download_asset(name))
     except Exception as error:  # whatever a connection runs into
@@ -157,7 +158,20 @@ def load(name: str | Path, key: str = "model") -> Parent:
 @lru_cache(maxsize=8)
 def _load(path: Path, key: str, state: tuple[int, int]) -> Parent:
     where = f"{key}={path}"
-    content = restricted.content(path, where)
+    try:
+        return _made(path, key, restricted.content(path, where))
+    except NASError:
+        raise
+    except Exception as error:  # whatever attributes of another kind than its own run into
+        raise NASError(
+            f"{where}: holds a damaged network ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:100]}); give a .pt that `yolo train` wrote"
+        ) from error
+
+
+def _made(path: Path, key: str, content: Mapping[str, Any]) -> Parent:
+    """Return what a checkpoint's content is as a parent."""
+    where = f"{key}={path}"
     model: Any = content.get("ema") or content.get("model")
     task = next((task for task, kind in models.BUILT.items() if type(model) is kind), "")
     if not task or not isinstance(getattr(model, "yaml", None), dict):
