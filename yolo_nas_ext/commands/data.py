@@ -43,7 +43,7 @@ def main(given: Mapping[str, Any]) -> int:
     out, linkage = (Path(v) if v else None for v in (settings.out, settings.linkage))
     found = pairing.find(
         settings.source,
-        settings.masks,
+        pairing.NOTHING if options.by_folder else settings.masks,
         group=settings.group,
         volume=settings.volume,
         fold=settings.fold,
@@ -125,6 +125,8 @@ def _link(path: Path, linkage: Mapping[str, str]) -> None:
 def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) -> None:
     for name, value in seen.table:
         print(clean(f"{name:<22}{value}"))
+    for note in summary.notes:
+        print(clean(f"note: {note}"))
     for warning in seen.warnings:
         print(clean(f"warning: {warning}"))
     if summary.skipped:

@@ -65,8 +65,8 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         None,
         optional(text),
         READ,
-        "folder, glob or file of masks with the scans' stems; if empty they are looked for in "
-        "source",
+        "folder, glob or file of masks, or none where every file is a scan; if empty they are "
+        "looked for in source",
     )
     group: str | None = key(
         None,

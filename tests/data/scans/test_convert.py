@@ -121,12 +121,13 @@ def damaged(folder):
     add("cut", image, mask)
     file = folder / "images" / "cut.nii.gz"
     file.write_bytes(file.read_bytes()[:2000])
-    add("shape", image, mask[:-1])
+    away = np.eye(4)
+    away[0, 3] = 99
+    add("shape", image, mask[:-1], mask_affine=away)
     shifted = np.eye(4)
     shifted[0, 3] = 4.0
     add("affine", image, mask, mask_affine=shifted)
-    broken = image.astype(np.float32)
-    broken[3, 4, 2], broken[3, 4, 3] = np.nan, np.inf
+    broken = np.full(image.shape, np.nan, np.float32)
     add("nan", broken, mask)
     add("four", np.stack([image] * 2, -1), mask)
     add("empty", image, mask * 0)
@@ -136,9 +137,9 @@ def damaged(folder):
     nifti(folder / "labels" / "text.nii.gz", mask)
     return {
         "cut": "cannot be read to its end",
-        "shape": "39 x 44 x 6 voxels, but is 40 x 44 x 6",
+        "shape": "lies outside of it",
         "affine": "4 mm elsewhere",
-        "nan": "2 voxels that are NaN or infinite",
+        "nan": "nothing but 10,560 voxels that are NaN or infinite",
         "four": "4-D .*volume=0",
         "empty": "empty mask",
         "float": "label 0.5",
@@ -513,6 +514,35 @@ def test_keys_that_cannot_be(keys, message, tmp_path):
     with pytest.raises(NASError, match=message):
         run(**{"source": tmp_path / "in", "out": tmp_path / "out", **keys})
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_is_missing_is_found_before_the_conversion(tmp_path, capsys):
+    pairs(tmp_path / "in", n=2, boxes=((2, 2, 1, 9, 9, 3, 1), (20, 20, 2, 30, 30, 4, 3)))
+    keys = {"task": "segment", "salt": "s"}
+    with pytest.raises(NASError, match=r"no name for the labels \[3\].*or leave one out as in 3:-"):
+        run(tmp_path / "in", tmp_path / "out", names="1:tumour", **keys)
+    assert [f.name for f in tmp_path.iterdir()] == ["in"]
+
+
+def test_names_that_are_corrected_keep_what_is_converted(tmp_path, monkeypatch):
+    pairs(tmp_path / "in", n=3)
+    written = write_scan.write_scan
+
+    def stop(entry, *args):
+        if entry.name.endswith("case2.nii.gz"):
+            raise KeyboardInterrupt
+        return written(entry, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "write_scan", stop)
+        assert run(tmp_path / "in", tmp_path / "out", names="1:tumor") == 3
+    before = {
+        f.name: f.stat().st_mtime_ns for f in (tmp_path / ".out.partial/scans").rglob("*.png")
+    }
+    assert run(tmp_path / "in", tmp_path / "out", names="1:tumour") == 0
+    after = {f.name: f.stat().st_mtime_ns for f in (tmp_path / "out/images").rglob("*.png")}
+    assert len(before) == 2 * 3 and before.items() <= after.items()
+    assert read(tmp_path / "out").names == {0: "tumour"}
 
 
 def test_out_must_be_new(tmp_path):

@@ -13,7 +13,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,15 +22,18 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from yolo_nas_ext.console import EVERY, Progress
-from yolo_nas_ext.data.scans import dicom, masks, pairing
+from yolo_nas_ext.data.scans import mask_volumes, masks, pairing, structures
 from yolo_nas_ext.data.scans.anonymise import new_salt, pseudonym
 from yolo_nas_ext.data.scans.options import NONE, Options, Summary, remapped
-from yolo_nas_ext.data.scans.publish import class_names, publish
+from yolo_nas_ext.data.scans.publish import check_names, class_names, publish
+from yolo_nas_ext.data.scans.series import Series
 from yolo_nas_ext.data.scans.volumes import ScanError
 from yolo_nas_ext.data.scans.write_scan import write_scan
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import write_json
 
+SHOWN = 3  # scans that a note names
+FEW = "scans that hold few whole values look like masks; leave them out, or give them by masks="
 BAR = "{percent:3.0f}% of {total:.0f} scans, {spent} so far, {left} left"
 
 
@@ -57,6 +60,7 @@ def convert(
     summary = Summary(out)
     for name, reason in found.bad:
         _skip(summary, name, reason, say)
+    found, options = _resolved(found, options, say)
     if out is None:
         _scans(found, None, options, salt or new_salt(), summary, say)
         _require(summary, found)
@@ -109,7 +113,8 @@ def _require(summary: Summary, found: pairing.PairedScans, work: Path | None = N
 def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], None]) -> str:
     """Return the salt of an interrupted conversion with the same options, else begin anew."""
     file = work / "state.json"
-    asked = hashlib.sha256(repr(options).encode()).hexdigest()
+    # Names alone change no picture: what was converted before they were corrected is kept.
+    asked = hashlib.sha256(repr(replace(options, names={})).encode()).hexdigest()
     if file.is_file():
         state = json.loads(file.read_text("utf-8"))
         if state["options"] == asked and salt in (None, state["salt"]):
@@ -131,7 +136,6 @@ def _scans(
     say: Callable[[str], None],
 ) -> None:
     """Convert every scan, or take what an earlier run made of it."""
-    options = _resolved(found, options, say)
     bar = Progress(len(found.entries), BAR, delay=EVERY, stream=sys.stderr)
     say_above = _above(bar, say)
     try:
@@ -157,6 +161,7 @@ def _scans(
     finally:
         bar.close()
     summary.names = class_names(found, options, summary.records)
+    summary.notes += _aggregated(found, summary.records)
 
 
 def _above(bar: Any, say: Callable[[str], None]) -> Callable[[str], None]:
@@ -172,27 +177,65 @@ def _skip(summary: Summary, name: str, reason: str, say: Callable[[str], None]) 
     say(f"skipped: {name} {reason}")
 
 
-def _resolved(found: pairing.PairedScans, options: Options, say: Callable[[str], None]) -> Options:
-    """Return the options with what labels mean decided: objects or classes, and which are none."""
+def _resolved(
+    found: pairing.PairedScans, options: Options, say: Callable[[str], None]
+) -> tuple[pairing.PairedScans, Options]:
+    """Return scans and options with what labels mean decided: objects or classes, and which none.
+
+    Raises:
+        NASError: For names that leave out a label or a structure, or are of none.
+    """
+    if options.by_folder:
+        return found, options
     files = {mask: None for entry in found.entries for mask in entry.masks}
-    meaning = masks.meaning(masks.look(file, options.pages) for file in files)
-    if not options.by_folder:
-        for note in meaning.notes:
-            say(f"note: {note}")
+    looks = [masks.look(f, options.pages) for f in files if isinstance(f, Path)]
+    meaning = masks.meaning(looks)
+    for note in meaning.notes:
+        say(f"note: {note}")
+    several = [e for e in found.entries if len(e.masks) > 1 and not e.labels]
+    if options.values == "classes" and several:
+        raise NASError(
+            f"values=classes: {several[0].name} has {len(several[0].masks)} masks whose names say "
+            "no class; call each file or folder as its class, or give one label map"
+        )
     instances = options.values == "instances"
-    if options.values == "auto":
-        several = any(len(e.masks) > 1 and not e.labels for e in found.entries)
-        instances = several or meaning.instances
+    if options.values == "auto" and not found.structures:
+        instances = bool(several) or meaning.instances
+    if not instances:
+        found, names = structures.agreed(found, options.names)
+        options = replace(options, names=names)
     void = {masks.VOID: NONE} if meaning.void and not instances else {}
-    return replace(
+    remap = () if instances else remapped({**void, **options.names})
+    options = replace(
         options,
+        structures={name: label for label, name in found.names.items()} if found.inside else {},
         cut=replace(
-            options.cut,
-            instances=instances,
-            polygons=options.task == "segment",
-            remap=() if instances else remapped({**void, **options.names}),
+            options.cut, instances=instances, polygons=options.task == "segment", remap=remap
         ),
     )
+    if not instances and any(name != NONE for name in options.names.values()):
+        present = {label for look in looks if look for label in look.labels}
+        if not found.structures:
+            present |= {label for file in files for label in mask_volumes.labels_in(file)}
+        check_names(found, options, present)
+    return found, options
+
+
+def _aggregated(found: pairing.PairedScans, records: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what was repaired or left out, a line a kind with the first scans of it."""
+    of: dict[str, list[str]] = {}
+    for record in records:
+        name = found.entries[record["entry"]].name
+        for note in record["notes"]:
+            of.setdefault(note, []).append(name)
+        if record["few"]:
+            of.setdefault(FEW, []).append(name)
+    return [f"{note}: {len(names)} scans, {_shown(names)}" for note, names in of.items()]
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _key(entry: pairing.PairedScan, salt: str) -> str:
@@ -202,12 +245,9 @@ def _key(entry: pairing.PairedScan, salt: str) -> str:
 
 def _stamp(entry: pairing.PairedScan, salt: str) -> str:
     """Return what changes when a scan's files do."""
-    files = entry.source.files if isinstance(entry.source, dicom.Series) else (entry.source,)
-    stats = [
-        (f.name, f.stat().st_size, f.stat().st_mtime_ns)
-        for f in (*files, *entry.masks)
-        if f.exists()
-    ]
+    parts = (entry.source, *entry.masks)
+    files = [f for part in parts for f in (part.files if isinstance(part, Series) else (part,))]
+    stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
     return pseudonym(repr(stats), salt)
 
 

@@ -52,7 +52,7 @@ def percentiles(sample: np.ndarray, at: Sequence[float] = PERCENTILES) -> tuple[
 
 
 def to_8_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return values as bytes: `low` and below is 0, `high` and above is 255.
+    """Return values as bytes: `low` and below is 0, `high` and above is 255, and NaN is 0.
 
     Args:
         values: Voxels of any shape.
@@ -66,4 +66,7 @@ def to_8_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
     scaled -= np.float32(low)
     scaled /= np.float32(high - low)
     scaled *= np.float32(255)
-    return np.rint(np.clip(scaled, 0, 255, out=scaled)).astype(np.uint8)
+    np.clip(scaled, 0, 255, out=scaled)
+    if values.dtype.kind == "f":
+        np.nan_to_num(scaled, copy=False, nan=0.0)
+    return np.rint(scaled).astype(np.uint8)

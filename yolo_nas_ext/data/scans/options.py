@@ -33,6 +33,7 @@ class Options:
         cut: How scans become pictures.
         names: Class names by label; others are called by their number. Labels of one name are
             one class, and a label that is called `NONE` is left out.
+        structures: The label of each structure that files of masks name.
         values: What a label is: ``classes``, ``instances``, or ``auto``.
         empty_masks: Whether scans whose mask is empty are kept as healthy rather than reported.
         class_from: For classification, ``mask`` or ``folder``.
@@ -46,6 +47,7 @@ class Options:
     cut: Cut = field(default_factory=Cut)
     names: dict[int, str] = field(default_factory=dict)
     values: str = "auto"
+    structures: dict[str, int] = field(default_factory=dict)
     empty_masks: bool = False
     class_from: str = "mask"
     volume: int | None = None

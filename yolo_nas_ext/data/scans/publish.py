@@ -32,13 +32,8 @@ def class_names(
         found: The scans; their source may name the classes.
         options: See `Options`; their names come first.
         records: What was found in the scans.
-
-    Raises:
-        NASError: For names that leave out a label that occurs.
     """
-    names = {**found.names, **options.names}
-    gone = {label for label, _ in options.cut.remap}
-    names = {label: name for label, name in names.items() if label not in gone}
+    names = _names(found, options)
     if options.by_folder:
         labels = sorted({label for r in records for p in r["pictures"] for label in p["labels"]})
         return {label: str(label) for label in labels}
@@ -49,15 +44,34 @@ def class_names(
         names = {0: NOTHING, **names}
     else:
         present |= set(names)
-    given = {label for label, name in options.names.items() if name != NONE}
-    if given and present - set(names):
-        raise NASError(
-            f"names: no name for the labels {sorted(present - set(names))}; give each as in "
-            "names=1:tumour,2:cyst"
-        )
     if options.cut.instances:  # of one class
         return {**UNLABELLED, **names}
     return {label: names.get(label, f"label_{label}") for label in sorted(present)}
+
+
+def _names(found: pairing.PairedScans, options: Options) -> dict[int, str]:
+    names = {**found.names, **options.names}
+    gone = {label for label, _ in options.cut.remap}
+    return {label: name for label, name in names.items() if label not in gone}
+
+
+def check_names(found: pairing.PairedScans, options: Options, present: set[int]) -> None:
+    """Refuse names that leave out a label.
+
+    Args:
+        found: The scans.
+        options: See `Options`.
+        present: Labels that masks hold.
+
+    Raises:
+        NASError: As above.
+    """
+    left = present - set(_names(found, options)) - {label for label, _ in options.cut.remap} - {0}
+    if left:
+        raise NASError(
+            f"names: no name for the labels {sorted(left)}; give each as in names=1:tumour,2:cyst, "
+            f"or leave one out as in {min(left)}:{NONE}"
+        )
 
 
 def assign(

@@ -15,6 +15,7 @@ from yolo_nas_ext.data.scans.intensity import percentiles, to_8_bits
 from yolo_nas_ext.data.scans.volumes import AXES, Scan, ScanError, check_labels
 
 SMALLEST = 10  # pixels; Ultralytics refuses smaller images
+FEW = 4  # whole values; a scan that holds no more looks like a mask
 SAMPLE = 2_000_000  # voxels that percentiles are computed from
 
 
@@ -55,11 +56,15 @@ class Survey:
         least: Lowest value.
         most: Highest value.
         percentiles: `intensity.PERCENTILES` of the values.
+        lost: Voxels that are NaN or infinite.
+        few: Whether there are so few values, all whole, as masks hold.
     """
 
     least: float
     most: float
     percentiles: tuple[float, float]
+    lost: int = 0
+    few: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def survey(scan: Scan, axis: int) -> Survey:
     """Return what a scan's voxels are like, looking at every one.
 
     Raises:
-        ScanError: For voxels that are NaN or infinite.
+        ScanError: Where all voxels are NaN or infinite.
     """
     n = scan.planes(axis)
     least, most, bad = math.inf, -math.inf, 0
@@ -94,16 +99,20 @@ def survey(scan: Scan, axis: int) -> Survey:
     stride = max(1, math.ceil(n * first.size / SAMPLE))
     for index in range(n):
         plane = scan.plane(axis, index)
-        if plane.dtype.kind == "f":
-            bad += plane.size - int(np.isfinite(plane).sum())
-        if not bad:
+        if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+            whole = plane.size
+            plane = plane[np.isfinite(plane)]
+            bad += whole - plane.size
+        if plane.size:
             least, most = min(least, float(plane.min())), max(most, float(plane.max()))
             # A copy; a view would keep every plane, and so the volume once more.
             parts.append(plane.ravel()[index % stride :: stride].copy())
-    if bad:
-        raise ScanError("values", f"has {bad:,} voxels that are NaN or infinite; repair it")
-    low, high = percentiles(np.concatenate(parts))
-    return Survey(least, most, (low, high))
+    if not parts:
+        raise ScanError("values", f"has nothing but {bad:,} voxels that are NaN or infinite")
+    sample = np.concatenate(parts)
+    few = most - least < 256 and len(found := np.unique(sample)) <= FEW and not (found % 1).any()
+    low, high = percentiles(sample)
+    return Survey(least, most, (low, high), bad, bool(few))
 
 
 def size_of(scan: Scan, how: Cut) -> tuple[tuple[int, int], tuple[float, float]]:
@@ -147,7 +156,7 @@ def cut(
         how: See `Cut`.
         seen: The scan's `survey`.
         rng: Decides which slices without objects are kept.
-        classes: The label of each mask, where each is of a class.
+        classes: The label of each mask, where each is of a class; 0 where its values are labels.
 
     Raises:
         ScanError: For labels that are not whole numbers.
@@ -194,7 +203,7 @@ def _labels(
     for number, mask in zip(classes or range(1, len(masks) + 1), masks, strict=True):
         plane = check_labels(mask.plane(how.axis, index))
         plane = _resized(plane.astype(np.int32), shape, "nearest-exact").astype(np.int64)
-        plane = np.where(plane > 0, plane if one else number, 0)
+        plane = np.where(plane > 0, plane if one or not number else number, 0)
         result = np.where(plane > 0, plane, result)
     before = result.copy()
     for label, to in how.remap:
@@ -213,6 +222,8 @@ def _pixels(
     planes = [
         _resized(to_8_bits(scan.plane(how.axis, i), low, high), shape, "area") for i in around
     ]
+    if scan.facts.inverted:
+        planes = [255 - plane for plane in planes]
     return planes[0] if len(planes) == 1 else np.stack(planes, -1)
 
 

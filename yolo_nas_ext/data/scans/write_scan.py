@@ -10,8 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from yolo_nas_ext.data.scans import dicom, pairing, reading, volumes
-from yolo_nas_ext.data.scans import masks as mask_pictures
+from yolo_nas_ext.data.scans import dicom, mask_volumes, pairing, reading, structures, volumes
 from yolo_nas_ext.data.scans.options import Options
 from yolo_nas_ext.data.scans.slices import Cut, Slice, cut, size_of, survey
 from yolo_nas_ext.data.scans.volumes import ScanError
@@ -19,6 +18,7 @@ from yolo_nas_ext.files import write_json
 
 # Parts of the work on a large scan, for the time that is left.
 READ, SURVEYED, WRITTEN = 0.3, 0.2, 0.499
+LOST = "voxels that are NaN or infinite take the lowest or highest value"
 
 
 def write_scan(
@@ -53,16 +53,28 @@ def write_scan(
     if not entry.patient:
         raise ScanError("patient", "has a path in which group= finds no patient; change group=")
     scan = (
-        dicom.read(entry.source)
+        dicom.read(entry.source, options.volume)
         if isinstance(entry.source, dicom.Series)
         else reading.read(entry.source, options.volume, options.pages)
     )
-    masks = [mask_pictures.labels(mask, options.pages) for mask in entry.masks] if by_mask else []
-    for mask in masks:
-        volumes.check_pair(scan, mask, how.axis)
+    notes = [*scan.facts.notes]
+    masks: list[volumes.Scan] = []
+    for index, file in enumerate(entry.masks if by_mask else ()):
+        mask, said = mask_volumes.read(
+            file, scan, how.axis, pages=options.pages, labels=options.structures
+        )
+        if any(entry.labels[index : index + 1]):
+            structures.check_one(structures.first_file(file).name, mask_volumes.values(mask))
+        masks.append(mask)
+        notes += said
+    labels = entry.labels
+    if len(masks) > 1 and labels:  # of structures that overlap the smaller lies on top
+        order = sorted(range(len(masks)), key=lambda i: -mask_volumes.size(masks[i]))
+        masks, labels = [masks[i] for i in order], tuple(labels[i] for i in order)
     size, spacing = size_of(scan, how)
     bar.update(READ)
     seen = survey(scan, how.axis)
+    notes += [LOST] * bool(seen.lost)
     bar.update(SURVEYED)
     folder = work / "scans" / key if work else None
     if folder:
@@ -72,7 +84,7 @@ def write_scan(
     small = 0
     values: Counter[int] = Counter()
     n = scan.planes(how.axis)
-    for part in cut(scan, masks, how, seen, rng=rng, classes=entry.labels):
+    for part in cut(scan, masks, how, seen, rng=rng, classes=labels):
         bar.update(WRITTEN / n)
         if part is None:
             continue
@@ -101,6 +113,8 @@ def write_scan(
         "removed": list(scan.facts.removed),
         "private": scan.facts.private,
         "text": scan.facts.text,
+        "few": seen.few and isinstance(scan, volumes.Volume),
+        "notes": list(dict.fromkeys(notes)),
     }
     if folder:
         write_json(folder / "record.json", record)
