@@ -13,7 +13,7 @@ from yolo_nas_ext.config.settings import keys, read
 from yolo_nas_ext.console import clean, quoted
 from yolo_nas_ext.data.builtin import demo
 from yolo_nas_ext.data.coco.convert import import_coco
-from yolo_nas_ext.data.scans import convert, pairing
+from yolo_nas_ext.data.scans import convert, pairing, sides
 from yolo_nas_ext.data.scans.fingerprint import Fingerprint, fingerprint
 from yolo_nas_ext.data.scans.intensity import window
 from yolo_nas_ext.data.scans.slices import Cut
@@ -41,6 +41,7 @@ def main(given: Mapping[str, Any]) -> int:
     check(settings)
     options = _options(settings)
     out, linkage = (Path(v) if v else None for v in (settings.out, settings.linkage))
+    _check_linkage(linkage)
     found = pairing.find(
         settings.source,
         pairing.NOTHING if options.by_folder else settings.masks,
@@ -48,6 +49,7 @@ def main(given: Mapping[str, Any]) -> int:
         volume=settings.volume,
         fold=settings.fold,
     )
+    found = sides.listed(found, {"val": str(settings.val), "test": str(settings.test)})
     for note in found.notes:
         print(clean(f"note: {note}"))
     for name in found.orphans:
@@ -107,15 +109,29 @@ def _options(settings: ConvertSettings) -> convert.Options:
         class_from=settings.class_from,
         volume=settings.volume,
         pages=settings.pages,
-        val=settings.val,
+        val=_share(settings.val),
+        test=_share(settings.test),
+        folds=settings.folds or 0,
         seed=settings.seed,
     )
+
+
+def _share(value: str | float) -> float:
+    """Return the part of the patients in a part; none where a list says who is in it."""
+    return sides.share(value) or 0.0
+
+
+def _check_linkage(path: Path | None) -> None:
+    if path and path.exists():
+        raise NASError(
+            f"linkage={path}: exists, and no list of pseudonyms is overwritten; give a new file"
+        )
 
 
 def _link(path: Path, linkage: Mapping[str, str]) -> None:
     """Write which pseudonym stands for which scan, readable by its owner alone."""
     try:
-        path.touch(mode=0o600)
+        path.touch(mode=0o600, exist_ok=False)
         with path.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("scan", "pseudonym"), *linkage.items()])
     except OSError as error:
@@ -135,8 +151,12 @@ def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) 
     if summary.out is None:
         print("nothing was written; give out= to convert")
         return
-    sides = list(summary.split.values())
-    print(f"{sides.count('train')} patients in train, {sides.count('val')} in val")
+    of = list(summary.split.values())
+    parts = [f"{of.count(side)} in {side}" for side in sides.SIDES if side in of or side != "test"]
+    print(f"patients: {', '.join(parts)}")
+    if summary.folds:
+        n = max(summary.folds.values()) + 1
+        print(f"folds: data_fold0.yaml to data_fold{n - 1}.yaml, the same pictures, {n} splits")
     data = summary.out if options.task == "classify" else summary.out / "data.yaml"
     if not _searchable(summary, options):
         return
@@ -147,7 +167,7 @@ def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) 
 def _searchable(summary: convert.Summary, options: convert.Options) -> bool:
     """Say whether a search can use what was written: both sides have pictures, train has labels."""
     labelled = options.by_folder or any(record["objects"] for record in summary.records)
-    return labelled and set(summary.split.values()) == {"train", "val"}
+    return labelled and {"train", "val"} <= set(summary.split.values())
 
 
 NAMED = 20  # skipped images named on the screen; the rest are in conversion.json

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from yolo_nas_ext.config.fields import flag, one_of, optional, path, real, size, text, whole
+from yolo_nas_ext.config.fields import Parse, flag, one_of, optional, path, real, size, text, whole
 from yolo_nas_ext.config.settings import Settings, key
 
 READ = "What is read"
@@ -26,6 +26,23 @@ def spacing(value: Any) -> float:
         return real(0)(value)
     except ValueError as error:
         raise ValueError("native, iso or a number of mm above 0") from error
+
+
+def listed(most: float) -> Parse:
+    """Return what accepts a part up to `most`, or a list of who is in it."""
+    number = real(0, most, open_low=False)
+
+    def parsed(value: Any) -> float | str:
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            parts = value if isinstance(value, list | tuple) else [value]
+            if not all(isinstance(part, str) and part.strip() for part in parts):
+                raise ValueError(f"a number from 0 to {most:g}, or a list") from None
+            return ",".join(part.strip() for part in parts)
+        return number(value)
+
+    return parsed
 
 
 def names(value: Any) -> dict[int, str]:
@@ -115,7 +132,8 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         None,
         optional(text),
         WRITTEN,
-        "folder to create; if empty the source is only looked at",
+        "folder to create, or one of before, whose patients stay in their parts; if empty the "
+        "source is only looked at",
     )
     task: str = key(
         "detect",
@@ -129,7 +147,28 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         WRITTEN,
         "class of a slice in task=classify: mask (its largest label) or folder",
     )
-    val: float = key(0.2, real(0, 0.9), WRITTEN, "part of the patients in val")
+    val: float | str = key(
+        0.2,
+        listed(0.9),
+        WRITTEN,
+        "part of the patients in val, or who is: a text file with a patient, file or folder a "
+        "line, or the same with commas",
+        kind="str",
+    )
+    test: float | str = key(
+        0.0,
+        listed(1.0),
+        WRITTEN,
+        "part of the patients in test, or who is, as in val=; 1 makes an external test set",
+        kind="str",
+    )
+    folds: int | None = key(
+        None,
+        optional(whole(2, 100)),
+        WRITTEN,
+        "folds of patients over one conversion: data_fold0.yaml, data_fold1.yaml, ...; the first "
+        "is val of data.yaml",
+    )
     seed: int = key(
         0,
         whole(0, 2**31 - 1),
@@ -140,13 +179,14 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         None,
         optional(text),
         WRITTEN,
-        "secret of the pseudonyms; random if empty, so that no two conversions have the same",
+        "secret of the pseudonyms; random if empty, so that no two data sets have the same, and "
+        "kept in a hidden file beside out",
     )
     linkage: str | None = key(
         None,
         optional(text),
         WRITTEN,
-        "file for the pseudonym of every scan, outside of out; keep it secret",
+        "new file for the pseudonym of every scan, outside of out; keep it secret",
     )
     axis: str = key(
         "axial", one_of("axial", "coronal", "sagittal"), SLICES, "axial, coronal or sagittal"

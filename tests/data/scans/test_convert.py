@@ -19,7 +19,7 @@ from PIL import Image
 from tests.helpers.scans import SECRETS, nifti, pairs, phantom, series
 from yolo_nas_ext.commands import data
 from yolo_nas_ext.data.polygons import fill
-from yolo_nas_ext.data.scans import convert, pairing, publish, write_scan
+from yolo_nas_ext.data.scans import convert, pairing, write_scan
 from yolo_nas_ext.data.scans.slices import Cut
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import read
@@ -85,30 +85,6 @@ def test_a_patient_is_on_one_side_and_reruns_agree(tmp_path):
         assert found == {p for p, s in split.items() if s == side}
 
 
-def test_splits_of_random_data_sets_never_share_a_patient():
-    rng = random.Random(0)
-    for seed in range(1000):
-        n = rng.randint(2, 40)
-        patients = [f"p{rng.randint(0, max(1, n // 2))}" for _ in range(n)]
-        classes = [set(rng.sample("abcd", rng.randint(0, 3))) for _ in range(n)]
-        fixed = [None] * n if rng.random() < 0.7 else [rng.choice((True, False, None))] * n
-        options = {"val": rng.uniform(0.05, 0.8), "seed": seed}
-        sides = publish.assign(patients, classes, fixed, **options)
-        assert set(sides) == set(patients) and set(sides.values()) <= {"train", "val"}
-        assert sides == publish.assign(patients, classes, fixed, **options)
-        if len(sides) > 1 and fixed[0] is None:
-            held = list(sides.values()).count("val")
-            assert 1 <= held < len(sides)
-
-
-def test_a_class_of_two_patients_is_on_both_sides():
-    patients = [f"p{i}" for i in range(20)]
-    classes = [{"rare", "common"} if i in (3, 4) else {"common"} for i in range(20)]
-    for seed in range(20):
-        sides = publish.assign(patients, classes, [None] * 20, val=0.2, seed=seed)
-        assert {sides["p3"], sides["p4"]} == {"train", "val"}
-
-
 def damaged(folder):
     """A folder with every kind of bad scan among two good ones; returns what is said of each."""
     pairs(folder, n=2)
@@ -161,7 +137,7 @@ def test_bad_scans_are_named_and_the_rest_converted(tmp_path, capsys):
     assert not any(
         name in (tmp_path / "out/conversion.json").read_text() for name in ("alone", "cut.")
     )
-    assert list(tmp_path.glob(".out*")) == []
+    assert [f.name for f in tmp_path.glob(".out*")] == [".out.salt"]
 
 
 def test_nothing_to_convert(tmp_path):
@@ -237,6 +213,10 @@ def test_pseudonyms_need_the_salt_and_the_linkage_is_outside(tmp_path):
     assert oct((tmp_path / "a.csv").stat().st_mode)[-3:] == "600" or os.name == "nt"
     with pytest.raises(NASError, match="inside out"):
         run(tmp_path / "in", tmp_path / "e", linkage=str(tmp_path / "e" / "link.csv"))
+    with pytest.raises(NASError, match="no list of pseudonyms is overwritten"):
+        run(tmp_path / "in", tmp_path / "e", linkage=str(tmp_path / "a.csv"))
+    assert (tmp_path / "a.csv").read_text().splitlines() == rows
+    assert not (tmp_path / "e").exists()
 
 
 def test_a_killed_conversion_goes_on(tmp_path):

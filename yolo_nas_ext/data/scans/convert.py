@@ -22,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from yolo_nas_ext.console import EVERY, Progress
-from yolo_nas_ext.data.scans import mask_volumes, masks, pairing, structures
+from yolo_nas_ext.data.scans import earlier, mask_volumes, masks, pairing, structures
 from yolo_nas_ext.data.scans.anonymise import new_salt, pseudonym
 from yolo_nas_ext.data.scans.options import NONE, Options, Summary, remapped
 from yolo_nas_ext.data.scans.publish import check_names, class_names, publish
@@ -49,7 +49,8 @@ def convert(
 
     Args:
         found: The scans, see `pairing.find`.
-        out: Folder to create; may exist if it is empty. Nothing is written without.
+        out: Folder to create; may exist if it is empty, or where it was converted into before:
+            then patients stay where they are. Nothing is written without.
         options: See `Options`.
         salt: Secret of the pseudonyms; a new one without.
         say: Prints a line.
@@ -66,17 +67,24 @@ def convert(
         _require(summary, found)
         return summary
     out = summary.out = Path(os.path.abspath(out))
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise NASError(f"out={out}: exists and is not an empty folder; give a new one or remove it")
     work = out.parent / f".{out.name}.partial"
+    before = earlier.find(out, work)
+    salt = _known_salt(out, before, salt)
     try:
         work.mkdir(parents=True, exist_ok=True)
         with _locked(work):
-            salt = _state(work, options, salt, say)
+            kept, salt = salt is None, _state(work, options, salt, say)
+            if before.split and not before.split.keys() & {_of(e, salt) for e in found.entries}:
+                raise NASError(
+                    f"out={out}: none of its patients is in the source, or salt= is another than "
+                    "before; give a new folder"
+                )
             _scans(found, work, options, salt, summary, say)
             if not summary.interrupted:
                 _require(summary, found, work)
-                publish(found, out, work, options, summary)
+                publish(found, out, work, options, summary, before)
+                if kept:
+                    earlier.keep_salt(out, salt)
     except Timeout as error:
         raise NASError(f"out={out}: another conversion writes there; wait for it") from error
     except OSError as error:
@@ -85,6 +93,17 @@ def convert(
             " disk with room; the same command then goes on"
         ) from error
     return summary
+
+
+def _known_salt(out: Path, before: earlier.Earlier, salt: str | None) -> str | None:
+    """Return the salt of the user, else of the data set that is converted into again."""
+    salt = salt or earlier.salt_of(out)
+    if before.split and salt is None:
+        raise NASError(
+            f"out={out}: exists, and {earlier.salt_file(out).name} beside it, by which patients "
+            "are known, is gone; give the salt= of before, or a new folder"
+        )
+    return salt
 
 
 @contextmanager
@@ -146,7 +165,7 @@ def _scans(
             record = _read_record(work, key, stamp)
             if record is None:
                 try:
-                    rng = random.Random(f"{options.seed}/{number}")
+                    rng = random.Random(f"{options.seed}/{entry.name}")
                     record = write_scan(entry, key, stamp, work, options, found.labelled, rng, bar)
                 except ScanError as error:
                     if work is not None:
@@ -238,9 +257,13 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
+def _of(entry: pairing.PairedScan, salt: str) -> str:
+    return f"p{pseudonym(entry.patient, salt)}"
+
+
 def _key(entry: pairing.PairedScan, salt: str) -> str:
     """Return the pseudonyms of a scan's patient and of the scan."""
-    return f"p{pseudonym(entry.patient, salt)}_{pseudonym(entry.name, salt, size=3)}"
+    return f"{_of(entry, salt)}_{pseudonym(entry.name, salt, size=3)}"
 
 
 def _stamp(entry: pairing.PairedScan, salt: str) -> str:

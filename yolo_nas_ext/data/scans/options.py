@@ -39,7 +39,9 @@ class Options:
         class_from: For classification, ``mask`` or ``folder``.
         volume: Which volume of a file with several.
         pages: What the pages of a picture with several are, see `reading.read`.
-        val: Part of the patients in val.
+        val: Part of the patients in val; 0 where a list says who is.
+        test: Part of the patients in test.
+        folds: Number of folds; each is val of a data YAML of its own. None for 0.
         seed: Of the split and of the choice of empty slices.
     """
 
@@ -53,6 +55,8 @@ class Options:
     volume: int | None = None
     pages: str | None = None
     val: float = 0.2
+    test: float = 0.0
+    folds: int = 0
     seed: int = 0
 
     @property
@@ -69,7 +73,8 @@ class Summary:
         out: The data set, or None where nothing was to be written.
         names: Class names by index.
         records: What was found of every scan, without anything of its patient.
-        split: ``train`` or ``val`` for every patient's pseudonym.
+        split: ``train``, ``val`` or ``test`` for every patient's pseudonym.
+        folds: The fold of every patient's pseudonym that is not in test.
         skipped: Name and reason of every scan that was left out; for the screen alone.
         notes: What the user should know.
         linkage: Pseudonym of every scan by its name; for the user alone.
@@ -80,6 +85,7 @@ class Summary:
     names: dict[int, str] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
     split: dict[str, str] = field(default_factory=dict)
+    folds: dict[str, int] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     linkage: dict[str, str] = field(default_factory=dict)

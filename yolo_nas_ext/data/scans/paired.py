@@ -22,7 +22,7 @@ class PairedScan:
         name: What to call it on the screen: a path relative to the source; secret beyond that.
         patient: Whose it is; secret.
         folder: The folder it lies in, which may name its class.
-        val: Whether it belongs to val, where the source says so.
+        side: ``train``, ``val`` or ``test``, where the source or the user says so.
         labels: The label of each mask, where each is a class, or 0 where its values are labels;
             without, several are instances.
     """
@@ -32,7 +32,7 @@ class PairedScan:
     name: str
     patient: str
     folder: str = ""
-    val: bool | None = None
+    side: str = ""
     labels: tuple[int, ...] = ()
 
 
