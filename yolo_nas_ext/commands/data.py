@@ -15,7 +15,7 @@ from yolo_nas_ext.data.builtin import demo
 from yolo_nas_ext.data.coco.convert import import_coco
 from yolo_nas_ext.data.scans import convert, pairing, sides
 from yolo_nas_ext.data.scans.fingerprint import Fingerprint, fingerprint
-from yolo_nas_ext.data.scans.intensity import window
+from yolo_nas_ext.data.scans.intensity import windows
 from yolo_nas_ext.data.scans.slices import Cut
 from yolo_nas_ext.data.scans.volumes import AXES
 from yolo_nas_ext.errors import NASError
@@ -48,6 +48,7 @@ def main(given: Mapping[str, Any]) -> int:
         group=settings.group,
         volume=settings.volume,
         fold=settings.fold,
+        contrasts=settings.contrasts or (),
     )
     found = sides.listed(found, {"val": str(settings.val), "test": str(settings.test)})
     for note in found.notes:
@@ -56,13 +57,13 @@ def main(given: Mapping[str, Any]) -> int:
         print(clean(f"note: the mask {name} has no scan"))
     if not found.labelled:
         print("note: no masks were found: pictures are written without labels")
-    summary = convert.convert(found, out, options, salt=settings.salt)
+    summary = convert.convert(found, out, options, salt=settings.salt, jobs=settings.jobs)
     if summary.interrupted:
         print(f"interrupted; {len(summary.records)} scans are done: the same command goes on")
         return 3
     if linkage:
         _link(linkage, summary.linkage)
-    windowed = settings.window != "percentile"
+    windowed = settings.window not in ("auto", "percentile")
     seen = fingerprint(
         summary.records,
         summary.names,
@@ -91,11 +92,18 @@ def _options(settings: ConvertSettings) -> convert.Options:
     empty = settings.empty
     if empty is None:
         empty = 1.0 if task == "classify" else 0.1
+    one, several, keep = windows(settings.window)
+    _check_channels(settings, several)
+    finest = settings.axis == "finest"
     how = Cut(
-        axis=AXES.index(settings.axis),
+        axis=AXES.index("axial" if finest else settings.axis),
         channels=settings.channels,
         spacing=settings.spacing,
-        window=window(settings.window),
+        window=one,
+        windows=several,
+        keep=keep,
+        tile=settings.tile or 0,
+        overlap=settings.overlap,
         connectivity=settings.connectivity,
         min_mm2=settings.min_mm2,
         empty=empty,
@@ -103,6 +111,7 @@ def _options(settings: ConvertSettings) -> convert.Options:
     return convert.Options(
         task=task,
         cut=how,
+        finest=finest,
         names=dict(settings.names or {}),
         values=settings.values_,
         empty_masks=settings.empty_masks,
@@ -114,6 +123,17 @@ def _options(settings: ConvertSettings) -> convert.Options:
         folds=settings.folds or 0,
         seed=settings.seed,
     )
+
+
+def _check_channels(settings: ConvertSettings, windows: Any) -> None:
+    ways = {
+        f"window={settings.window}": len(windows) > 1,
+        f"contrasts={','.join(settings.contrasts or ())}": bool(settings.contrasts),
+        "channels=3": settings.channels == 3,
+    }
+    given = [way for way, is_given in ways.items() if is_given]
+    if len(given) > 1:
+        raise NASError(f"{given[0]}: cannot be given with {given[1]}; a picture has three channels")
 
 
 def _share(value: str | float) -> float:

@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from yolo_nas_ext.config.fields import Parse, flag, one_of, optional, path, real, size, text, whole
+from yolo_nas_ext.config.fields import (
+    Parse,
+    flag,
+    one_of,
+    optional,
+    path,
+    real,
+    size,
+    text,
+    texts,
+    whole,
+)
 from yolo_nas_ext.config.settings import Settings, key
 
 READ = "What is read"
@@ -43,6 +54,12 @@ def listed(most: float) -> Parse:
         return number(value)
 
     return parsed
+
+
+def joined(value: Any) -> str:
+    """Return a text, of a list one with commas."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return ",".join(text(part) for part in parts)
 
 
 def names(value: Any) -> dict[int, str]:
@@ -182,6 +199,13 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         "secret of the pseudonyms; random if empty, so that no two data sets have the same, and "
         "kept in a hidden file beside out",
     )
+    jobs: int | None = key(
+        None,
+        optional(whole(1)),
+        WRITTEN,
+        "scans that are converted at a time; if empty as many as there are cores and room in half "
+        "of the free memory",
+    )
     linkage: str | None = key(
         None,
         optional(text),
@@ -189,7 +213,10 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         "new file for the pseudonym of every scan, outside of out; keep it secret",
     )
     axis: str = key(
-        "axial", one_of("axial", "coronal", "sagittal"), SLICES, "axial, coronal or sagittal"
+        "finest",
+        one_of("finest", "axial", "coronal", "sagittal"),
+        SLICES,
+        "axial, coronal, sagittal, or finest: the one with the finest pixels in most scans",
     )
     channels: int = key(
         1, one_of(1, 3), SLICES, "1, or 3 for a slice between its neighbours (2.5D)"
@@ -202,10 +229,30 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         kind="str",
     )
     window: str = key(
-        "percentile",
-        text,
+        "auto",
+        joined,
         SLICES,
-        "percentile (0.5 to 99.5 of each scan), lung, brain, bone, abdomen, liver or level/width",
+        "percentile (0.5 to 99.5 of each scan), lung, brain, bone, abdomen, liver or level/width; "
+        "none keeps values of 8 bits; auto keeps pictures of 8 bits and takes percentiles else; "
+        "three with commas are channels",
+        kind="str",
+    )
+    contrasts: tuple[str, ...] | None = key(
+        None,
+        optional(texts),
+        SLICES,
+        "two or three contrasts of a patient as channels: words of names (flair,t1ce,t2), or "
+        "numbers of nnU-Net's channels or of volumes in a file (0,1,2)",
+        kind="str",
+    )
+    tile: int | None = key(
+        None,
+        optional(whole(32)),
+        SLICES,
+        "cut slices into tiles of so many pixels a side, for large pictures and tiny objects",
+    )
+    overlap: float = key(
+        0.2, real(0, 0.9, open_low=False), SLICES, "part of a tile that its neighbour shows, too"
     )
     connectivity: int = key(
         8, one_of(4, 8), SLICES, "4 or 8: whether pixels that touch at a corner are one object"

@@ -19,7 +19,7 @@ from PIL import Image
 from tests.helpers.scans import SECRETS, nifti, pairs, phantom, series
 from yolo_nas_ext.commands import data
 from yolo_nas_ext.data.polygons import fill
-from yolo_nas_ext.data.scans import convert, pairing, write_scan
+from yolo_nas_ext.data.scans import conversion, convert, pairing, write_scan
 from yolo_nas_ext.data.scans.slices import Cut
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import read
@@ -514,7 +514,7 @@ def test_names_that_are_corrected_keep_what_is_converted(tmp_path, monkeypatch):
         return written(entry, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "write_scan", stop)
+        patch.setattr(conversion, "write_scan", stop)
         assert run(tmp_path / "in", tmp_path / "out", names="1:tumor") == 3
     before = {
         f.name: f.stat().st_mtime_ns for f in (tmp_path / ".out.partial/scans").rglob("*.png")

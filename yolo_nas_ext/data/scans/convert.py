@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +21,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from yolo_nas_ext.console import EVERY, Progress
-from yolo_nas_ext.data.scans import earlier, mask_volumes, masks, pairing, structures
+from yolo_nas_ext.data.scans import earlier, pairing
 from yolo_nas_ext.data.scans.anonymise import new_salt, pseudonym
-from yolo_nas_ext.data.scans.options import NONE, Options, Summary, remapped
-from yolo_nas_ext.data.scans.publish import check_names, class_names, publish
+from yolo_nas_ext.data.scans.conversion import Conversion, converted, room_for
+from yolo_nas_ext.data.scans.options import Options, Summary
+from yolo_nas_ext.data.scans.publish import class_names, publish
+from yolo_nas_ext.data.scans.resolve import resolved
 from yolo_nas_ext.data.scans.series import Series
-from yolo_nas_ext.data.scans.volumes import ScanError
-from yolo_nas_ext.data.scans.write_scan import write_scan
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import write_json
 
@@ -44,6 +43,7 @@ def convert(
     *,
     salt: str | None = None,
     say: Callable[[str], None] = print,
+    jobs: int | None = None,
 ) -> Summary:
     """Write the scans of a source as a data set, or only look at them.
 
@@ -54,6 +54,8 @@ def convert(
         options: See `Options`.
         salt: Secret of the pseudonyms; a new one without.
         say: Prints a line.
+        jobs: Scans that are converted at a time; without, as many as there are cores and room in
+            memory.
 
     Raises:
         NASError: Where nothing can be converted, or `out` cannot be written.
@@ -61,9 +63,9 @@ def convert(
     summary = Summary(out)
     for name, reason in found.bad:
         _skip(summary, name, reason, say)
-    found, options = _resolved(found, options, say)
+    found, options = resolved(found, options, say)
     if out is None:
-        _scans(found, None, options, salt or new_salt(), summary, say)
+        _scans(found, None, options, salt or new_salt(), summary, say, jobs)
         _require(summary, found)
         return summary
     out = summary.out = Path(os.path.abspath(out))
@@ -79,7 +81,7 @@ def convert(
                     f"out={out}: none of its patients is in the source, or salt= is another than "
                     "before; give a new folder"
                 )
-            _scans(found, work, options, salt, summary, say)
+            _scans(found, work, options, salt, summary, say, jobs)
             if not summary.interrupted:
                 _require(summary, found, work)
                 publish(found, out, work, options, summary, before)
@@ -153,32 +155,34 @@ def _scans(
     salt: str,
     summary: Summary,
     say: Callable[[str], None],
+    jobs: int | None,
 ) -> None:
     """Convert every scan, or take what an earlier run made of it."""
     bar = Progress(len(found.entries), BAR, delay=EVERY, stream=sys.stderr)
     say_above = _above(bar, say)
+    tasks, records = [], dict[int, dict[str, Any]]()
     try:
         for number, entry in enumerate(found.entries):
             key = _key(entry, salt)
             summary.linkage[entry.name] = key
             stamp = _stamp(entry, salt)
             record = _read_record(work, key, stamp)
-            if record is None:
-                try:
-                    rng = random.Random(f"{options.seed}/{entry.name}")
-                    record = write_scan(entry, key, stamp, work, options, found.labelled, rng, bar)
-                except ScanError as error:
-                    if work is not None:
-                        shutil.rmtree(work / "scans" / key, ignore_errors=True)
-                    _skip(summary, entry.name, str(error), say_above)
-                    record = None
             if record is not None:
-                summary.records.append({**record, "entry": number})
-            bar(number + 1)
+                records[number] = record
+                continue
+            size = room_for(entry)
+            tasks.append(Conversion(number, entry, key, stamp, work, options, found.labelled, size))
+        for task, record, reason in converted(tasks, options, jobs, bar):
+            if record is None:
+                _skip(summary, task.entry.name, reason, say_above)
+            else:
+                records[task.number] = record
+            bar(len(records) + len(summary.skipped) - len(found.bad))
     except KeyboardInterrupt:
         summary.interrupted = True
     finally:
         bar.close()
+    summary.records = [{**records[n], "entry": n} for n in sorted(records)]
     summary.names = class_names(found, options, summary.records)
     summary.notes += _aggregated(found, summary.records)
 
@@ -194,50 +198,6 @@ def _above(bar: Any, say: Callable[[str], None]) -> Callable[[str], None]:
 def _skip(summary: Summary, name: str, reason: str, say: Callable[[str], None]) -> None:
     summary.skipped.append((name, reason))
     say(f"skipped: {name} {reason}")
-
-
-def _resolved(
-    found: pairing.PairedScans, options: Options, say: Callable[[str], None]
-) -> tuple[pairing.PairedScans, Options]:
-    """Return scans and options with what labels mean decided: objects or classes, and which none.
-
-    Raises:
-        NASError: For names that leave out a label or a structure, or are of none.
-    """
-    if options.by_folder:
-        return found, options
-    files = {mask: None for entry in found.entries for mask in entry.masks}
-    looks = [masks.look(f, options.pages) for f in files if isinstance(f, Path)]
-    meaning = masks.meaning(looks)
-    for note in meaning.notes:
-        say(f"note: {note}")
-    several = [e for e in found.entries if len(e.masks) > 1 and not e.labels]
-    if options.values == "classes" and several:
-        raise NASError(
-            f"values=classes: {several[0].name} has {len(several[0].masks)} masks whose names say "
-            "no class; call each file or folder as its class, or give one label map"
-        )
-    instances = options.values == "instances"
-    if options.values == "auto" and not found.structures:
-        instances = bool(several) or meaning.instances
-    if not instances:
-        found, names = structures.agreed(found, options.names)
-        options = replace(options, names=names)
-    void = {masks.VOID: NONE} if meaning.void and not instances else {}
-    remap = () if instances else remapped({**void, **options.names})
-    options = replace(
-        options,
-        structures={name: label for label, name in found.names.items()} if found.inside else {},
-        cut=replace(
-            options.cut, instances=instances, polygons=options.task == "segment", remap=remap
-        ),
-    )
-    if not instances and any(name != NONE for name in options.names.values()):
-        present = {label for look in looks if look for label in look.labels}
-        if not found.structures:
-            present |= {label for file in files for label in mask_volumes.labels_in(file)}
-        check_names(found, options, present)
-    return found, options
 
 
 def _aggregated(found: pairing.PairedScans, records: Sequence[dict[str, Any]]) -> list[str]:
@@ -268,7 +228,7 @@ def _key(entry: pairing.PairedScan, salt: str) -> str:
 
 def _stamp(entry: pairing.PairedScan, salt: str) -> str:
     """Return what changes when a scan's files do."""
-    parts = (entry.source, *entry.masks)
+    parts = (entry.source, *(source for source, _ in entry.contrasts), *entry.masks)
     files = [f for part in parts for f in (part.files if isinstance(part, Series) else (part,))]
     stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
     return pseudonym(repr(stats), salt)

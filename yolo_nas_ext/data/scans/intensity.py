@@ -41,9 +41,36 @@ def window(name: str) -> tuple[float, float] | None:
         level, width = WINDOWS[name]
         return level - width / 2, level + width / 2
     raise NASError(
-        f"window={name}: not a window.{did_you_mean(name, WINDOWS)} Allowed: percentile, "
-        f"{', '.join(WINDOWS)}, or level/width in Hounsfield units such as -600/1500"
+        f"window={name}: not a window.{did_you_mean(name, WINDOWS)} Allowed: auto, none, "
+        f"percentile, {', '.join(WINDOWS)}, or level/width in Hounsfield units such as -600/1500"
     )
+
+
+def windows(names: str) -> tuple[tuple[float, float] | None, tuple[tuple[float, float], ...], str]:
+    """Return one window or several, and what stays as it is, of the key ``window=``.
+
+    Args:
+        names: ``auto`` (8-bit pictures stay, else percentiles), ``none`` (all stay), or what
+            `window` takes, up to three with commas.
+
+    Returns:
+        The window or None, several windows where there are any, and `slices.Cut.keep`.
+
+    Raises:
+        NASError: For anything else.
+    """
+    if names in ("auto", "none"):
+        return None, (), {"auto": "pictures", "none": "all"}[names]
+    parts = [part.strip() for part in names.split(",")]
+    if len(parts) == 1:
+        return window(parts[0]), (), "none"
+    found = [window(part) for part in parts]
+    if len(found) > 3 or None in found:
+        raise NASError(
+            f"window={names}: up to three windows are channels, each a name or level/width, as in "
+            "window=lung,abdomen,bone"
+        )
+    return None, tuple(one for one in found if one is not None), "none"
 
 
 def percentiles(sample: np.ndarray, at: Sequence[float] = PERCENTILES) -> tuple[float, ...]:

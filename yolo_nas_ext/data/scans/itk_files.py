@@ -134,8 +134,7 @@ def metaimage(path: Path, volume: int | None) -> Volume:
     """
     import SimpleITK as sitk
 
-    header = _metaimage_header(path)
-    _check_beside(path, header.get("ElementDataFile"), LOCAL)
+    header = check_metaimage(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO("MetaImageIO")
@@ -158,6 +157,17 @@ def metaimage(path: Path, volume: int | None) -> Volume:
     affine[:m, 3] = image.GetOrigin()[:m]
     placed = bool({"Offset", "Position", "Origin", "TransformMatrix"} & set(header))
     return turned(array.transpose(2, 1, 0), LPS @ affine, facts=Facts(placed=placed))
+
+
+def check_metaimage(path: Path) -> dict[str, str]:
+    """Return the header of a MetaImage, refused where its voxels are elsewhere.
+
+    Raises:
+        ScanError: As above.
+    """
+    header = _metaimage_header(path)
+    _check_beside(path, header.get("ElementDataFile"), LOCAL)
+    return header
 
 
 def _metaimage_header(path: Path) -> dict[str, str]:

@@ -31,6 +31,7 @@ class Options:
     Attributes:
         task: One of `TASKS`.
         cut: How scans become pictures.
+        finest: Whether slices are cut along the axis with the finest pixels, not along `cut.axis`.
         names: Class names by label; others are called by their number. Labels of one name are
             one class, and a label that is called `NONE` is left out.
         structures: The label of each structure that files of masks name.
@@ -47,6 +48,7 @@ class Options:
 
     task: str = "detect"
     cut: Cut = field(default_factory=Cut)
+    finest: bool = False
     names: dict[int, str] = field(default_factory=dict)
     values: str = "auto"
     structures: dict[str, int] = field(default_factory=dict)

@@ -25,6 +25,8 @@ class PairedScan:
         side: ``train``, ``val`` or ``test``, where the source or the user says so.
         labels: The label of each mask, where each is a class, or 0 where its values are labels;
             without, several are instances.
+        contrasts: What becomes the channels of a picture, each a file or series and which volume
+            of it; without, the source alone.
     """
 
     source: Source
@@ -34,6 +36,7 @@ class PairedScan:
     folder: str = ""
     side: str = ""
     labels: tuple[int, ...] = ()
+    contrasts: tuple[tuple[Source, int | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from yolo_nas_ext.data import groups
 from yolo_nas_ext.data.scans import items, structures
+from yolo_nas_ext.data.scans.contrasts import chosen
 from yolo_nas_ext.data.scans.datalist import datalist
 from yolo_nas_ext.data.scans.layouts import CHANNEL, Name, by_name, is_taken, name_of, named
 from yolo_nas_ext.data.scans.looks import few_valued
@@ -38,6 +39,7 @@ def find(
     group: str | None = None,
     volume: int | None = None,
     fold: int | None = None,
+    contrasts: Sequence[str] = (),
 ) -> PairedScans:
     """Return the scans of a source with their masks.
 
@@ -49,6 +51,7 @@ def find(
             of it. Without, DICOM says it, and names do (`data.groups`).
         volume: Channel to take of nnU-Net's one file a channel.
         fold: The fold of a datalist that is val; its first by number without.
+        contrasts: What becomes the channels of a picture, see `contrasts.chosen`.
 
     Raises:
         NASError: For a source without scans, a malformed datalist or expression, or a patient on
@@ -75,8 +78,10 @@ def find(
             images = [f for f in images if f not in set(inside)]
             notes.append(f"taken for masks, as they hold few values: {where}")
     called = [f for f in images if by_name(f)] if not told else []
-    images, channels = _channels([f for f in images if f not in called], volume)
-    notes += channels
+    images = [f for f in images if f not in called]
+    if not contrasts:
+        images, channels = _channels(images, volume)
+        notes += channels
     scans = [(here.plain[f], _named(f, base)) for f in images]
     given = [(here.plain[f], name_of(f, base)) for f in inside]
     given += [(there.plain[f], name_of(f, base_masks)) for f in there.plain]
@@ -98,11 +103,15 @@ def find(
         )
         for (scan, _), row, patient in zip(scans, pairs, patients, strict=True)
     ]
-    entries, left = _contrasts(entries, [name for _, name in scans])
+    left, lacking = "", []
+    if contrasts:
+        entries, lacking = chosen(entries, [name for _, name in scans], contrasts)
+    else:
+        entries, left = _contrasts(entries, [name for _, name in scans])
     labelled = bool(given or here.masks or there.masks)
     bad = [(str(f.relative_to(base)), reason) for f, reason in here.bad]
     bad += [(str(f.relative_to(base_masks)), reason) for f, reason in there.bad]
-    bad += [(_name(here.plain[f], base), CALLED) for f in called]
+    bad += [*((_name(here.plain[f], base), CALLED) for f in called), *lacking]
     if not entries and not bad:
         raise NASError(
             f"source={source}: no scans in {len(files)} files; allowed are DICOM series and "
@@ -140,7 +149,8 @@ def _said(entries: Sequence[PairedScan], base: Path, guessed: bool) -> list[str]
             first = ", ".join(e.name for e in having if e.masks == shared)
             said.append(
                 f"scans that differ in how they were taken share a mask: {first}; source= as a "
-                "pattern takes one of them, as in source='folder/**/*_t1*'"
+                "pattern takes one of them, as in source='folder/**/*_t1*', and contrasts= takes "
+                "up to three as channels"
             )
     if guessed:
         said += groups.said([e.name for e in entries], [e.patient for e in entries])
@@ -241,7 +251,10 @@ def _channels(files: Sequence[Path], volume: int | None) -> tuple[list[Path], li
         for file in group
         if not stem_of(file).endswith(wanted)
     }
-    said = f"scans have several channels, a file each: {wanted} is taken; volume= takes another"
+    said = (
+        f"scans have several channels, a file each: {wanted} is taken; volume= takes another, "
+        "contrasts=0,1 several"
+    )
     return [f for f in files if f not in left], [said] * (bool(left) and volume is None)
 
 

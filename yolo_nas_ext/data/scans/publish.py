@@ -155,7 +155,7 @@ def publish(
     for split in parts:
         for kind in ("images", "labels") if options.task != "classify" else ():
             (whole / kind / split).mkdir(parents=True, exist_ok=True)
-    channels = 3 if options.cut.channels == 3 or any(r["colour"] for r in records) else 1
+    channels = max(r["channels"] for r in records)
     names = dict(enumerate(summary.names.values()))
     if options.task != "classify":
         common = {"channels": channels, "names": names}

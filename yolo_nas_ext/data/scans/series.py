@@ -54,6 +54,8 @@ class Series:
         phase: What is one of several volumes of a series, as ``phase2``.
         notes: What was left out, for the user.
         names: Names of the structures of masks.
+        grid: Rows, columns, their distances and that of slices in mm, and the directions of rows
+            and columns; nothing where slices have no place.
     """
 
     files: tuple[Path, ...]
@@ -66,6 +68,7 @@ class Series:
     phase: str = ""
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    grid: tuple[float, ...] = ()
 
 
 def may_be(file: Path) -> bool:
@@ -173,7 +176,24 @@ def _series(
         instances=frozenset(str(h.get("SOPInstanceUID", "")) for _, h in rows),
         phase=phase,
         notes=notes,
+        grid=_sizes([header for _, header in rows]),
     )
+
+
+def _sizes(headers: Sequence[Any]) -> tuple[float, ...]:
+    """Return `Series.grid`."""
+    try:
+        first = headers[0]
+        cosines = [float(v) for v in first.ImageOrientationPatient]
+        normal = np.cross(cosines[:3], cosines[3:])
+        along = sorted(
+            float(np.dot([float(v) for v in h.ImagePositionPatient], normal)) for h in headers
+        )
+        step = (along[-1] - along[0]) / (len(along) - 1) if len(along) > 1 else 1.0
+        dy, dx = (float(v) for v in first.PixelSpacing)
+        return float(first.Rows), float(first.Columns), dy, dx, step, *cosines
+    except UNREADABLE:
+        return ()
 
 
 def _patient(key: tuple[str, str], header: Any) -> str:

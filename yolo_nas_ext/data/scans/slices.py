@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from yolo_nas_ext.data.polygons import MaskObject, objects
+from yolo_nas_ext.data.scans.channels import Channels
 from yolo_nas_ext.data.scans.intensity import percentiles, to_8_bits
-from yolo_nas_ext.data.scans.volumes import AXES, Scan, ScanError, check_labels
+from yolo_nas_ext.data.scans.tiles import corners
+from yolo_nas_ext.data.scans.volumes import AXES, Picture, Scan, ScanError, Stack, check_labels
 
 SMALLEST = 10  # pixels; Ultralytics refuses smaller images
 FEW = 4  # whole values; a scan that holds no more looks like a mask
+WHITE = 255
 SAMPLE = 2_000_000  # voxels that percentiles are computed from
 
 
@@ -28,6 +31,11 @@ class Cut:
         channels: 1, or 3 for a slice between its neighbours.
         spacing: Size of a written pixel in mm; 0 keeps the scan's, -1 its smaller one for both.
         window: Lowest and highest value; percentiles of each scan without.
+        windows: Several of them, a channel each.
+        keep: What stays as it is: ``none``, ``pictures`` of 8 bits, or ``all``, which is refused
+            for what has no 8 bits.
+        tile: Side of the tiles that slices are cut into, in pixels; 0 for whole slices.
+        overlap: Part of a tile that its neighbour shows, too.
         connectivity: 4 or 8, see `data.polygons.objects`.
         min_mm2: Area in mm^2 below which an object is left out.
         instances: Whether a label is one object rather than a class.
@@ -40,6 +48,10 @@ class Cut:
     channels: int = 1
     spacing: float = 0.0
     window: tuple[float, float] | None = None
+    windows: tuple[tuple[float, float], ...] = ()
+    keep: str = "none"
+    tile: int = 0
+    overlap: float = 0.2
     connectivity: int = 8
     min_mm2: float = 0.0
     instances: bool = False
@@ -58,6 +70,7 @@ class Survey:
         percentiles: `intensity.PERCENTILES` of the values.
         lost: Voxels that are NaN or infinite.
         few: Whether there are so few values, all whole, as masks hold.
+        parts: The same of every channel, where there are several.
     """
 
     least: float
@@ -65,6 +78,7 @@ class Survey:
     percentiles: tuple[float, float]
     lost: int = 0
     few: bool = False
+    parts: tuple[Survey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +91,7 @@ class Slice:
         found: Its objects, in pixels of the picture.
         small: Objects that were left out as too small.
         labels: Pixels of each label in the picture.
+        corner: Left and upper corner of a tile in its slice.
     """
 
     index: int
@@ -84,6 +99,7 @@ class Slice:
     found: list[MaskObject]
     small: int
     labels: dict[int, int]
+    corner: tuple[int, int] = (0, 0)
 
 
 def survey(scan: Scan, axis: int) -> Survey:
@@ -92,6 +108,10 @@ def survey(scan: Scan, axis: int) -> Survey:
     Raises:
         ScanError: Where all voxels are NaN or infinite.
     """
+    if isinstance(scan, Channels):
+        parts = tuple(survey(part, axis) for part in scan.parts)
+        lost, few = sum(part.lost for part in parts), all(part.few for part in parts)
+        return replace(parts[0], parts=parts, lost=lost, few=few)
     n = scan.planes(axis)
     least, most, bad = math.inf, -math.inf, 0
     parts = []
@@ -147,7 +167,7 @@ def cut(
     rng: random.Random,
     classes: Sequence[int] = (),
 ) -> Iterator[Slice | None]:
-    """Yield the pictures of a scan, and None for each slice that gives none.
+    """Yield the pictures of a scan, and None for each slice, or tile of one, that gives none.
 
     Args:
         scan: What to cut.
@@ -162,25 +182,32 @@ def cut(
         ScanError: For labels that are not whole numbers.
     """
     shape, spacing = size_of(scan, how)
-    low, high = how.window or seen.percentiles
+    ends = _ends(scan, how, seen)
+    least = how.min_mm2 / (spacing[0] * spacing[1])
+    places = corners(shape, how.tile, how.overlap)
     for index in range(scan.planes(how.axis)):
-        plane = _labels(masks, how, index, shape, classes)
-        least = how.min_mm2 / (spacing[0] * spacing[1])
-        found = objects(
-            plane,
-            connectivity=how.connectivity,
-            min_area=least,
-            polygons=how.polygons,
-            instances=how.instances,
-        )
-        kept = bool(found) or not masks or rng.random() < how.empty
-        if not kept:
-            yield None
-            continue
-        values, counts = np.unique(plane, return_counts=True)
-        areas = {int(v): int(c) for v, c in zip(values, counts, strict=True) if v}
-        small = 0 if not least else _count(plane, how) - len(found)
-        yield Slice(index, _pixels(scan, how, index, shape, low, high), found, small, areas)
+        whole = _labels(masks, how, index, shape, classes)
+        pixels: np.ndarray | None = None
+        for x, y in places:
+            there = np.s_[y : y + how.tile, x : x + how.tile] if how.tile else np.s_[:, :]
+            plane = whole[there]
+            found = objects(
+                plane,
+                connectivity=how.connectivity,
+                min_area=least,
+                polygons=how.polygons,
+                instances=how.instances,
+            )
+            kept = bool(found) or not masks or rng.random() < how.empty
+            if not kept:
+                yield None
+                continue
+            if pixels is None:
+                pixels = _pixels(scan, how, index, shape, ends)
+            values, counts = np.unique(plane, return_counts=True)
+            areas = {int(v): int(c) for v, c in zip(values, counts, strict=True) if v}
+            small = 0 if not least else _count(plane, how) - len(found)
+            yield Slice(index, pixels[there], found, small, areas, (x, y))
 
 
 def _count(plane: np.ndarray, how: Cut) -> int:
@@ -211,20 +238,53 @@ def _labels(
     return result
 
 
+def _ends(scan: Scan, how: Cut, seen: Survey) -> list[tuple[float, float]]:
+    """Return what is black and what is white in each channel.
+
+    Raises:
+        ScanError: For values that no 8 bits hold, where they are to stay as they are.
+    """
+    if how.windows:
+        return [*how.windows]
+    parts = scan.parts if isinstance(scan, Channels) else (scan,)
+    ends = []
+    for part, its in zip(parts, seen.parts or (seen,), strict=True):
+        picture = isinstance(part, Picture | Stack) and part.plane(how.axis, 0).dtype == np.uint8
+        if how.keep == "all" and not (0 <= its.least and its.most <= WHITE):
+            raise ScanError(
+                "values",
+                f"holds {its.least:g} to {its.most:g}, which window=none cannot keep as 8 bits; "
+                "choose a window",
+            )
+        asis = how.keep == "all" or (how.keep == "pictures" and picture)
+        ends.append((0.0, float(WHITE)) if asis else how.window or its.percentiles)
+    return ends
+
+
 def _pixels(
-    scan: Scan, how: Cut, index: int, shape: tuple[int, int], low: float, high: float
+    scan: Scan,
+    how: Cut,
+    index: int,
+    shape: tuple[int, int],
+    ends: Sequence[tuple[float, float]],
 ) -> np.ndarray:
-    """Return the picture of a slice: bytes, at the written size, with its neighbours if wanted."""
+    """Return the picture of a slice: bytes, at the written size.
+
+    Its channels are neighbours, windows or contrasts; a third that is missing is black.
+    """
     if scan.facts.colour:
-        return _resized(_bytes(scan.plane(how.axis, index), low, high), shape, "area")
+        return _resized(_bytes(scan.plane(how.axis, index), *ends[0]), shape, "area")
     last = scan.planes(how.axis) - 1
     around = (index,) if how.channels == 1 else (max(index - 1, 0), index, min(index + 1, last))
-    planes = [
-        _resized(to_8_bits(scan.plane(how.axis, i), low, high), shape, "area") for i in around
-    ]
-    if scan.facts.inverted:
-        planes = [255 - plane for plane in planes]
-    return planes[0] if len(planes) == 1 else np.stack(planes, -1)
+    of = scan.parts if isinstance(scan, Channels) else (scan,) * len(ends)
+    planes = []
+    for part, (low, high) in zip(of, ends, strict=True):
+        for i in around:
+            plane = _resized(to_8_bits(part.plane(how.axis, i), low, high), shape, "area")
+            planes.append(255 - plane if part.facts.inverted else plane)
+    if len(planes) == 1:
+        return planes[0]
+    return np.stack([*planes, *[np.zeros_like(planes[0])] * (3 - len(planes))], -1)
 
 
 def _bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
