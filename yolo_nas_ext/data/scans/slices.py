@@ -49,7 +49,7 @@ class Cut:
     spacing: float = 0.0
     window: tuple[float, float] | None = None
     windows: tuple[tuple[float, float], ...] = ()
-    keep: str = "none"
+    keep: str = "pictures"
     tile: int = 0
     overlap: float = 0.2
     connectivity: int = 8
