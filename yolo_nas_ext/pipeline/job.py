@@ -16,6 +16,7 @@ from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.config.search import PARENT
 from yolo_nas_ext.console import finishing
 from yolo_nas_ext.data import augment
+from yolo_nas_ext.data.sizes import tiny
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.files import write_text
@@ -154,7 +155,8 @@ def _open(
     progress = Progress(study, plan.trials, config.budget_hours or math.inf)
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
-    job.notes = [*filter(None, (changed, other)), *plan.notes, *warm, *study.elsewhere]
+    small = tiny(plan.data.labels, max(plan.space.sizes(config.imgsz)))
+    job.notes = [*filter(None, (changed, other, small)), *plan.notes, *warm, *study.elsewhere]
     return job
 
 
