@@ -13,9 +13,9 @@ from yolo_nas_ext.config.settings import keys, read
 from yolo_nas_ext.console import quoted, say
 from yolo_nas_ext.data.builtin import demo
 from yolo_nas_ext.data.coco.convert import import_coco
-from yolo_nas_ext.data.scans import convert, pairing
+from yolo_nas_ext.data.scans import convert, pairing, sides
 from yolo_nas_ext.data.scans.fingerprint import Fingerprint, fingerprint
-from yolo_nas_ext.data.scans.intensity import window
+from yolo_nas_ext.data.scans.intensity import windows
 from yolo_nas_ext.data.scans.slices import Cut
 from yolo_nas_ext.data.scans.volumes import AXES
 from yolo_nas_ext.errors import NASError
@@ -42,26 +42,29 @@ def main(given: Mapping[str, Any]) -> int:
     check(settings)
     options = _options(settings)
     out, linkage = (Path(v) if v else None for v in (settings.out, settings.linkage))
+    _check_linkage(linkage)
     found = pairing.find(
         settings.source,
-        settings.masks,
+        pairing.NOTHING if options.by_folder else settings.masks,
         group=settings.group,
         volume=settings.volume,
         fold=settings.fold,
+        contrasts=settings.contrasts or (),
     )
+    found = sides.listed(found, {"val": str(settings.val), "test": str(settings.test)})
     for note in found.notes:
         say(f"note: {note}")
     for name in found.orphans:
         say(f"note: the mask {name} has no scan")
     if not found.labelled:
         say("note: no masks were found: pictures are written without labels")
-    summary = convert.convert(found, out, options, salt=settings.salt)
+    summary = convert.convert(found, out, options, salt=settings.salt, jobs=settings.jobs)
     if summary.interrupted:
         say(f"interrupted; {len(summary.records)} scans are done: the same command goes on")
         return 3
     if linkage:
         _link(linkage, summary.linkage)
-    windowed = settings.window != "percentile"
+    windowed = settings.window not in ("auto", "percentile")
     seen = fingerprint(
         summary.records,
         summary.names,
@@ -90,11 +93,18 @@ def _options(settings: ConvertSettings) -> convert.Options:
     empty = settings.empty
     if empty is None:
         empty = 1.0 if task == "classify" else 0.1
+    one, several, keep = windows(settings.window)
+    _check_channels(settings, several)
+    finest = settings.axis == "finest"
     how = Cut(
-        axis=AXES.index(settings.axis),
+        axis=AXES.index("axial" if finest else settings.axis),
         channels=settings.channels,
         spacing=settings.spacing,
-        window=window(settings.window),
+        window=one,
+        windows=several,
+        keep=keep,
+        tile=settings.tile or 0,
+        overlap=settings.overlap,
         connectivity=settings.connectivity,
         min_mm2=settings.min_mm2,
         empty=empty,
@@ -102,22 +112,48 @@ def _options(settings: ConvertSettings) -> convert.Options:
     return convert.Options(
         task=task,
         cut=how,
+        finest=finest,
         names=dict(settings.names or {}),
         values=settings.values_,
         empty_masks=settings.empty_masks,
         class_from=settings.class_from,
         volume=settings.volume,
         pages=settings.pages,
-        val=settings.val,
+        val=_share(settings.val),
+        test=_share(settings.test),
+        folds=settings.folds or 0,
         seed=settings.seed,
     )
+
+
+def _check_channels(settings: ConvertSettings, windows: Any) -> None:
+    ways = {
+        f"window={settings.window}": len(windows) > 1,
+        f"contrasts={','.join(settings.contrasts or ())}": bool(settings.contrasts),
+        "channels=3": settings.channels == 3,
+    }
+    given = [way for way, is_given in ways.items() if is_given]
+    if len(given) > 1:
+        raise NASError(f"{given[0]}: cannot be given with {given[1]}; a picture has three channels")
+
+
+def _share(value: str | float) -> float:
+    """Return the part of the patients in a part; none where a list says who is in it."""
+    return sides.share(value) or 0.0
+
+
+def _check_linkage(path: Path | None) -> None:
+    if path and path.exists():
+        raise NASError(
+            f"linkage={path}: exists, and no list of pseudonyms is overwritten; give a new file"
+        )
 
 
 def _link(path: Path, linkage: Mapping[str, str]) -> None:
     """Write which pseudonym stands for which scan, readable by its owner alone."""
     try:
         with (
-            replacing(path, 0o600) as temporary,  # also where others could read it before
+            replacing(path, 0o600) as temporary,
             temporary.open("w", encoding="utf-8", newline="") as file,
         ):
             csv.writer(file).writerows([("scan", "pseudonym"), *linkage.items()])
@@ -128,6 +164,8 @@ def _link(path: Path, linkage: Mapping[str, str]) -> None:
 def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) -> None:
     for name, value in seen.table:
         say(f"{name:<22}{value}")
+    for note in summary.notes:
+        say(f"note: {note}")
     for warning in seen.warnings:
         say(f"warning: {warning}")
     if summary.skipped:
@@ -136,8 +174,12 @@ def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) 
     if summary.out is None:
         say("nothing was written; give out= to convert")
         return
-    sides = list(summary.split.values())
-    say(f"{sides.count('train')} patients in train, {sides.count('val')} in val")
+    of = list(summary.split.values())
+    parts = [f"{of.count(side)} in {side}" for side in sides.SIDES if side in of or side != "test"]
+    say(f"patients: {', '.join(parts)}")
+    if summary.folds:
+        n = max(summary.folds.values()) + 1
+        say(f"folds: data_fold0.yaml to data_fold{n - 1}.yaml, the same pictures, {n} splits")
     data = summary.out if options.task == "classify" else summary.out / "data.yaml"
     if not _searchable(summary, options):
         return
@@ -148,7 +190,7 @@ def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) 
 def _searchable(summary: convert.Summary, options: convert.Options) -> bool:
     """Say whether a search can use what was written: both sides have pictures, train has labels."""
     labelled = options.by_folder or any(record["objects"] for record in summary.records)
-    return labelled and set(summary.split.values()) == {"train", "val"}
+    return labelled and {"train", "val"} <= set(summary.split.values())
 
 
 NAMED = 20  # skipped images named on the screen; the rest are in conversion.json

@@ -130,7 +130,7 @@ def _numbers(
 
 def _on_data(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figures, list[str]]:
     """Return the figures of a model on the val images of a data set, and what was left out."""
-    data = dataset.read(settings.data, model.task, part="val")
+    data = dataset.read(settings.data, model.task, part=settings.part)
     if model.names != data.names:
         raise NASError(
             f"models={name}: knows the classes {', '.join(model.names.values())[:80]}, but "

@@ -171,11 +171,12 @@ they see in the val part of a data set, or in the pictures of a COCO JSON:
 froc_cpm and dice come with a 95 % interval by drawing patients."""
 
     models: tuple[str, ...] = key(None, texts, FIRST, "checkpoints, each a .pt")
-    data: str = key(None, path, FIRST, "data YAML or folder, whose val is looked at")
+    data: str = key(None, path, FIRST, "data YAML or folder")
     coco: str = key(
         None, path, FIRST, "a COCO JSON instead; its categories are told by their names"
     )
     images: str = key(None, path, FIRST, "folder of the JSON's pictures")
+    part: str = key("val", part, MEASURED, "val or test, the part of data that is looked at")
     imgsz: int = key(640, size, MEASURED, "image size in pixels, a multiple of 32")
     device: str | None = key(None, _nothing, MEASURED, "cpu, mps or the number of a GPU")
     seed: int = key(0, whole(0), MEASURED, "seed of the intervals' draws")

@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from yolo_nas_ext.config.fields import flag, one_of, optional, path, real, size, text, whole
+from yolo_nas_ext.config.fields import (
+    Parse,
+    flag,
+    one_of,
+    optional,
+    path,
+    real,
+    size,
+    text,
+    texts,
+    whole,
+)
 from yolo_nas_ext.config.settings import Settings, key
 from yolo_nas_ext.files import is_folder_name
 
@@ -27,6 +38,29 @@ def spacing(value: Any) -> float:
         return real(0)(value)
     except ValueError as error:
         raise ValueError("native, iso or a number of mm above 0") from error
+
+
+def listed(most: float) -> Parse:
+    """Return what accepts a part up to `most`, or a list of who is in it."""
+    number = real(0, most, open_low=False)
+
+    def parsed(value: Any) -> float | str:
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            parts = value if isinstance(value, list | tuple) else [value]
+            if not all(isinstance(part, str) and part.strip() for part in parts):
+                raise ValueError(f"a number from 0 to {most:g}, or a list") from None
+            return ",".join(part.strip() for part in parts)
+        return number(value)
+
+    return parsed
+
+
+def joined(value: Any) -> str:
+    """Return a text, of a list one with commas."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return ",".join(text(part) for part in parts)
 
 
 def names(value: Any) -> dict[int, str]:
@@ -66,8 +100,8 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         None,
         optional(text),
         READ,
-        "folder, glob or file of masks with the scans' stems; if empty they are looked for in "
-        "source",
+        "folder, glob or file of masks, or none where every file is a scan; if empty they are "
+        "looked for in source",
     )
     group: str | None = key(
         None,
@@ -116,7 +150,8 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         None,
         optional(text),
         WRITTEN,
-        "folder to create; if empty the source is only looked at",
+        "folder to create, or one of before, whose patients stay in their parts; if empty the "
+        "source is only looked at",
     )
     task: str = key(
         "detect",
@@ -130,7 +165,28 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         WRITTEN,
         "class of a slice in task=classify: mask (its largest label) or folder",
     )
-    val: float = key(0.2, real(0, 0.9), WRITTEN, "part of the patients in val")
+    val: float | str = key(
+        0.2,
+        listed(0.9),
+        WRITTEN,
+        "part of the patients in val, or who is: a text file with a patient, file or folder a "
+        "line, or the same with commas",
+        kind="str",
+    )
+    test: float | str = key(
+        0.0,
+        listed(1.0),
+        WRITTEN,
+        "part of the patients in test, or who is, as in val=; 1 makes an external test set",
+        kind="str",
+    )
+    folds: int | None = key(
+        None,
+        optional(whole(2, 100)),
+        WRITTEN,
+        "folds of patients over one conversion: data_fold0.yaml, data_fold1.yaml, ...; the first "
+        "is val of data.yaml",
+    )
     seed: int = key(
         0,
         whole(0, 2**31 - 1),
@@ -141,16 +197,27 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         None,
         optional(text),
         WRITTEN,
-        "secret of the pseudonyms; random if empty, so that no two conversions have the same",
+        "secret of the pseudonyms; random if empty, so that no two data sets have the same, and "
+        "kept in a hidden file beside out",
+    )
+    jobs: int | None = key(
+        None,
+        optional(whole(1)),
+        WRITTEN,
+        "scans that are converted at a time; if empty as many as there are cores and room in half "
+        "of the free memory",
     )
     linkage: str | None = key(
         None,
         optional(text),
         WRITTEN,
-        "file for the pseudonym of every scan, outside of out; keep it secret",
+        "new file for the pseudonym of every scan, outside of out; keep it secret",
     )
     axis: str = key(
-        "axial", one_of("axial", "coronal", "sagittal"), SLICES, "axial, coronal or sagittal"
+        "finest",
+        one_of("finest", "axial", "coronal", "sagittal"),
+        SLICES,
+        "axial, coronal, sagittal, or finest: the one with the finest pixels in most scans",
     )
     channels: int = key(
         1, one_of(1, 3), SLICES, "1, or 3 for a slice between its neighbours (2.5D)"
@@ -163,10 +230,30 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         kind="str",
     )
     window: str = key(
-        "percentile",
-        text,
+        "auto",
+        joined,
         SLICES,
-        "percentile (0.5 to 99.5 of each scan), lung, brain, bone, abdomen, liver or level/width",
+        "percentile (0.5 to 99.5 of each scan), lung, brain, bone, abdomen, liver or level/width; "
+        "none keeps values of 8 bits; auto keeps pictures of 8 bits and takes percentiles else; "
+        "three with commas are channels",
+        kind="str",
+    )
+    contrasts: tuple[str, ...] | None = key(
+        None,
+        optional(texts),
+        SLICES,
+        "two or three contrasts of a patient as channels: words of names (flair,t1ce,t2), or "
+        "numbers of nnU-Net's channels or of volumes in a file (0,1,2)",
+        kind="str",
+    )
+    tile: int | None = key(
+        None,
+        optional(whole(32)),
+        SLICES,
+        "cut slices into tiles of so many pixels a side, for large pictures and tiny objects",
+    )
+    overlap: float = key(
+        0.2, real(0, 0.9, open_low=False), SLICES, "part of a tile that its neighbour shows, too"
     )
     connectivity: int = key(
         8, one_of(4, 8), SLICES, "4 or 8: whether pixels that touch at a corner are one object"

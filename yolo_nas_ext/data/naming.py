@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-# How `data.scans.convert` names pictures.
-NAME = re.compile(r"^(?P<scan>(?P<patient>p[0-9a-f]+)_[0-9a-f]+)_(?P<slice>\d+)$")
+# How `data.scans.convert` names pictures; a tile has its left and upper corner in its slice.
+NAME = re.compile(
+    r"^(?P<scan>(?P<patient>p[0-9a-f]+)_[0-9a-f]+)_(?P<slice>\d+)(?:_x(?P<x>\d+)_y(?P<y>\d+))?$"
+)
 
 
 def place(stem: str, otherwise: str = "") -> tuple[str, str, int]:
@@ -18,3 +20,9 @@ def place(stem: str, otherwise: str = "") -> tuple[str, str, int]:
     if match := NAME.match(stem):
         return match["patient"], match["scan"], int(match["slice"])
     return otherwise or stem, otherwise or stem, 0
+
+
+def corner(stem: str) -> tuple[int, int] | None:
+    """Return the left and upper corner of a tile in pixels of its slice; None for what is none."""
+    match = NAME.match(stem)
+    return (int(match["x"]), int(match["y"])) if match and match["x"] else None

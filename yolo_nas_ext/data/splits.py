@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from yolo_nas_ext.errors import NASError
 
@@ -51,6 +52,62 @@ def hold_out(
     return [index for index in range(len(classes)) if index not in taken], out
 
 
+def fill(
+    classes: Mapping[str, Iterable[int]],
+    shares: Mapping[str, float],
+    *,
+    kept: Mapping[str, str] | None = None,
+    seed: int = 0,
+    rest: str = "train",
+) -> dict[str, str]:
+    """Return a part for everybody, such that who comes later moves nobody, or hardly anybody.
+
+    The order in which people are looked at is a hash of each alone. Parts are filled one after the
+    other up to their share of people and of every class; who has a part keeps it.
+
+    Args:
+        classes: For everybody the classes that they have.
+        shares: Part of the people in each part but the rest, in the order in which they are filled.
+        kept: The part that somebody has from before.
+        seed: Of the hash.
+        rest: The part of the others.
+
+    Returns:
+        A part for everybody, in the order of `classes`. The rest is empty only where the shares
+        leave nothing.
+    """
+    found = {who: part for who, part in (kept or {}).items() if who in classes}
+    order = sorted(classes, key=lambda who: hashlib.sha256(f"{seed}/{who}".encode()).digest())
+    whole = sum(shares.values()) >= 1 - 1e-9
+    parts = [part for part, share in shares.items() if share > 0]
+    for index, part in enumerate(parts):
+        later = len(parts) - index - 1 + (not whole)  # parts that want somebody, too
+        share = shares[part]
+        among = len(classes)
+        if whole:  # what the parts before have left, so that none is short by their rounding
+            done = {*parts[:index]}
+            among -= sum(of in done for of in found.values())
+            share /= sum(shares[p] for p in parts[index:])
+        wanted = max(1, round(share * among))
+        has = [who for who, of in found.items() if of == part]
+        free = [who for who in order if who not in found]
+        n = min(wanted - len(has), len(free) - later)
+        if whole and part == parts[-1]:
+            n = len(free)
+        if n > 0:
+            sets = [classes[who] for who in free]
+            one_each = [[i] for i in range(len(free))]
+            have, all_of = _counts(classes, has), _counts(classes, classes)
+            each = {c: max(1.0, count * shares[part]) for c, count in all_of.items()}
+            for i in _draw(sets, one_each, n, None, later, have, each):
+                found[free[i]] = part
+    return {who: found.get(who, rest) for who in classes}
+
+
+def _counts(classes: Mapping[str, Iterable[int]], who: Iterable[str]) -> Counter[int]:
+    return Counter(c for one in who for c in set(classes[one]) or {BACKGROUND})
+
+
 def subset(classes: Sequence[Iterable[int]], n: int, *, seed: int = 0) -> list[int]:
     """Return the sorted indices of `n` images in which classes are about as frequent as in all.
 
@@ -71,19 +128,29 @@ def _members(n: int, groups: Sequence[Hashable] | None) -> list[list[int]]:
 
 
 def _draw(
-    classes: Sequence[Iterable[int]], members: Sequence[list[int]], n: float, seed: int, spare: int
+    classes: Sequence[Iterable[int]],
+    members: Sequence[list[int]],
+    n: float,
+    seed: int | None,
+    spare: int,
+    have: Counter[int] | None = None,
+    wanted: Mapping[int, float] | None = None,
 ) -> list[int]:
-    """Return groups of about `n` images in all, leaving `spare` groups of every class behind."""
-    rng = random.Random(f"split/{seed}")
+    """Return groups of about `n` images in all, leaving `spare` groups of every class behind.
+
+    Without a seed the first groups are taken first. `have` counts groups of each class that are
+    there already, and `wanted` says how many of each there should be.
+    """
     has = [frozenset(c for i in group for c in classes[i]) or {BACKGROUND} for group in members]
     order = list(range(len(members)))
-    rng.shuffle(order)
+    if seed is not None:
+        random.Random(f"split/{seed}").shuffle(order)
     most = max(round(n), 1)
     left = Counter(c for group in has for c in group)
+    have = Counter(have)
     share = n / sum(map(len, members))
-    wanted = {c: max(1.0, count * share) for c, count in left.items()}
+    wanted = wanted or {c: max(1.0, count * share) for c, count in left.items()}
     rarest_first = sorted(left, key=lambda c: (left[c], c))
-    have: Counter[int] = Counter()
     taken: dict[int, None] = {}
     size = 0
 

@@ -119,10 +119,9 @@ def read(
     names = {int(index): str(name) for index, name in content["names"].items()}
     if part == "test" and not content.get("test"):
         raise NASError(f"data={data}: has no test part; name its folder in the YAML, or use val")
-    images = {
-        split: _images(content[split], f"data={data}: {split}")
-        for split in dict.fromkeys(("train", "val", part))
-    }
+    # An external test set has no others.
+    wanted = ("test",) if part == "test" else ("train", "val")
+    images = {split: _images(content[split], f"data={data}: {split}") for split in wanted}
     drawn = task == "semantic" and content.get("masks_dir")
     if drawn:
         found = scan_masks(images[part], content, f"data={data}")

@@ -16,6 +16,7 @@ from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.config.search import PARENT
 from yolo_nas_ext.console import finishing, say
 from yolo_nas_ext.data import augment
+from yolo_nas_ext.data.sizes import tiny
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.files import write_text
@@ -166,7 +167,9 @@ def _open(
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
     secret = NO_PASSWORD if config.storage != config.values["storage"] else ""
-    job.notes = [*filter(None, (changed, other, secret)), *plan.notes, *warm, *study.elsewhere]
+    small = tiny(plan.data.labels, max(plan.space.sizes(config.imgsz)))
+    told = filter(None, (changed, other, secret, small))
+    job.notes = [*told, *plan.notes, *warm, *study.elsewhere]
     return job
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from tests.helpers.scans import SECRETS, nifti, pairs, phantom, series
 from yolo_nas_ext.commands import data
 from yolo_nas_ext.data.polygons import fill
-from yolo_nas_ext.data.scans import convert, pairing, publish, write_scan
+from yolo_nas_ext.data.scans import conversion, convert, pairing, write_scan
 from yolo_nas_ext.data.scans.slices import Cut
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import read
@@ -85,30 +85,6 @@ def test_a_patient_is_on_one_side_and_reruns_agree(tmp_path):
         assert found == {p for p, s in split.items() if s == side}
 
 
-def test_splits_of_random_data_sets_never_share_a_patient():
-    rng = random.Random(0)
-    for seed in range(1000):
-        n = rng.randint(2, 40)
-        patients = [f"p{rng.randint(0, max(1, n // 2))}" for _ in range(n)]
-        classes = [set(rng.sample("abcd", rng.randint(0, 3))) for _ in range(n)]
-        fixed = [None] * n if rng.random() < 0.7 else [rng.choice((True, False, None))] * n
-        options = {"val": rng.uniform(0.05, 0.8), "seed": seed}
-        sides = publish.assign(patients, classes, fixed, **options)
-        assert set(sides) == set(patients) and set(sides.values()) <= {"train", "val"}
-        assert sides == publish.assign(patients, classes, fixed, **options)
-        if len(sides) > 1 and fixed[0] is None:
-            held = list(sides.values()).count("val")
-            assert 1 <= held < len(sides)
-
-
-def test_a_class_of_two_patients_is_on_both_sides():
-    patients = [f"p{i}" for i in range(20)]
-    classes = [{"rare", "common"} if i in (3, 4) else {"common"} for i in range(20)]
-    for seed in range(20):
-        sides = publish.assign(patients, classes, [None] * 20, val=0.2, seed=seed)
-        assert {sides["p3"], sides["p4"]} == {"train", "val"}
-
-
 def damaged(folder):
     """A folder with every kind of bad scan among two good ones; returns what is said of each."""
     pairs(folder, n=2)
@@ -121,12 +97,13 @@ def damaged(folder):
     add("cut", image, mask)
     file = folder / "images" / "cut.nii.gz"
     file.write_bytes(file.read_bytes()[:2000])
-    add("shape", image, mask[:-1])
+    away = np.eye(4)
+    away[0, 3] = 99
+    add("shape", image, mask[:-1], mask_affine=away)
     shifted = np.eye(4)
     shifted[0, 3] = 4.0
     add("affine", image, mask, mask_affine=shifted)
-    broken = image.astype(np.float32)
-    broken[3, 4, 2], broken[3, 4, 3] = np.nan, np.inf
+    broken = np.full(image.shape, np.nan, np.float32)
     add("nan", broken, mask)
     add("four", np.stack([image] * 2, -1), mask)
     add("empty", image, mask * 0)
@@ -136,9 +113,9 @@ def damaged(folder):
     nifti(folder / "labels" / "text.nii.gz", mask)
     return {
         "cut": "cannot be read to its end",
-        "shape": "39 x 44 x 6 voxels, but is 40 x 44 x 6",
+        "shape": "lies outside of it",
         "affine": "4 mm elsewhere",
-        "nan": "2 voxels that are NaN or infinite",
+        "nan": "nothing but 10,560 voxels that are NaN or infinite",
         "four": "4-D .*volume=0",
         "empty": "empty mask",
         "float": "label 0.5",
@@ -160,7 +137,7 @@ def test_bad_scans_are_named_and_the_rest_converted(tmp_path, capsys):
     assert not any(
         name in (tmp_path / "out/conversion.json").read_text() for name in ("alone", "cut.")
     )
-    assert list(tmp_path.glob(".out*")) == []
+    assert [f.name for f in tmp_path.glob(".out*")] == [".out.salt"]
 
 
 def test_nothing_to_convert(tmp_path):
@@ -229,8 +206,6 @@ def test_pseudonyms_need_the_salt_and_the_linkage_is_outside(tmp_path):
     pairs(tmp_path / "in", n=2)
     for name, salt in (("a", "one"), ("b", "one"), ("c", "two"), ("d", None)):
         link = tmp_path / f"{name}.csv"
-        link.write_text("older")  # with which others might read it
-        link.chmod(0o644)
         run(tmp_path / "in", tmp_path / name, salt=salt, linkage=str(link))
         assert link.stat().st_mode & 0o777 == 0o600 or os.name == "nt"
     names = [sorted(record(tmp_path / n)["split"]) for n in "abcd"]
@@ -240,6 +215,10 @@ def test_pseudonyms_need_the_salt_and_the_linkage_is_outside(tmp_path):
     assert oct((tmp_path / "a.csv").stat().st_mode)[-3:] == "600" or os.name == "nt"
     with pytest.raises(NASError, match="inside out"):
         run(tmp_path / "in", tmp_path / "e", linkage=str(tmp_path / "e" / "link.csv"))
+    with pytest.raises(NASError, match="no list of pseudonyms is overwritten"):
+        run(tmp_path / "in", tmp_path / "e", linkage=str(tmp_path / "a.csv"))
+    assert (tmp_path / "a.csv").read_text().splitlines() == rows
+    assert not (tmp_path / "e").exists()
 
 
 def test_a_killed_conversion_goes_on(tmp_path):
@@ -517,6 +496,35 @@ def test_keys_that_cannot_be(keys, message, tmp_path):
     with pytest.raises(NASError, match=message):
         run(**{"source": tmp_path / "in", "out": tmp_path / "out", **keys})
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_is_missing_is_found_before_the_conversion(tmp_path, capsys):
+    pairs(tmp_path / "in", n=2, boxes=((2, 2, 1, 9, 9, 3, 1), (20, 20, 2, 30, 30, 4, 3)))
+    keys = {"task": "segment", "salt": "s"}
+    with pytest.raises(NASError, match=r"no name for the labels \[3\].*or leave one out as in 3:-"):
+        run(tmp_path / "in", tmp_path / "out", names="1:tumour", **keys)
+    assert [f.name for f in tmp_path.iterdir()] == ["in"]
+
+
+def test_names_that_are_corrected_keep_what_is_converted(tmp_path, monkeypatch):
+    pairs(tmp_path / "in", n=3)
+    written = write_scan.write_scan
+
+    def stop(entry, *args):
+        if entry.name.endswith("case2.nii.gz"):
+            raise KeyboardInterrupt
+        return written(entry, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion, "write_scan", stop)
+        assert run(tmp_path / "in", tmp_path / "out", names="1:tumor") == 3
+    before = {
+        f.name: f.stat().st_mtime_ns for f in (tmp_path / ".out.partial/scans").rglob("*.png")
+    }
+    assert run(tmp_path / "in", tmp_path / "out", names="1:tumour") == 0
+    after = {f.name: f.stat().st_mtime_ns for f in (tmp_path / "out/images").rglob("*.png")}
+    assert len(before) == 2 * 3 and before.items() <= after.items()
+    assert read(tmp_path / "out").names == {0: "tumour"}
 
 
 def test_out_must_be_new(tmp_path):

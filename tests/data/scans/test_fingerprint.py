@@ -14,6 +14,7 @@ def scan(patient, sides=(20,), size=(512, 512), spacing=0.8, between=2.0, least=
     return {
         "patient": patient,
         "size": list(size),
+        "picture": list(size),
         "spacing_mm": [spacing, spacing],
         "between_mm": between,
         "intensity": [least, 0.0, 1.0, 900.0],

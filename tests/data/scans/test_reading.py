@@ -11,7 +11,8 @@ import pydicom
 import pytest
 
 from tests.helpers.scans import series
-from yolo_nas_ext.data.scans import dicom, reading, volumes
+from yolo_nas_ext.data.scans import dicom, itk_files, reading, volumes
+from yolo_nas_ext.data.scans import series as sorting
 from yolo_nas_ext.data.scans.reading import read
 from yolo_nas_ext.data.scans.volumes import ScanError, Volume
 
@@ -79,7 +80,7 @@ def test_a_header_that_says_more_than_its_file_can_hold(tmp_path, suffix):
 @pytest.fixture
 def little(monkeypatch):
     """A machine with a megabyte of free memory."""
-    for module in (reading, volumes, dicom):
+    for module in (reading, volumes, sorting, itk_files):
         monkeypatch.setattr(module, "free_memory", lambda: 1_000_000)
 
 

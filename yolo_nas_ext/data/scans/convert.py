@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,15 +22,18 @@ from filelock import FileLock, Timeout
 
 from yolo_nas_ext.console import EVERY, Progress
 from yolo_nas_ext.console import say as printed
-from yolo_nas_ext.data.scans import dicom, masks, pairing
+from yolo_nas_ext.data.scans import earlier, pairing
 from yolo_nas_ext.data.scans.anonymise import new_salt, pseudonym
-from yolo_nas_ext.data.scans.options import NONE, Options, Summary, remapped
+from yolo_nas_ext.data.scans.conversion import Conversion, converted, room_for
+from yolo_nas_ext.data.scans.options import Options, Summary
 from yolo_nas_ext.data.scans.publish import class_names, publish
-from yolo_nas_ext.data.scans.volumes import ScanError
-from yolo_nas_ext.data.scans.write_scan import write_scan
+from yolo_nas_ext.data.scans.resolve import resolved
+from yolo_nas_ext.data.scans.series import Series
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import json_of, refuse_links, text_of, write_json
 
+SHOWN = 3  # scans that a note names
+FEW = "scans that hold few whole values look like masks; leave them out, or give them by masks="
 BAR = "{percent:3.0f}% of {total:.0f} scans, {spent} so far, {left} left"
 
 
@@ -42,15 +44,19 @@ def convert(
     *,
     salt: str | None = None,
     say: Callable[[str], None] = printed,
+    jobs: int | None = None,
 ) -> Summary:
     """Write the scans of a source as a data set, or only look at them.
 
     Args:
         found: The scans, see `pairing.find`.
-        out: Folder to create; may exist if it is empty. Nothing is written without.
+        out: Folder to create; may exist if it is empty, or where it was converted into before:
+            then patients stay where they are. Nothing is written without.
         options: See `Options`.
         salt: Secret of the pseudonyms; a new one without.
         say: Prints a line.
+        jobs: Scans that are converted at a time; without, as many as there are cores and room in
+            memory.
 
     Raises:
         NASError: Where nothing can be converted, or `out` cannot be written.
@@ -58,25 +64,33 @@ def convert(
     summary = Summary(out)
     for name, reason in found.bad:
         _skip(summary, name, reason, say)
+    found, options = resolved(found, options, say)
     if out is None:
-        _scans(found, None, options, salt or new_salt(), summary, say)
+        _scans(found, None, options, salt or new_salt(), summary, say, jobs)
         _require(summary, found)
         return summary
     out = summary.out = Path(os.path.abspath(out))
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise NASError(f"out={out}: exists and is not an empty folder; give a new one or remove it")
     work = out.parent / f".{out.name}.partial"
+    before = earlier.find(out, work)
+    salt = _known_salt(out, before, salt)
     try:
         if work.is_symlink():
             raise NASError(f"out={out}: {work} beside it is a link; delete it")
         work.mkdir(parents=True, exist_ok=True)
         refuse_links(work, "out")
         with _locked(work):
-            salt = _state(work, options, salt, say)
-            _scans(found, work, options, salt, summary, say)
+            kept, salt = salt is None, _state(work, options, salt, say)
+            if before.split and not before.split.keys() & {_of(e, salt) for e in found.entries}:
+                raise NASError(
+                    f"out={out}: none of its patients is in the source, or salt= is another than "
+                    "before; give a new folder"
+                )
+            _scans(found, work, options, salt, summary, say, jobs)
             if not summary.interrupted:
                 _require(summary, found, work)
-                publish(found, out, work, options, summary)
+                publish(found, out, work, options, summary, before)
+                if kept:
+                    earlier.keep_salt(out, salt)
     except Timeout as error:
         raise NASError(f"out={out}: another conversion writes there; wait for it") from error
     except OSError as error:
@@ -85,6 +99,17 @@ def convert(
             " disk with room; the same command then goes on"
         ) from error
     return summary
+
+
+def _known_salt(out: Path, before: earlier.Earlier, salt: str | None) -> str | None:
+    """Return the salt of the user, else of the data set that is converted into again."""
+    salt = salt or earlier.salt_of(out)
+    if before.split and salt is None:
+        raise NASError(
+            f"out={out}: exists, and {earlier.salt_file(out).name} beside it, by which patients "
+            "are known, is gone; give the salt= of before, or a new folder"
+        )
+    return salt
 
 
 @contextmanager
@@ -113,7 +138,8 @@ def _require(summary: Summary, found: pairing.PairedScans, work: Path | None = N
 def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], None]) -> str:
     """Return the salt of an interrupted conversion with the same options, else begin anew."""
     file = work / "state.json"
-    asked = hashlib.sha256(repr(options).encode()).hexdigest()
+    # Names alone change no picture: what was converted before they were corrected is kept.
+    asked = hashlib.sha256(repr(replace(options, names={})).encode()).hexdigest()
     if file.is_file():
         state = _read(file)
         known = state.get("salt")
@@ -133,34 +159,36 @@ def _scans(
     salt: str,
     summary: Summary,
     say: Callable[[str], None],
+    jobs: int | None,
 ) -> None:
     """Convert every scan, or take what an earlier run made of it."""
-    options = _resolved(found, options, say)
     bar = Progress(len(found.entries), BAR, delay=EVERY, stream=sys.stderr)
     say_above = _above(bar, say)
+    tasks, records = [], dict[int, dict[str, Any]]()
     try:
         for number, entry in enumerate(found.entries):
             key = _key(entry, salt)
             summary.linkage[entry.name] = key
             stamp = _stamp(entry, salt)
             record = _read_record(work, key, stamp)
-            if record is None:
-                try:
-                    rng = random.Random(f"{options.seed}/{number}")
-                    record = write_scan(entry, key, stamp, work, options, found.labelled, rng, bar)
-                except ScanError as error:
-                    if work is not None:
-                        shutil.rmtree(work / "scans" / key, ignore_errors=True)
-                    _skip(summary, entry.name, str(error), say_above)
-                    record = None
             if record is not None:
-                summary.records.append({**record, "entry": number})
-            bar(number + 1)
+                records[number] = record
+                continue
+            size = room_for(entry)
+            tasks.append(Conversion(number, entry, key, stamp, work, options, found.labelled, size))
+        for task, record, reason in converted(tasks, options, jobs, bar):
+            if record is None:
+                _skip(summary, task.entry.name, reason, say_above)
+            else:
+                records[task.number] = record
+            bar(len(records) + len(summary.skipped) - len(found.bad))
     except KeyboardInterrupt:
         summary.interrupted = True
     finally:
         bar.close()
+    summary.records = [{**records[n], "entry": n} for n in sorted(records)]
     summary.names = class_names(found, options, summary.records)
+    summary.notes += _aggregated(found, summary.records)
 
 
 def _above(bar: Any, say: Callable[[str], None]) -> Callable[[str], None]:
@@ -176,42 +204,37 @@ def _skip(summary: Summary, name: str, reason: str, say: Callable[[str], None]) 
     say(f"skipped: {name} {reason}")
 
 
-def _resolved(found: pairing.PairedScans, options: Options, say: Callable[[str], None]) -> Options:
-    """Return the options with what labels mean decided: objects or classes, and which are none."""
-    files = {mask: None for entry in found.entries for mask in entry.masks}
-    meaning = masks.meaning(masks.look(file, options.pages) for file in files)
-    if not options.by_folder:
-        for note in meaning.notes:
-            say(f"note: {note}")
-    instances = options.values == "instances"
-    if options.values == "auto":
-        several = any(len(e.masks) > 1 and not e.labels for e in found.entries)
-        instances = several or meaning.instances
-    void = {masks.VOID: NONE} if meaning.void and not instances else {}
-    return replace(
-        options,
-        cut=replace(
-            options.cut,
-            instances=instances,
-            polygons=options.task == "segment",
-            remap=() if instances else remapped({**void, **options.names}),
-        ),
-    )
+def _aggregated(found: pairing.PairedScans, records: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what was repaired or left out, a line a kind with the first scans of it."""
+    of: dict[str, list[str]] = {}
+    for record in records:
+        name = found.entries[record["entry"]].name
+        for note in record["notes"]:
+            of.setdefault(note, []).append(name)
+        if record["few"]:
+            of.setdefault(FEW, []).append(name)
+    return [f"{note}: {len(names)} scans, {_shown(names)}" for note, names in of.items()]
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _of(entry: pairing.PairedScan, salt: str) -> str:
+    return f"p{pseudonym(entry.patient, salt)}"
 
 
 def _key(entry: pairing.PairedScan, salt: str) -> str:
     """Return the pseudonyms of a scan's patient and of the scan."""
-    return f"p{pseudonym(entry.patient, salt)}_{pseudonym(entry.name, salt, size=3)}"
+    return f"{_of(entry, salt)}_{pseudonym(entry.name, salt, size=3)}"
 
 
 def _stamp(entry: pairing.PairedScan, salt: str) -> str:
     """Return what changes when a scan's files do."""
-    files = entry.source.files if isinstance(entry.source, dicom.Series) else (entry.source,)
-    stats = [
-        (f.name, f.stat().st_size, f.stat().st_mtime_ns)
-        for f in (*files, *entry.masks)
-        if f.exists()
-    ]
+    parts = (entry.source, *(source for source, _ in entry.contrasts), *entry.masks)
+    files = [f for part in parts for f in (part.files if isinstance(part, Series) else (part,))]
+    stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
     return pseudonym(repr(stats), salt)
 
 

@@ -56,9 +56,11 @@ def datalist(path: Path, pattern: re.Pattern[str] | None, fold: int | None) -> P
         match = pattern.search(file.as_posix()) if pattern else None
         if match:
             patient = match[1] if match.groups() else match[0]
-        val = (validation or item.get("fold") == held) if given else None
-        entries.append(PairedScan(scan, tuple(map(Path, label)), name, patient or name, "", val))
-    both = {e.patient for e in entries if e.val} & {e.patient for e in entries if e.val is False}
+        val = validation or item.get("fold") == held
+        side = ("val" if val else "train") if given else ""
+        entries.append(PairedScan(scan, tuple(map(Path, label)), name, patient or name, "", side))
+    sides = [{e.patient for e in entries if e.side == side} for side in ("train", "val")]
+    both = sides[0] & sides[1]
     if both:
         raise NASError(
             f"source={path}: {len(both)} patients are in train and in val, for example the group "

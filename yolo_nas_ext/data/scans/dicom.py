@@ -1,179 +1,154 @@
-"""DICOM files sorted into series, and a series as a volume."""
+"""A DICOM series as a volume: a file a slice, or many frames in a file."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
-import warnings
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
-from pydicom.misc import is_dicom
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_color_lut, pixel_array
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from yolo_nas_ext.data.scans.anonymise import may_show_text, removed
+from yolo_nas_ext.data.scans.series import UNREADABLE, Series, find, may_be, silent
 from yolo_nas_ext.data.scans.volumes import (
     Facts,
     Picture,
     Scan,
     ScanError,
     check_room,
-    suffix_of,
     turned,
 )
-from yolo_nas_ext.files import free_memory
 
-SUFFIXES = (".dcm", ".dicom", ".ima", "")  # or digits: files are often named by an identifier
-DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax of files compressed as a whole
-PART = 1 << 20
+__all__ = ["Series", "find", "may_be", "read"]
+
 PARALLEL = 1e-3  # how far cosines of one direction may differ
 GAP = 1.5  # times the usual distance: a slice is missing
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """The files of one series.
+class Plane:
+    """A slice: where its pixels are, and what its header says.
 
     Attributes:
-        files: Its files, sorted by name.
-        uid: Its identifier, secret.
-        patient: Whose it is, secret: the patient's number, else the study's.
+        file: Its file.
+        header: Its place, direction, spacing and scale.
+        frame: Its number in a file of many frames.
     """
 
-    files: tuple[Path, ...]
-    uid: str
-    patient: str
+    file: Path
+    header: Any
+    frame: int | None = None
 
 
-def may_be(file: Path) -> bool:
-    """Say whether a file's name is one that DICOM files have."""
-    suffix = suffix_of(file)
-    return suffix in SUFFIXES or suffix[1:].isdigit()
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep `pydicom` from printing values of a header that it finds odd."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def find(files: Sequence[Path]) -> tuple[list[Series], list[tuple[Path, str]]]:
-    """Return the series among files, and the DICOM files that cannot be read with the reason."""
-    found: dict[tuple[str, str], list[Path]] = {}
-    patients: dict[tuple[str, str], str] = {}
-    bad = []
-    for file in sorted(files):
-        try:
-            with _silent():
-                if not file.is_file() or not is_dicom(file):
-                    continue
-                if is_bomb(file):
-                    bad.append((file, "is compressed as a whole, and too large for memory"))
-                    continue
-                header = pydicom.dcmread(
-                    file,
-                    stop_before_pixels=True,
-                    specific_tags=[
-                        "SeriesInstanceUID",
-                        "StudyInstanceUID",
-                        "PatientID",
-                        "Rows",
-                        "ImagePositionPatient",
-                        "SOPInstanceUID",
-                    ],
-                )
-        except (
-            OSError,
-            InvalidDicomError,
-            ValueError,
-            KeyError,
-            AttributeError,
-            EOFError,
-        ) as error:
-            bad.append((file, f"is a damaged DICOM file ({type(error).__name__}); copy it again"))
-            continue
-        if "Rows" not in header:
-            continue  # a report, a directory, contours: no picture
-        series = str(header.get("SeriesInstanceUID", "") or file)
-        study = str(header.get("StudyInstanceUID", "") or series)
-        if "ImagePositionPatient" not in header:  # pictures of their own, as X-rays are
-            series += f"/{header.get('SOPInstanceUID', file)}"
-        key = study, series
-        found.setdefault(key, []).append(file)
-        patients.setdefault(key, str(header.get("PatientID", "") or "").strip() or study)
-    return [Series(tuple(files), key[1], patients[key]) for key, files in found.items()], bad
-
-
-def is_bomb(file: Path) -> bool:
-    """Say whether a file is compressed as a whole, and what is in it too large for memory."""
-    with file.open("rb") as opened:
-        if DEFLATED not in opened.read(2048):
-            return False
-    header = read_file_meta_info(file)
-    if str(header.get("TransferSyntaxUID")) != DEFLATED.decode():
-        return False
-    inflate, done, most = zlib.decompressobj(-zlib.MAX_WBITS), 0, free_memory() // 4
-    with file.open("rb") as opened:
-        opened.seek(144 + int(header.get("FileMetaInformationGroupLength", 0)))
-        while (part := inflate.unconsumed_tail or opened.read(PART)) and done <= most:
-            try:
-                done += len(inflate.decompress(part, 4 * PART))
-            except zlib.error:  # which the reader will say
-                return False
-    return done > most
-
-
-def read(series: Series) -> Scan:
+def read(series: Series, volume: int | None = None) -> Scan:
     """Return a series as a volume in Hounsfield units, or what else its rescaling gives.
+
+    Args:
+        series: Of the kind ``scan``.
+        volume: Which volume of a file of many frames that holds several.
 
     Raises:
         ScanError: For damaged files, missing slices, two slices at a place, or slices of several
             orientations or sizes.
     """
-    with _silent():
-        headers = [_load(file, pixels=False) for file in series.files]
+    with silent():
+        headers = [_load(file) for file in series.files]
         first = headers[0]
-        for file, header in zip(series.files, headers, strict=True):
-            if int(header.get("NumberOfFrames", 1) or 1) > 1:
-                raise ScanError(
-                    "dimensions",
-                    f"has many frames in the file {file.name}; convert it to NIfTI "
-                    "or to a file a slice first",
-                )
         names, private = removed(headers)
-        facts = Facts(names, private, any(map(may_show_text, headers)))
-        if "ImagePositionPatient" not in first:
-            values, (slope, intercept) = _pixels(series.files[0]), _scale(first)
-            if (slope, intercept) != (1.0, 0.0):
-                values = values * np.float32(slope) + np.float32(intercept)
-            rows, columns = first.get("PixelSpacing") or first.get("ImagerPixelSpacing") or (1, 1)
-            facts = replace(facts, colour=values.ndim == 3)
-            return Picture(values, (float(rows), float(columns)), facts)
-        order, affine = _geometry(headers)
-        files = [series.files[i] for i in order]
-        return _stack(files, [headers[i] for i in order], affine, facts)
+        facts = Facts(
+            names,
+            private,
+            any(map(may_show_text, headers)),
+            inverted=first.get("PhotometricInterpretation") == "MONOCHROME1",
+            notes=series.notes,
+        )
+        planes = _planes(series.files, headers, volume)
+        if "ImagePositionPatient" in planes[0].header:
+            order, affine = _geometry([plane.header for plane in planes])
+            return _stack([planes[i] for i in order], affine, facts)
+        if len(planes) > 1:
+            return _stack(planes, _by_number(planes), replace(facts, placed=False))
+        values, (slope, intercept) = _pixels(planes[0]), _scale(first)
+        if (slope, intercept) != (1.0, 0.0):
+            values = values * np.float32(slope) + np.float32(intercept)
+        rows, columns = first.get("PixelSpacing") or first.get("ImagerPixelSpacing") or (1, 1)
+        facts = replace(facts, colour=values.ndim == 3)
+        return Picture(values, (float(rows), float(columns)), facts)
 
 
-def _load(file: Path, *, pixels: bool) -> Any:
+def _load(file: Path) -> Any:
     try:
-        return pydicom.dcmread(file, stop_before_pixels=not pixels)
-    except (OSError, InvalidDicomError, ValueError, KeyError, AttributeError, EOFError) as error:
+        return pydicom.dcmread(file, stop_before_pixels=True, force=True)
+    except UNREADABLE as error:
         raise ScanError("damaged", f"has the file {file.name}, which cannot be read") from error
+
+
+def _planes(files: Sequence[Path], headers: Sequence[Any], volume: int | None) -> list[Plane]:
+    """Return the slices of files; those of many frames say a frame's place in groups.
+
+    Raises:
+        ScanError: For frames without a place, or of several volumes.
+    """
+    found: list[Plane] = []
+    for file, header in zip(files, headers, strict=True):
+        n = int(header.get("NumberOfFrames", 1) or 1)
+        if n == 1 and "PerFrameFunctionalGroupsSequence" not in header:
+            found.append(Plane(file, header))
+            continue
+        groups = header.get("PerFrameFunctionalGroupsSequence")
+        if not groups or not any("PlanePositionSequence" in group for group in groups):
+            raise ScanError(
+                "dimensions",
+                f"has {n} frames without a place in the file {file.name}; convert it to pictures",
+            )
+        shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+        frames = [Plane(file, _framed(header, shared, own), i) for i, own in enumerate(groups)]
+        found += _one_volume(frames, volume, file)
+    return found
+
+
+def _framed(header: Any, shared: Any, own: Any) -> Any:
+    """Return a frame's header: what its own group says, else the shared one, else the file."""
+    frame = Dataset()
+    for name in ("Rows", "Columns", "BitsAllocated", "PixelRepresentation", "SliceThickness"):
+        if name in header:
+            setattr(frame, name, header.get(name))
+    for source in (header, *_items(shared), *_items(own)):
+        for name in (
+            *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+            *("SliceThickness", "RescaleSlope", "RescaleIntercept"),
+        ):
+            if name in source:
+                setattr(frame, name, source.get(name))
+    return frame
+
+
+def _items(group: Any) -> list[Any]:
+    return [element.value[0] for element in group if element.VR == "SQ" and element.value]
+
+
+def _one_volume(frames: list[Plane], volume: int | None, file: Path) -> list[Plane]:
+    """Return the frames of one volume of a file in which places come back."""
+    at: dict[tuple[float, ...], list[Plane]] = {}
+    for frame in frames:
+        place = frame.header.get("ImagePositionPatient") or ()
+        at.setdefault(tuple(round(float(v), 3) for v in place), []).append(frame)
+    n = max(map(len, at.values()))
+    if n == 1:
+        return frames
+    if volume is None or not 0 <= volume < n or any(len(there) != n for there in at.values()):
+        raise ScanError(
+            "dimensions",
+            f"has {n} frames at one place in the file {file.name}, so several volumes; choose one "
+            f"with volume=0 to volume={n - 1}, or split it",
+        )
+    return [there[volume] for there in at.values()]
 
 
 def _geometry(headers: Sequence[Any]) -> tuple[list[int], np.ndarray]:
@@ -198,7 +173,7 @@ def _geometry(headers: Sequence[Any]) -> tuple[list[int], np.ndarray]:
     along = places @ normal
     order = [int(i) for i in np.argsort(along, kind="stable")]
     steps = np.diff(along[order])
-    step = normal * float(headers[0].get("SliceThickness", 1) or 1)
+    step = normal * _thickness(headers[0])
     if len(steps):
         usual = float(np.median(steps))
         if usual < 1e-4 or steps.min() < usual / 4:
@@ -217,49 +192,69 @@ def _geometry(headers: Sequence[Any]) -> tuple[list[int], np.ndarray]:
     return order, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
-def _stack(files: Sequence[Path], headers: Sequence[Any], affine: np.ndarray, facts: Facts) -> Scan:
+def _thickness(header: Any) -> float:
+    return float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1)
+
+
+def _by_number(planes: Sequence[Plane]) -> np.ndarray:
+    """Return the affine of slices that have no place: axial ones, from the feet to the head."""
+    first = planes[0].header
+    dy, dx = (float(v) for v in first.get("PixelSpacing") or (1, 1))
+    return np.diag([-dx, -dy, _thickness(first), 1.0])
+
+
+def _stack(planes: Sequence[Plane], affine: np.ndarray, facts: Facts) -> Scan:
     """Return the slices as stored, or as values where each has a scale of its own, as in PET."""
-    scales = [_scale(header) for header in headers]
-    kinds = {(h.get("BitsAllocated"), h.get("PixelRepresentation")) for h in headers}
+    scales = [_scale(plane.header) for plane in planes]
+    kinds = {(p.header.get("BitsAllocated"), p.header.get("PixelRepresentation")) for p in planes}
     uniform = len(set(scales)) == 1 and len(kinds) == 1
     stored = np.empty(0)
-    for index, (file, (slope, intercept)) in enumerate(zip(files, scales, strict=True)):
-        plane = _pixels(file)
+    for index, (at, (slope, intercept)) in enumerate(zip(planes, scales, strict=True)):
+        plane = _pixels(at)
         if plane.ndim != 2:
             raise ScanError(
-                "type", f"has colours in the file {file.name}; volumes have one channel"
+                "type", f"has colours in the file {at.file.name}; volumes have one channel"
             )
         if not uniform:
             plane = plane * np.float32(slope) + np.float32(intercept)
         if not index:
-            check_room(len(files) * plane.nbytes)
-            stored = np.empty((len(files), *plane.shape), plane.dtype)
+            check_room(len(planes) * plane.nbytes)
+            stored = np.empty((len(planes), *plane.shape), plane.dtype)
         stored[index] = plane
     return turned(stored.transpose(2, 1, 0), affine, *(scales[0] if uniform else (1.0, 0.0)), facts)
 
 
 def _scale(header: Any) -> tuple[float, float]:
-    """Return slope and intercept of stored numbers, turned where bright is low."""
+    """Return slope and intercept of stored numbers."""
     slope, intercept = (header.get(name) for name in ("RescaleSlope", "RescaleIntercept"))
-    slope = 1.0 if slope is None else float(slope)
-    intercept = 0.0 if intercept is None else float(intercept)
-    if header.get("PhotometricInterpretation") == "MONOCHROME1":
-        return -slope, -intercept
-    return slope, intercept
+    return 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
 
 
-def _pixels(file: Path) -> np.ndarray:
-    """Return the stored numbers (rows, columns) of a file."""
-    header = _load(file, pixels=True)
+def _pixels(plane: Plane) -> np.ndarray:
+    """Return the stored numbers (rows, columns) of a slice, or its colours (rows, columns, 3)."""
     try:
-        numbers = [int(header.get(name) or 1) for name in ("Rows", "Columns", "SamplesPerPixel")]
+        header = pydicom.dcmread(plane.file, force=True)
+        sizes = ["Rows", "Columns", "SamplesPerPixel", *["NumberOfFrames"] * (plane.frame is None)]
+        numbers = [int(header.get(name) or 1) for name in sizes]
         check_room(math.prod(numbers) * (int(header.get("BitsAllocated") or 8) + 7) // 8, "pixels")
-        return header.pixel_array
+        if "TransferSyntaxUID" not in header.file_meta:
+            implicit = header.original_encoding[0]
+            header.file_meta.TransferSyntaxUID = (
+                ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+            )
+        if plane.frame is not None:
+            return pixel_array(header, index=plane.frame)
+        values = header.pixel_array
+        if header.get("PhotometricInterpretation") == "PALETTE COLOR":
+            coloured = apply_color_lut(values, header)
+            return coloured if coloured.dtype == np.uint8 else (coloured >> 8).astype(np.uint8)
+        return values
     except ScanError:
         raise
     except Exception as error:  # decoders of compressed pixels fail in many ways
+        reason = " ".join(str(error).split())[:240] or type(error).__name__
         raise ScanError(
             "damaged",
-            f"has pixels in the file {file.name} that cannot be decoded "
-            f"({type(error).__name__}); copy it again, or store it uncompressed",
+            f"has pixels in the file {plane.file.name} that cannot be decoded ({reason}); copy it "
+            "again, or store it uncompressed",
         ) from error

@@ -53,12 +53,12 @@ def fingerprint(
         windowed: Whether a CT window was chosen.
         task: What the pictures are for; Ultralytics' masks allow no head below P3.
     """
-    sizes = np.array([r["size"] for r in records])
+    sizes = np.array([r["picture"] for r in records])
     own = 32 * math.ceil(int(np.median(sizes.max(1))) / 32)
     largest = 32 * math.ceil(int(sizes.max()) / 32)
     imgsz = imgsz or own
     sides = np.array(
-        [min(o[0], o[1]) * imgsz / max(r["size"]) for r in records for o in r["objects"]]
+        [min(o[0], o[1]) * imgsz / max(r["picture"]) for r in records for o in r["objects"]]
         or [np.nan]
     )
     spacing = np.array([r["spacing_mm"] for r in records])

@@ -41,9 +41,36 @@ def window(name: str) -> tuple[float, float] | None:
         level, width = WINDOWS[name]
         return level - width / 2, level + width / 2
     raise NASError(
-        f"window={name}: not a window.{did_you_mean(name, WINDOWS)} Allowed: percentile, "
-        f"{', '.join(WINDOWS)}, or level/width in Hounsfield units such as -600/1500"
+        f"window={name}: not a window.{did_you_mean(name, WINDOWS)} Allowed: auto, none, "
+        f"percentile, {', '.join(WINDOWS)}, or level/width in Hounsfield units such as -600/1500"
     )
+
+
+def windows(names: str) -> tuple[tuple[float, float] | None, tuple[tuple[float, float], ...], str]:
+    """Return one window or several, and what stays as it is, of the key ``window=``.
+
+    Args:
+        names: ``auto`` (8-bit pictures stay, else percentiles), ``none`` (all stay), or what
+            `window` takes, up to three with commas.
+
+    Returns:
+        The window or None, several windows where there are any, and `slices.Cut.keep`.
+
+    Raises:
+        NASError: For anything else.
+    """
+    if names in ("auto", "none"):
+        return None, (), {"auto": "pictures", "none": "all"}[names]
+    parts = [part.strip() for part in names.split(",")]
+    if len(parts) == 1:
+        return window(parts[0]), (), "none"
+    found = [window(part) for part in parts]
+    if len(found) > 3 or None in found:
+        raise NASError(
+            f"window={names}: up to three windows are channels, each a name or level/width, as in "
+            "window=lung,abdomen,bone"
+        )
+    return None, tuple(one for one in found if one is not None), "none"
 
 
 def percentiles(sample: np.ndarray, at: Sequence[float] = PERCENTILES) -> tuple[float, ...]:
@@ -52,7 +79,7 @@ def percentiles(sample: np.ndarray, at: Sequence[float] = PERCENTILES) -> tuple[
 
 
 def to_8_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return values as bytes: `low` and below is 0, `high` and above is 255.
+    """Return values as bytes: `low` and below is 0, `high` and above is 255, and NaN is 0.
 
     Args:
         values: Voxels of any shape.
@@ -66,4 +93,7 @@ def to_8_bits(values: np.ndarray, low: float, high: float) -> np.ndarray:
     scaled -= np.float32(low)
     scaled /= np.float32(high - low)
     scaled *= np.float32(255)
-    return np.rint(np.clip(scaled, 0, 255, out=scaled)).astype(np.uint8)
+    np.clip(scaled, 0, 255, out=scaled)
+    if values.dtype.kind == "f":
+        np.nan_to_num(scaled, copy=False, nan=0.0)
+    return np.rint(scaled).astype(np.uint8)

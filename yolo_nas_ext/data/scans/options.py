@@ -31,26 +31,34 @@ class Options:
     Attributes:
         task: One of `TASKS`.
         cut: How scans become pictures.
+        finest: Whether slices are cut along the axis with the finest pixels, not along `cut.axis`.
         names: Class names by label; others are called by their number. Labels of one name are
             one class, and a label that is called `NONE` is left out.
+        structures: The label of each structure that files of masks name.
         values: What a label is: ``classes``, ``instances``, or ``auto``.
         empty_masks: Whether scans whose mask is empty are kept as healthy rather than reported.
         class_from: For classification, ``mask`` or ``folder``.
         volume: Which volume of a file with several.
         pages: What the pages of a picture with several are, see `reading.read`.
-        val: Part of the patients in val.
+        val: Part of the patients in val; 0 where a list says who is.
+        test: Part of the patients in test.
+        folds: Number of folds; each is val of a data YAML of its own. None for 0.
         seed: Of the split and of the choice of empty slices.
     """
 
     task: str = "detect"
     cut: Cut = field(default_factory=Cut)
+    finest: bool = False
     names: dict[int, str] = field(default_factory=dict)
     values: str = "auto"
+    structures: dict[str, int] = field(default_factory=dict)
     empty_masks: bool = False
     class_from: str = "mask"
     volume: int | None = None
     pages: str | None = None
     val: float = 0.2
+    test: float = 0.0
+    folds: int = 0
     seed: int = 0
 
     @property
@@ -67,7 +75,8 @@ class Summary:
         out: The data set, or None where nothing was to be written.
         names: Class names by index.
         records: What was found of every scan, without anything of its patient.
-        split: ``train`` or ``val`` for every patient's pseudonym.
+        split: ``train``, ``val`` or ``test`` for every patient's pseudonym.
+        folds: The fold of every patient's pseudonym that is not in test.
         skipped: Name and reason of every scan that was left out; for the screen alone.
         notes: What the user should know.
         linkage: Pseudonym of every scan by its name; for the user alone.
@@ -78,6 +87,7 @@ class Summary:
     names: dict[int, str] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
     split: dict[str, str] = field(default_factory=dict)
+    folds: dict[str, int] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     linkage: dict[str, str] = field(default_factory=dict)

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from yolo_nas_ext.data.scans import pairing
+from yolo_nas_ext.data.scans import earlier, pairing, sides
+from yolo_nas_ext.data.scans.earlier import Earlier
 from yolo_nas_ext.data.scans.options import NONE, Options, Summary
-from yolo_nas_ext.data.splits import hold_out
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import is_class_name, is_folder_name, said, write_json
 
@@ -32,11 +32,8 @@ def class_names(
         found: The scans; their source may name the classes.
         options: See `Options`; their names come first.
         records: What was found in the scans.
-
-    Raises:
-        NASError: For names that leave out a label that occurs.
     """
-    names = {**found.names, **options.names}
+    names = _names(found, options)
     able = is_folder_name if options.task == "classify" else is_class_name
     for label, name in names.items():
         if name != NONE and not able(name):
@@ -44,8 +41,6 @@ def class_names(
                 f"source: the class of label {label} is called {said(name)}, which can be no "
                 f"folder; give another name by names={label}:<name>"
             )
-    gone = {label for label, _ in options.cut.remap}
-    names = {label: name for label, name in names.items() if label not in gone}
     if options.by_folder:
         labels = sorted({label for r in records for p in r["pictures"] for label in p["labels"]})
         return {label: str(label) for label in labels}
@@ -56,56 +51,86 @@ def class_names(
         names = {0: NOTHING, **names}
     else:
         present |= set(names)
-    given = {label for label, name in options.names.items() if name != NONE}
-    if given and present - set(names):
-        raise NASError(
-            f"names: no name for the labels {sorted(present - set(names))}; give each as in "
-            "names=1:tumour,2:cyst"
-        )
     if options.cut.instances:  # of one class
         return {**UNLABELLED, **names}
     return {label: names.get(label, f"label_{label}") for label in sorted(present)}
 
 
-def assign(
-    patients: Sequence[str],
-    classes: Sequence[set[Any]],
-    fixed: Sequence[bool | None],
-    *,
-    val: float,
-    seed: int,
-) -> dict[str, str]:
-    """Return ``train`` or ``val`` for every patient.
+def _names(found: pairing.PairedScans, options: Options) -> dict[int, str]:
+    names = {**found.names, **options.names}
+    gone = {label for label, _ in options.cut.remap}
+    return {label: name for label, name in names.items() if label not in gone}
+
+
+def check_names(found: pairing.PairedScans, options: Options, present: set[int]) -> None:
+    """Refuse names that leave out a label.
 
     Args:
-        patients: The patient of every scan.
-        classes: The classes of every scan.
-        fixed: For every scan whether it is in val, or None where that is free.
-        val: Part of the patients in val.
-        seed: Of the choice among equals.
+        found: The scans.
+        options: See `Options`.
+        present: Labels that masks hold.
 
-    Returns:
-        A side for every patient, classes stratified where that is possible; a patient has one side,
-        whatever is asked for. A single patient is in train.
+    Raises:
+        NASError: As above.
     """
-    said = {p: v for p, v in zip(patients, fixed, strict=True) if v is not None}
-    if said:
-        return {p: "val" if said.get(p) else "train" for p in dict.fromkeys(patients)}
-    of: dict[str, set[Any]] = {}
-    for patient, found in zip(patients, classes, strict=True):
-        of.setdefault(patient, set()).update(found)
-    everyone = list(of)
-    index = {
-        c: i for i, c in enumerate(sorted({c for found in of.values() for c in found}, key=str))
-    }
-    if len(everyone) < 2:
-        return dict.fromkeys(everyone, "train")
-    _, held = hold_out([{index[c] for c in of[p]} for p in everyone], fraction=val, seed=seed)
-    return {p: "val" if i in set(held) else "train" for i, p in enumerate(everyone)}
+    left = present - set(_names(found, options)) - {label for label, _ in options.cut.remap} - {0}
+    if left:
+        raise NASError(
+            f"names: no name for the labels {sorted(left)}; give each as in names=1:tumour,2:cyst, "
+            f"or leave one out as in {min(left)}:{NONE}"
+        )
+
+
+def divide(found: pairing.PairedScans, options: Options, summary: Summary, before: Earlier) -> None:
+    """Set the part, and the fold, of every patient; those of before keep theirs.
+
+    Args:
+        found: The scans.
+        options: See `Options`.
+        summary: Its records are read; split, folds and notes are set.
+        before: What an earlier conversion left.
+
+    Raises:
+        NASError: For fewer patients than folds.
+    """
+    entries = [found.entries[r["entry"]] for r in summary.records]
+    who = {entry.patient: r["patient"] for entry, r in zip(entries, summary.records, strict=True)}
+    classes = [{c for p in r["pictures"] for c in p["labels"]} for r in summary.records]
+    patients, said = [e.patient for e in entries], [e.side for e in entries]
+    shares = {"test": options.test, "val": 0.0 if options.folds else options.val}
+    # What the hash is of is the patient, not the pseudonym, which is new with every salt.
+    kept = {p: before.split[key] for p, key in who.items() if key in before.split}
+    if options.folds:  # whose first is val
+        kept = {p: side for p, side in kept.items() if side == "test"}
+    split = sides.assign(patients, classes, said, shares=shares, kept=kept, seed=options.seed)
+    if options.folds:
+        free = [i for i, patient in enumerate(patients) if split[patient] != "test"]
+        of = sides.folds(
+            [patients[i] for i in free],
+            [classes[i] for i in free],
+            options.folds,
+            kept={p: before.folds[key] for p, key in who.items() if key in before.folds},
+            seed=options.seed,
+        )
+        split |= {p: "val" if fold == 0 else "train" for p, fold in of.items()}
+        summary.folds = {who[p]: fold for p, fold in of.items()}
+    summary.split = {who[p]: side for p, side in split.items()}
+    if before.split:
+        stays = sum(summary.split.get(key) == side for key, side in before.split.items())
+        new, gone = set(summary.split) - set(before.split), set(before.split) - set(summary.split)
+        summary.notes.append(
+            f"converted before: {stays} patients stay in their part, {len(new)} are new, "
+            f"{len(gone)} are no longer there"
+        )
 
 
 def publish(
-    found: pairing.PairedScans, out: Path, work: Path, options: Options, summary: Summary
+    found: pairing.PairedScans,
+    out: Path,
+    work: Path,
+    options: Options,
+    summary: Summary,
+    before: Earlier,
 ) -> None:
     """Move everything into place; done again after an interruption, it comes to the same.
 
@@ -115,13 +140,10 @@ def publish(
         work: The folder of the conversion, which goes.
         options: See `Options`.
         summary: Its records and names are read, its split is set.
+        before: What an earlier conversion into the same folder left.
     """
     records = summary.records
-    classes = [{label for p in r["pictures"] for label in p["labels"]} for r in records]
-    fixed = [found.entries[r["entry"]].val for r in records]
-    summary.split = assign(
-        [r["patient"] for r in records], classes, fixed, val=options.val, seed=options.seed
-    )
+    divide(found, options, summary, before)
     whole = work / "whole"
     index = {label: i for i, label in enumerate(summary.names)}
     for record in records:
@@ -136,20 +158,42 @@ def publish(
                 summary.names,
                 index,
             )
-    for split in ("train", "val"):
+    parts = [side for side in sides.SIDES if side != "test" or side in summary.split.values()]
+    for split in parts:
         for kind in ("images", "labels") if options.task != "classify" else ():
             (whole / kind / split).mkdir(parents=True, exist_ok=True)
-    channels = 3 if options.cut.channels == 3 or any(r["colour"] for r in records) else 1
+    channels = max(r["channels"] for r in records)
     names = dict(enumerate(summary.names.values()))
     if options.task != "classify":
-        data = {"train": "images/train", "val": "images/val", "channels": channels, "names": names}
-        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-        (whole / "data.yaml").write_text(text, "utf-8", newline="\n")
+        common = {"channels": channels, "names": names}
+        where = {side: f"images/{side}" for side in parts}
+        _yaml(whole / "data.yaml", {**where, **common})
+        for fold in range(options.folds):
+            _fold(whole, fold, summary, {**where, **common})
     write_json(whole / "conversion.json", describe(summary, options, found.labelled))
-    if out.exists():
-        out.rmdir()
-    os.rename(whole, out)
+    earlier.replace(out, whole, work)
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _yaml(path: Path, content: dict[str, Any]) -> None:
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    path.write_text(text, "utf-8", newline="\n")
+
+
+def _fold(whole: Path, fold: int, summary: Summary, content: dict[str, Any]) -> None:
+    """Write the data YAML of a fold, and the lists of its pictures, which stay where they are."""
+    lists: dict[str, list[str]] = {"train": [], "val": []}
+    for record in summary.records:
+        patient = record["patient"]
+        if patient in summary.folds:
+            side = "val" if summary.folds[patient] == fold else "train"
+            where = f"./images/{summary.split[patient]}"
+            lists[side] += [f"{where}/{p['name']}.png\n" for p in record["pictures"]]
+    for side, lines in lists.items():
+        name = f"fold{fold}_{side}.txt"
+        (whole / name).write_text("".join(sorted(lines)), "utf-8", newline="\n")
+        content = {**content, side: name}
+    _yaml(whole / f"data_fold{fold}.yaml", content)
 
 
 def _place(
@@ -190,6 +234,8 @@ def describe(summary: Summary, options: Options, labelled: bool) -> dict[str, An
             "across": options.cut.axis,
             **how,
             "val": options.val,
+            "test": options.test,
+            "folds": options.folds,
             "seed": options.seed,
         },
         "labelled": labelled,
@@ -204,6 +250,7 @@ def describe(summary: Summary, options: Options, labelled: bool) -> dict[str, An
             "too small": sum(r["small"] for r in records),
         },
         "split": summary.split,
+        **({"folds": summary.folds} if summary.folds else {}),
         "scans": {
             r["key"]: {
                 **{k: r[k] for k in GEOMETRY if k in r},

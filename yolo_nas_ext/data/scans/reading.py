@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import math
-import os
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import nrrd
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.openers import ImageOpener
+from nibabel.wrapstruct import WrapStructError
+from nrrd import NRRDError
 from PIL import Image, ImageOps
 
 from yolo_nas_ext.data.pictures import opened
+from yolo_nas_ext.data.scans import itk_files
 from yolo_nas_ext.data.scans.intensity import to_8_bits
 from yolo_nas_ext.data.scans.volumes import (
     PICTURES,
@@ -29,16 +28,19 @@ from yolo_nas_ext.data.scans.volumes import (
     ScanError,
     Stack,
     Volume,
+    check_numbers,
     check_room,
     suffix_of,
     turned,
+    which_of,
 )
 from yolo_nas_ext.files import free_memory
 
-DEFLATED, BZIPPED = 1032, 50_000  # bytes that a compressed one may stand for, at the most
+DEFLATED = 1032  # bytes that a compressed one may stand for, at the most
 PART = 1 << 22  # bytes read at a time of a compressed file
 SLAB = 16  # slices converted at a time where voxels are stored in 8 bytes
 PAGES = ("pictures", "channels", "first")
+GZIP = b"\x1f\x8b"
 ORIENTATION = 274  # tag of EXIF
 PAGED = ("TIFF", "GIF", "WEBP")  # formats whose pages are more than previews
 
@@ -48,9 +50,11 @@ DAMAGED = (
     zlib.error,
     gzip.BadGzipFile,
     ImageFileError,
+    WrapStructError,
     ValueError,
     KeyError,
-    nrrd.NRRDError,
+    NRRDError,
+    RuntimeError,  # of SimpleITK
     MemoryError,
     SyntaxError,
     Image.DecompressionBombError,
@@ -61,7 +65,7 @@ def read(path: Path, volume: int | None = None, pages: str | None = None) -> Sca
     """Return the scan in a file that is not DICOM.
 
     Args:
-        path: NIfTI, NRRD or an image.
+        path: NIfTI, MGH, NRRD, MetaImage or an image.
         volume: Which volume of a file that holds several; such a file is refused without.
         pages: What the pages of a picture are, one of `PAGES`; a file of several is refused
             without.
@@ -71,9 +75,13 @@ def read(path: Path, volume: int | None = None, pages: str | None = None) -> Sca
     """
     suffix = suffix_of(path)
     try:
-        if suffix in (".nii", ".nii.gz"):
-            return _nifti(path, volume)
-        return _picture(path, pages) if suffix in PICTURES else _nrrd(path, volume)
+        if suffix in PICTURES:
+            return _picture(path, pages)
+        if suffix in (".mha", ".mhd"):
+            return itk_files.metaimage(path, volume)
+        if suffix in (".nrrd", ".nhdr", ".seg.nrrd"):
+            return itk_files.nrrd(path, volume)
+        return _nifti(path, volume)
     except DAMAGED as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ScanError(
@@ -83,21 +91,21 @@ def read(path: Path, volume: int | None = None, pages: str | None = None) -> Sca
 
 def _nifti(path: Path, volume: int | None) -> Volume:
     with LoggingOutputSuppressor():  # what it says of an odd header goes past the one line a scan
-        image: Any = nib.load(path, keep_file_open=True)  # type: ignore[attr-defined]
+        image, compressed = _opened(path)
     shape, kind = image.shape, image.get_data_dtype()
-    _check_numbers(kind)
+    check_numbers(kind)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     which: tuple[Any, ...] = ()
     if len(shape) > 3:
-        which = (_which(shape, shape[3:], volume), *[0] * (len(shape) - 4))
+        which = (which_of(shape, shape[3:], volume), *[0] * (len(shape) - 4))
     proxy = image.dataobj
     _check_size(path, shape, kind, proxy.offset)
     slope, intercept = float(proxy.slope), float(proxy.inter)
     if len(shape) == 2:
         shape = (*shape, 1)
     if kind.itemsize <= 4 and not which:
-        stored = _compressed(path, proxy) if suffix_of(path) == ".nii.gz" else proxy.get_unscaled()
+        stored = _compressed(path, proxy) if compressed else proxy.get_unscaled()
         stored = np.asanyarray(stored).reshape(shape[:3], order="F")
     else:  # a slab at a time, so that 8 bytes a voxel are never there at once
         slope, intercept = 1.0, 0.0
@@ -106,7 +114,46 @@ def _nifti(path: Path, volume: int | None) -> Volume:
             end = min(start + SLAB, shape[2])
             part = np.asarray(proxy[(slice(None), slice(None), slice(start, end), *which)])
             stored[:, :, start:end] = part.reshape(*shape[:2], end - start)
-    return turned(stored, image.affine, slope, intercept)
+    return turned(stored, image.affine, slope, intercept, _facts(image))
+
+
+def _opened(path: Path) -> tuple[Any, bool]:
+    """Return a NIfTI image, and whether it is compressed, whatever its name says."""
+    if suffix_of(path) not in (".nii", ".nii.gz"):
+        return nib.load(path, keep_file_open=True), False  # type: ignore[attr-defined]
+    with path.open("rb") as file:
+        compressed = file.read(2) == GZIP
+    if compressed == (suffix_of(path) == ".nii.gz"):
+        return nib.load(path, keep_file_open=True), compressed  # type: ignore[attr-defined]
+    content = path.read_bytes()
+    if compressed:
+        content = _decompressed(path)
+    two = b"\x02\x1c" in content[:4]  # the size of NIfTI-2's header, 540, in either byte order
+    kind: Any = nib.Nifti2Image if two else nib.Nifti1Image
+    return kind.from_bytes(content), False
+
+
+def _decompressed(path: Path) -> bytes:
+    """Return what a compressed file holds, refused where that is more than memory has free.
+
+    Raises:
+        ScanError: As above.
+    """
+    parts, done, most = [], 0, free_memory() // 2
+    with gzip.open(path) as inflated:
+        while part := inflated.read(PART):
+            parts.append(part)
+            done += len(part)
+            if done > most:
+                check_room(math.inf, "compressed voxels")
+    return b"".join(parts)
+
+
+def _facts(image: Any) -> Facts:
+    """Say whether a header says where voxels are, and more than nothing turned."""
+    header = image.header
+    coded = "sform_code" not in header or header["sform_code"] or header["qform_code"]
+    return Facts(placed=bool(coded), blank=np.array_equal(image.affine, np.eye(4)))
 
 
 def _check_size(path: Path, shape: tuple[int, ...], kind: np.dtype, offset: int) -> None:
@@ -116,7 +163,9 @@ def _check_size(path: Path, shape: tuple[int, ...], kind: np.dtype, offset: int)
         ScanError, OSError: As above.
     """
     size = math.prod(shape) * kind.itemsize
-    there = path.stat().st_size * (DEFLATED if suffix_of(path) == ".nii.gz" else 1)
+    with path.open("rb") as file:  # whatever its name says
+        compressed = file.read(2) == GZIP
+    there = path.stat().st_size * (DEFLATED if compressed else 1)
     if size + offset > there:
         raise OSError(f"its header says {size:,} bytes of voxels, which are not in the file")
     check_room(math.prod(shape[:3]) * min(kind.itemsize, 4))
@@ -139,81 +188,6 @@ def _compressed(path: Path, proxy: Any) -> np.ndarray:
                 raise OSError(f"it ends after {done:,} of {len(raw):,} bytes")
             done += n
     return stored
-
-
-def _check_beside(path: Path) -> None:
-    """Refuse a header whose voxels are in a file elsewhere, which may be any file of its reader's.
-
-    Raises:
-        ScanError: As above.
-    """
-    with path.open("rb") as file:
-        header = nrrd.read_header(file)
-        name = header.get("datafile", header.get("data file"))
-        if name is None:
-            _check_inflated(file, header)
-            return
-    target = Path(os.path.realpath(path.parent / str(name)))
-    beside = {os.path.realpath(path.parent), os.path.dirname(os.path.realpath(path))}
-    if os.path.basename(str(name)) != str(name) or str(target.parent) not in beside:
-        raise ScanError(
-            "elsewhere",
-            "has its voxels in a file that is not beside it; put both into one folder and name the "
-            "file alone behind 'data file:'",
-        )
-    with target.open("rb") as file:
-        _check_inflated(file, header)
-
-
-def _check_inflated(file: Any, header: Mapping[str, Any]) -> None:
-    """Refuse voxels that take more memory than is free, by the header or by what is compressed.
-
-    Raises:
-        ScanError: As above.
-    """
-    check_room(math.prod(map(int, header.get("sizes", ()))))
-    start, size = file.tell(), file.seek(0, os.SEEK_END)
-    file.seek(start)
-    encoding = str(header.get("encoding", "raw"))
-    most = free_memory() // 2  # as the library holds them twice
-    if not encoding.startswith(("gz", "bz")):
-        check_room(size - start)
-    elif (size - start) * (DEFLATED if encoding.startswith("gz") else BZIPPED) > most:
-        with (gzip if encoding.startswith("gz") else bz2).open(file) as inflated:
-            done = 0
-            while part := inflated.read(PART):
-                done += len(part)
-                if done > most:
-                    check_room(math.inf, "compressed voxels")
-        file.seek(start)
-
-
-def _nrrd(path: Path, volume: int | None) -> Volume:
-    _check_beside(path)
-    stored, header = nrrd.read(str(path), index_order="F")
-    _check_numbers(stored.dtype)
-    directions = np.atleast_2d(
-        np.asarray(header.get("space directions", np.eye(stored.ndim)), float)
-    )
-    spatial: Any = np.isfinite(directions).all(1)  # axes of channels have no direction
-    if stored.ndim > 3:
-        if spatial.sum() != 3:
-            raise ScanError("dimensions", f"has {stored.ndim} axes, of which three must be spatial")
-        others = [n for n, inside in zip(stored.shape, spatial, strict=True) if not inside]
-        at = _which(stored.shape, others, volume)
-        for index, axis in enumerate(np.flatnonzero(~spatial)):
-            stored = np.take(stored, at if not index else 0, axis - index)
-    affine = np.eye(4)
-    affine[:3, :3] = directions[spatial].T[:3, :3]
-    affine[:3, 3] = np.asarray(header.get("space origin", np.zeros(3)), float)
-    space = str(header.get("space", "left-posterior-superior")).lower().replace("_", "-")
-    if space in ("left-posterior-superior", "lps"):
-        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    elif space in ("left-anterior-superior", "las"):
-        affine = np.diag([-1.0, 1.0, 1.0, 1.0]) @ affine
-    if stored.dtype.itemsize > 4:
-        stored = stored.astype(np.float32)
-    return turned(stored, affine)
 
 
 def _picture(path: Path, pages: str | None) -> Scan:
@@ -289,24 +263,6 @@ def _pages(path: Path, pages: str | None, *, palette: bool = False) -> list[tupl
     return found
 
 
-def _check_numbers(kind: np.dtype) -> None:
-    if kind.kind not in "iufb":
-        raise ScanError("type", f"stores {kind} a voxel; volumes of plain numbers can be read")
-
-
-def _which(shape: Any, others: Any, volume: int | None) -> int:
-    """Return the volume to read of a file with several; refuse it where none was chosen."""
-    n = int(others[0])
-    if volume is None or not 0 <= volume < n:
-        size = " x ".join(str(v) for v in shape)
-        raise ScanError(
-            "dimensions",
-            f"is {len(shape)}-D ({size}), {n} volumes in one file; choose one with "
-            f"volume=0 to volume={n - 1}, or split it",
-        )
-    return volume
-
-
 def pixels(path: Path, pages: str | None = None) -> tuple[list[np.ndarray], bool]:
     """Return the stored numbers of a picture's pages, and whether they are indices of a palette.
 
@@ -333,3 +289,14 @@ def values_in(path: Path) -> float:
         return len({v for i in range(scan.planes(2)) for v in np.unique(scan.plane(2, i)).tolist()})
     except ScanError:
         return float("inf")
+
+
+def volumes_in(path: Path) -> int:
+    """Return how many volumes a NIfTI holds; 1 of any other file."""
+    if suffix_of(path) not in (".nii", ".nii.gz", ".hdr", ".mgz", ".mgh"):
+        return 1
+    try:
+        shape = _opened(path)[0].shape
+    except DAMAGED:
+        return 1
+    return int(np.prod(shape[3:4], initial=1))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from yolo_nas_ext.data.polygons import MaskObject, objects
+from yolo_nas_ext.data.scans.channels import Channels
 from yolo_nas_ext.data.scans.intensity import percentiles, to_8_bits
-from yolo_nas_ext.data.scans.volumes import AXES, Scan, ScanError, check_labels
+from yolo_nas_ext.data.scans.tiles import corners
+from yolo_nas_ext.data.scans.volumes import AXES, Picture, Scan, ScanError, Stack, check_labels
 
 SMALLEST = 10  # pixels; Ultralytics refuses smaller images
+FEW = 4  # whole values; a scan that holds no more looks like a mask
+WHITE = 255
 SAMPLE = 2_000_000  # voxels that percentiles are computed from
 
 
@@ -27,6 +31,11 @@ class Cut:
         channels: 1, or 3 for a slice between its neighbours.
         spacing: Size of a written pixel in mm; 0 keeps the scan's, -1 its smaller one for both.
         window: Lowest and highest value; percentiles of each scan without.
+        windows: Several of them, a channel each.
+        keep: What stays as it is: ``none``, ``pictures`` of 8 bits, or ``all``, which is refused
+            for what has no 8 bits.
+        tile: Side of the tiles that slices are cut into, in pixels; 0 for whole slices.
+        overlap: Part of a tile that its neighbour shows, too.
         connectivity: 4 or 8, see `data.polygons.objects`.
         min_mm2: Area in mm^2 below which an object is left out.
         instances: Whether a label is one object rather than a class.
@@ -39,6 +48,10 @@ class Cut:
     channels: int = 1
     spacing: float = 0.0
     window: tuple[float, float] | None = None
+    windows: tuple[tuple[float, float], ...] = ()
+    keep: str = "pictures"
+    tile: int = 0
+    overlap: float = 0.2
     connectivity: int = 8
     min_mm2: float = 0.0
     instances: bool = False
@@ -55,11 +68,17 @@ class Survey:
         least: Lowest value.
         most: Highest value.
         percentiles: `intensity.PERCENTILES` of the values.
+        lost: Voxels that are NaN or infinite.
+        few: Whether there are so few values, all whole, as masks hold.
+        parts: The same of every channel, where there are several.
     """
 
     least: float
     most: float
     percentiles: tuple[float, float]
+    lost: int = 0
+    few: bool = False
+    parts: tuple[Survey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +91,7 @@ class Slice:
         found: Its objects, in pixels of the picture.
         small: Objects that were left out as too small.
         labels: Pixels of each label in the picture.
+        corner: Left and upper corner of a tile in its slice.
     """
 
     index: int
@@ -79,14 +99,19 @@ class Slice:
     found: list[MaskObject]
     small: int
     labels: dict[int, int]
+    corner: tuple[int, int] = (0, 0)
 
 
 def survey(scan: Scan, axis: int) -> Survey:
     """Return what a scan's voxels are like, looking at every one.
 
     Raises:
-        ScanError: For voxels that are NaN or infinite.
+        ScanError: Where all voxels are NaN or infinite.
     """
+    if isinstance(scan, Channels):
+        parts = tuple(survey(part, axis) for part in scan.parts)
+        lost, few = sum(part.lost for part in parts), all(part.few for part in parts)
+        return replace(parts[0], parts=parts, lost=lost, few=few)
     n = scan.planes(axis)
     least, most, bad = math.inf, -math.inf, 0
     parts = []
@@ -94,16 +119,20 @@ def survey(scan: Scan, axis: int) -> Survey:
     stride = max(1, math.ceil(n * first.size / SAMPLE))
     for index in range(n):
         plane = scan.plane(axis, index)
-        if plane.dtype.kind == "f":
-            bad += plane.size - int(np.isfinite(plane).sum())
-        if not bad:
+        if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+            whole = plane.size
+            plane = plane[np.isfinite(plane)]
+            bad += whole - plane.size
+        if plane.size:
             least, most = min(least, float(plane.min())), max(most, float(plane.max()))
             # A copy; a view would keep every plane, and so the volume once more.
             parts.append(plane.ravel()[index % stride :: stride].copy())
-    if bad:
-        raise ScanError("values", f"has {bad:,} voxels that are NaN or infinite; repair it")
-    low, high = percentiles(np.concatenate(parts))
-    return Survey(least, most, (low, high))
+    if not parts:
+        raise ScanError("values", f"has nothing but {bad:,} voxels that are NaN or infinite")
+    sample = np.concatenate(parts)
+    few = most - least < 256 and len(found := np.unique(sample)) <= FEW and not (found % 1).any()
+    low, high = percentiles(sample)
+    return Survey(least, most, (low, high), bad, bool(few))
 
 
 def size_of(scan: Scan, how: Cut) -> tuple[tuple[int, int], tuple[float, float]]:
@@ -138,7 +167,7 @@ def cut(
     rng: random.Random,
     classes: Sequence[int] = (),
 ) -> Iterator[Slice | None]:
-    """Yield the pictures of a scan, and None for each slice that gives none.
+    """Yield the pictures of a scan, and None for each slice, or tile of one, that gives none.
 
     Args:
         scan: What to cut.
@@ -147,34 +176,50 @@ def cut(
         how: See `Cut`.
         seen: The scan's `survey`.
         rng: Decides which slices without objects are kept.
-        classes: The label of each mask, where each is of a class.
+        classes: The label of each mask, where each is of a class; 0 where its values are labels.
 
     Raises:
         ScanError: For labels that are not whole numbers.
     """
     shape, spacing = size_of(scan, how)
-    low, high = how.window or seen.percentiles
+    ends = _ends(scan, how, seen)
+    least = how.min_mm2 / (spacing[0] * spacing[1])
+    places = corners(shape, how.tile, how.overlap)
     for index in range(scan.planes(how.axis)):
-        plane = _labels(masks, how, index, shape, classes)
-        least = how.min_mm2 / (spacing[0] * spacing[1])
-        try:
-            found = objects(
-                plane,
-                connectivity=how.connectivity,
-                min_area=least,
-                polygons=how.polygons,
-                instances=how.instances,
-            )
-        except ValueError as error:
-            raise ScanError("labels", f"has a mask with {error}; smooth it") from error
-        kept = bool(found) or not masks or rng.random() < how.empty
-        if not kept:
-            yield None
-            continue
-        values, counts = np.unique(plane, return_counts=True)
-        areas = {int(v): int(c) for v, c in zip(values, counts, strict=True) if v}
-        small = 0 if not least else _count(plane, how) - len(found)
-        yield Slice(index, _pixels(scan, how, index, shape, low, high), found, small, areas)
+        whole = _labels(masks, how, index, shape, classes)
+        pixels: np.ndarray | None = None
+        for x, y in places:
+            there = np.s_[y : y + how.tile, x : x + how.tile] if how.tile else np.s_[:, :]
+            plane = whole[there]
+            found = _found(plane, how, least)
+            kept = bool(found) or not masks or rng.random() < how.empty
+            if not kept:
+                yield None
+                continue
+            if pixels is None:
+                pixels = _pixels(scan, how, index, shape, ends)
+            values, counts = np.unique(plane, return_counts=True)
+            areas = {int(v): int(c) for v, c in zip(values, counts, strict=True) if v}
+            small = 0 if not least else _count(plane, how) - len(found)
+            yield Slice(index, pixels[there], found, small, areas, (x, y))
+
+
+def _found(plane: np.ndarray, how: Cut, least: float) -> list[Any]:
+    """Return the objects of a slice, or of a tile.
+
+    Raises:
+        ScanError: For a mask of more objects than any picture has.
+    """
+    try:
+        return objects(
+            plane,
+            connectivity=how.connectivity,
+            min_area=least,
+            polygons=how.polygons,
+            instances=how.instances,
+        )
+    except ValueError as error:
+        raise ScanError("labels", f"has a mask with {error}; smooth it") from error
 
 
 def _count(plane: np.ndarray, how: Cut) -> int:
@@ -197,7 +242,7 @@ def _labels(
     for number, mask in zip(classes or range(1, len(masks) + 1), masks, strict=True):
         plane = check_labels(mask.plane(how.axis, index))
         plane = _resized(plane.astype(np.int32), shape, "nearest-exact").astype(np.int64)
-        plane = np.where(plane > 0, plane if one else number, 0)
+        plane = np.where(plane > 0, plane if one or not number else number, 0)
         result = np.where(plane > 0, plane, result)
     before = result.copy()
     for label, to in how.remap:
@@ -205,18 +250,53 @@ def _labels(
     return result
 
 
+def _ends(scan: Scan, how: Cut, seen: Survey) -> list[tuple[float, float]]:
+    """Return what is black and what is white in each channel.
+
+    Raises:
+        ScanError: For values that no 8 bits hold, where they are to stay as they are.
+    """
+    if how.windows:
+        return [*how.windows]
+    parts = scan.parts if isinstance(scan, Channels) else (scan,)
+    ends = []
+    for part, its in zip(parts, seen.parts or (seen,), strict=True):
+        picture = isinstance(part, Picture | Stack) and part.plane(how.axis, 0).dtype == np.uint8
+        if how.keep == "all" and not (0 <= its.least and its.most <= WHITE):
+            raise ScanError(
+                "values",
+                f"holds {its.least:g} to {its.most:g}, which window=none cannot keep as 8 bits; "
+                "choose a window",
+            )
+        asis = how.keep == "all" or (how.keep == "pictures" and picture)
+        ends.append((0.0, float(WHITE)) if asis else how.window or its.percentiles)
+    return ends
+
+
 def _pixels(
-    scan: Scan, how: Cut, index: int, shape: tuple[int, int], low: float, high: float
+    scan: Scan,
+    how: Cut,
+    index: int,
+    shape: tuple[int, int],
+    ends: Sequence[tuple[float, float]],
 ) -> np.ndarray:
-    """Return the picture of a slice: bytes, at the written size, with its neighbours if wanted."""
+    """Return the picture of a slice: bytes, at the written size.
+
+    Its channels are neighbours, windows or contrasts; a third that is missing is black.
+    """
     if scan.facts.colour:
-        return _resized(_bytes(scan.plane(how.axis, index), low, high), shape, "area")
+        return _resized(_bytes(scan.plane(how.axis, index), *ends[0]), shape, "area")
     last = scan.planes(how.axis) - 1
     around = (index,) if how.channels == 1 else (max(index - 1, 0), index, min(index + 1, last))
-    planes = [
-        _resized(to_8_bits(scan.plane(how.axis, i), low, high), shape, "area") for i in around
-    ]
-    return planes[0] if len(planes) == 1 else np.stack(planes, -1)
+    of = scan.parts if isinstance(scan, Channels) else (scan,) * len(ends)
+    planes = []
+    for part, (low, high) in zip(of, ends, strict=True):
+        for i in around:
+            plane = _resized(to_8_bits(part.plane(how.axis, i), low, high), shape, "area")
+            planes.append(255 - plane if part.facts.inverted else plane)
+    if len(planes) == 1:
+        return planes[0]
+    return np.stack([*planes, *[np.zeros_like(planes[0])] * (3 - len(planes))], -1)
 
 
 def _bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:

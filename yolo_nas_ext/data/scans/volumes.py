@@ -7,6 +7,7 @@ and a CT of 800 slices needs no more than its own size.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,13 +17,16 @@ from nibabel import orientations
 
 from yolo_nas_ext.files import free_memory
 
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr")
+VOLUMES = (
+    *(".nii", ".nii.gz", ".hdr", ".mgz", ".mgh", ".nrrd", ".nhdr", ".seg.nrrd"),
+    *(".mha", ".mhd"),
+)
 PICTURES = (
     *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
 AXES = ("sagittal", "coronal", "axial")
 STANDARD = ("L", "P", "S")  # what indices grow towards: DICOM's own, and how slices are looked at
-SAME = 0.1  # voxels that the corners of a mask may be off those of its image
+WHOLE = 1e-3  # how far a label may be off a whole number
 
 
 class ScanError(Exception):
@@ -47,12 +51,20 @@ class Facts:
         private: Number of private elements that are not passed on.
         text: Whether pixels may show text.
         colour: Whether pictures have three channels of 8 bits.
+        inverted: Whether low values are bright; values stay as they are, pictures are turned.
+        placed: Whether the header says where voxels are.
+        blank: Whether what it says is nothing but the identity, as tools without a header leave it.
+        notes: What was repaired or left out, for the user.
     """
 
     removed: tuple[str, ...] = ()
     private: int = 0
     text: bool = False
     colour: bool = False
+    inverted: bool = False
+    placed: bool = True
+    blank: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Scan(Protocol):
@@ -230,11 +242,43 @@ def turned(
     return Volume(standard, slope, intercept, affine @ inverse, was, facts or Facts())
 
 
-def check_labels(plane: np.ndarray) -> np.ndarray:
-    """Return a plane of a mask as whole numbers.
+def check_numbers(kind: np.dtype) -> None:
+    """Refuse voxels that are no plain numbers.
 
     Raises:
-        ScanError: For values that are not whole numbers of at least 0.
+        ScanError: As above.
+    """
+    if kind.kind not in "iufb":
+        colours = "colours" if kind.names else str(kind)
+        raise ScanError(
+            "type",
+            f"stores {colours} a voxel; volumes of plain numbers can be read: save one channel, or "
+            "its slices as pictures",
+        )
+
+
+def which_of(shape: Sequence[int], others: Sequence[int], volume: int | None) -> int:
+    """Return the volume to read of a file with several.
+
+    Raises:
+        ScanError: Where none was chosen.
+    """
+    n = int(others[0])
+    if volume is None or not 0 <= volume < n:
+        size = " x ".join(str(v) for v in shape)
+        raise ScanError(
+            "dimensions",
+            f"is {len(shape)}-D ({size}), {n} volumes in one file; choose one with "
+            f"volume=0 to volume={n - 1}, or split it",
+        )
+    return volume
+
+
+def check_labels(plane: np.ndarray) -> np.ndarray:
+    """Return a plane of a mask as whole numbers; what is below 0 is background.
+
+    Raises:
+        ScanError: For values that are more than `WHOLE` off a whole number.
     """
     if plane.dtype.kind in "ub":
         return plane.astype(np.int64)
@@ -243,43 +287,13 @@ def check_labels(plane: np.ndarray) -> np.ndarray:
             raise ScanError(
                 "labels", "has labels that are NaN or infinite in its mask; save whole numbers"
             )
-        if (plane != np.rint(plane)).any():
-            value = float(plane[plane != np.rint(plane)].flat[0])
+        whole = np.rint(plane)
+        if (off := np.abs(plane - whole) > WHOLE).any():
+            value = float(plane[off].flat[0])
             raise ScanError(
                 "labels",
-                f"has the label {value:g} in its mask; labels are whole numbers: "
-                "threshold or round the mask before saving",
+                f"has the label {value:g} in its mask; labels are whole numbers, up to {WHOLE:g} "
+                "off: threshold or round the mask before saving",
             )
-    if plane.size and plane.min() < 0:
-        raise ScanError("labels", f"has the label {plane.min():g}; labels are 0 or more")
-    return plane.astype(np.int64)
-
-
-def check_pair(image: Scan, mask: Scan, axis: int) -> None:
-    """Refuse a mask that does not lie on its image.
-
-    Raises:
-        ScanError: For another shape, or corners that are more than `SAME` voxels apart.
-    """
-    if isinstance(image, Volume) and isinstance(mask, Volume):
-        if image.stored.shape != mask.stored.shape:
-            sizes = (" x ".join(map(str, v.stored.shape)) for v in (mask, image))
-            raise ScanError(
-                "shape", "has a mask of {} voxels, but is {}; resample one of them".format(*sizes)
-            )
-        corners = np.array(
-            [[*((np.array(image.stored.shape) - 1) * c), 1] for c in np.ndindex(2, 2, 2)]
-        )
-        off = np.linalg.norm(((image.affine - mask.affine) @ corners.T)[:3], axis=0).max()
-        if off > SAME * min(image.spacing):
-            raise ScanError(
-                "affine",
-                f"has a mask whose affine puts it {off:.3g} mm elsewhere; "
-                "correct the header or resample the mask",
-            )
-        return
-    shapes = [s.plane(axis, 0).shape[:2] for s in (mask, image)]
-    if shapes[0] != shapes[1] or image.planes(axis) != mask.planes(axis):
-        raise ScanError(
-            "shape", f"has a mask of {shapes[0]} pixels, but is {shapes[1]}; resize one of them"
-        )
+        plane = whole
+    return np.maximum(plane.astype(np.int64), 0)

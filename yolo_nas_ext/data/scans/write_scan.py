@@ -10,8 +10,16 @@ from typing import Any
 
 from PIL import Image
 
-from yolo_nas_ext.data.scans import dicom, pairing, reading, volumes
-from yolo_nas_ext.data.scans import masks as mask_pictures
+from yolo_nas_ext.data.scans import (
+    channels,
+    dicom,
+    mask_volumes,
+    pairing,
+    reading,
+    structures,
+    tiles,
+    volumes,
+)
 from yolo_nas_ext.data.scans.options import Options
 from yolo_nas_ext.data.scans.slices import Cut, Slice, cut, size_of, survey
 from yolo_nas_ext.data.scans.volumes import ScanError
@@ -19,6 +27,7 @@ from yolo_nas_ext.files import write_json
 
 # Parts of the work on a large scan, for the time that is left.
 READ, SURVEYED, WRITTEN = 0.3, 0.2, 0.499
+LOST = "voxels that are NaN or infinite take the lowest or highest value"
 
 
 def write_scan(
@@ -52,32 +61,43 @@ def write_scan(
         raise ScanError("mask", "has no mask; add one, or leave it out")
     if not entry.patient:
         raise ScanError("patient", "has a path in which group= finds no patient; change group=")
-    scan = (
-        dicom.read(entry.source)
-        if isinstance(entry.source, dicom.Series)
-        else reading.read(entry.source, options.volume, options.pages)
-    )
-    masks = [mask_pictures.labels(mask, options.pages) for mask in entry.masks] if by_mask else []
-    for mask in masks:
-        volumes.check_pair(scan, mask, how.axis)
+    scan = load(entry, options)
+    first = channels.base(scan)
+    notes = [*scan.facts.notes]
+    masks: list[volumes.Scan] = []
+    for index, file in enumerate(entry.masks if by_mask else ()):
+        mask, said = mask_volumes.read(
+            file, first, how.axis, pages=options.pages, labels=options.structures
+        )
+        if any(entry.labels[index : index + 1]):
+            structures.check_one(structures.first_file(file).name, mask_volumes.values(mask))
+        masks.append(mask)
+        notes += said
+    labels = entry.labels
+    if len(masks) > 1 and labels:  # of structures that overlap the smaller lies on top
+        order = sorted(range(len(masks)), key=lambda i: -mask_volumes.size(masks[i]))
+        masks, labels = [masks[i] for i in order], tuple(labels[i] for i in order)
     size, spacing = size_of(scan, how)
     bar.update(READ)
     seen = survey(scan, how.axis)
+    notes += [LOST] * bool(seen.lost)
     bar.update(SURVEYED)
     folder = work / "scans" / key if work else None
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     pictures, objects = [], []
-    small = 0
+    small, pictured = 0, 2
     values: Counter[int] = Counter()
     n = scan.planes(how.axis)
-    for part in cut(scan, masks, how, seen, rng=rng, classes=entry.labels):
-        bar.update(WRITTEN / n)
+    each = n * len(tiles.corners(size, how.tile, how.overlap))
+    for part in cut(scan, masks, how, seen, rng=rng, classes=labels):
+        bar.update(WRITTEN / each)
         if part is None:
             continue
-        name = f"{key}_{part.index:04d}"
+        name = tiles.name(key, part.index, part.corner, how.tile)
         values.update(part.labels)
+        pictured = part.pixels.ndim
         small += part.small
         pictures.append({"name": name, "labels": _classes(part, how, options, entry)})
         objects += [[*_size(f.box), f.area, 1 if how.instances else f.value] for f in part.found]
@@ -91,6 +111,7 @@ def write_scan(
         "patient": key.split("_")[0],
         "slices": n,
         "size": [size[1], size[0]],
+        "picture": [min(n, how.tile or n) for n in size[::-1]],
         "spacing_mm": [round(spacing[1], 4), round(spacing[0], 4)],
         **_between(scan, how.axis),
         "intensity": [seen.least, *seen.percentiles, seen.most],
@@ -98,20 +119,40 @@ def write_scan(
         "objects": objects,
         "small": small,
         "colour": scan.facts.colour,
+        "channels": 3 if pictured > 2 else 1,
         "removed": list(scan.facts.removed),
         "private": scan.facts.private,
         "text": scan.facts.text,
+        "few": seen.few and isinstance(first, volumes.Volume),
+        "notes": list(dict.fromkeys(notes)),
     }
     if folder:
         write_json(folder / "record.json", record)
     return record
 
 
+def load(entry: pairing.PairedScan, options: Options) -> volumes.Scan:
+    """Return a scan as it is converted; its contrasts as channels.
+
+    Raises:
+        ScanError: For one that cannot be read.
+    """
+    if entry.contrasts:
+        parts = [_read(source, volume, options) for source, volume in entry.contrasts]
+        return channels.joined(parts, options.cut.axis)
+    return _read(entry.source, options.volume, options)
+
+
+def _read(source: pairing.Source, volume: int | None, options: Options) -> volumes.Scan:
+    if isinstance(source, dicom.Series):
+        return dicom.read(source, volume)
+    return reading.read(source, volume, options.pages)
+
+
 def _between(scan: volumes.Scan, axis: int) -> dict[str, Any]:
     """Return the distance of slices and the file's orientation, which only volumes have."""
-    if not isinstance(scan, volumes.Volume):
-        return {}
-    return {"between_mm": round(scan.spacing[axis], 4), "was": scan.was}
+    found = channels.between(scan, axis)
+    return {"between_mm": round(found[0], 4), "was": found[1]} if found else {}
 
 
 def _size(box: tuple[int, int, int, int]) -> tuple[int, int]:
