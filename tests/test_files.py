@@ -219,3 +219,25 @@ def test_what_is_no_file_or_too_large_is_not_read(tmp_path):
     (tmp_path / "a.json").write_text("12345")
     with pytest.raises(ValueError, match="it has 5 bytes, at most 4 are read"):
         text_of(tmp_path / "a.json", 4)
+
+
+@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3", "x: {p: 1, p: 2}", "names: {0: a, 0: b}"])
+def test_a_key_that_stands_twice_is_refused(text):
+    with pytest.raises(yaml.YAMLError, match=r"stands twice"):
+        yaml_of(text)
+
+
+def test_keys_of_other_types_and_merges_are_no_twins():
+    assert yaml_of("1: a\n'1': b") == {1: "a", "1": "b"}
+    merged = yaml_of("x: &x {p: 1}\ny: {<<: *x, p: 2}")
+    assert merged["y"] == {"p": 2}
+
+
+@pytest.mark.parametrize("text", ["a:\t1\nb:\t[1,\t2]\n", '{\n\t"a": 1,\n\t"b":\t[1, 2]\n}'])
+def test_tabs_between_values_are_spaces(text):
+    assert yaml_of(text) == {"a": 1, "b": [1, 2]}
+
+
+def test_tabs_that_indent_are_refused():
+    with pytest.raises(yaml.YAMLError):
+        yaml_of("a:\n\tb: 1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,14 +143,19 @@ def refuse_links(folder: Path, key: str, *, follow: bool = False) -> None:
 def yaml_of(text: str) -> Any:
     """Return what a text of YAML holds, as `yaml.safe_load` does, within bounds.
 
+    Tabs between values, and those of JSON, are spaces, as YAML 1.2 and Ultralytics have it.
+
     Raises:
         yaml.YAMLError: For what is no YAML, is longer than `LONGEST`, nested deeper than `DEEPEST`,
-            holds itself, or grows by its aliases.
+            holds itself, has a key twice, or grows by its aliases.
     """
     import yaml  # which a plain import of the package does without
 
     if len(text) > LONGEST:
         raise yaml.YAMLError(f"it has {len(text):,} characters, at most {LONGEST:,} are read")
+    if "\t" in text:
+        flow = text.lstrip().startswith(("{", "["))
+        text = text.replace("\t", " ") if flow else re.sub(r"(?<=[^\s])[ \t]*\t[ \t]*", " ", text)
     try:
         return yaml.load(text, _bounded())
     except (
@@ -259,6 +265,17 @@ def _bounded() -> Any:
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
             return node
 
+        def check_keys(self, node: Any) -> None:
+            """Refuse a key that stands twice, of which PyYAML takes the last without a word."""
+            before: set[tuple[str, str]] = set()
+            for name, _ in node.value:
+                if not isinstance(name, yaml.ScalarNode) or name.value == "<<":
+                    continue
+                if (one := (name.tag, name.value)) in before:
+                    problem = f"the key {name.value[:60]!r} stands twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=name.start_mark)
+                before.add(one)
+
         def measured(self, node: Any) -> tuple[int, int]:
             """Return the size and the depth of a node whose parts are known."""
             own = 1
@@ -266,6 +283,7 @@ def _bounded() -> Any:
             if isinstance(node, yaml.ScalarNode):
                 own += len(node.value) // 16
             elif isinstance(node, yaml.MappingNode):
+                self.check_keys(node)
                 parts = [part for pair in node.value for part in pair]
             else:
                 parts = node.value

@@ -271,8 +271,9 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     content = _content(folder)
     before = content.get(TRAITS)  # of a run of an earlier version there is none
     try:
-        now = identity(data, before, say=say) if isinstance(before, dict) else {}
-        found = "; ".join(changes(before, now)) if now else ""
+        found = ""
+        if isinstance(before, dict):
+            found = "; ".join(changes(before, identity(data, before, say=say)))
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise NASError(
             f"resume={folder}: {TRAITS} in its args.yaml is damaged ({error!r}); delete that entry "

@@ -83,3 +83,26 @@ def test_what_is_no_folder_of_classes(tmp_path):
 def test_a_table_beside_the_classes(shared_inputs):
     data = read(shared_inputs / "classification" / "csv", "classify")
     assert data.names == {0: "cat", 1: "dog"} and len(data.images) == 12
+
+
+def test_a_class_without_images_is_said(tmp_path):
+    folder = made(made(tmp_path, "train", "val"), "train", classes=("bird",), n=1)
+    (folder / "train/empty").mkdir()
+    train, val = (read(folder, "classify", part) for part in ("train", "val"))
+    assert "train has no image of 1 of its 4 classes: empty" in train.notes
+    assert "val has no image of 2 of its 4 classes: bird, empty" in val.notes
+
+
+def test_images_of_one_class_alone_are_refused(tmp_path):
+    folder = made(tmp_path, "train", "val")
+    for file in (folder / "train/dog").iterdir():
+        file.unlink()
+    with pytest.raises(NASError, match=r"train: all 5 images are of class cat"):
+        read(folder, "classify")
+
+
+def test_a_part_without_images_is_named(tmp_path):
+    folder = made(tmp_path, "train")
+    (folder / "val/cat").mkdir(parents=True)
+    with pytest.raises(NASError, match=r"val: no images in .*val"):
+        read(folder, "classify", "val")

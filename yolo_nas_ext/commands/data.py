@@ -230,6 +230,7 @@ def coco_main(given: Mapping[str, Any]) -> int:
         all_classes=settings.all_classes,
         crowds=settings.crowds,
         split=settings.split,
+        boxes=settings.boxes,
     )
     table = {
         "train images": summary.train,
@@ -240,6 +241,7 @@ def coco_main(given: Mapping[str, Any]) -> int:
         "objects": summary.boxes,
         "crowds left out": summary.crowds,
         "degenerate left out": summary.degenerate,
+        **({"without an outline": summary.bare} if summary.bare else {}),
         "without an image": summary.orphans,
         "images skipped": len(summary.skipped),
     }

@@ -320,6 +320,13 @@ Converts a COCO JSON; images= says that it is one."""
         COCO,
         "draw a split, or keep the file's own: by folders, names of JSONs or a 'split' of an image",
     )
+    boxes: str = key(
+        "leave",
+        one_of("leave", "outlines"),
+        COCO,
+        "objects with a box and no outline, in task=segment: leave their images out, or take the "
+        "boxes for outlines",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

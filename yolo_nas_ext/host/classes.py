@@ -68,8 +68,25 @@ def read(source: str, folder: Path, part: str, group: str | None) -> Classes:
         )
     if not scanned.images:
         total = len(scanned.skipped)
-        raise NASError(f"data={source}: {part}: none of {total} images can be read")
+        why = f"none of {total} images can be read" if total else f"no images in {looked_in}"
+        raise NASError(f"data={source}: {part}: {why}")
+    _check_present(source, names, scanned, part)
     return Classes(names, {"train": train, "val": held or train}, scanned)
+
+
+def _check_present(source: str, names: dict[int, str], scanned: Scanned, part: str) -> None:
+    """Refuse images of one class alone to train on, and say of which classes there is none."""
+    there = {int(label["cls"][0, 0]) for label in scanned.labels}
+    if part == "train" and len(there) < 2:
+        raise NASError(
+            f"data={source}: train: all {len(scanned.images)} images are of class "
+            f"{names[min(there)]}; give images of two or more classes"
+        )
+    if without := [name for index, name in names.items() if index not in there]:
+        scanned.notes.append(
+            f"{part} has no image of {len(without)} of its {len(names)} classes: "
+            f"{', '.join(without)[:120]}"
+        )
 
 
 def _scanned(folder: Path, names: dict[int, str]) -> Scanned:

@@ -16,7 +16,7 @@ from ultralytics.data import utils
 from yolo_nas_ext.data.groups import compiled
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import CLASSES, is_class_name, said
-from yolo_nas_ext.host import classes, parts
+from yolo_nas_ext.host import classes, doubts, parts
 from yolo_nas_ext.host.data_yaml import checked, located, mapping, quiet
 from yolo_nas_ext.host.labels import even, scan, scan_masks, text
 from yolo_nas_ext.host.parts import grouped, named
@@ -27,6 +27,7 @@ FIRST = 3  # bad labels that an error names
 POINTS = 1000  # keypoints of an object
 NAMED = 10  # images left out that are named on the screen
 LIST = "skipped.txt"
+DOUBTS = "doubts"  # and what is odd about it
 BESIDE = "found_beside"  # key of a data dictionary: what is said of folders beside the YAML
 
 
@@ -135,9 +136,12 @@ def read(
     if not found.images:
         raise NASError(
             f"data={data}: {part}: none of {len(images[part])} images can be read; "
-            f"{found.skipped[0]}"
+            f"{found.skipped[0]}{doubts.of_list(content[part])}"
         )
-    notes = [*filter(None, [content.get(BESIDE)]), *found.notes]
+    notes = [*filter(None, [content.get(BESIDE)]), *content.get(DOUBTS, ()), *found.notes]
+    if not drawn:
+        others = [image for split in images if split != part for image in images[split]]
+        notes += doubts.of_labels(images[part], others, content[part], part)
     if part == "train":
         notes += filter(None, [parts.same_files(images["train"], images["val"])])
     if task == "pose":
@@ -303,6 +307,7 @@ def _host_dictionary(path: Path) -> dict[str, Any]:
                 f"{path.name} names folders that are not there; those beside it are taken, which "
                 "stock Ultralytics does not find"
             )
+        data[DOUBTS] = doubts.of_names(content.get("names"))
     except NASError:  # of our own data sets' download code
         raise
     except (Exception, SystemExit) as error:  # download code may do anything
@@ -330,10 +335,11 @@ def _beside(path: Path, content: dict[str, Any]) -> Iterator[Path]:
     where = [path.parent / root, path.parent]
     if content.get("download"):  # which puts the images where it wants
         where = []
-    if not there and (base := next((w for w in where if _found(w, given)), None)):
+    if not there and (base := next((w for w in where if _found(w, given, meant=True)), None)):
         changed = {**content, "path": str(base.resolve())}
         for name, value in given.items():
-            found = [str(_at(base, v)) for v in ([value] if isinstance(value, str) else value)]
+            each = [value] if isinstance(value, str) else value
+            found = [str(_at(base, v, meant=True) or v) for v in each]
             changed[name] = found[0] if isinstance(value, str) else found
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / path.name
@@ -343,17 +349,30 @@ def _beside(path: Path, content: dict[str, Any]) -> Iterator[Path]:
         yield path
 
 
-def _at(base: Path, value: str) -> Path | None:
-    """Return a part's folder or file below a base; of ``../x`` also ``x``, as Roboflow means it."""
+def _at(base: Path, value: str, *, meant: bool = False) -> Path | None:
+    """Return a part's folder or file below a base, if it is there.
+
+    Args:
+        base: The folder.
+        value: As it is written; of ``../x`` Ultralytics takes ``x``, too, as Roboflow means it.
+        meant: Whether Windows' signs and a path of another machine are taken for what they mean:
+            the longest end of it that is there, of two names or more.
+    """
     ways = [base / value, *([base / value[3:]] if value.startswith("../") else [])]
+    if meant:
+        plain = value.strip().replace("\\", "/")
+        names = [name for name in plain.split("/") if name not in ("", ".")]
+        ways += [base / plain, base / plain.lstrip("./")]
+        ways += [base.joinpath(*names[start:]) for start in range(1, len(names) - 1)]
+        ways += [base.joinpath(*names)] if len(names) > 1 else []
     return next((way.resolve() for way in ways if way.exists()), None)
 
 
-def _found(base: Path, given: dict[str, Any]) -> bool:
+def _found(base: Path, given: dict[str, Any], *, meant: bool = False) -> bool:
     """Say whether the folders of all parts but test are below a base."""
     values = [v for name, v in given.items() if name != "test"]
     each = [v for value in values for v in ([value] if isinstance(value, str) else value)]
-    return all(isinstance(v, str) and _at(base, v) is not None for v in each)
+    return all(isinstance(v, str) and _at(base, v, meant=meant) is not None for v in each)
 
 
 def _check_values(path: Path, content: dict[str, Any]) -> None:
@@ -362,9 +381,10 @@ def _check_values(path: Path, content: dict[str, Any]) -> None:
     Raises:
         NASError: Naming the key.
     """
-    for key in ("train", "val", "validation"):
-        value = content.get(key)
-        if isinstance(value, list) and not all(isinstance(folder, str) for folder in value):
+    for key in ("train", "val", "validation", "test"):
+        value = content.get(key) or ""
+        each = value if isinstance(value, list) else [value]
+        if not all(isinstance(folder, str) for folder in each):
             raise NASError(f"data={path}: key '{key}': {value}; give a folder or a list of folders")
     _check_names(path, content.get("names"))
     for key, least, most in (("channels", 1, 1000), ("nc", 0, CLASSES)):
@@ -456,6 +476,7 @@ def _images(source: str | Sequence[str], where: str) -> list[str]:
     images = sorted(f for f in found if f.rpartition(".")[-1].lower() in utils.IMG_FORMATS)
     if not images:
         raise NASError(
-            f"{where}: no images in {source}; allowed are {', '.join(sorted(utils.IMG_FORMATS))}"
+            f"{where}: no images in {source}; allowed are "
+            f"{', '.join(sorted(utils.IMG_FORMATS))}{doubts.of_list(source)}"
         )
     return images

@@ -212,11 +212,11 @@ def _reason(file: Path, nc: int, task: str, keypoints: tuple[int, int] | None) -
     """Return what is wrong with a label file, with its line, where it is known."""
     try:
         lines = [(n, line) for n, line in enumerate(text(file).splitlines(), 1) if line.strip()]
+        for number, line in lines:
+            _row(line.split(), f"{file}, line {number}", nc, task, keypoints)
         lengths = {len(line.split()) == 5 for _, line in lines}
         if len(lengths) > 1 and task != "pose":
             return f"{file}: mixes boxes and polygons; use one kind"
-        for number, line in lines:
-            _row(line.split(), f"{file}, line {number}", nc, task, keypoints)
     except NASError as error:
         return str(error)
     return ""
@@ -252,6 +252,14 @@ def _row(
             f"{where}: coordinates {' '.join(fields[1:5])} are not relative to the image's size; "
             "they lie between 0 and 1"
         )
+    if keypoints:
+        n, numbers = keypoints
+        points = [row[5 + i * numbers + axis] for i in range(n) for axis in (0, 1)]
+        if not all(-TOLERANCE <= value <= 1 + TOLERANCE for value in points):
+            raise NASError(
+                f"{where}: a point of its {n} is not relative to the image's size; both numbers "
+                "lie between 0 and 1, and are 0 where a point is not known"
+            )
     if (len(row) == 5 or keypoints) and min(row[3:5]) < 0:
         raise NASError(f"{where}: a box of width {fields[3]} and height {fields[4]}; not negative")
 

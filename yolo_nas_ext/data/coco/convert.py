@@ -21,7 +21,7 @@ from PIL import ImageOps
 from pycocotools.coco import COCO
 
 from yolo_nas_ext.data.coco.annotations import PART, find_images, read
-from yolo_nas_ext.data.coco.objects import inspect, relative
+from yolo_nas_ext.data.coco.objects import inspect, rectangle, relative
 from yolo_nas_ext.data.coco.subset import choose, stratified
 from yolo_nas_ext.data.groups import groups, merged
 from yolo_nas_ext.data.pictures import opened
@@ -30,6 +30,8 @@ from yolo_nas_ext.errors import NASError, did_you_mean
 
 TASKS = ("detect", "segment")
 OBJECTS = "objects"  # what crowds may be taken for
+OUTLINES = "outlines"  # what boxes may be taken for
+WITHOUT = "task=detect takes boxes, boxes=outlines takes them for outlines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Summary:
         repairs: How often what was done to make sense of the file.
         vanished: Classes of which no object was written, and how many the file has of each.
         notes: What the user should know.
+        bare: Objects with a box and no outline where outlines are asked for. Their images are left
+            out, and they count among the degenerate; or their boxes are taken for outlines.
     """
 
     train: int
@@ -65,6 +69,7 @@ class Summary:
     repairs: Mapping[str, int] = field(default_factory=dict)
     vanished: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    bare: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,7 @@ def _convert(
     task: str,
     min_box_px: float,
     crowds: str,
+    boxes: str,
 ) -> tuple[list[_Item], Counter[str], list[tuple[str, str]]]:
     """Open each image and turn its annotations of the kept categories into objects."""
     items: list[_Item] = []
@@ -170,17 +176,27 @@ def _convert(
         counts["turned"] += turn != 1
         counts["pages"] += seen.pages > 1
         objects = []
+        bare = 0
         for annotation in coco.imgToAnns.get(row["id"], ()):
             if annotation["category_id"] not in keep:
                 continue
             if annotation.get("iscrowd") and crowds != OBJECTS:
                 counts["crowds"] += 1
                 continue
-            values = relative(annotation, *said, task=task, min_box_px=min_box_px, orientation=turn)
+            how = {"min_box_px": min_box_px, "orientation": turn}
+            values = relative(annotation, *said, task=task, **how)
+            if values is None and (box := relative(annotation, *said, task="detect", **how)):
+                bare += 1  # an object is there, and its outline is not
+                values = rectangle(box) if boxes == OUTLINES else None
             if values is None:
                 counts["degenerate"] += 1
             else:
                 objects.append((annotation["category_id"], values))
+        counts["bare"] += bare
+        if bare and boxes != OUTLINES:
+            reason = f"has {bare} objects with a box and no outline"
+            skipped.append((str(row["file_name"]), reason))
+            continue
         stem = path.stem
         while stem.lower() in stems:  # a/1.jpg and b/1.jpg would share a label file
             stem = f"{stem}_{row['id']}"
@@ -229,12 +245,14 @@ def import_coco(
     all_classes: bool = False,
     crowds: str = "leave",
     split: str = "draw",
+    boxes: str = "leave",
 ) -> Summary:
     """Write a COCO data set as images/, labels/, data.yaml and conversion.json below `out`.
 
     Crowds and degenerate boxes are left out and counted; images that are missing, damaged or of
     another size than annotated are left out and named; images without objects stay as background.
-    Nothing appears at `out` unless all of it does.
+    An object with a box and no outline is no background: where outlines are asked for, its image is
+    left out and named. Nothing appears at `out` unless all of it does.
 
     Args:
         annotations: The instances JSON, or a folder with one a part, see `annotations.read`.
@@ -251,6 +269,8 @@ def import_coco(
         crowds: ``leave`` them out, or take them for ``objects``, as brushes of some tools draw
             everything as a crowd.
         split: ``draw`` one, or ``keep`` that of the file.
+        boxes: In the task segment, of objects with a box and no outline: ``leave`` their images
+            out, or take the boxes for ``outlines``.
 
     Returns:
         The counts.
@@ -267,7 +287,7 @@ def import_coco(
     rng = random.Random(seed)
     found, keep = choose(coco, found, classes=classes, max_images=max_images, rng=rng)
     items, counts, damaged = _convert(
-        coco, found, keep, task=task, min_box_px=min_box_px, crowds=crowds
+        coco, found, keep, task=task, min_box_px=min_box_px, crowds=crowds, boxes=boxes
     )
     skipped += damaged
     inside = os.path.realpath(images)
@@ -279,6 +299,7 @@ def import_coco(
     ]
     if len(items) < 2:
         why = f"; the first problem: {skipped[0][0]} {skipped[0][1]}" if skipped else ""
+        why += f"; {WITHOUT}" if counts["bare"] and boxes != OUTLINES else ""
         raise NASError(
             f"{images}: {len(items)} usable image(s) of {annotations.name}, at least 2 are"
             f" needed to split{why}"
@@ -297,7 +318,7 @@ def import_coco(
         parts = _split(items, val_fraction, rng, seed, notes)
         if len({item.part for item in items} - {""}) > 1:
             notes.append("the file has a split; a new one is drawn, and split=keep keeps its own")
-    notes += _said(counts)
+    notes += _said(counts, boxes)
     summary = Summary(
         train=len(parts["train"]),
         val=len(parts["val"]),
@@ -312,6 +333,7 @@ def import_coco(
         repairs={what: n for what, n in did.items() if n},
         vanished=_vanished(coco, found, keep - occurring),
         notes=tuple(notes),
+        bare=counts["bare"],
     )
     options = {
         "val_fraction": val_fraction,
@@ -323,6 +345,7 @@ def import_coco(
         "all_classes": all_classes,
         "crowds": crowds,
         "split": split,
+        "boxes": boxes,
     }
     record = {
         "source": annotations.name,
@@ -335,9 +358,16 @@ def import_coco(
     return summary
 
 
-def _said(counts: Counter[str]) -> list[str]:
+def _said(counts: Counter[str], boxes: str) -> list[str]:
     """Return what was found in the images, for the user."""
     said = []
+    if counts["bare"]:
+        objects = f"{counts['bare']} objects have a box and no outline"
+        said.append(
+            f"{objects}: their boxes are taken for outlines"
+            if boxes == OUTLINES
+            else f"{objects}: their images are left out, as they are no background; {WITHOUT}"
+        )
     if counts["turned"]:
         said.append(
             f"{counts['turned']} images are turned by EXIF and annotated as they are stored: their "

@@ -133,6 +133,13 @@ def relative(
     return tuple(float(v) for v in (*((low + high) / 2), *(high - low)))
 
 
+def rectangle(box: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the corners of a box (x, y, width, height) as a polygon of eight numbers."""
+    x, y, width, height = box
+    left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    return (left, top, right, top, right, bottom, left, bottom)
+
+
 def _outline(segmentation: Any, width: int, height: int) -> np.ndarray | None:
     """Return COCO polygons or RLE as one polygon (n, 2) in the image; None without area."""
     parts: list[np.ndarray] = []

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
+from yolo_nas_ext.data.coco.boxes import settled
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import is_class_name, said
 
@@ -43,7 +44,8 @@ def repaired(data: Any, path: Path) -> tuple[dict[str, list[Row]], Counter[str]]
     parts = {part: _rows(data, part, path, did) for part in NEEDS}
     categories, kinds = _categories(parts["categories"], path, did)
     images, files = _images(parts["images"], path, did)
-    annotations = _annotations(parts["annotations"], files, kinds, did)
+    annotations, around = _annotations(parts["annotations"], files, kinds, did)
+    settled(images, annotations, around, did)
     info = {"info": data["info"]} if isinstance(data.get("info"), dict) else {}
     return {**info, "images": images, "annotations": annotations, "categories": categories}, did
 
@@ -144,9 +146,13 @@ def _images(rows: list[Row], path: Path, did: Counter[str]) -> tuple[list[Row], 
 
 def _annotations(
     rows: list[Row], files: dict[Any, int], kinds: dict[int | str, int], did: Counter[str]
-) -> list[Row]:
-    """Return annotations with an id, a box, and the ids of their image and category."""
-    kept = []
+) -> tuple[list[Row], dict[int, list[float]]]:
+    """Return annotations with an id, a box and the ids of image and category; and outlines' boxes.
+
+    The second is the box around the outline of each annotation that has both, by its id.
+    """
+    kept: list[Row] = []
+    around: dict[int, list[float]] = {}
     seen: set[Any] = set()
     ids: set[int] = set()
     free = max([i for r in rows if isinstance(i := r.get("id"), int)], default=0)
@@ -167,8 +173,13 @@ def _annotations(
         ids.add(own)
         box = _box(row.get("bbox"))
         segmentation = _shapes(row.get("segmentation"))
-        if row.get("bbox") is None and (box := bounds(segmentation)) is not None:
-            did["boxes taken from outlines"] += 1
+        outer = bounds(segmentation)
+        if outer is not None and min(outer[2:]) > 0:
+            if box is None or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
+                did["boxes taken from outlines"] += 1
+                box = outer
+            else:
+                around[own] = outer
         crowd = 1 if _whole(row.get("iscrowd")) else 0
         what = (image, kind, crowd, repr(box), repr(segmentation))
         if box is not None and what in seen:
@@ -186,7 +197,7 @@ def _annotations(
                 "iscrowd": crowd,
             }
         )
-    return kept
+    return kept, around
 
 
 def _whole(value: Any) -> int | None:
@@ -211,7 +222,9 @@ def _box(value: Any) -> list[float] | None:
 
 
 def _shapes(value: Any) -> Any:
-    """Return polygons as a list of lists, also where there is one alone; RLE stays."""
+    """Return polygons as a list of lists, also where there is one alone, or points; RLE stays."""
+    if isinstance(value, list) and len(value) > 2 and all(map(_is_point, value)):
+        return [[number for point in value for number in point]]
     if isinstance(value, list) and value and all(isinstance(v, (int, float)) for v in value):
         return [value]
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
@@ -252,6 +265,15 @@ def _runs(text: str) -> list[int] | None:
     return None if shift else runs
 
 
+def _is_point(value: Any) -> bool:
+    """Say whether a part of an outline is a point alone, of which no polygon is made."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(number, (int, float)) for number in value)
+    )
+
+
 def bounds(segmentation: Any) -> list[float] | None:
     """Return the box around an outline; None where there is none."""
     try:
@@ -262,6 +284,8 @@ def bounds(segmentation: Any) -> list[float] | None:
             return [float(v) for v in rle.toBbox(code)]
         points = np.concatenate([np.asarray(p, float).reshape(-1, 2) for p in segmentation])
     except (KeyError, TypeError, ValueError):
+        return None
+    if not len(points):
         return None
     low, high = points.min(0), points.max(0)
     box = [float(v) for v in (*low, *(high - low))]

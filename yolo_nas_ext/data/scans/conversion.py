@@ -127,4 +127,5 @@ def converted(
         return
     with Workers(jobs, _room()) as workers:
         for index, kind, result in workers.run(tasks):
-            yield tasks[index], *((result, "") if kind == DONE else (None, result))
+            done = kind == DONE
+            yield tasks[index], result if done else None, "" if done else result
