@@ -271,9 +271,10 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
     content = _content(folder)
     before = content.get(TRAITS)  # of a run of an earlier version there is none
     try:
-        found = ""
+        now, found = {}, ""
         if isinstance(before, dict):
-            found = "; ".join(changes(before, identity(data, before, say=say)))
+            now = identity(data, before, say=say)
+            found = "; ".join(changes(before, now)) if now else ""
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise NASError(
             f"resume={folder}: {TRAITS} in its args.yaml is damaged ({error!r}); delete that entry "
