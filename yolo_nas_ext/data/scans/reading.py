@@ -17,6 +17,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.openers import ImageOpener
+from nibabel.spatialimages import HeaderDataError
 from PIL import Image, ImageOps
 
 from yolo_nas_ext.data.pictures import opened
@@ -53,6 +54,12 @@ DAMAGED = (
     nrrd.NRRDError,
     MemoryError,
     SyntaxError,
+    StopIteration,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    HeaderDataError,
     Image.DecompressionBombError,
 )
 
