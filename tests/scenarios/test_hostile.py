@@ -93,6 +93,7 @@ OPENS = {
         "spec_from_file_location",
         "ReadImage",
         "_image_open",
+        "opened",
     ),
 }
 

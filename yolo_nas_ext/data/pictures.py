@@ -18,17 +18,19 @@ FORMATS = (
 )
 
 
-def opened(path: str | Path, how: Callable[..., Any] = Image.open) -> Any:
+def opened(path: str | Path, how: Callable[..., Any] | None = None) -> Any:
     """Return a picture as `PIL.Image.open` does.
 
     Args:
         path: The file.
-        how: What opens it, with arguments as Pillow's.
+        how: What opens it, with arguments as Pillow's, which it is unless given.
 
     Raises:
         OSError: For what is none, or of another format.
     """
-    return how(path, formats=_known())
+    # Ultralytics puts a function of its own in its place, which installs a package where it fails.
+    own = getattr(Image.open, "__globals__", {}).get("_image_open", Image.open)
+    return (how or own)(path, formats=_known())
 
 
 @cache

@@ -68,7 +68,7 @@ def _seen(image: str, channels: int, size: int, time: int) -> Seen:
     # Ultralytics' `Image.open` takes a damaged file for a HEIF image and wants to install a plugin.
     heif = image.lower().endswith((".heic", ".heif"))
     try:
-        with opened(image, Image.open if heif else patches._image_open) as file:
+        with opened(image, Image.open if heif else None) as file:
             width, height = utils.exif_size(file)
             pages = getattr(file, "n_frames", 1) if file.format in ("TIFF", "GIF", "WEBP") else 1
             file.load()

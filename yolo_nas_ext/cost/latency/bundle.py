@@ -210,7 +210,7 @@ def read(path: Path) -> DeviceTimes:
         )
     except FileNotFoundError as error:
         raise NASError(f"import={path}: no such file; give the result.json of a bundle") from error
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
         reason = " ".join(str(error).split())[:100]
         raise NASError(
             f"import={path}: not a whole result of a bundle ({type(error).__name__}: {reason}); "

@@ -156,7 +156,7 @@ def find_images(
             skipped.append((name, f"is not one of {', '.join(SUFFIXES)}"))
         elif not path.is_relative_to(os.path.abspath(images)):  # a foreign JSON may name any file
             skipped.append((name, "is outside the images folder"))
-        elif not path.is_file():
+        elif not _there(path):
             skipped.append((name, "is not in the images folder"))
         elif path in used:
             skipped.append((name, f"would be {path.name}, which another row is of, too"))
@@ -168,6 +168,14 @@ def find_images(
     return found, skipped
 
 
+def _there(path: Path) -> bool:
+    """Say whether a file is there, whatever it is called."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long a name, or none that a system has
+        return False
+
+
 def _path(name: str, folder: str, images: Path, below: dict[str, list[Path]]) -> tuple[Path, bool]:
     """Return where an image is, and whether the JSON says so.
 
@@ -175,7 +183,7 @@ def _path(name: str, folder: str, images: Path, below: dict[str, list[Path]]) ->
     the path says which image it is, as long as it says one.
     """
     first = Path(os.path.abspath(images / folder / name))
-    if first.is_file() and first.is_relative_to(os.path.abspath(images)):
+    if _there(first) and first.is_relative_to(os.path.abspath(images)):
         return first, True
     for text in dict.fromkeys((name, unquote(name))):
         plain = text.replace("\\", "/").split("?")[0]
@@ -183,7 +191,7 @@ def _path(name: str, folder: str, images: Path, below: dict[str, list[Path]]) ->
         for start in range(len(parts)):
             for base in (images / folder, images / folder / "images", images):
                 path = Path(os.path.abspath(base / "/".join(parts[start:])))
-                if path.is_file():
+                if _there(path):
                     return path, False
         if not below:
             below[""] = []

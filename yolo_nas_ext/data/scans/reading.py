@@ -13,6 +13,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.openers import ImageOpener
+from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from nrrd import NRRDError
 from PIL import Image, ImageOps
@@ -57,6 +58,12 @@ DAMAGED = (
     RuntimeError,  # of SimpleITK
     MemoryError,
     SyntaxError,
+    StopIteration,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    HeaderDataError,
     Image.DecompressionBombError,
 )
 
