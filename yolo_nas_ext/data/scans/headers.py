@@ -16,7 +16,7 @@ from nibabel.orientations import io_orientation
 from yolo_nas_ext.data.scans import itk_files, reading
 from yolo_nas_ext.data.scans.paired import Source
 from yolo_nas_ext.data.scans.series import Series
-from yolo_nas_ext.data.scans.volumes import AXES, PICTURES, suffix_of
+from yolo_nas_ext.data.scans.volumes import AXES, PICTURES, suffix_of, unsaid
 
 ROUND = 1.1  # times as far apart; nearer spacings are taken for the same
 UNKNOWN = 20  # times its file, at most, a scan takes in memory where its header says nothing
@@ -49,9 +49,10 @@ def peek(source: Source) -> Header | None:
             return _of_nrrd(source)
         if suffix in (".mha", ".mhd"):
             return _of_metaimage(source)
-        image: Any = nib.load(source)  # type: ignore[attr-defined]
-        size = image.get_data_dtype().itemsize
-        return _turned(image.shape[:3], image.affine[:3, :3], size)
+        with unsaid():  # of an odd header the reader says what is wrong
+            image: Any = nib.load(source)  # type: ignore[attr-defined]
+            size = image.get_data_dtype().itemsize
+            return _turned(image.shape[:3], image.affine[:3, :3], size)
     except (*reading.DAMAGED, TypeError, IndexError):
         return None
 

@@ -11,7 +11,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
@@ -33,6 +32,7 @@ from yolo_nas_ext.data.scans.volumes import (
     check_room,
     suffix_of,
     turned,
+    unsaid,
     which_of,
 )
 from yolo_nas_ext.files import free_memory
@@ -97,7 +97,7 @@ def read(path: Path, volume: int | None = None, pages: str | None = None) -> Sca
 
 
 def _nifti(path: Path, volume: int | None) -> Volume:
-    with LoggingOutputSuppressor():  # what it says of an odd header goes past the one line a scan
+    with unsaid():  # what it says of an odd header goes past the one line a scan
         image, compressed = _opened(path)
     shape, kind = image.shape, image.get_data_dtype()
     check_numbers(kind)

@@ -6,8 +6,10 @@ and a CT of 800 slices needs no more than its own size.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -205,6 +207,21 @@ def check_room(size: float, what: str = "voxels") -> None:
             f"has {what} of {size / 1e9:.1f} GB by its header, and {free / 1e9:.1f} GB of memory "
             "are free",
         )
+
+
+@contextlib.contextmanager
+def unsaid() -> Iterator[None]:
+    """Keep nibabel from printing what it finds odd in a header, past the one line a scan.
+
+    Its own suppressor takes the handlers away for good, and Python then prints by another.
+    """
+    logger = logging.getLogger("nibabel.global")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def suffix_of(path: Path) -> str:
