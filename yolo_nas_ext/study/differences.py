@@ -1,7 +1,7 @@
 """How far apart the means of models are that were trained with several seeds, and how sure that is.
 
-A seed does not do the same to two networks: over equal seeds the fitness of two models is hardly
-correlated, so that pairing by seed would only cost degrees of freedom. Trainings are therefore
+A seed does little that is the same to two networks: over equal seeds the fitness of two models is
+hardly correlated, and pairing by seed would cost more in degrees of freedom than it gives. Trainings are therefore
 independent samples with one variance, which all of them tell. Where several models stand against
 one, their intervals hold all at a time (Dunnett 1955): the best of them is named afterwards.
 """
