@@ -1,9 +1,10 @@
 """How far apart the means of models are that were trained with several seeds, and how sure that is.
 
 A seed does little that is the same to two networks: over equal seeds the fitness of two models is
-hardly correlated, and pairing by seed would cost more in degrees of freedom than it gives. Trainings are therefore
-independent samples with one variance, which all of them tell. Where several models stand against
-one, their intervals hold all at a time (Dunnett 1955): the best of them is named afterwards.
+hardly correlated, and pairing by seed would cost more in degrees of freedom than it gives.
+Trainings are therefore independent samples with one variance, which all of them tell. Where several
+models stand against one, their intervals hold all at a time (Dunnett 1955): the best of them is
+named afterwards.
 """
 
 from __future__ import annotations
