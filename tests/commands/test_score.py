@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 from ultralytics.utils.torch_utils import get_flops
 
@@ -12,6 +13,7 @@ from tests.network.test_tinynas import entries
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
 from yolo_nas_ext.files import resource
+from yolo_nas_ext.host import models
 from yolo_nas_ext.network.emit import to_yaml
 from yolo_nas_ext.network.parse import read
 
@@ -158,3 +160,19 @@ def test_a_model_yaml_that_is_none_is_one_line(kind, command, tmp_path, capsys):
 def test_no_model_is_a_line(model, capsys):
     assert main(["score", f"model={model}"]) == 2
     assert "model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", ["segment", "pose", "obb", "classify"])
+def test_the_head_of_the_task_is_counted(task, capsys, tmp_path):
+    suffix = {"segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}[task]
+    definition = yaml_model_load(f"yolo11n{suffix}.yaml")
+    model = models.BUILT[task](dict(definition), verbose=False)
+    wanted = sum(p.numel() for p in model.parameters())
+    assert scored(capsys, f"model=yolo11n{suffix}.yaml", "imgsz=64")["params"] == wanted
+
+
+def test_a_checkpoint_of_grey_images_is_counted_as_one(capsys, tmp_path):
+    model = DetectionModel("yolo11n.yaml", ch=1, nc=2, verbose=False)
+    torch.save({"model": model, "train_args": {}}, tmp_path / "grey.pt")
+    wanted = sum(p.numel() for p in model.parameters())
+    assert scored(capsys, f"model={tmp_path / 'grey.pt'}", "imgsz=64")["params"] == wanted

@@ -27,6 +27,7 @@ from yolo_nas_ext.files import read_yaml, text_of
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import classes_of, read
+from yolo_nas_ext.network.rows import KEYPOINTS
 from yolo_nas_ext.network.tinynas import structure
 
 COLUMNS = ("params", "flops", "memory", "layers")
@@ -110,7 +111,9 @@ class Scored:
         network: None for one of another make, which Ultralytics alone can read.
         nc: Number of classes.
         definition: Of one that cannot be read.
-        task: Of a model of Ultralytics.
+        task: What its head does.
+        points: Number of keypoints and numbers a point, of the task pose.
+        channels: Of its images.
     """
 
     name: str
@@ -118,6 +121,8 @@ class Scored:
     nc: int
     definition: Mapping[str, Any] | None = None
     task: str = "detect"
+    points: tuple[int, int] = KEYPOINTS
+    channels: int = 3
 
     @property
     def imgsz(self) -> int:
@@ -134,15 +139,17 @@ class Scored:
 def _row(model: Scored, nc: int, imgsz: int, profile: Profile | None) -> dict[str, Any]:
     """Return the costs and scores of a model; of one that cannot be read what can be counted."""
     if model.network is not None:
-        row = score(model.network, nc, imgsz)
+        of: Any = {"task": model.task, "keypoints": model.points, "channels": model.channels}
+        row = score(model.network, nc, imgsz, **of)
         plain = replace(model.network, imgsz=0)  # its own size is its reader's to choose
-        return {**row, **({"predicted_ms": profile.predict(plain, nc, imgsz)} if profile else {})}
+        predicted = profile.predict(plain, nc, imgsz, **of) if profile else None
+        return {**row, **({"predicted_ms": predicted} if profile else {})}
     from yolo_nas_ext.host import models
 
     assert model.definition is not None
     try:
         params, flops = models.costs(
-            model.definition, nc=nc, channels=3, imgsz=imgsz, task=model.task
+            model.definition, nc=nc, channels=model.channels, imgsz=imgsz, task=model.task
         )
     except TrialError as error:
         raise NASError(f"model={model.name}: cannot be built ({error}); check its rows") from error
@@ -162,30 +169,47 @@ def _measured(
 
     if busy := busy_note():
         say(f"note: {busy}")
-    definitions = {
-        f"{index}: {model.name}": emit(model.network, nc or model.nc)
-        if model.network
-        else {**(model.definition or {}), "nc": nc or model.nc}
-        for index, model in enumerate(models)
-    }
-    at = dict(zip(definitions, sizes, strict=True))
-    return list(measure_models(definitions, protocol, sizes=at).values())
+    names = [f"{index}: {model.name}" for index, model in enumerate(models)]
+    at = dict(zip(names, sizes, strict=True))
+    found: dict[str, Measurement] = {}
+    for task in dict.fromkeys(model.task for model in models):  # one kind of head at a time
+        definitions = {
+            name: emit(model.network, nc or model.nc, task, model.points)
+            if model.network
+            else {**(model.definition or {}), "nc": nc or model.nc}
+            for name, model in zip(names, models, strict=True)
+            if model.task == task
+        }
+        here = {name: at[name] for name in definitions}
+        found |= measure_models(definitions, protocol, task=task, sizes=here)
+    return [found[name] for name in names]
 
 
-def score(architecture: Architecture, nc: int = 80, imgsz: int = 640) -> dict[str, Any]:
+def score(
+    architecture: Architecture,
+    nc: int = 80,
+    imgsz: int = 640,
+    *,
+    task: str = "detect",
+    keypoints: tuple[int, int] = KEYPOINTS,
+    channels: int = 3,
+) -> dict[str, Any]:
     """Return costs and scores of a network.
 
     Args:
         architecture: The network.
         nc: Number of classes.
         imgsz: Image size in pixels.
+        task: What the head does; its parts are counted, and the scores are of the backbone.
+        keypoints: Number of keypoints and numbers a point, of the task pose.
+        channels: Channels of the image.
 
     Returns:
         ``key``, ``params``, ``flops``, ``memory`` (bytes), ``layers``, every analytic score, None
         where it has no value, and DeepMAD's ``effectiveness``.
     """
-    cost = costs(architecture, nc, imgsz)
-    values = {name: of(architecture, imgsz, 3) for name, of in SCORES.items()}
+    cost = costs(architecture, nc, imgsz, channels=channels, task=task, keypoints=keypoints)
+    values = {name: of(architecture, imgsz, channels) for name, of in SCORES.items()}
     return {
         "key": architecture.key,
         **cost._asdict(),
@@ -233,9 +257,14 @@ def _model(name: str, project: Path) -> Scored:
         from yolo_nas_ext.host.transfer import parents  # loads torch and Ultralytics
 
         found = parents.load(name, "model")
+        own: Any = {
+            "task": found.task,
+            "points": _points(found.definition),
+            "channels": found.channels,
+        }
         if not found.unread:
-            return Scored(name, found.architecture, len(found.names), task=found.task)
-        return Scored(name, None, len(found.names), found.yaml, found.task)
+            return Scored(name, found.architecture, len(found.names), **own)
+        return Scored(name, None, len(found.names), found.yaml, **own)
     if path.is_file() and path.suffix not in (".yaml", ".yml"):
         try:
             return Scored(name, structure(text_of(path), name), 80)
@@ -246,17 +275,24 @@ def _model(name: str, project: Path) -> Scored:
     from yolo_nas_ext.host import models  # loads torch and Ultralytics
 
     definition, scale = models.definition(name, key="model")
-    nc = 0
+    nc, task = 0, models.task_of(definition)
+    own: Any = {"task": task or "detect", "points": _points(definition)}
     try:
         nc = classes_of(definition)
         network = read(definition, scale)
     except NASError as error:
         reason = str(error).removeprefix("model definition: ")
-        task = models.task_of(definition)
         if not nc or task is None:
             raise NASError(f"model={name}: cannot be read ({reason})") from error
-        return Scored(name, None, nc, models.scaled(definition, scale), task)
-    return Scored(name, network, nc)
+        return Scored(name, None, nc, models.scaled(definition, scale), **own)
+    return Scored(name, network, nc, **own)
+
+
+def _points(definition: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the keypoints of a definition, and numbers a point."""
+    shape = definition.get("kpt_shape")
+    whole = isinstance(shape, (list, tuple)) and [type(v) for v in shape] == [int, int]
+    return (shape[0], shape[1]) if shape and whole else KEYPOINTS
 
 
 def _of_a_run(key: str, project: Path) -> tuple[Architecture, int]:

@@ -97,6 +97,12 @@ def pruned(model):
     first.bn = torch.nn.BatchNorm2d(24)
 
 
+def broken(model):
+    with torch.no_grad():
+        model.model[0].conv.weight[0, 0, 0, 0] = float("nan")
+        model.model[1].bn.running_var[3] = float("inf")
+
+
 def test_a_hostile_file_is_not_run(tmp_path):
     torch.save({"model": Hostile(tmp_path / "made")}, tmp_path / "evil.pt")
     with pytest.raises(NASError, match=r"it holds posix\.mkdir, which no network needs"):
@@ -108,6 +114,7 @@ def test_a_hostile_file_is_not_run(tmp_path):
     ("change", "message"),
     [
         (fused, "is fused for inference"),
+        (broken, r"2 of its \d+ tensors hold values .* such as model.0.conv.weight"),
         (pruned, "its weights are not those of its network .* not a fused or pruned one"),
     ],
 )

@@ -28,9 +28,12 @@ def settled(
         around: The box around the outline of an annotation, by its id, where it has one.
         did: Counts what was done.
     """
-    sizes = {row["id"]: (row.get("width") or 0, row.get("height") or 0) for row in images}
-    known = {image for image, size in sizes.items() if all(size)}
-    boxed = [row for row in rows if row["bbox"] is not None and row["image_id"] in known]
+    sizes: dict[int, tuple[float, float]] = {
+        row["id"]: (row["width"], row["height"])
+        for row in images
+        if row.get("width") and row.get("height")
+    }
+    boxed = [row for row in rows if row["bbox"] is not None and row["image_id"] in sizes]
     beyond = [row for row in boxed if _beyond(row["bbox"], sizes[row["image_id"]])]
     votes = Counter(
         vote for row in boxed if (vote := _vote(row["bbox"], around.get(row["id"]))) is not None

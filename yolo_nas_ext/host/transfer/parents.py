@@ -17,7 +17,7 @@ from yolo_nas_ext.console import say
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.host import models, restricted
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.transfer.weights import Source, of_its_network, source
+from yolo_nas_ext.host.transfer.weights import Source, check_finite, of_its_network, source
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import read
@@ -188,6 +188,7 @@ def _made(path: Path, key: str, content: Mapping[str, Any]) -> Parent:
     definition, tensors = dict(model.yaml), model.float().state_dict()
     names = {int(number): str(name) for number, name in dict(model.names).items()}
     points: Any = tuple(definition.get("kpt_shape") or KEYPOINTS)
+    check_finite(tensors, where)
     stem = next((t for t in tensors.values() if t.ndim == 4), torch.zeros(1, 3, 1, 1))
     try:
         architecture = read(definition, definition.get("scale") or "")

@@ -125,14 +125,29 @@ def source(
         task: What the network does; a detector unless given.
 
     Raises:
-        NASError: For tensors that are not those of the network.
+        NASError: For tensors that are not those of the network, or that are no numbers.
     """
+    check_finite(state, where)
     stem = next((t for t in state.values() if t.ndim == 4), torch.zeros(1, 3, 1, 1))
     model = unset(architecture, task or Task(len(names)), stem.shape[1])
     with of_its_network(where):
         model.load_state_dict(dict(state))
     model.names = dict(names)
     return Source(architecture, model, name)
+
+
+def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Refuse weights that a training has broken, which no transfer or fine-tuning would mend.
+
+    Raises:
+        NASError: Naming the first tensor with a value that is infinite or no number.
+    """
+    bad = [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+    if bad:
+        raise NASError(
+            f"{where}: {len(bad)} of its {len(state)} tensors hold values that are infinite or no "
+            f"numbers, such as {bad[0]}; give a checkpoint of before its training broke"
+        )
 
 
 @contextmanager
