@@ -127,7 +127,7 @@ def jsons(base):
 
 
 MANY = int(os.environ.get("NAS_EXAMPLES", "400"))
-FEW = pytest.mark.parametrize("examples", [5, pytest.param(MANY, marks=pytest.mark.slow)])
+FEW = pytest.mark.parametrize("examples", [4, pytest.param(MANY, marks=pytest.mark.slow)])
 pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning"),
