@@ -146,3 +146,11 @@ def test_a_model_takes_the_classes_of_the_data_it_is_trained_on(task):
     built = classes[task]["model"](emit(architecture, 3, task), nc=5, verbose=False)
     head = built.model[-1]
     assert (head.linear.out_features if task == "classify" else head.nc) == 5
+
+
+def test_a_note_is_a_line_whatever_is_in_it():
+    """Names of files come into notes, and a line break of YAML's would end the comment."""
+    found = read(yaml_model_load("yolov8n.yaml"), "n")
+    for end in ("\n", "\r", "\x85", "\u2028", "\u2029"):
+        text = to_yaml(found, 3, notes=[f"from a{end}activation: evaluated"])
+        assert "activation" not in yaml.safe_load(text) and "from a" in text

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 import warnings
 
 import numpy as np
@@ -96,14 +97,14 @@ def fuzz(examples, drawn, look):
 
     @settings(
         max_examples=examples,
-        deadline=10_000,
+        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(drawn)
     def one(content):
-        before = process.memory_info().rss
+        before, begin = process.memory_info().rss, time.process_time()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -111,6 +112,7 @@ def fuzz(examples, drawn, look):
         except (NASError, ScanError, TrialError) as error:
             assert len(str(error)) < 3000
         assert process.memory_info().rss - before < 1e9
+        assert time.process_time() - begin < 10  # of the processor, whatever else the machine does
 
     one()
 
@@ -127,7 +129,7 @@ def jsons(base):
 
 
 MANY = int(os.environ.get("NAS_EXAMPLES", "400"))
-FEW = pytest.mark.parametrize("examples", [5, pytest.param(MANY, marks=pytest.mark.slow)])
+FEW = pytest.mark.parametrize("examples", [4, pytest.param(MANY, marks=pytest.mark.slow)])
 pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning"),

@@ -18,29 +18,47 @@ YAMLS = ("named", "lines", "many", "wide", "typed", "away", "fetched", "aliases"
 MODELS = ("evaluated", "called", "huge", "weird", "timm")
 FILES = ("zip_pt", "old_pt", "aliases", "tagged", "deep", "text_db")
 COMMANDS = [
-    *(f"{c}={{run_{run}}}" for run in RUNS for c in ("search resume", "compare resume")),
-    *(f"extract run={{run_{run}}}" for run in RUNS),
+    *(f"search resume={{run_{run}}}" for run in RUNS),
+    *(f"extract run={{run_{run}}}" for run in ("blocks", "download", "keys", "nothing")),
+    *(f"compare resume={{run_{run}}}" for run in ("compared", "strategy", "url")),
     *(f"search data={{{name}}} {{quick}}" for name in YAMLS),
-    *(f"compare models=yolov8n epochs=1 data={{{name}}}" for name in YAMLS),
-    *(f"score model=yolov8n data={{{name}}}" for name in ("aliases", "tagged")),
-    *(f"search model={{{name}}} data={{good}}" for name in FILES),
-    *(f"search inherit={{{name}}} data={{good}} {{quick}}" for name in FILES[:2]),
-    *(f"search baseline={{{name}}} data={{good}} {{quick}}" for name in FILES),
-    *(f"search space={{{name}}} data={{good}} {{quick}}" for name in (*FILES[2:], "weird_model")),
-    *(f"search latency={{{name}}} data={{good}} {{quick}}" for name in ("deep", "odd", "zip_pt")),
-    *(f"search storage=sqlite:///{{{name}}} data={{good}} {{quick}}" for name in FILES[-1:]),
-    *(f"compare models={{{name}_model}} epochs=1 data={{good}}" for name in MODELS),
+    *(f"search model={{{name}}} data={{good}}" for name in FILES[:2]),
+    *(f"search space={{{name}}} data={{good}} {{quick}}" for name in ("tagged", "weird_model")),
+    "search latency={odd} data={good} {quick}",
+    "search storage=sqlite:///{text_db} data={good} {quick}",
+    *(f"compare models={{{name}_model}} epochs=1 data={{good}}" for name in MODELS[:3]),
     *(f"compare models={{{name}}} data={{good}} imgsz=64" for name in FILES[:2]),
     *(f"score model={{{name}_model}}" for name in MODELS),
+    "scale model={evaluated_model} flops=2x out={out}",
+    "profile import={odd} out={out}",
+    "score model=yolov8n latency={deep}",
+    *(f"data source={{{name}}} out={{out}}" for name in ("detached", "bomb", "datalist")),
+    "data source={coco} images={pictures} out={out}",
+    "compare models={zip_pt} coco={coco} images={pictures}",
+]
+MORE = [
+    *(f"extract run={{run_{run}}}" for run in RUNS),
+    *(f"compare resume={{run_{run}}}" for run in RUNS),
+    *(f"compare models=yolov8n epochs=1 data={{{name}}}" for name in YAMLS),
+    *(f"score model=yolov8n data={{{name}}}" for name in ("aliases", "tagged")),
+    *(f"search model={{{name}}} data={{good}}" for name in FILES[2:]),
+    *(f"search inherit={{{name}}} data={{good}} {{quick}}" for name in FILES[:2]),
+    *(f"search baseline={{{name}}} data={{good}} {{quick}}" for name in FILES),
+    *(f"search space={{{name}}} data={{good}} {{quick}}" for name in FILES[2:]),
+    *(f"search latency={{{name}}} data={{good}} {{quick}}" for name in ("deep", "zip_pt")),
+    *(f"compare models={{{name}_model}} epochs=1 data={{good}}" for name in MODELS[3:]),
     *(f"score model={{{name}}}" for name in FILES),
     *(f"scale model={{{name}_model}} flops=2x out={{out}}" for name in MODELS),
     *(f"scale model={{{name}}} flops=2x out={{out}}" for name in FILES),
-    *(f"profile import={{{name}}} out={{out}}" for name in ("deep", "odd", "zip_pt")),
+    *(f"profile import={{{name}}} out={{out}}" for name in ("deep", "zip_pt")),
     *(f"profile spaces={{{name}}} out={{out}}" for name in ("aliases", "weird_model")),
-    *(f"score model=yolov8n latency={{{name}}}" for name in ("deep", "odd", "zip_pt")),
-    *(f"data source={{{name}}} out={{out}}" for name in ("detached", "bomb", "datalist", "deep")),
-    *(f"data source={{{name}}} images={{pictures}} out={{out}}" for name in ("coco", "deep")),
-    "compare models={zip_pt} coco={coco} images={pictures}",
+    *(f"score model=yolov8n latency={{{name}}}" for name in ("odd", "zip_pt")),
+    "data source={deep} out={out}",
+    "data source={deep} images={pictures} out={out}",
+]
+EVERY = [
+    *COMMANDS,
+    *(pytest.param(c, marks=pytest.mark.slow) for c in dict.fromkeys(MORE) if c not in COMMANDS),
 ]
 
 
@@ -56,7 +74,7 @@ def state(folder):
     return {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", EVERY)
 def test_it_ends_in_one_line_and_nothing_is_run_or_written(
     theirs, command, tmp_path, monkeypatch, capfd
 ):

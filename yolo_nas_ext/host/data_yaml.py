@@ -61,6 +61,12 @@ def is_shipped(path: Path) -> bool:
 def located(data: str, *, fetch: bool = True) -> Path:
     """Return the YAML or folder that a name stands for; what is elsewhere is fetched."""
     path = Path(data)
+    try:
+        path.is_file()
+    except (OSError, ValueError) as error:
+        raise NASError(
+            f"data={data[:80]}: can be the name of no file ({error.args[-1]})"
+        ) from error
     if path.is_dir():
         found = [p for p in (path / "data.yaml", path / f"{path.name}.yaml") if p.is_file()]
         # A YAML that only names the classes says nothing about the folders: the layout does.

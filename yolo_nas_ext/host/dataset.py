@@ -398,7 +398,8 @@ def _check_names(path: Path, names: Any) -> None:
     """Refuse classes that are not numbered from 0 without a gap."""
     if isinstance(names, dict | list) and len(names) > CLASSES:
         raise NASError(f"data={path}: key 'names': {len(names):,} classes, at most {CLASSES:,}")
-    for name in names.values() if isinstance(names, dict) else names or ():
+    listed = names.values() if isinstance(names, dict) else names
+    for name in listed if isinstance(names, dict | list) else ():  # Ultralytics refuses others
         if not is_class_name(str(name)):
             raise NASError(
                 f"data={path}: key 'names': {said(str(name))} can be no class, as results are put "
