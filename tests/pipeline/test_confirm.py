@@ -52,9 +52,12 @@ def test_of_the_pencils_the_best_is_trained_too():
     for i in range(4, 9):
         metrics = {"fitness": 0.1 * i}
         study.add([Trial(i, SPACE.point({"a": i}), state="complete", metrics=metrics)])
-    estimate, asked = table([0.5] * 9)
+    assert study.known_pencils[0].name == "cut"
+    estimate, asked = table([0.2] * 9)
     confirm(study, lambda trial: estimate(trial, 0), n=1)
     assert [number for number, _ in asked] == [8, 2, 0]
+    # What was confirmed comes first: the others' fitness is of shorter trainings.
+    assert [t.name for t in study.known_pencils] == ["cut", "large", "small"]
     confirm(study, lambda trial: pytest.fail("trained again"), n=1)
 
 
