@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from yolo_nas_ext.console import Progress, number
+from yolo_nas_ext.console import Progress, number, quoted, say
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
@@ -27,12 +27,12 @@ def hand_over(job: Job) -> None:
         _measure(job)
     except NASError as error:
         job.notes.append(f"the family is not measured on val: {error}")
-        print(f"note: {job.notes[-1]}")
+        say(f"note: {job.notes[-1]}")
     members = sorted(job.study.front, key=_cost)
     if not members:
         return
     write_text(job.folder / FILE, _listed(job, members))
-    print(f"\n{table(job, members)}")
+    say(f"\n{table(job, members)}")
 
 
 def _measure(job: Job) -> None:
@@ -92,7 +92,7 @@ def table(job: Job, members: Sequence[Trial]) -> str:
             f"nas-{trial.network.key}.pt{f'  ({trial.name})' if trial.name else ''}"
         )
     limit = "max_latency=<ms>" if timed else "max_flops=<FLOPs>"
-    lines.append(f"the best within a limit: yolo nas-extract run={job.folder} {limit}")
+    lines.append(f"the best within a limit: yolo nas-extract run={quoted(job.folder)} {limit}")
     return "\n".join(lines)
 
 
