@@ -16,6 +16,7 @@ from ultralytics.data import utils
 from ultralytics.utils import LOGGER
 
 from yolo_nas_ext.data.groups import compiled
+from yolo_nas_ext.data.scans import recipe
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.files import resource
 from yolo_nas_ext.host import classes, parts
@@ -67,6 +68,16 @@ class DataSet:
     kin: tuple[str, ...] = field(default=(), repr=False)
     together: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
+
+    @property
+    def scans(self) -> dict[str, Any] | None:
+        """How the scans it was made of were converted; None for other data sets."""
+        try:
+            places = [self.yaml or self.source, self.data.get("path")]
+            found = next(filter(None, (recipe.beside(p) for p in places if p)), None)
+        except NASError:  # of another version, and a training is not to end for that
+            return None
+        return found.to_dict() if found else None
 
     @property
     def groups(self) -> tuple[str, ...]:

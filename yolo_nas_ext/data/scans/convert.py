@@ -131,7 +131,7 @@ def _scans(
     say: Callable[[str], None],
 ) -> None:
     """Convert every scan, or take what an earlier run made of it."""
-    options = _resolved(found, options, say)
+    options = summary.options = _resolved(found, options, say)
     bar = Progress(len(found.entries), BAR, delay=EVERY, stream=sys.stderr)
     say_above = _above(bar, say)
     try:

@@ -72,6 +72,7 @@ class Summary:
         notes: What the user should know.
         linkage: Pseudonym of every scan by its name; for the user alone.
         interrupted: Whether Ctrl-C ended it.
+        options: How scans were converted, with what labels mean decided.
     """
 
     out: Path | None
@@ -82,3 +83,4 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     linkage: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
+    options: Options = field(default_factory=Options)

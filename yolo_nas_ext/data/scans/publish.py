@@ -14,6 +14,7 @@ import yaml
 
 from yolo_nas_ext.data.scans import pairing
 from yolo_nas_ext.data.scans.options import NONE, Options, Summary
+from yolo_nas_ext.data.scans.recipe import Recipe
 from yolo_nas_ext.data.splits import hold_out
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import write_json
@@ -185,6 +186,7 @@ def describe(summary: Summary, options: Options, labelled: bool) -> dict[str, An
             "val": options.val,
             "seed": options.seed,
         },
+        "recipe": Recipe(options=summary.options, names=summary.names).to_dict(),
         "labelled": labelled,
         "classes": {name: counts.get(label, 0) for label, name in summary.names.items()},
         "counts": {

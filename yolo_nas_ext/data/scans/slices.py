@@ -155,7 +155,7 @@ def cut(
     shape, spacing = size_of(scan, how)
     low, high = how.window or seen.percentiles
     for index in range(scan.planes(how.axis)):
-        plane = _labels(masks, how, index, shape, classes)
+        plane = label_map(masks, how, index, shape, classes)
         least = how.min_mm2 / (spacing[0] * spacing[1])
         found = objects(
             plane,
@@ -181,7 +181,7 @@ def _count(plane: np.ndarray, how: Cut) -> int:
     )
 
 
-def _labels(
+def label_map(
     masks: Sequence[Scan],
     how: Cut,
     index: int,

@@ -52,11 +52,7 @@ def write_scan(
         raise ScanError("mask", "has no mask; add one, or leave it out")
     if not entry.patient:
         raise ScanError("patient", "has a path in which group= finds no patient; change group=")
-    scan = (
-        dicom.read(entry.source)
-        if isinstance(entry.source, dicom.Series)
-        else reading.read(entry.source, options.volume, options.pages)
-    )
+    scan = load(entry, options)
     masks = [mask_pictures.labels(mask, options.pages) for mask in entry.masks] if by_mask else []
     for mask in masks:
         volumes.check_pair(scan, mask, how.axis)
@@ -105,6 +101,17 @@ def write_scan(
     if folder:
         write_json(folder / "record.json", record)
     return record
+
+
+def load(entry: pairing.PairedScan, options: Options) -> volumes.Scan:
+    """Return a scan as it is converted, and as a model is to see it later.
+
+    Raises:
+        ScanError: For one that cannot be read.
+    """
+    if isinstance(entry.source, dicom.Series):
+        return dicom.read(entry.source)
+    return reading.read(entry.source, options.volume, options.pages)
 
 
 def _between(scan: volumes.Scan, axis: int) -> dict[str, Any]:
