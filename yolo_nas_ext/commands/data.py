@@ -135,6 +135,11 @@ def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) 
         return
     sides = list(summary.split.values())
     print(f"{sides.count('train')} patients in train, {sides.count('val')} in val")
+    if options.cut.empty < 1 and "val" in sides:
+        print(
+            f"val has every slice of its scans; of those without an object train has "
+            f"{options.cut.empty:.0%}"
+        )
     data = summary.out if options.task == "classify" else summary.out / "data.yaml"
     if not _searchable(summary, options):
         return

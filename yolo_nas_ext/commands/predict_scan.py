@@ -21,7 +21,7 @@ from yolo_nas_ext.data.scans.volumes import Scan, Volume
 from yolo_nas_ext.data.scans.write_scan import load
 from yolo_nas_ext.files import write_json
 from yolo_nas_ext.host.predict import Trained, View
-from yolo_nas_ext.metrics.froc import Box, merge
+from yolo_nas_ext.metrics.froc import merge
 
 SHARE = 0.999  # of a scan's step of the progress; the last of it is the loop's
 BACKGROUND = "background"  # of semantic models: pixels of no class
@@ -58,33 +58,32 @@ class _Instances:
     """Objects that are told apart: each detection, joined through slices that it overlaps in."""
 
     def __init__(self) -> None:
-        self._boxes: list[Box] = []
-        self._masks: list[tuple[tuple[slice, slice], np.ndarray, tuple[int, int]]] = []
+        self._rows: dict[int, list[list[float]]] = {}
+        self._masks: dict[int, list[tuple[tuple[slice, slice], np.ndarray]]] = {}
+        self._shape = (0, 0)
 
-    def add(self, index: int, row: Sequence[float], mask: np.ndarray) -> None:
-        x0, y0, x1, y1, kind, score = row
+    def add(self, index: int, row: list[float], mask: np.ndarray) -> None:
+        """Take a detection: its row (left, top, right, bottom, class, score) and mask (h, w)."""
         rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        self._boxes.append(Box(index, (x0, y0, x1, y1), int(kind), float(score)))
-        self._masks.append((box, mask[box], mask.shape))
+        self._rows.setdefault(index, []).append(row)
+        self._masks.setdefault(index, []).append((box, mask[box].copy()))
+        self._shape = mask.shape[0], mask.shape[1]
 
     def put(self, scan: Scan, axis: int) -> tuple[write_back.Labels, dict[int, int]]:
         """Return the number of the object at every place, and the class index of each number."""
-        place = {id(box): i for i, box in enumerate(self._boxes)}
-        objects = sorted(merge(self._boxes), key=lambda chain: max(b.score for b in chain))
-        labels = write_back.empty(scan, axis, len(objects))
-        planes: dict[int, list[tuple[int, Box]]] = {}
-        for number, chain in enumerate(objects, 1):
-            for box in chain:
-                planes.setdefault(box.index, []).append((number, box))
-        for index, found in planes.items():
-            shape = self._masks[place[id(found[0][1])]][2]
-            plane, sure = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
-            for number, box in found:  # the surest last, on top
-                at, mask, _ = self._masks[place[id(box)]]
-                plane[at][mask], sure[at][mask] = number, box.score
+        slices = [(index, np.array(rows)) for index, rows in sorted(self._rows.items())]
+        numbers, scores = merge(slices)
+        labels = write_back.empty(scan, axis, len(scores))
+        kinds: dict[int, int] = {}
+        for (index, rows), own in zip(slices, numbers, strict=True):
+            plane, sure = np.zeros(self._shape, np.int32), np.zeros(self._shape, np.float32)
+            for row in np.argsort(rows[:, 5], kind="stable"):  # the surest last, on top
+                at, mask = self._masks[index][row]
+                plane[at][mask], sure[at][mask] = own[row] + 1, rows[row, 5]
+                kinds[int(own[row]) + 1] = int(rows[row, 4])
             labels.put(scan, axis, index, plane, sure)
-        return labels, {n: chain[0].label for n, chain in enumerate(objects, 1)}
+        return labels, kinds
 
 
 def predict_scan(

@@ -26,6 +26,7 @@ from yolo_nas_ext.host.dataset import quiet
 LEAST, OVERLAP, MOST = 0.001, 0.7, 300
 BATCH = 16
 USUAL = 640  # pixels
+NONE = 255  # of a class map: no class
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class View:
         boxes: Rows (left, top, right, bottom, class, score) in its pixels.
         masks: Masks (n, h, w) of the boxes at its size; None of models that find none.
         scores: Of every class, of a classifier; none of others.
-        classes: The class index of every pixel (h, w), of semantic models; None of others.
+        classes: The class index of every pixel (h, w), of semantic models, `NONE` where a model of
+            one class sees none; None of others.
         sure: The probability (h, w) of that class; None of others.
     """
 
@@ -190,6 +192,8 @@ def _sure(logit: torch.Tensor, size: Any, shape: Any) -> np.ndarray:
 def _view(file: str, seen: Any, *, masks: bool) -> View:
     if seen.semantic_mask is not None:
         classes = seen.semantic_mask.data.cpu().numpy()
+        if len(seen.names) == 1:  # Ultralytics' 1 is its one class then, and 0 is none
+            classes = np.where(classes > 0, 0, NONE)
         sure = getattr(seen, "sure", np.ones(classes.shape))
         return View(file, seen.orig_shape, np.zeros((0, 6)), classes=classes, sure=sure)
     if seen.probs is not None:

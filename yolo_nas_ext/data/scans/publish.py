@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from yolo_nas_ext.data import lesions
 from yolo_nas_ext.data.scans import pairing
 from yolo_nas_ext.data.scans.options import NONE, Options, Summary
 from yolo_nas_ext.data.scans.recipe import Recipe
@@ -116,6 +117,9 @@ def publish(
     summary.split = assign(
         [r["patient"] for r in records], classes, fixed, val=options.val, seed=options.seed
     )
+    for record in records:  # of patients that are measured every slice is wanted
+        if summary.split[record["patient"]] != "train":
+            record["pictures"] = sorted(record["pictures"] + record["more"], key=_name)
     whole = work / "whole"
     index = {label: i for i, label in enumerate(summary.names)}
     for record in records:
@@ -139,11 +143,17 @@ def publish(
         data = {"train": "images/train", "val": "images/val", "channels": channels, "names": names}
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
         (whole / "data.yaml").write_text(text, "utf-8", newline="\n")
+    if options.task != "classify" and found.labelled:
+        write_json(whole / lesions.FILE, _lesions(records))
     write_json(whole / "conversion.json", describe(summary, options, found.labelled))
     if out.exists():
         out.rmdir()
     os.rename(whole, out)
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _name(picture: dict[str, Any]) -> str:
+    return picture["name"]
 
 
 def _place(
@@ -171,6 +181,20 @@ def _place(
     image.parent.mkdir(parents=True, exist_ok=True)
     if (source / f"{name}.png").exists():
         os.replace(source / f"{name}.png", image)
+
+
+def _lesions(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the lesion of every label of each picture, and the voxels of each, by scan."""
+    return {
+        "lesions": lesions.BY_MASKS,
+        "scans": {
+            r["key"]: {
+                "pictures": {p["name"]: p["lesions"] for p in r["pictures"]},
+                "voxels": r["lesions"],
+            }
+            for r in records
+        },
+    }
 
 
 def describe(summary: Summary, options: Options, labelled: bool) -> dict[str, Any]:

@@ -6,7 +6,6 @@ what scans that come later are read by. It holds settings and class names, and n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from yolo_nas_ext.data.scans.options import Options
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.files import json_of
 
 KEY = "scans"  # of a checkpoint
 RECORD = "conversion.json"  # of a data set that `nas-data` made
@@ -70,6 +70,24 @@ def from_dict(content: Mapping[str, Any], where: str) -> Recipe:
         ) from error
 
 
+def spacings(data: str | Path) -> dict[str, tuple[float, float, float]]:
+    """Return the distance of slices, rows and columns in mm of every scan that is a volume.
+
+    Args:
+        data: See `beside`.
+
+    Returns:
+        Distances by the scan's pseudonym; of the pixels that were written. Nothing of other data.
+    """
+    found = _record(data).get("scans")
+    result = {}
+    for key, scan in found.items() if isinstance(found, dict) else ():
+        if isinstance(scan, dict) and {"between_mm", "spacing_mm"} <= set(scan):
+            x, y = scan["spacing_mm"]
+            result[key] = float(scan["between_mm"]), float(y), float(x)
+    return result
+
+
 def beside(data: str | Path) -> Recipe | None:
     """Return the recipe of a data set; None for one that was not made of scans.
 
@@ -79,14 +97,18 @@ def beside(data: str | Path) -> Recipe | None:
     Raises:
         NASError: For a record that is damaged or of another version.
     """
+    found = _record(data).get("recipe")
+    return from_dict(found, f"{RECORD} of {data}") if isinstance(found, dict) else None
+
+
+def _record(data: str | Path) -> dict[str, Any]:
+    """Return what a data set says of its conversion; nothing where it does not."""
     path = Path(data)
-    file = (path if path.is_dir() else path.parent) / RECORD
     try:
-        content = json.loads(file.read_text("utf-8"))
+        content = json_of(((path if path.is_dir() else path.parent) / RECORD).read_text("utf-8"))
     except (OSError, ValueError):
-        return None
-    found = content.get("recipe") if isinstance(content, dict) else None
-    return from_dict(found, str(file)) if isinstance(found, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _label(value: Any) -> Any:

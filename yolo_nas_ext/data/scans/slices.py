@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from yolo_nas_ext.data.lesions import Components
 from yolo_nas_ext.data.polygons import MaskObject, objects
 from yolo_nas_ext.data.scans.intensity import percentiles, to_8_bits
 from yolo_nas_ext.data.scans.volumes import AXES, Scan, ScanError, check_labels
@@ -31,7 +32,7 @@ class Cut:
         min_mm2: Area in mm^2 below which an object is left out.
         instances: Whether a label is one object rather than a class.
         polygons: Whether outlines are wanted.
-        empty: Part of the slices without an object to keep.
+        empty: Part of the slices without an object to keep for training.
         remap: Labels and what becomes of them; 0 leaves a label out.
     """
 
@@ -72,6 +73,9 @@ class Slice:
         found: Its objects, in pixels of the picture.
         small: Objects that were left out as too small.
         labels: Pixels of each label in the picture.
+        pieces: For each object its number in `data.lesions.Components`.
+        kept: Whether it is for training, too; others are for patients that are measured, of whom
+            every slice is wanted.
     """
 
     index: int
@@ -79,6 +83,8 @@ class Slice:
     found: list[MaskObject]
     small: int
     labels: dict[int, int]
+    pieces: list[int] = field(default_factory=list)
+    kept: bool = True
 
 
 def survey(scan: Scan, axis: int) -> Survey:
@@ -137,6 +143,8 @@ def cut(
     *,
     rng: random.Random,
     classes: Sequence[int] = (),
+    every: bool = False,
+    together: Components | None = None,
 ) -> Iterator[Slice | None]:
     """Yield the pictures of a scan, and None for each slice that gives none.
 
@@ -148,6 +156,8 @@ def cut(
         seen: The scan's `survey`.
         rng: Decides which slices without objects are kept.
         classes: The label of each mask, where each is of a class.
+        every: Whether slices that are not kept are yielded, too.
+        together: Joins objects through slices to lesions.
 
     Raises:
         ScanError: For labels that are not whole numbers.
@@ -164,14 +174,17 @@ def cut(
             polygons=how.polygons,
             instances=how.instances,
         )
+        pieces = [] if together is None else together.add(index, plane)
+        pieces = [p for p in pieces if together and together.sizes[p] >= least]
         kept = bool(found) or not masks or rng.random() < how.empty
-        if not kept:
+        if not kept and not every:
             yield None
             continue
         values, counts = np.unique(plane, return_counts=True)
         areas = {int(v): int(c) for v, c in zip(values, counts, strict=True) if v}
         small = 0 if not least else _count(plane, how) - len(found)
-        yield Slice(index, _pixels(scan, how, index, shape, low, high), found, small, areas)
+        pixels = _pixels(scan, how, index, shape, low, high)
+        yield Slice(index, pixels, found, small, areas, pieces, kept)
 
 
 def _count(plane: np.ndarray, how: Cut) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from yolo_nas_ext.data.lesions import Components
 from yolo_nas_ext.data.scans import dicom, pairing, reading, volumes
 from yolo_nas_ext.data.scans import masks as mask_pictures
 from yolo_nas_ext.data.scans.options import Options
@@ -64,23 +65,37 @@ def write_scan(
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    pictures, objects = [], []
+    pictures, more, objects = [], [], []
     small = 0
     values: Counter[int] = Counter()
     n = scan.planes(how.axis)
-    for part in cut(scan, masks, how, seen, rng=rng, classes=entry.labels):
+    together = None if how.instances or options.task == "classify" else Components(how.connectivity)
+    slices = cut(
+        scan,
+        masks,
+        how,
+        seen,
+        rng=rng,
+        classes=entry.labels,
+        every=folder is not None and entry.val is not False,
+        together=together,
+    )
+    for part in slices:
         bar.update(WRITTEN / n)
         if part is None:
             continue
         name = f"{key}_{part.index:04d}"
         values.update(part.labels)
         small += part.small
-        pictures.append({"name": name, "labels": _classes(part, how, options, entry)})
+        picture = {"name": name, "labels": _classes(part, how, options, entry)}
+        picture["lesions"] = part.pieces if together else [f.value for f in part.found]
+        (pictures if part.kept else more).append(picture)
         objects += [[*_size(f.box), f.area, 1 if how.instances else f.value] for f in part.found]
         if folder:
             _write(folder, name, part, options)
     if by_mask and not values and not options.empty_masks:
         raise ScanError("empty", "has an empty mask; empty_masks=true keeps such scans as healthy")
+    voxels = _lesions(pictures, together)
     record = {
         "key": key,
         "stamp": stamp,
@@ -91,6 +106,8 @@ def write_scan(
         **_between(scan, how.axis),
         "intensity": [seen.least, *seen.percentiles, seen.most],
         "pictures": pictures,
+        "more": more,
+        "lesions": voxels,
         "objects": objects,
         "small": small,
         "colour": scan.facts.colour,
@@ -101,6 +118,16 @@ def write_scan(
     if folder:
         write_json(folder / "record.json", record)
     return record
+
+
+def _lesions(pictures: list[dict[str, Any]], together: Components | None) -> list[int]:
+    """Number the lesions of a scan in its pictures; return the voxels of each, where known."""
+    of, sizes = together.lesions() if together else ([], [])
+    numbers: dict[int, int] = {}
+    for picture in pictures:
+        own = [of[piece] if together else piece for piece in picture["lesions"]]
+        picture["lesions"] = [numbers.setdefault(lesion, len(numbers)) for lesion in own]
+    return [sizes[lesion] for lesion in numbers] if together else []
 
 
 def load(entry: pairing.PairedScan, options: Options) -> volumes.Scan:
