@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +15,8 @@ from tests.helpers.scans import SECRETS, nifti, series
 from tests.helpers.seers import Seer
 from yolo_nas_ext.commands import data, predict
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators.training import ShortTraining
+from yolo_nas_ext.host.dataset import read
 
 AXES = ("axial", "coronal", "sagittal")
 
@@ -64,6 +67,7 @@ def run(tmp_path, monkeypatch, *, masks=None, task="segment", score=1.0, **keys)
     model.write_bytes(b"weights")
     seer.path = model
     given = {"source": str(tmp_path / "in/images"), "out": str(tmp_path / "out"), **keys}
+    given = {key: value for key, value in given.items() if value is not None}
     return predict.main({"model": str(model), "salt": "s", **given})
 
 
@@ -276,6 +280,60 @@ def test_what_cannot_be(keys, said, tmp_path, monkeypatch):
     with pytest.raises(NASError, match=said):
         run(tmp_path, monkeypatch, **keys)
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")  # MONAI's of any bundle
+def test_a_bundle_of_monai_predicts(tmp_path, monkeypatch, capsys):
+    from monai.bundle import run as run_bundle
+
+    mask = converted(tmp_path)
+    assert run(tmp_path, monkeypatch, source=None, out=None, bundle=str(tmp_path / "bundle")) == 0
+    assert "monai.bundle run" in capsys.readouterr().out
+    meta = json.loads((tmp_path / "bundle/configs/metadata.json").read_text())
+    assert meta["network_data_format"]["outputs"]["pred"]["channel_def"]["1"] == "label_1"
+    assert (tmp_path / "bundle/models/model.pt").read_bytes() == b"weights"
+    seer = Seer(tmp_path / "set", [tmp_path / "in/labels/case.nii.gz"])
+    seer.path = tmp_path / "best.pt"
+    monkeypatch.setattr(predict, "Trained", lambda *_: seer)
+    run_bundle(
+        config_file=str(tmp_path / "bundle/configs/inference.json"),
+        meta_file=str(tmp_path / "bundle/configs/metadata.json"),
+        logging_file=False,
+        bundle_root=str(tmp_path / "bundle"),
+        dataset_dir=str(tmp_path / "in/images"),
+        output_dir=str(tmp_path / "out"),
+    )
+    found = np.asarray(nib.load(mask_of(tmp_path, ".nii.gz")).dataobj)
+    np.testing.assert_array_equal(found, mask)
+    with pytest.raises(NASError, match="exists"):
+        run(tmp_path, monkeypatch, source=None, out=None, bundle=str(tmp_path / "bundle"))
+
+
+def test_a_checkpoint_knows_how_scans_are_read(tmp_path, capsys):
+    """A training writes it, and a prediction needs nothing else."""
+    converted(tmp_path, "axis=coronal", "channels=3")
+    image, mask = blobs(seed=1)
+    nifti(tmp_path / "in/images/case2.nii.gz", image, turned())
+    nifti(tmp_path / "in/labels/case2.nii.gz", mask, turned())
+    keys = {"source": str(tmp_path / "in"), "out": str(tmp_path / "two"), "task": "segment"}
+    data.main({**keys, "axis": "coronal", "channels": 3, "names": {1: "cyst", 2: "tumour"}})
+    training = ShortTraining(
+        read(tmp_path / "two/data.yaml", "segment"),
+        epochs=1, imgsz=32, batch=8, threads=1, task="segment", fitness="dice",
+    )  # fmt: skip
+    metrics = training.estimate("yolo11n-seg", weights=tmp_path / "best.pt")
+    shutil.rmtree(tmp_path / "two")
+    given = {"model": str(tmp_path / "best.pt"), "source": str(tmp_path / "in/images/case.nii.gz")}
+    assert predict.main({**given, "out": str(tmp_path / "out"), "conf": 0.001}) == 0
+    kept = json.loads((tmp_path / "out/predictions.json").read_text())
+    cut = kept["recipe"]["options"]["cut"]
+    assert (cut["axis"], cut["channels"], kept["imgsz"]) == (1, 3, 32)
+    assert kept["recipe"]["classes"] == [[1, "cyst"], [2, "tumour"]]
+    assert nib.load(mask_of(tmp_path, ".nii.gz")).shape == (24, 20, 14)
+    capsys.readouterr()
+    assert predict.main({**given, "out": str(tmp_path / "again")}) == 0
+    said = capsys.readouterr().out
+    assert f"as sure as {metrics['dice_threshold']:g} counts, the best of its held-out" in said
 
 
 def test_help_is_printed_without_loading_torch():

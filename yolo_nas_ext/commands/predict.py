@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from yolo_nas_ext import __version__
+from yolo_nas_ext.commands.predict_bundle import command, write_bundle
 from yolo_nas_ext.commands.predict_scan import BACKGROUND, Job, predict_scan
 from yolo_nas_ext.config.predict import PredictSettings
 from yolo_nas_ext.config.rules import check
@@ -48,6 +49,11 @@ def main(given: Mapping[str, Any]) -> int:
     """
     settings = read(PredictSettings, given)
     check(settings)
+    if settings.bundle:
+        job = _job(settings)
+        folder = write_bundle(Path(settings.bundle), job)
+        print(f"written: {clean(str(folder))}\nnext:\n  {command(folder)}")
+        return 0
     out = Path(os.path.abspath(settings.out))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise NASError(f"out={out}: exists and is not an empty folder; give a new one or remove it")
@@ -199,6 +205,9 @@ def _predicted(
             try:
                 record = _one(entry, work, job, salt, bar)
                 records.append({**record, "name": entry.name})
+                if note := record.get("note"):
+                    bar.clear()
+                    print(clean(f"note: {entry.name} {note}"))
             except ScanError as error:
                 skipped.append((entry.name, str(error)))
                 bar.clear()

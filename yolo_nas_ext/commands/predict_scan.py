@@ -17,7 +17,7 @@ from yolo_nas_ext.data.scans.overlay import Sheet
 from yolo_nas_ext.data.scans.paired import PairedScan
 from yolo_nas_ext.data.scans.recipe import Recipe
 from yolo_nas_ext.data.scans.slices import Slice, cut, size_of, survey
-from yolo_nas_ext.data.scans.volumes import Scan, Volume
+from yolo_nas_ext.data.scans.volumes import Scan, ScanError, Volume
 from yolo_nas_ext.data.scans.write_scan import load
 from yolo_nas_ext.files import write_json
 from yolo_nas_ext.host.predict import Trained, View
@@ -118,10 +118,11 @@ def predict_scan(
         rows = findings.rows(patient, key, found, names)
         if job.model.task == "detect":  # boxes hold more than what is in them
             rows = [{**row, "volume_ml": ""} for row in rows]
-        files = _masks(entry, scan, labels.values, folder / key, job, names)
+        files, note = _masks(entry, scan, labels.values, folder / key, job, names)
         picture = folder / f"{key}.overlay.png"
         Image.fromarray(sheet.draw(dict(enumerate(names.values())))).save(picture)
-        record |= {"rows": rows, "files": [file.name for file in (*files, picture)]}
+        names_of = [file.name for file in (*files, picture)]
+        record |= {"rows": rows, "files": names_of, "note": note}
     write_json(folder / "record.json", record)
     return record
 
@@ -206,22 +207,26 @@ def _masks(
     path: Path,
     job: Job,
     names: dict[int, str],
-) -> list[Path]:
-    """Write what lies on a scan in the formats that are asked for."""
-    series = isinstance(entry.source, dicom.Series) and isinstance(scan, Volume)
+) -> tuple[list[Path], str]:
+    """Write what lies on a scan in the formats that are asked for; say what could not be."""
     source = entry.source if isinstance(entry.source, Path) else None
+    instances = job.recipe.options.cut.instances  # and a segment is a class
+    series = entry.source if isinstance(entry.source, dicom.Series) and not instances else None
     kind = job.kind
-    if kind == "auto" or (kind == "dicom-seg" and not series):
+    if kind == "auto" or (kind == "dicom-seg" and series is None):
         kind = write_back.format_of(source)
-    files = []
+    files, note = [], ""
     if kind != "dicom-seg":
         files.append(write_back.write(scan, values, path, kind, source=source))
     wanted = job.kind == "dicom-seg" or (job.kind == "auto" and dicom_seg.available())
-    classes = not job.recipe.options.cut.instances  # a segment is a class
-    if series and wanted and classes and isinstance(entry.source, dicom.Series):
-        assert isinstance(scan, Volume)
-        files.append(write_back.dicom_seg(entry.source.files, scan, values, path, names))
-    return files
+    if series is not None and wanted and isinstance(scan, Volume):
+        try:
+            files.append(write_back.dicom_seg(series.files, scan, values, path, names))
+        except ScanError as error:
+            if job.kind != "auto":
+                raise
+            note = f"{error}; its mask is NIfTI alone"
+    return files, note
 
 
 def _classified(

@@ -21,10 +21,12 @@ class PredictSettings(Settings):
     command: ClassVar[str] = "nas-predict"
     about: ClassVar[str] = """\
 yolo nas-predict model=<best.pt> source=<scan, folder or DICOM series> out=<folder> [key=value ...]
+yolo nas-predict model=<best.pt> bundle=<folder>
 
 What a model finds in scans, in the scans' own space: masks, findings.csv in mm of the patient, and
 sheets of slices with what was found drawn on them. Scans are read as the conversion of the model's
-training data read them. Nothing that names a patient is written. An interrupted run goes on."""
+training data read them. Nothing that names a patient is written. An interrupted run goes on. With
+bundle= nothing is predicted: the model becomes a bundle of MONAI, for monai.bundle run."""
 
     model: str = key(None, path, READ, "checkpoint that was trained on scans, a .pt")
     source: str = key(
@@ -76,6 +78,9 @@ training data read them. Nothing that names a patient is written. An interrupted
         optional(text),
         WRITTEN,
         "new file for the pseudonym of every scan, outside of out; keep it secret",
+    )
+    bundle: str | None = key(
+        None, optional(text), WRITTEN, "folder to create for a bundle of MONAI, in place of out"
     )
 
 

@@ -501,8 +501,15 @@ CONVERT: tuple[Rule[ConvertSettings], ...] = (
 _PREDICT = "yolo nas-predict model=best.pt source=scans out=found"
 PREDICT: tuple[Rule[PredictSettings], ...] = (
     _required("model", _PREDICT, "source=a out=b"),
-    _required("source", _PREDICT, "model=a.pt out=b"),
-    _required("out", _PREDICT, "model=a.pt source=a"),
+    _required("source", _PREDICT, "model=a.pt out=b", where=lambda s: not s.bundle),
+    _required("out", _PREDICT, "model=a.pt source=a", where=lambda s: not s.bundle),
+    Rule(
+        "bundle",
+        lambda s: s.bundle and (s.source or s.out),
+        "is in place of a prediction",
+        "leave source and out away; monai.bundle run takes dataset_dir and output_dir",
+        "model=a.pt source=a out=b bundle=c",
+    ),
     _secret("model=a.pt source=a out=b linkage=b/c.csv"),
 )
 

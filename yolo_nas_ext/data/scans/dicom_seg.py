@@ -68,7 +68,7 @@ def segmentation(
         headers.append(_bare(header, patient))
         planes.append(round(z))
     if sorted(planes) != list(range(voxels.shape[2])):
-        raise ScanError("geometry", "has slices off a regular grid; format=nifti writes its mask")
+        raise ScanError("geometry", "has slices that no DICOM-SEG can lie on")
     tissue = codes.SCT.MorphologicallyAbnormalStructure
     segments = [
         hd.seg.SegmentDescription(
@@ -89,21 +89,27 @@ def segmentation(
     numbered = np.zeros(voxels.shape, np.uint8)
     for number, label in enumerate(names, 1):
         numbered[voxels == label] = number
-    return hd.seg.Segmentation(
-        source_images=[headers[i] for i in order],
-        pixel_array=np.ascontiguousarray(numbered.transpose(2, 1, 0)),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=segments,
-        series_instance_uid=hd.UID(),
-        series_number=900,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        manufacturer="yolo_nas_ext",
-        manufacturer_model_name="yolo nas-predict",
-        software_versions=__version__,
-        device_serial_number="0",
-        omit_empty_frames=bool(numbered.any()),
-    )
+    try:
+        return hd.seg.Segmentation(
+            source_images=[headers[i] for i in order],
+            pixel_array=np.ascontiguousarray(numbered.transpose(2, 1, 0)),
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=segments,
+            series_instance_uid=hd.UID(),
+            series_number=900,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer="yolo_nas_ext",
+            manufacturer_model_name="yolo nas-predict",
+            software_versions=__version__,
+            device_serial_number="0",
+            omit_empty_frames=bool(numbered.any()),
+        )
+    except (AttributeError, TypeError, ValueError, KeyError) as error:  # of what headers lack
+        reason = " ".join(str(error).split())[:100]
+        raise ScanError(
+            "geometry", f"has headers that no DICOM-SEG can refer to ({reason})"
+        ) from error
 
 
 def _bare(header: Any, patient: str) -> Dataset:

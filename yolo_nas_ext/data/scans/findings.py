@@ -17,6 +17,7 @@ from yolo_nas_ext.data.scans.volumes import Scan, Volume
 from yolo_nas_ext.data.scans.write_back import LPS, Labels, file_indices
 
 TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a corner are of one finding
+BESIDE = TOUCHING & (np.arange(3)[:, None, None] == 1)  # as pixels of one page are
 COLUMNS = (
     "row patient scan finding class score volume_ml longest_mm "
     "centre_l_mm centre_p_mm centre_s_mm extent_l_mm extent_p_mm extent_s_mm "
@@ -67,7 +68,8 @@ def find(
             value are, in volumes by 26 neighbours and in pictures by 8.
     """
     found = []
-    for value, where in _pieces(labels.values, whole=of is not None):
+    touching = TOUCHING if isinstance(scan, Volume) else BESIDE
+    for value, where in _pieces(labels.values, touching, whole=of is not None):
         indices = np.argwhere(where[1]) + [s.start for s in where[0]]
         score = float(labels.scores[where[0]][where[1]].max())
         label = of[value] if of is not None else value
@@ -76,7 +78,7 @@ def find(
 
 
 def _pieces(
-    values: np.ndarray, *, whole: bool
+    values: np.ndarray, touching: np.ndarray, *, whole: bool
 ) -> Iterator[tuple[int, tuple[tuple[slice, ...], np.ndarray]]]:
     """Yield the value of every finding, the box that it is in and its mask there."""
     boxes: list[Any] = ndimage.find_objects(values)
@@ -87,7 +89,7 @@ def _pieces(
         if whole:
             yield value, (box, mask)
             continue
-        parts: Any = ndimage.label(mask, TOUCHING)[0]
+        parts: Any = ndimage.label(mask, touching)[0]
         for number, inner in enumerate(ndimage.find_objects(parts), 1):
             place = tuple(
                 slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, inner, strict=True)
