@@ -17,7 +17,7 @@ from tests.host.training.test_tasks import architecture
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.commands import compare, data
 from yolo_nas_ext.compare import trained
-from yolo_nas_ext.data.lesions import BY_MASKS
+from yolo_nas_ext.data.lesions import BY_MASKS, FILE
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import read
@@ -132,6 +132,18 @@ def test_scans_case_by_case(scans, tmp_path, monkeypatch, capsys):
         assert float(row["found_volume"]) * 2 == float(row["volume"]) == 0.9
         assert float(row["dice"]) == pytest.approx(2 / 3, abs=1e-5)
         assert float(row["hausdorff95"]) == 9 and 0 < float(row["surface"]) < 9
+
+
+def test_lesions_of_polygons_alone(scans, tmp_path, monkeypatch, capsys):
+    """A data set that does not say its lesions, with an object that another one covers."""
+    shutil.copytree(scans, tmp_path / "set")
+    (tmp_path / "set" / FILE).unlink()
+    label = max((tmp_path / "set/labels/val").iterdir(), key=lambda f: f.stat().st_size)
+    row = next(line for line in label.read_text().splitlines() if line.startswith("0"))
+    label.write_text(label.read_text() + "1" + row[1:] + "\n")  # two classes at one place
+    monkeypatch.setattr(compare, "Trained", perfect(tmp_path / "set", "segment"))
+    found = figures(capsys, f"data={tmp_path / 'set'}")
+    assert found["lesions"] >= 5 and found["lesions_by"] == BY_MASKS and found["froc_cpm"] == 1
 
 
 def lower_half(view):

@@ -7,6 +7,7 @@ import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -123,25 +124,30 @@ class Cases:
         """Return the lesion of every true row of each picture."""
         if all(len(self._known.get(stem, ())) == len(part.true) for stem, part in parts):
             return [list(self._known.get(stem, ())) for stem, _ in parts]
+        if len(parts) == 1:  # a picture of its own, in which objects are told apart
+            return [list(range(len(parts[0][1].true)))]
         if any(part.masks is None for _, part in parts):
             self.lesions_by = lesions.BY_BOXES
             return lesions.of_boxes((part.index, part.true) for _, part in parts)[0]
-        together, pieces = Components(), []
+        together = Components()
+        pieces: list[list[int | None]] = []
         for _, part in parts:
             assert part.masks is not None
-            kinds = part.true[:, 4].astype(int) + 1
+            kinds = (part.true[:, 4].astype(int) + 1).tolist()
             plane = np.zeros(part.masks.shape[1:], np.int64)
             for kind, mask in zip(kinds, part.masks, strict=True):
                 plane[mask] = kind
             together.add(part.index, plane)
+            seen = [mask & (plane == k) for k, mask in zip(kinds, part.masks, strict=True)]
             pieces.append(
                 [
-                    together.piece_of(int(kind), mask & (plane == kind))
-                    for kind, mask in zip(kinds, part.masks, strict=True)
+                    together.piece_of(kind, mask) if mask.any() else None
+                    for kind, mask in zip(kinds, seen, strict=True)
                 ]
             )
-        of, _ = together.lesions()
-        return [[of[piece] for piece in own] for own in pieces]
+        of, sizes = together.lesions()
+        hidden = count(len(sizes))  # what others cover, or what is too thin to be drawn
+        return [[next(hidden) if p is None else of[p] for p in own] for own in pieces]
 
     def _sizes(
         self,

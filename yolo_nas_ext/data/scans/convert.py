@@ -31,6 +31,7 @@ from yolo_nas_ext.data.scans.write_scan import write_scan
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import write_json
 
+RECORDS = 2  # version of what is kept of each scan
 BAR = "{percent:3.0f}% of {total:.0f} scans, {spent} so far, {left} left"
 
 
@@ -109,7 +110,7 @@ def _require(summary: Summary, found: pairing.PairedScans, work: Path | None = N
 def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], None]) -> str:
     """Return the salt of an interrupted conversion with the same options, else begin anew."""
     file = work / "state.json"
-    asked = hashlib.sha256(repr(options).encode()).hexdigest()
+    asked = hashlib.sha256(repr((RECORDS, options)).encode()).hexdigest()
     if file.is_file():
         state = json.loads(file.read_text("utf-8"))
         if state["options"] == asked and salt in (None, state["salt"]):
