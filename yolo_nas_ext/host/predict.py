@@ -161,7 +161,8 @@ def _all_labels() -> Iterator[None]:
 @contextmanager
 def _probabilities() -> Iterator[None]:
     """Let semantic models say how sure they are, of which Ultralytics keeps the class alone."""
-    usual = SemanticSegmentationPredictor.postprocess
+    kind: Any = SemanticSegmentationPredictor
+    usual = kind.postprocess
 
     def postprocess(self: Any, preds: Any, img: Any, orig_imgs: Any) -> Any:
         logits = preds[0] if isinstance(preds, (tuple, list)) else preds
@@ -171,11 +172,11 @@ def _probabilities() -> Iterator[None]:
                 seen.sure = _sure(logit, img.shape[2:], seen.orig_shape)
         return found
 
-    SemanticSegmentationPredictor.postprocess = postprocess
+    kind.postprocess = postprocess
     try:
         yield
     finally:
-        SemanticSegmentationPredictor.postprocess = usual
+        kind.postprocess = usual
 
 
 def _sure(logit: torch.Tensor, size: Any, shape: Any) -> np.ndarray:

@@ -72,7 +72,7 @@ def counts(
         parts.setdefault(scan, (patient, []))[1].append(one)
     result: dict[str, list[Counts]] = {}
     for patient, slices in parts.values():
-        whole = (sum(getattr(part, name) for part in slices) for name in Counts.__slots__)
+        whole = (np.sum([getattr(p, name) for p in slices], 0) for name in Counts.__slots__)
         result.setdefault(patient, []).append(Counts(*whole))
     return result
 

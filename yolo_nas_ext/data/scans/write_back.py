@@ -17,7 +17,7 @@ import numpy as np
 from nibabel import orientations
 from PIL import Image
 
-from yolo_nas_ext.data.scans.volumes import STANDARD, Scan, ScanError, Volume, suffix_of
+from yolo_nas_ext.data.scans.volumes import STANDARD, Scan, Volume, suffix_of
 
 FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom-seg": ".seg.dcm"}
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # between NIfTI's directions and DICOM's
@@ -53,7 +53,8 @@ class Labels:
         """
         if not labels.any():
             return
-        shape = scan.plane(axis, index).shape[:2]
+        height, width = scan.plane(axis, index).shape[:2]
+        shape = height, width
         labels, sure = resized(labels, shape), _near(sure, shape)
         for into, plane in ((self.values, labels), (self.scores, np.where(labels > 0, sure, 0))):
             if isinstance(scan, Volume):
@@ -257,6 +258,3 @@ def dicom_seg(
     file = path.with_name(path.name + FORMATS["dicom-seg"])
     segmentation(files, voxels, LPS @ affine, names, path.name).save_as(file)
     return file
-
-
-__all__ = ["FORMATS", "Labels", "ScanError", "dicom_seg", "empty", "format_of", "native", "write"]
