@@ -127,4 +127,7 @@ def converted(
         return
     with Workers(jobs, _room()) as workers:
         for index, kind, result in workers.run(tasks):
-            yield tasks[index], *((result, "") if kind == DONE else (None, result))
+            if kind == DONE:
+                yield tasks[index], result, ""
+            else:
+                yield tasks[index], None, result

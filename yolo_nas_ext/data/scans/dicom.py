@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.pixels import pixel_array
+from pydicom.pixels import apply_color_lut, pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from yolo_nas_ext.data.scans.anonymise import may_show_text, removed
@@ -234,7 +234,7 @@ def _pixels(plane: Plane) -> np.ndarray:
             return pixel_array(header, index=plane.frame)
         values = header.pixel_array
         if header.get("PhotometricInterpretation") == "PALETTE COLOR":
-            coloured = pydicom.pixels.apply_color_lut(values, header)
+            coloured = apply_color_lut(values, header)
             return coloured if coloured.dtype == np.uint8 else (coloured >> 8).astype(np.uint8)
         return values
     except Exception as error:  # decoders of compressed pixels fail in many ways
