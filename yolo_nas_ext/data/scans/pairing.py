@@ -79,7 +79,8 @@ def find(
             inside, where = by_look
             images = [f for f in images if f not in set(inside)]
             notes.append(f"taken for masks, as they hold few values: {where}")
-    called = [f for f in images if by_name(f)] if not told else []
+    asked = told or Path(source).is_file()  # a file that is named is a scan, whatever its name
+    called = [] if asked else [f for f in images if by_name(f)]
     images = [f for f in images if f not in {*called}] if called else images
     if not contrasts:
         images, channels = _channels(images, volume)
