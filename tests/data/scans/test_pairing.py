@@ -377,6 +377,15 @@ def test_a_file_and_its_mask_need_no_names(tmp_path):
     assert paired(found, tmp_path) == {"a.nii.gz": ["b.nii.gz"]}
 
 
+def test_other_masks_of_the_same_folder_are_no_scans(tmp_path):
+    files = (
+        "images/a.nii images/b.nii masks/a.nii masks/b.nii second_masks/a.nii second_masks/b.nii"
+    )
+    laid_out(tmp_path, files)
+    found = pairing.find(str(tmp_path), str(tmp_path / "second_masks"))
+    assert paired(found, tmp_path) == {f"images/{n}.nii": [f"second_masks/{n}.nii"] for n in "ab"}
+
+
 def test_scans_that_look_like_masks_are_said(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for name, most in (("a", 255), ("b", 255), ("c", 2)):

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections import Counter
 
 import pytest
@@ -127,6 +128,16 @@ def test_patients_of_before_have_to_be_known(tmp_path):
     with pytest.raises(NASError, match="salt= is another than before"):
         run(source, out, salt="two")
     assert run(source, out, salt="one") == 0
+
+
+def test_a_folder_that_was_removed_has_a_new_secret(tmp_path):
+    source, out = cases(tmp_path / "in", ["case0", "case1"]), tmp_path / "out"
+    assert run(source, out) == 0
+    before, secret = record(out)["split"], (tmp_path / ".out.salt").read_text()
+    shutil.rmtree(out)
+    assert run(source, out) == 0
+    assert not before.keys() & record(out)["split"].keys()
+    assert (tmp_path / ".out.salt").read_text() != secret
 
 
 def test_another_folder_has_the_same_split(tmp_path):

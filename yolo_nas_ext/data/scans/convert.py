@@ -105,7 +105,8 @@ def convert(
 
 def _known_salt(out: Path, before: earlier.Earlier, salt: str | None) -> str | None:
     """Return the salt of the user, else of the data set that is converted into again."""
-    salt = salt or earlier.salt_of(out)
+    if before.split and salt is None:
+        salt = earlier.salt_of(out)
     if before.split and salt is None:
         raise NASError(
             f"out={out}: exists, and {earlier.salt_file(out).name} beside it, by which patients "
