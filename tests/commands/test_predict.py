@@ -109,6 +109,28 @@ def test_labels_come_back_where_they_were(axis, affine, tmp_path, monkeypatch):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(mine).T, mask)
 
 
+@pytest.mark.realdata
+@pytest.mark.parametrize("axis", AXES)
+def test_hippocampi_come_back(axis, shared_data, tmp_path, monkeypatch):
+    files = sorted((shared_data / "msd_hippocampus/labels").glob("*.nii.gz"))[:2]
+    for folder in ("images", "labels"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        for file in files:
+            shutil.copy(file.parents[1] / folder / file.name, tmp_path / "in" / folder)
+    given = {"source": str(tmp_path / "in"), "out": str(tmp_path / "set"), "axis": axis}
+    data.main({**given, "task": "segment", "names": {1: "anterior", 2: "posterior"}})
+    linkage = tmp_path / "linkage.csv"
+    masks = [tmp_path / "in/labels" / file.name for file in files]
+    assert run(tmp_path, monkeypatch, masks=masks, linkage=str(linkage)) == 0
+    with linkage.open(newline="") as file:
+        keys = {row["scan"]: row["pseudonym"] for row in csv.DictReader(file)}
+    for mask in masks:
+        found = nib.load(tmp_path / "out/masks" / f"{keys[mask.name]}.nii.gz")
+        other = nib.load(mask)
+        np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(other.dataobj))
+        np.testing.assert_array_equal(found.affine, other.affine)
+
+
 @pytest.mark.parametrize("kind", ("nrrd", "mha"))
 def test_formats_of_itk_lie_on_the_scan(kind, tmp_path, monkeypatch):
     mask = converted(tmp_path, affine=turned(35, signs=(-1, 1, -1)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 
 from yolo_nas_ext import __version__
 from yolo_nas_ext.data.scans.volumes import ScanError
@@ -114,6 +114,6 @@ def _bare(header: Any, patient: str) -> Dataset:
     for name in EMPTY:
         setattr(bare, name, None)
     bare.PatientID = patient
-    bare.file_meta = pydicom.dataset.FileMetaDataset()
+    bare.file_meta = FileMetaDataset()
     bare.file_meta.TransferSyntaxUID = header.file_meta.TransferSyntaxUID
     return bare

@@ -18,7 +18,7 @@ from yolo_nas_ext.data.scans.write_back import LPS, Labels, file_indices
 
 TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a corner are of one finding
 BESIDE = TOUCHING & (np.arange(3)[:, None, None] == 1)  # as pixels of one page are
-COLUMNS = (
+COLUMNS: list[str] = (
     "row patient scan finding class score volume_ml longest_mm "
     "centre_l_mm centre_p_mm centre_s_mm extent_l_mm extent_p_mm extent_s_mm "
     "slices first_slice last_slice i j k size_i size_j size_k"
@@ -89,7 +89,8 @@ def _pieces(
         if whole:
             yield value, (box, mask)
             continue
-        parts: Any = ndimage.label(mask, touching)[0]
+        labelled: Any = ndimage.label(mask, touching)
+        parts = labelled[0]
         for number, inner in enumerate(ndimage.find_objects(parts), 1):
             place = tuple(
                 slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, inner, strict=True)
@@ -205,7 +206,7 @@ def summary(patient: str, scans: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def write(path: Path, table: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer: csv.DictWriter[str] = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
         writer.writerows(table)
 
