@@ -109,6 +109,38 @@ def test_labels_come_back_where_they_were(axis, affine, tmp_path, monkeypatch):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(mine).T, mask)
 
 
+@pytest.mark.parametrize(
+    ("keys", "side"), [(("tile=32", "overlap=0.25"), 32), (("window=40/400,100/200",), 60)]
+)
+def test_tiles_and_windows_come_back(keys, side, tmp_path, monkeypatch):
+    mask = converted(tmp_path, *keys, "axis=axial", shape=(70, 60, 4))
+    seen = []
+    wrapped = predict.predict_scan
+
+    def watched(*given):
+        record = wrapped(*given)
+        seen.extend(given[4].model.sizes)
+        return record
+
+    monkeypatch.setattr(predict, "predict_scan", watched)
+    assert run(tmp_path, monkeypatch) == 0
+    np.testing.assert_array_equal(np.asarray(nib.load(mask_of(tmp_path, ".nii.gz")).dataobj), mask)
+    assert {size[0] for size in seen} == {side}
+    assert len(seen) == (4 * 9 if side == 32 else 4)
+    assert all(len(size) == 2 for size in seen) == (side == 32)
+
+
+def test_contrasts_come_back(tmp_path, monkeypatch):
+    image, mask = blobs()
+    for name in ("flair", "t1ce"):
+        nifti(tmp_path / f"in/images/case_{name}.nii.gz", image, turned())
+    nifti(tmp_path / "in/labels/case.nii.gz", mask, turned())
+    given = {"source": str(tmp_path / "in"), "out": str(tmp_path / "set"), "task": "segment"}
+    data.main({**given, "contrasts": "t1ce,flair"})
+    assert run(tmp_path, monkeypatch) == 0
+    np.testing.assert_array_equal(np.asarray(nib.load(mask_of(tmp_path, ".nii.gz")).dataobj), mask)
+
+
 @pytest.mark.realdata
 @pytest.mark.parametrize("axis", AXES)
 def test_hippocampi_come_back(axis, shared_data, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.predict import Trained, View
-from yolo_nas_ext.metrics import coco
+from yolo_nas_ext.metrics import coco, froc
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,23 @@ def test_a_perfect_segmentation(scans, monkeypatch, capsys):
     found = figures(capsys, f"data={scans}")
     for name in ("AP", "mask_AP", "froc_cpm", "dice"):
         assert found[name] == pytest.approx(0.5), name
+
+
+@pytest.mark.parametrize("task", ("detect", "segment"))
+def test_tiles_are_measured_as_slices(task, tmp_path, monkeypatch, capsys):
+    boxes = ((5, 8, 1, 12, 15, 4, 1), (20, 20, 0, 30, 38, 5, 4))
+    pairs(tmp_path / "in", n=2, boxes=boxes)
+    keys = {"source": str(tmp_path / "in"), "out": str(tmp_path / "out"), "task": task}
+    data.main({**keys, "val": 0.5, "tile": 32, "overlap": 0.5})
+    monkeypatch.setattr(compare, "Trained", perfect(tmp_path / "out", task))
+    found = figures(capsys, f"data={tmp_path / 'out'}")
+    for name in ("AP", "froc_cpm", *(("dice", "mask_AP") if task == "segment" else ())):
+        assert found[name] == pytest.approx(1), name
+    assert found["lesions"] == 2 and found["scans"] == 1 and found["lesions_by"] == BY_MASKS
+    truth = read(tmp_path / "out", task, part="val")
+    assert found["images"] == len(truth.images) > 6  # tiles, of all six slices
+    rows = {Path(str(label["im_file"])).stem: pictures.true_boxes(label) for label in truth.labels}
+    assert froc.evaluate(rows, rows, known=truth.lesions)["froc_cpm"] == 1
 
 
 def test_scans_case_by_case(scans, tmp_path, monkeypatch, capsys):

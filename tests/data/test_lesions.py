@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from yolo_nas_ext.data import lesions
 from yolo_nas_ext.data.lesions import Components, ious, of_boxes
+from yolo_nas_ext.data.polygons import objects
 
 
 @pytest.mark.parametrize(("connectivity", "rank"), [(8, 3), (4, 1)])
@@ -57,3 +58,19 @@ def test_a_data_set_says_its_lesions(tmp_path):
     assert lesions.read(tmp_path) == {"p0_a_0001": [0, 2]}
     (tmp_path / lesions.FILE).write_text("[]")
     assert lesions.read(tmp_path) == {}
+
+
+def test_objects_of_a_window_are_of_pieces_of_the_slice():
+    plane = np.zeros((12, 20), int)
+    plane[2:5, 1:18] = 1  # two legs and what joins them outside of the window
+    plane[2:11, 1:3] = plane[2:11, 15:18] = 1
+    plane[6:9, 6:9] = 2
+    together = Components()
+    whole = together.add(0, plane)
+    there = np.s_[5:12, 0:20]
+    found = objects(plane[there], polygons=False)
+    assert [one.value for one in found] == [1, 1, 2]
+    assert together.within(there) == [whole[0], whole[0], whole[1]]
+    large = objects(plane[there], polygons=False, min_area=10)
+    assert together.within(there, 10) == [whole[0], whole[0]] and len(large) == 2
+    assert together.within(np.s_[:, :]) == whole

@@ -8,6 +8,7 @@ import numpy as np
 from yolo_nas_ext.data.scans import recipe
 from yolo_nas_ext.data.scans.masks import labels
 from yolo_nas_ext.data.scans.slices import label_map, size_of
+from yolo_nas_ext.data.scans.tiles import corners
 from yolo_nas_ext.host.predict import View
 
 
@@ -39,7 +40,10 @@ class Seer:
             mask = labels(file)
             shape, _ = size_of(mask, self._cut)
             for index in range(mask.planes(self._cut.axis)):
-                yield label_map([mask], self._cut, index, shape, ())
+                plane = label_map([mask], self._cut, index, shape, ())
+                tile = self._cut.tile or max(shape)
+                for x, y in corners(shape, self._cut.tile, self._cut.overlap):
+                    yield plane[y : y + tile, x : x + tile]
 
     def look(self, pictures, *, imgsz, least):
         views = []

@@ -198,6 +198,9 @@ def test_folds_are_data_yamls_over_one_conversion(tmp_path):
         who = [{f.rpartition("/")[2].split("_")[0] for f in part.images} for part in parts]
         assert len(who[0]) == 4 and len(who[1]) == 2 and not who[0] & who[1]
         assert all(found["folds"][p] == fold for p in who[1])
+        slices = [s["slices"] for s in found["scans"].values() if s["patient"] in who[1]]
+        assert len(parts[1].images) == sum(slices)  # every slice of who is measured
+        assert len(parts[0].images) < 2 * len(parts[1].images)
         everybody += who[1]
     assert len(set(everybody)) == 6
     assert set(read(out / "data.yaml", part="val").images) == set(
