@@ -343,7 +343,7 @@ def test_files_that_name_no_class_are_no_classes(tmp_path):
         for k in range(2):
             mask = np.zeros((20, 20, 2), np.uint8)
             mask[2 + 9 * k : 6 + 9 * k, 2:6] = 1
-            nifti(source / f"{case}_seg_{k}x9.nii.gz", mask)
+            nifti(source / f"{case}_seg_{k}{case}9.nii.gz", mask)
     with pytest.raises(NASError, match=r"values=classes: .* whose names say no class"):
         data.main({"source": str(source), "values": "classes"})
 
