@@ -1,7 +1,9 @@
 """Comparing trained models: perfect ones score 1, and Ultralytics' own measures agree."""
 
+import csv
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,12 +16,13 @@ from tests.helpers.shapes import draw
 from tests.host.training.test_tasks import architecture
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.commands import compare, data
-from yolo_nas_ext.compare import trained
+from yolo_nas_ext.compare import pictures, trained
+from yolo_nas_ext.data.lesions import BY_MASKS, FILE
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.predict import Trained, View
-from yolo_nas_ext.metrics import coco
+from yolo_nas_ext.metrics import coco, froc
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +68,15 @@ def perfect(data, task, *, spoil=lambda view: view):
                     scores = np.eye(len(self.names))[int(label["cls"][0, 0])]
                     yield spoil(View(file, label["shape"], np.zeros((0, 6)), None, scores))
                     continue
-                masks = np.array(trained.true_masks(label)).reshape(-1, *label["shape"])
-                boxes = trained.true_boxes(label)
+                masks = np.array(pictures.true_masks(label)).reshape(-1, *label["shape"])
+                boxes = pictures.true_boxes(label)
+                if task == "semantic":
+                    kinds = np.full(label["shape"], len(self.names) - 1)
+                    for mask, row in zip(masks, boxes, strict=True):
+                        kinds[mask] = row[4]
+                    sure = np.ones(label["shape"])
+                    yield View(file, label["shape"], np.zeros((0, 6)), classes=kinds, sure=sure)
+                    continue
                 yield spoil(View(file, label["shape"], boxes, masks if task == "segment" else None))
 
     return Perfect
@@ -90,6 +100,101 @@ def test_a_perfect_segmentation(scans, monkeypatch, capsys):
         assert found[name] == pytest.approx(0.5), name
 
 
+@pytest.mark.parametrize("task", ("detect", "segment"))
+def test_tiles_are_measured_as_slices(task, tmp_path, monkeypatch, capsys):
+    boxes = ((5, 8, 1, 12, 15, 4, 1), (20, 20, 0, 30, 38, 5, 4))
+    pairs(tmp_path / "in", n=2, boxes=boxes)
+    keys = {"source": str(tmp_path / "in"), "out": str(tmp_path / "out"), "task": task}
+    data.main({**keys, "val": 0.5, "tile": 32, "overlap": 0.5})
+    monkeypatch.setattr(compare, "Trained", perfect(tmp_path / "out", task))
+    found = figures(capsys, f"data={tmp_path / 'out'}")
+    for name in ("AP", "froc_cpm", *(("dice", "mask_AP") if task == "segment" else ())):
+        assert found[name] == pytest.approx(1), name
+    assert found["lesions"] == 2 and found["scans"] == 1 and found["lesions_by"] == BY_MASKS
+    truth = read(tmp_path / "out", task, part="val")
+    assert found["images"] == len(truth.images) > 6  # tiles, of all six slices
+    rows = {Path(str(label["im_file"])).stem: pictures.true_boxes(label) for label in truth.labels}
+    assert froc.evaluate(rows, rows, known=truth.lesions)["froc_cpm"] == 1
+
+
+def test_scans_case_by_case(scans, tmp_path, monkeypatch, capsys):
+    """Val has every slice, a lesion is one through them, and all is in mm."""
+    monkeypatch.setattr(compare, "Trained", perfect(scans, "segment"))
+    found = figures(capsys, f"data={scans}", f"out={tmp_path}")
+    assert found["images"] == 2 * 6 and found["scans"] == 2
+    assert found["lesions"] == 4 and found["lesions_by"] == BY_MASKS
+    assert {Path(f).name for f in found["files"]} == {
+        *("cases.csv", "sizes.csv", "froc.png", "sizes.png", "volumes.png")
+    }
+    with (tmp_path / "a/cases.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == ["label_1", "label_4"] * 2
+    for row in rows:
+        assert float(row["dice"]) == 1 and float(row["surface"]) == float(row["hausdorff95"]) == 0
+        assert (row["lesions"], row["lesions_found"], row["false_alarms"]) == ("1", "1", "0")
+        voxels = 7 * 7 * 3 if row["class"] == "label_1" else 10 * 18 * 5
+        assert float(row["volume"]) == float(row["found_volume"]) == voxels / 1000
+        assert row["unit"] == "mm, ml"
+    with (tmp_path / "a/sizes.csv").open() as file:
+        sizes = list(csv.DictReader(file))
+    assert [(row["from"], row["lesions"], row["sensitivity"]) for row in sizes] == [
+        *(("5", "2", "1"), ("10", "2", "1"))
+    ]
+    # Half of a class: distances and volumes are MONAI's and by hand.
+    monkeypatch.setattr(compare, "Trained", perfect(scans, "segment", spoil=lower_half))
+    figures(capsys, f"data={scans}", f"out={tmp_path}")
+    with (tmp_path / "a/cases.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["class"] == "label_4"]
+    for row in rows:
+        assert float(row["found_volume"]) * 2 == float(row["volume"]) == 0.9
+        assert float(row["dice"]) == pytest.approx(2 / 3, abs=1e-5)
+        assert float(row["hausdorff95"]) == 9 and 0 < float(row["surface"]) < 9
+
+
+def test_lesions_of_polygons_alone(scans, tmp_path, monkeypatch, capsys):
+    """A data set that does not say its lesions, with an object that another one covers."""
+    shutil.copytree(scans, tmp_path / "set")
+    (tmp_path / "set" / FILE).unlink()
+    label = max((tmp_path / "set/labels/val").iterdir(), key=lambda f: f.stat().st_size)
+    row = next(line for line in label.read_text().splitlines() if line.startswith("0"))
+    label.write_text(label.read_text() + "1" + row[1:] + "\n")  # two classes at one place
+    monkeypatch.setattr(compare, "Trained", perfect(tmp_path / "set", "segment"))
+    found = figures(capsys, f"data={tmp_path / 'set'}")
+    assert found["lesions"] >= 5 and found["lesions_by"] == BY_MASKS and found["froc_cpm"] == 1
+
+
+def lower_half(view):
+    masks = view.masks.copy()
+    for index in np.flatnonzero(view.boxes[:, 4] == 1):
+        rows = np.flatnonzero(masks[index].any(1))
+        masks[index][: rows[len(rows) // 2]] = False
+    return View(view.file, view.shape, view.boxes, masks)
+
+
+def test_one_patient_has_no_interval(scans, monkeypatch, capsys):
+    monkeypatch.setattr(compare, "Trained", perfect(scans, "segment"))
+    usual = trained.place
+    monkeypatch.setattr(trained, "place", lambda *a: ("p0", *usual(*a)[1:]))
+    assert main(["nas-compare", "models=a.pt", f"data={scans}"]) == 0
+    said = capsys.readouterr().out
+    assert "1.0000 (no interval)" in said and "2 scans of 1 patients" in said
+    found = figures(capsys, f"data={scans}")
+    assert found["froc_cpm_95"] == [None, None] and found["threshold"] == 0.25
+
+
+def test_a_perfect_semantic_segmentation(scans, monkeypatch, capsys):
+    monkeypatch.setattr(compare, "Trained", perfect(scans, "semantic"))
+    found = figures(capsys, f"data={scans}")
+    assert found["dice"] == found["froc_cpm"] == 1 and "AP" not in found
+
+
+def test_areas_under_the_curve():
+    pairs = [(0, np.array([0.9, 0.1])), (0, np.array([0.4, 0.6])), (1, np.array([0.5, 0.5]))]
+    assert trained.auc(pairs) == pytest.approx(0.5) and trained.accuracy(pairs) == 1 / 3
+    assert trained.auc([(0, np.array([1.0, 0])), (1, np.array([0, 1.0]))]) == 1
+    assert np.isnan(trained.auc(pairs[:2]))
+
+
 def without_a_class(view):
     kept = view.boxes[:, 4] == 0
     return View(view.file, view.shape, view.boxes[kept], view.masks[kept])
@@ -103,7 +208,8 @@ def test_classes_that_are_right(tmp_path, monkeypatch, capsys):
             for index in range(n):
                 cv2.imwrite(str(folder / part / name / f"{index}.png"), np.zeros((32, 32), "u1"))
     monkeypatch.setattr(compare, "Trained", perfect(folder, "classify"))
-    assert figures(capsys, f"data={folder}")["accuracy"] == 1
+    found = figures(capsys, f"data={folder}")
+    assert found["accuracy"] == found["auc"] == 1
     wrong = perfect(
         folder, "classify", spoil=lambda v: View(v.file, v.shape, v.boxes, None, np.eye(2)[0])
     )
@@ -115,7 +221,7 @@ def coco_of(data, folder):
     """The val part as a COCO JSON, with ids and an order of categories of its own."""
     truth = coco.Truth(data.names)
     for label in data.labels:
-        truth.add(label["shape"], trained.true_boxes(label))
+        truth.add(label["shape"], pictures.true_boxes(label))
     file = truth.write(folder)
     content = json.loads(file.read_text())
     ids = {1: 70, 2: 5}

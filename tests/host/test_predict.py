@@ -3,10 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+import yaml
+from PIL import Image
 from ultralytics import YOLO
 
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.host.predict import Trained
+from yolo_nas_ext.host.predict import NONE, Trained
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,39 @@ def test_pictures_come_under_their_names(task, pictures, tmp_path, monkeypatch):
         assert view.masks is None or view.masks.shape == (len(view.boxes), 40, 72)
         assert view.scores.shape == ((1000,) if task == "classify" else (0,))
     assert sorted(f.name for f in pictures.iterdir()) == ["0.png", "1.png", "2.png", "damaged.png"]
+
+
+def saved(name, task, folder, **keys):
+    """Write a network of Ultralytics' with other keys as ``model.pt``."""
+    definition = {**YOLO(f"{name}.yaml").model.yaml, **keys}
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(definition))
+    YOLO(file, task=task).save(folder / "model.pt")
+
+
+@pytest.mark.parametrize("channels", (1, 3))
+def test_pictures_in_memory_are_seen_as_files_are(channels, tmp_path):
+    saved("yolo11n-seg", "segment", tmp_path, channels=channels, nc=2)
+    rng = np.random.default_rng(1)
+    pictures = [rng.integers(0, 255, (40, 72, 3)[: 2 + (channels == 3)], np.uint8) for _ in "ab"]
+    for index, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{index}.png")
+    seer = Trained(tmp_path / "model.pt", "cpu")
+    files = list(seer.see([str(tmp_path / f"{i}.png") for i in range(2)], imgsz=64))
+    memory = seer.look(pictures, imgsz=64, least=0.001)
+    for one, other in zip(files, memory, strict=True):
+        assert len(one.boxes) and one.shape == other.shape == (40, 72)
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.masks, other.masks)
+
+
+def test_semantic_models_say_how_sure_they_are(pictures, tmp_path):
+    for nc in (1, 3):
+        saved("yolo26n-sem", "semantic", tmp_path, nc=nc)
+        (view,) = Trained(tmp_path / "model.pt", "cpu").see([str(pictures / "0.png")], imgsz=64)
+        assert view.classes.shape == view.sure.shape == (40, 72) and len(view.boxes) == 0
+        assert set(np.unique(view.classes)) <= {*range(nc), NONE}
+        assert (view.sure >= 0.5 if nc == 1 else view.sure >= 1 / 3).all() and view.sure.max() <= 1
 
 
 def test_what_is_no_checkpoint(tmp_path):

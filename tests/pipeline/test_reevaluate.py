@@ -56,7 +56,19 @@ def test_second_measurements_are_recorded_at_once_and_a_failed_one_is_not_tried_
     reevaluate(resumed, estimate, n=2, seed=0)
     assert [number for number, _ in asked] == [8, 7, 6]
     last = Study(SPACE, path)
-    assert list(last.results) == list(resumed.results) and last.best.number == 9
+    assert list(last.results) == list(resumed.results)
+    assert last.results[9].fitness == 0.9 and last.best.number == 8  # 9 was never measured again
+
+
+def test_who_was_not_measured_again_is_no_winner():
+    study = filled([0.128, 0.125, 0.12, 0.11, 0.1, 0.1, 0.1, 0.1])
+    estimate, asked = table([0.0, 0.003, 0.0, 0.0] + [0.0] * 4)
+    reevaluate(study, estimate, n=1, seed=0)
+    assert [number for number, _ in asked] == [0, 1]  # at most twice n: both fall
+    assert study.best.number in (0, 1) and study.best.fitness == 0.064
+    # A training of its own counts for more.
+    study.record_confirmation(2, {"fitness": 0.2})
+    assert study.best.number == 2
 
 
 def test_time_that_is_up_ends_it():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.compare import definitions
-from yolo_nas_ext.compare.trained import measure, table
+from yolo_nas_ext.compare.trained import measure, plain, said, table
 from yolo_nas_ext.config.compare import CompareSettings, TrainedSettings
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.settings import keys, read
@@ -38,7 +38,10 @@ def main(given: Mapping[str, Any]) -> int:
         rows.append({"model": name, "task": model.task, "params": model.params, **figures})
     for line in skipped:
         say(line, file=sys.stderr)
-    say(json.dumps(rows) if settings.json else table(rows))
+    if settings.json:
+        say(json.dumps(plain(rows)))
+    else:
+        say("\n".join([table(rows), *said(rows)]))
     return 3 if skipped else 0
 
 

@@ -118,6 +118,7 @@ def _options(settings: ConvertSettings) -> convert.Options:
         empty_masks=settings.empty_masks,
         class_from=settings.class_from,
         volume=settings.volume,
+        contrasts=tuple(settings.contrasts or ()),
         pages=settings.pages,
         val=_share(settings.val),
         test=_share(settings.test),
@@ -177,6 +178,12 @@ def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) 
     of = list(summary.split.values())
     parts = [f"{of.count(side)} in {side}" for side in sides.SIDES if side in of or side != "test"]
     say(f"patients: {', '.join(parts)}")
+    if whole := [side for side in ("val", "test") if side in of and options.cut.empty < 1]:
+        have = "has" if len(whole) == 1 else "have"
+        say(
+            f"{' and '.join(whole)} {have} every slice of its scans; of those without an object "
+            f"train has {options.cut.empty:.0%}"
+        )
     if summary.folds:
         n = max(summary.folds.values()) + 1
         say(f"folds: data_fold0.yaml to data_fold{n - 1}.yaml, the same pictures, {n} splits")

@@ -17,6 +17,7 @@ from yolo_nas_ext.config.scale import LETTERS, ScaleSettings
 from yolo_nas_ext.config.settings import read as read_settings
 from yolo_nas_ext.console import aligned, number, quoted, say, short
 from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.data.scans import recipe
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.zero_cost.entropy import deepmad, madnas
 from yolo_nas_ext.files import write_text
@@ -138,6 +139,7 @@ def _trained(settings: ScaleSettings) -> tuple[Architecture, int, str, Any]:
 
 def _carried(network: Architecture, source: Any, path: Path) -> str:
     """Write a member of the family with the weights of the smallest; return what it took."""
+    from yolo_nas_ext.host import restricted
     from yolo_nas_ext.host.training import checkpoint
     from yolo_nas_ext.host.transfer.convolutions import task_of
     from yolo_nas_ext.host.transfer.weights import transfer, unset
@@ -148,7 +150,8 @@ def _carried(network: Architecture, source: Any, path: Path) -> str:
     model.names = dict(names)
     taken = transfer(model, network, source, names)
     given = {"task": task.name, "imgsz": network.imgsz}
-    checkpoint.save(model, path.with_suffix(".pt"), args=given, metrics={})
+    scans = restricted.content(source.name, "model").get(recipe.KEY)
+    checkpoint.save(model, path.with_suffix(".pt"), args=given, metrics={}, scans=scans)
     return taken.summary
 
 

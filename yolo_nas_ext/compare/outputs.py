@@ -10,6 +10,7 @@ from typing import Any
 
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.console import aligned, quoted
+from yolo_nas_ext.data.scans import recipe
 from yolo_nas_ext.files import replacing, write_text
 from yolo_nas_ext.report import comparison_page as page
 from yolo_nas_ext.report.plots import comparison_png
@@ -41,7 +42,10 @@ def next_command(comparison: Comparison) -> str:
     weights = comparison.weights(best.name) if best else None
     if weights is None or not weights.is_file():
         return ""
-    return f"yolo export model={quoted(weights)} format=onnx"
+    lines = [f"yolo export model={quoted(weights)} format=onnx"]
+    if recipe.beside(str(comparison.config.data)):
+        lines.append(f"yolo nas-predict model={quoted(weights)} source=<scans> out=found")
+    return "\n".join(lines)
 
 
 def table(leaderboard: Leaderboard) -> str:

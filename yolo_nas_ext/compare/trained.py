@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,22 +15,26 @@ from typing import Any
 
 import numpy as np
 
+from yolo_nas_ext.compare import evaluation
+from yolo_nas_ext.compare.cases import DRAWS, Cases, Slice
+from yolo_nas_ext.compare.pictures import looked
 from yolo_nas_ext.config.compare import TrainedSettings
 from yolo_nas_ext.console import EVERY, Progress, aligned, short
+from yolo_nas_ext.data import lesions
 from yolo_nas_ext.data.coco import annotations
 from yolo_nas_ext.data.naming import place
-from yolo_nas_ext.data.polygons import fill
+from yolo_nas_ext.data.polygons import objects
+from yolo_nas_ext.data.scans import recipe
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import dataset
-from yolo_nas_ext.host.metrics import SURE
 from yolo_nas_ext.host.predict import Trained, View
-from yolo_nas_ext.metrics import coco, dice, froc
+from yolo_nas_ext.metrics import coco
 from yolo_nas_ext.metrics.bootstrap import interval
 
 BAR = "{percent:3.0f}% of {total} pictures, {spent} so far, {left} left"
-TASKS = ("detect", "segment", "classify")
-DRAWS = 500
-SHOWN = ("AP", "AP50", "mask_AP", "mask_AP50", "froc_cpm", "dice", "accuracy")
+TASKS = ("detect", "segment", "semantic", "classify")
+SHOWN = ("AP", "AP50", "mask_AP", "mask_AP50", "froc_cpm", "dice", "accuracy", "auc")
+BACKGROUND = "background"  # of semantic data sets: what no polygon covers
 Figures = dict[str, Any]
 
 
@@ -138,14 +142,67 @@ def _on_data(name: str, model: Trained, settings: TrainedSettings) -> tuple[Figu
             "trained on them"
         )
     labels = {str(label["im_file"]): label for label in data.labels}
+    if model.task == "semantic" and not all("segments" in label for label in labels.values()):
+        raise NASError(
+            f"data={data.source}: has masks as pictures, by which scans cannot be measured here; "
+            "yolo semantic val measures it"
+        )
     views = _watched(model, sorted(labels), settings.imgsz)
+    rng = np.random.default_rng(settings.seed)
     if model.task == "classify":
-        right = [int(np.argmax(v.scores)) == int(labels[v.file]["cls"][0, 0]) for v in views]
-        return {"accuracy": sum(right) / len(right), "images": len(right)}, list(data.skipped)
+        return _accuracy(list(views), labels, model.names, rng), list(data.skipped)
     seen = _Seen(data, labels)
     for _, scan in groupby(views, lambda view: place(Path(view.file).stem, view.file)[1]):
         seen.add(list(scan))
-    return seen.figures(model.task, np.random.default_rng(settings.seed)), list(data.skipped)
+    figures = seen.figures(model.task, rng)
+    if settings.out:
+        folder = Path(settings.out) / Path(name).stem
+        figures["files"] = [
+            str(folder / file)
+            for file in evaluation.write(folder, seen.cases, data.names, Path(name).name, rng)
+        ]
+    return figures, list(data.skipped)
+
+
+def _accuracy(
+    views: Sequence[View],
+    labels: Mapping[str, Mapping[str, Any]],
+    names: Mapping[int, str],
+    rng: np.random.Generator,
+) -> Figures:
+    """Return accuracy and AUC of a classifier, each with its interval."""
+    patients: dict[str, list[tuple[int, np.ndarray]]] = {}
+    for view in views:
+        patient = place(Path(view.file).stem, view.file)[0]
+        kind = int(labels[view.file]["cls"][0, 0])
+        patients.setdefault(patient, []).append((kind, view.scores))
+    figures: Figures = {"images": len(views), "patients": len(patients)}
+    for key, statistic in (("accuracy", accuracy), ("auc", auc)):
+        figures[key] = statistic([pair for own in patients.values() for pair in own])
+        figures[f"{key}_95"] = interval(patients, statistic, rng=rng, draws=DRAWS)
+    return figures
+
+
+def accuracy(pairs: Sequence[tuple[int, np.ndarray]]) -> float:
+    """Return the part of pictures whose surest class is the true one."""
+    return sum(int(np.argmax(scores)) == kind for kind, scores in pairs) / len(pairs)
+
+
+def auc(pairs: Sequence[tuple[int, np.ndarray]]) -> float:
+    """Return the area under the ROC curve, each class against all others, averaged.
+
+    Classes that are in no picture, or in all, say nothing and are left out; nan without others.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    kinds = np.array([kind for kind, _ in pairs])
+    scores = np.stack([scores for _, scores in pairs])
+    areas = [
+        roc_auc_score(kinds == kind, scores[:, kind])
+        for kind in range(scores.shape[1])
+        if 0 < (kinds == kind).sum() < len(kinds)
+    ]
+    return float(np.mean(areas)) if areas else math.nan
 
 
 class _Seen:
@@ -153,74 +210,68 @@ class _Seen:
 
     def __init__(self, data: dataset.DataSet, labels: Mapping[str, Mapping[str, Any]]) -> None:
         self._data, self._labels = data, labels
-        self._found: dict[str, np.ndarray] = {}
-        self._true: dict[str, np.ndarray] = {}
-        self._dice: dict[str, list[np.ndarray]] = {}
         self._rows: list[dict[str, Any]] = []
         self._truth = coco.Truth(data.names)
+        self._images = 0
+        where = data.yaml or data.source
+        nc = data.nc - (data.task == "semantic" and BACKGROUND in data.names.values())
+        folder = data.yaml.parent if data.yaml else Path(data.source)
+        voxels = lesions.voxels(folder)
+        self._known: dict[str, Sequence[int]] = dict(data.lesions)
+        self.cases = Cases(nc, self._known, voxels, recipe.spacings(where))
 
     def add(self, scan: Sequence[View]) -> None:
         """Take the pictures of a scan."""
         same = {index: index + 1 for index in self._data.names}
-        found, true = {}, {}
-        for view in scan:
-            label, key = self._labels[view.file], Path(view.file).stem
-            key = view.file if key in self._true else key  # of two folders
-            boxes, masks = true_boxes(label), true_masks(label)
-            image = self._truth.add(label["shape"], boxes, masks)
-            self._rows += detections(view, image, same)
-            self._found[key], self._true[key] = view.boxes, boxes
-            if view.masks is not None:
-                sure, nc = view.boxes[:, 5] >= SURE, self._data.nc
-                true[key] = _flat(masks, boxes, view.shape, nc)
-                found[key] = _flat(view.masks[sure], view.boxes[sure], view.shape, nc)
-        if true:
-            patient = place(Path(scan[0].file).stem, scan[0].file)[0]
-            self._dice.setdefault(patient, []).extend(dice.dice(found, true).values())
+        pictures: dict[str, Slice] = {}
+        for one in looked(scan, self._labels, self._known):
+            view = one.view
+            image = self._truth.add(
+                view.shape, one.boxes, () if one.masks is None else [*one.masks]
+            )
+            found, scores = self._found(view)
+            if view.classes is None:
+                self._rows += detections(view, image, same)
+            pictures[one.stem] = Slice(one.index, found, one.boxes, scores, one.masks)
+            self._known[one.stem] = () if one.lesions is None else one.lesions
+        self._images += len(scan)
+        patient, key, _ = place(Path(scan[0].file).stem, scan[0].file)
+        self.cases.add(patient, key, pictures)
+
+    def _found(self, view: View) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the rows of what is seen in a picture, and the scores of its pixels."""
+        if view.classes is not None and view.sure is not None:
+            return _pieces(view.classes, view.sure, self._data.names)
+        if view.masks is None:
+            return view.boxes, None
+        scores = np.zeros((self._data.nc, *view.shape), np.float32)
+        for index in np.argsort(view.boxes[:, 5], kind="stable"):  # the surest last, on top
+            scores[int(view.boxes[index, 4])][view.masks[index]] = view.boxes[index, 5]
+        return view.boxes, scores
 
     def figures(self, task: str, rng: np.random.Generator) -> Figures:
         """Return all figures."""
-        with TemporaryDirectory() as folder:
-            figures = _numbers(self._truth.write(Path(folder)), self._rows, task)
-        scans = froc.patients(self._found, self._true)
-        figures["froc_cpm"] = froc.cpm([scan for patient in scans.values() for scan in patient])
-        figures["froc_cpm_95"] = interval(scans, froc.cpm, rng=rng, draws=DRAWS)
-        if task == "segment":
-            figures["dice"] = _mean([scan for patient in self._dice.values() for scan in patient])
-            figures["dice_95"] = interval(self._dice, _mean, rng=rng, draws=DRAWS)
-        figures |= {"images": len(self._true), "patients": len(scans)}
-        return figures
+        figures: Figures = {}
+        if task != "semantic":  # which has no objects that COCO could rank
+            with TemporaryDirectory() as folder:
+                figures = _numbers(self._truth.write(Path(folder)), self._rows, task)
+        return {**figures, **self.cases.figures(rng), "images": self._images}
 
 
-def _mean(scans: Sequence[np.ndarray]) -> float:
-    """Return the mean Dice over classes and scans, without the classes that a scan lacks."""
-    values = np.concatenate(scans)
-    return math.nan if np.isnan(values).all() else float(np.nanmean(values))
-
-
-def true_boxes(label: Mapping[str, Any]) -> np.ndarray:
-    """Return a picture's labels as rows (left, top, right, bottom, class, 1) in pixels."""
-    height, width = label["shape"]
-    middle, sides = label["bboxes"][:, :2].astype(float), label["bboxes"][:, 2:].astype(float)
-    corners = np.concatenate((middle - sides / 2, middle + sides / 2), 1)
-    ones = np.ones((len(corners), 1))
-    return np.concatenate((corners * (width, height, width, height), label["cls"], ones), 1)
-
-
-def true_masks(label: Mapping[str, Any]) -> list[np.ndarray]:
-    """Return the masks (h, w) of a picture's polygons, as Ultralytics draws them."""
-    height, width = label["shape"]
-    return [fill(segment * (width, height), label["shape"]) for segment in label["segments"]]
-
-
-def _flat(
-    masks: Iterable[np.ndarray], boxes: np.ndarray, shape: tuple[int, int], nc: int
-) -> np.ndarray:
-    """Return the masks (classes, h, w) of what is in a picture."""
-    result = np.zeros((nc, *shape), bool)
-    for mask, label in zip(masks, boxes[:, 4], strict=True):
-        result[int(label)] |= mask
-    return result
+def _pieces(
+    classes: np.ndarray, sure: np.ndarray, names: Mapping[int, str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pieces of a class map as rows, and the scores (classes, h, w) of its pixels."""
+    kinds = [kind for kind, name in names.items() if name != BACKGROUND]
+    scores = np.stack([np.where(classes == kind, sure, 0) for kind in kinds]).astype(np.float32)
+    plane = np.where(np.isin(classes, kinds), classes.astype(np.int64) + 1, 0)
+    rows = []
+    for piece in objects(plane, polygons=False):
+        x0, y0, x1, y1 = piece.box
+        inside = (plane == piece.value)[y0:y1, x0:x1]
+        score = float(sure[y0:y1, x0:x1][inside].max())
+        rows.append([x0, y0, x1, y1, piece.value - 1, score])
+    return np.array(rows, float).reshape(-1, 6), scores
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -236,5 +287,35 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _said(row: Mapping[str, Any], name: str) -> str:
     if name not in row:
         return "-"
-    low, high = row.get(f"{name}_95", (math.nan, math.nan))
-    return f"{row[name]:.4f}" + ("" if math.isnan(low) else f" ({low:.4f} to {high:.4f})")
+    low, high = row.get(f"{name}_95", (0.0, math.nan))
+    if math.isnan(low):  # of one patient, who says nothing of others
+        return f"{row[name]:.4f} (no interval)"
+    return f"{row[name]:.4f}" + ("" if math.isnan(high) else f" ({low:.4f} to {high:.4f})")
+
+
+def said(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what to say below the table: what was counted, and what was written."""
+    lines = []
+    for row in rows:
+        if "lesions" in row:
+            lines.append(
+                f"{row['model']}: {row['lesions']} lesions in {row['scans']} scans of "
+                f"{row['patients']} patients: {row['lesions_by']}"
+            )
+        if "threshold" in row:
+            lines.append(
+                f"{row['model']}: each patient is measured at the score that is best for the "
+                f"others; {row['threshold']:g} is best for all of them (nas-predict conf=)"
+            )
+        if "files" in row:
+            lines.append(f"{row['model']}: {', '.join(row['files'])}")
+    return lines
+
+
+def plain(value: Any) -> Any:
+    """Return figures as JSON has them: null for what is no number."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, list | tuple) else value

@@ -165,10 +165,12 @@ yolo nas-compare models=<best.pt>[,...] coco=<instances.json> images=<folder> [k
 Without epochs=, or with epochs=0, models that are .pt files alone are measured as they are. What
 they see in the val part of a data set, or in the pictures of a COCO JSON:
   COCO's twelve numbers (by pycocotools), of masks too where the model finds masks
-  froc_cpm: mean sensitivity at 1/8 to 8 false positives a scan, findings merged through slices
-  dice: of the scans' volumes, of segmentation models
-  accuracy: of classifiers
-froc_cpm and dice come with a 95 % interval by drawing patients."""
+  froc_cpm: mean sensitivity at 1/8 to 8 false positives a scan; a lesion is a 3-D component of the
+    masks, and detections are merged through slices
+  dice: of the scans' volumes, of segmentation models and semantic ones; each patient is measured at
+    the score that is best for the others
+  accuracy and auc: of classifiers
+They come with a 95 % interval by drawing patients."""
 
     models: tuple[str, ...] = key(None, texts, FIRST, "checkpoints, each a .pt")
     data: str = key(None, path, FIRST, "data YAML or folder")
@@ -181,6 +183,13 @@ froc_cpm and dice come with a 95 % interval by drawing patients."""
     device: str | None = key(None, _nothing, MEASURED, "cpu, mps or the number of a GPU")
     seed: int = key(0, whole(0), MEASURED, "seed of the intervals' draws")
     json: bool = key(False, flag, MEASURED, "True prints all figures as JSON")
+    out: str | None = key(
+        None,
+        _nothing,
+        RUN,
+        "folder for what is found scan by scan: cases.csv with Dice, surface distances, volumes "
+        "and lesions, FROC and sensitivity by size with intervals, and agreement of volumes",
+    )
 
 
 HELP = (CompareSettings, TrainedSettings)

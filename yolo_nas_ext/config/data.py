@@ -263,7 +263,8 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         None,
         optional(real(0, 1, open_low=False)),
         SLICES,
-        "part of the slices without an object that is kept; if empty 0.1, and 1 in task=classify",
+        "part of the slices without an object that train keeps; if empty 0.1, and 1 in "
+        "task=classify; val has every slice, as what is measured on chosen ones is flattered",
     )
     imgsz: int | None = key(
         None,

@@ -33,6 +33,7 @@ from yolo_nas_ext.config.names import (
     TASKS,
     WAYS,
 )
+from yolo_nas_ext.config.predict import PredictSettings
 from yolo_nas_ext.config.profile import ProfileSettings
 from yolo_nas_ext.config.scale import ScaleSettings
 from yolo_nas_ext.config.score import ScoreSettings
@@ -517,17 +518,38 @@ PROFILE: tuple[Rule[ProfileSettings], ...] = (
     ),
 )
 
-CONVERT: tuple[Rule[ConvertSettings], ...] = (
-    _required("source", "yolo nas-data source=scans out=my_data task=segment", "out=a"),
-    Rule(
+
+def _secret(example: str) -> Rule[Any]:
+    """Return the rule that what tells who the patients are lies apart from what others see."""
+    return Rule(
         "linkage",
         lambda s: (
             s.out and s.linkage and Path(s.linkage).resolve().is_relative_to(Path(s.out).resolve())
         ),
         lambda s: f"is inside out={s.out}, which others may see",
         "put it elsewhere",
-        "source=a out=b linkage=b/c.csv",
+        example,
+    )
+
+
+CONVERT: tuple[Rule[ConvertSettings], ...] = (
+    _required("source", "yolo nas-data source=scans out=my_data task=segment", "out=a"),
+    _secret("source=a out=b linkage=b/c.csv"),
+)
+
+_PREDICT = "yolo nas-predict model=best.pt source=scans out=found"
+PREDICT: tuple[Rule[PredictSettings], ...] = (
+    _required("model", _PREDICT, "source=a out=b"),
+    _required("source", _PREDICT, "model=a.pt out=b", where=lambda s: not s.bundle),
+    _required("out", _PREDICT, "model=a.pt source=a", where=lambda s: not s.bundle),
+    Rule(
+        "bundle",
+        lambda s: s.bundle and (s.source or s.out),
+        "is in place of a prediction",
+        "leave source and out away; monai.bundle run takes dataset_dir and output_dir",
+        "model=a.pt source=a out=b bundle=c",
     ),
+    _secret("model=a.pt source=a out=b linkage=b/c.csv"),
 )
 
 _COCO = "yolo nas-data source=instances.json images=train2017 out=my_data"
@@ -560,6 +582,7 @@ RULES: Mapping[type[Settings], tuple[Rule[Any], ...]] = {
     ScoreSettings: (_required("model", "model=yolo11n, a YAML or a structure", "imgsz=640"),),
     ScaleSettings: (_required("model", "model=yolo11n, or a YAML", "flops=2x"),),
     ExtractSettings: EXTRACT,
+    PredictSettings: PREDICT,
     ConvertSettings: CONVERT,
     CocoSettings: COCO,
     DemoSettings: DEMO,

@@ -18,7 +18,7 @@ from yolo_nas_ext.estimators.extrapolation import by_flops, projected
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.host import arguments, models
 from yolo_nas_ext.host.dataset import DataSet, joined
-from yolo_nas_ext.host.metrics import Measure
+from yolo_nas_ext.host.metrics import Seen
 from yolo_nas_ext.host.training import distillation as teachers
 from yolo_nas_ext.host.training.augmented import augmented_batches
 from yolo_nas_ext.host.training.initialisation import new_classes
@@ -114,6 +114,7 @@ class Training:
     seeded = True
     short = False  # whether the trainer's averages are made to keep up with few steps
     foretells = False  # whether what is measured foretells a full training
+    untouched = False  # whether nothing may be chosen on what is measured on
 
     def __init__(
         self,
@@ -130,6 +131,8 @@ class Training:
         given["overrides"] = {**self.recipe(given["batch"]), **(given.get("overrides") or {})}
         settings = TrainingSettings(**given, short=self.short)
         measure = _measure(fitness, settings.task, self.foretells)
+        if measure is not None:
+            measure = partial(measure, data=data, cross=self.untouched)
         self.settings = replace(settings, measure=measure)
         self.projects = fitness == PROJECTED
         self.data = data
@@ -387,6 +390,8 @@ class _Untouched(Training):
         **options: See `Training`.
     """
 
+    untouched = True
+
     def __init__(self, train: DataSet, measured: DataSet, **options: Any) -> None:
         n = len(train.images)
         self._parts = list(range(n)), list(range(n, n + len(measured.images)))
@@ -433,15 +438,24 @@ def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
     return read(definition, definition.get("scale") or "")
 
 
+def _froc(found: Seen, true: Seen, data: DataSet, cross: bool) -> dict[str, float]:
+    return froc.evaluate(found.boxes, true.boxes, known=data.lesions)
+
+
+def _dice(found: Seen, true: Seen, data: DataSet, cross: bool) -> dict[str, float]:
+    return dice.evaluate(found.masks, true.masks, cross=cross)
+
+
 PROJECTED = "projected"
-# Fitness that is not Ultralytics' own: the tasks that it is of, and how it is measured.
-FITNESS: dict[str, tuple[tuple[str, ...], Measure]] = {
-    "froc": (("detect", "segment"), lambda found, true: froc.evaluate(found.boxes, true.boxes)),
-    "dice": (("segment",), lambda found, true: dice.evaluate(found.masks, true.masks)),
+# Fitness that is not Ultralytics' own: the tasks that it is of, and how it is measured of a data
+# set, on a part where a threshold may be chosen or on one where it is crossed over patients.
+FITNESS: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, float]]]] = {
+    "froc": (("detect", "segment"), _froc),
+    "dice": (("segment",), _dice),
 }
 
 
-def _measure(fitness: str, task: str, foretells: bool) -> Measure | None:
+def _measure(fitness: str, task: str, foretells: bool) -> Callable[..., Any] | None:
     """Return what measures predictions beside Ultralytics' own, if anything does.
 
     Raises:

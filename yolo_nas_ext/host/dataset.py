@@ -13,7 +13,9 @@ from typing import Any
 import yaml
 from ultralytics.data import utils
 
+from yolo_nas_ext.data import lesions
 from yolo_nas_ext.data.groups import compiled
+from yolo_nas_ext.data.scans import recipe
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import CLASSES, is_class_name, said
 from yolo_nas_ext.host import classes, doubts, parts
@@ -68,6 +70,28 @@ class DataSet:
     kin: tuple[str, ...] = field(default=(), repr=False)
     together: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
+
+    @property
+    def scans(self) -> dict[str, Any] | None:
+        """How the scans it was made of were converted; None for other data sets."""
+        try:
+            places = [self.yaml or self.source, self.data.get("path")]
+            found = next(filter(None, (recipe.beside(p) for p in places if p)), None)
+        except NASError:  # of another version, and a training is not to end for that
+            return None
+        return found.to_dict() if found else None
+
+    @property
+    def sampled(self) -> float:
+        """Part of the slices without an object that train has, of a data set of scans; else 1."""
+        found = self.scans
+        return float(found["options"]["cut"]["empty"]) if found else 1.0
+
+    @property
+    def lesions(self) -> dict[str, list[int]]:
+        """The lesion of every label of a picture, by its stem, where the data set says it."""
+        places = [self.yaml.parent if self.yaml else None, self.data.get("path")]
+        return next(filter(None, (lesions.read(Path(p)) for p in places if p)), {})
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ class Seen:
 
     Attributes:
         boxes: Rows (left, top, right, bottom, class, score) in pixels of the network.
-        masks: Masks (classes, h, w) of what is as sure as `SURE`; of segmentation alone.
+        masks: Scores (classes, h, w) of the surest that covers each pixel, 0 where nothing does
+            and 1 where something is; of segmentation alone.
     """
 
     boxes: dict[str, np.ndarray] = field(default_factory=dict)
@@ -25,7 +26,7 @@ class Seen:
 
 # Metrics from what a model sees and what there is; ``fitness`` replaces Ultralytics'.
 Measure = Callable[[Seen, Seen], Mapping[str, float]]
-SURE = 0.25  # score from which a mask counts; Ultralytics shows objects from there
+SURE = 0.25  # score from which something counts where nobody has chosen another
 
 
 def results(trainer: Any) -> dict[str, float]:
@@ -53,13 +54,13 @@ def rows(part: Mapping[str, Any]) -> np.ndarray:
 
 
 def masks(part: Mapping[str, Any], nc: int) -> np.ndarray:
-    """Return the masks (classes, h, w) of what is sure enough."""
-    result = np.zeros((nc, *part["masks"].shape[1:]), bool)
-    scores = part.get("conf", torch.ones_like(part["cls"]))
-    for mask, label, score in zip(part["masks"], part["cls"], scores, strict=True):
-        if score >= SURE:
-            result[int(label)] |= mask.cpu().numpy().astype(bool)
-    return result
+    """Return the score (classes, h, w) of what covers each pixel."""
+    planes, kinds = part["masks"].bool(), part["cls"].reshape(-1)
+    scores = part.get("conf", torch.ones_like(kinds)).reshape(-1).float()
+    result = torch.zeros((nc, *planes.shape[1:]), device=planes.device)
+    for index in torch.argsort(scores).tolist():  # the surest last, on top
+        result[int(kinds[index])][planes[index]] = scores[index]
+    return result.half().cpu().numpy()
 
 
 def named(prefix: str, losses: Mapping[str, Any]) -> dict[str, float]:

@@ -28,9 +28,12 @@ def interval(
         level: Part of the draws within the interval.
 
     Returns:
-        The lower and the upper end; nan where there is no draw with a number.
+        The lower and the upper end; nan where there is no draw with a number, and of one patient,
+        who says nothing of others.
     """
     patients = list(parts)
+    if len(patients) < 2:
+        return float("nan"), float("nan")
     found = []
     for _ in range(draws):
         chosen = rng.integers(0, len(patients), len(patients))

@@ -1,17 +1,19 @@
 """FROC and its CPM: findings against lesions, in scans rather than in pictures.
 
-Detections of neighbouring slices are merged into one finding, as a lesion is one lesion in however
-many slices it shows. Curves and scores are MONAI's (`monai.metrics.froc`).
+A lesion is one in however many slices it shows (`data.lesions`), and detections of neighbouring
+slices are merged into one finding. Curves and scores are MONAI's (`monai.metrics.froc`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
-from yolo_nas_ext.data.naming import place
+from yolo_nas_ext.data.lesions import by_scan, ious
+from yolo_nas_ext.data.naming import corner, place
 from yolo_nas_ext.errors import TrialError
 
 # False positives a scan at which sensitivities are averaged: the CPM of LUNA16 (Setio et al. 2017).
@@ -20,23 +22,7 @@ OVERLAP = 0.3  # IoU from which boxes of neighbouring slices are of one finding,
 GAP = 1  # slices that a finding may miss
 # Of a scan: scores of its true findings, of its false ones, and its number of lesions.
 Scores = tuple[Sequence[float], Sequence[float], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A box in a slice.
-
-    Attributes:
-        index: Number of the slice.
-        xyxy: Left, top, right and bottom edge in pixels.
-        label: Class.
-        score: Confidence; 1 of a lesion.
-    """
-
-    index: int
-    xyxy: tuple[float, float, float, float]
-    label: int = 0
-    score: float = 1.0
+NOTHING = np.zeros((0, 6))  # rows of a picture in which nothing is seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,86 +46,101 @@ class Froc:
     scans: int
 
 
-def iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return the intersection of two boxes over their union."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return width * height / (sum(areas) - width * height)
-
-
-def merge(boxes: Sequence[Box], *, overlap: float = OVERLAP, gap: int = GAP) -> list[list[Box]]:
-    """Return boxes of a scan in findings: chains of overlapping boxes through its slices.
+def merge(
+    slices: Sequence[tuple[int, np.ndarray]], *, overlap: float = OVERLAP, gap: int = GAP
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Join detections of a scan to findings: chains of overlapping boxes through its slices.
 
     Args:
-        boxes: Detections or lesions, of any order.
+        slices: Number of each slice, ascending, and its detections: rows (left, top, right,
+            bottom, class, score) in pixels.
         overlap: IoU from which boxes of neighbouring slices are of one finding.
         gap: Slices that may be missing between two boxes of a finding.
 
     Returns:
-        Findings, each in the order of its slices; a box is in one of them. The surer box chooses
-        first where two want the same place.
+        The finding of every row of each slice, and the score of each finding: that of its surest
+        box. The surer box chooses first where two want the same place, and a finding has one box a
+        slice.
     """
-    findings: list[list[Box]] = []
-    active: list[list[Box]] = []
-    for box in sorted(boxes, key=lambda b: (b.index, -b.score, b.xyxy)):
-        best, found = overlap, None
-        active = [finding for finding in active if box.index - finding[-1].index <= gap + 1]
-        for finding in active:
-            last = finding[-1]
-            near = box.index > last.index and last.label == box.label
-            if near and (shared := iou(last.xyxy, box.xyxy)) >= best:
-                best, found = shared, finding
-        if found is None:
-            findings.append([box])
-            active.append(findings[-1])
-        else:
-            found.append(box)
-    return findings
+    scores: list[float] = []
+    of: list[np.ndarray] = []
+    last, at, number = np.zeros((0, 6)), np.zeros(0, int), np.zeros(0, int)
+    for index, rows in slices:
+        near = index - at <= gap + 1
+        last, at, number = last[near], at[near], number[near]
+        shared = ious(rows, last)
+        own = np.full(len(rows), -1)
+        for row in np.lexsort((*rows[:, 3::-1].T, -rows[:, 5])):
+            best = int(shared[row].argmax()) if len(last) else -1
+            if best >= 0 and shared[row, best] >= overlap:
+                own[row] = number[best]
+                shared[:, best] = 0  # taken
+                scores[own[row]] = max(scores[own[row]], float(rows[row, 5]))
+            else:
+                own[row] = len(scores)
+                scores.append(float(rows[row, 5]))
+        of.append(own)
+        kept = ~np.isin(number, own)
+        last = np.concatenate((last[kept], rows))
+        at = np.concatenate((at[kept], np.full(len(rows), index)))
+        number = np.concatenate((number[kept], own))
+    return of, np.array(scores)
 
 
-def hits(
-    findings: Sequence[Sequence[Box]], lesions: Sequence[Sequence[Box]], *, overlap: float = OVERLAP
-) -> tuple[list[float], list[float]]:
-    """Return the scores of a scan's true and of its false findings.
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """What became of a scan's lesions and findings.
 
-    A finding is as sure as its surest box. A lesion is found once, by the surest finding that
-    overlaps it in some slice; another finding of a lesion that is found already counts as neither.
+    Attributes:
+        found: Score of the surest finding of each lesion that is found, by its number.
+        kinds: Class of every lesion, by its number.
+        false: Score and class of each finding of no lesion.
+    """
+
+    found: dict[int, float]
+    kinds: dict[int, int]
+    false: list[tuple[float, int]]
+
+    @property
+    def scores(self) -> Scores:
+        """What `froc` takes."""
+        return [*self.found.values()], [score for score, _ in self.false], len(self.kinds)
+
+
+def match(
+    found: Sequence[tuple[int, np.ndarray]],
+    lesions: Sequence[np.ndarray],
+    of: Sequence[Sequence[int]],
+    *,
+    overlap: float = OVERLAP,
+) -> Matched:
+    """Return which lesions of a scan are found, and which findings are false.
+
+    A finding is of each lesion that one of its boxes overlaps in some slice, and a lesion is found
+    by the surest such finding. A finding of no lesion is false; a further one of a lesion that is
+    found already counts as neither. So what sees all lesions and nothing else is perfect, however
+    its boxes are joined.
 
     Args:
-        findings: Of `merge`.
-        lesions: Of `merge`.
-        overlap: IoU, in one slice, from which a finding is of a lesion.
-
-    Returns:
-        Scores of the surest finding of each found lesion, and of findings of no lesion.
+        found: See `merge`.
+        lesions: The true boxes of the same slices, as rows.
+        of: The lesion of each of them.
+        overlap: IoU, in one slice, from which a box is of a lesion.
     """
-    found: dict[int, float] = {}
-    false = []
-    for finding in findings:
-        score = max(box.score for box in finding)
-        overlaps = [_shared(finding, lesion) for lesion in lesions]
-        at = int(np.argmax(overlaps)) if overlaps else -1
-        if at >= 0 and overlaps[at] >= overlap:
-            found[at] = max(found.get(at, 0.0), score)
-        else:
-            false.append(score)
-    return list(found.values()), false
-
-
-def _shared(finding: Sequence[Box], lesion: Sequence[Box]) -> float:
-    """Return the largest IoU of a finding and a lesion in one slice."""
-    return max(
-        (
-            iou(a.xyxy, b.xyxy)
-            for a in finding
-            for b in lesion
-            if a.index == b.index and a.label == b.label
-        ),
-        default=0.0,
-    )
+    numbers, scores = merge(found)
+    best: dict[int, float] = {}
+    kinds: dict[int, int] = {}
+    true: set[int] = set()
+    labels: dict[int, int] = {}
+    for (_, rows), own, boxes, lesion in zip(found, numbers, lesions, of, strict=True):
+        kinds.update(zip(lesion, boxes[:, 4].astype(int).tolist(), strict=True))
+        labels.update(zip(own.tolist(), rows[:, 4].astype(int).tolist(), strict=True))
+        for row, box in zip(*np.nonzero(ious(rows, boxes) >= overlap), strict=True):
+            finding = int(own[row])
+            true.add(finding)
+            best[lesion[box]] = max(best.get(lesion[box], 0.0), float(scores[finding]))
+    false = [(float(s), labels[i]) for i, s in enumerate(scores) if i not in true]
+    return Matched(best, kinds, false)
 
 
 def froc(scans: Sequence[Scores]) -> Froc:
@@ -173,62 +174,66 @@ def froc(scans: Sequence[Scores]) -> Froc:
     )
 
 
-SUREST = 10  # detections of a picture that are looked at; further ones are far below any threshold
-
-
-def evaluate(found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> dict[str, float]:
+def evaluate(
+    found: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+    *,
+    known: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, float]:
     """Return the CPM of detections in pictures as ``fitness`` and ``froc_cpm``.
 
     Args:
         found: Rows (left, top, right, bottom, class, score) by the picture's stem.
         truth: Rows of every picture looked at; scores do not matter.
+        known: The lesion of every true box, see `data.lesions.read`.
+
+    Tiles are looked at place by place through their slices: a false finding that two tiles show
+    counts twice.
 
     Raises:
         TrialError: Where there is no lesion in any picture.
     """
-    value = cpm([scan for part in patients(found, truth).values() for scan in part])
+    value = cpm([scan for part in patients(found, truth, known)[0].values() for scan in part])
     if np.isnan(value):
         raise TrialError("nan", "the held-out pictures have no lesions, so there is no FROC")
     return {"fitness": value, "froc_cpm": value}
 
 
 def patients(
-    found: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
-) -> dict[str, list[Scores]]:
-    """Return what `cpm` takes, by patient, from rows of pictures as `evaluate` takes them."""
-    surest = {stem: rows[np.argsort(-rows[:, 5])][:SUREST] for stem, rows in found.items()}
-    return by_patient(_boxes(surest), _boxes(truth))
+    found: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+    known: Mapping[str, Sequence[int]] | None = None,
+) -> tuple[dict[str, list[Scores]], str]:
+    """Return what `cpm` takes, by patient, from rows as `evaluate` takes them.
+
+    Returns:
+        The scores of scans by patient, and how lesions were made, see `data.lesions.by_scan`.
+    """
+    of, stems, how = by_scan(truth, known or {})
+    result: dict[str, list[Scores]] = {}
+    for scan, names in stems.items():
+        own = dict(zip(names, of[scan], strict=True))
+        parts = []
+        for _, at in groupby(names, corner):  # the tiles of one place, or all slices
+            column = [*at]
+            slices = [(place(name)[2], found.get(name, NOTHING)) for name in column]
+            parts.append(match(slices, [truth[n] for n in column], [own[n] for n in column]))
+        result.setdefault(place(names[0])[0], []).append(_together(parts).scores)
+    return result, how
+
+
+def _together(parts: Sequence[Matched]) -> Matched:
+    """Return what became of a scan whose tiles were matched place by place."""
+    if len(parts) == 1:
+        return parts[0]
+    found: dict[int, float] = {}
+    for part in parts:
+        for lesion, score in part.found.items():
+            found[lesion] = max(found.get(lesion, 0.0), score)
+    kinds = {lesion: kind for part in parts for lesion, kind in part.kinds.items()}
+    return Matched(found, kinds, [one for part in parts for one in part.false])
 
 
 def cpm(scans: Sequence[Scores]) -> float:
     """Return the CPM of scans; nan where there is no lesion."""
     return froc(scans).cpm
-
-
-def _boxes(rows: Mapping[str, np.ndarray]) -> dict[str, list[Box]]:
-    return {
-        stem: [Box(0, (r[0], r[1], r[2], r[3]), int(r[4]), float(r[5])) for r in table.tolist()]
-        for stem, table in rows.items()
-    }
-
-
-def by_patient(
-    found: Mapping[str, Sequence[Box]], truth: Mapping[str, Sequence[Box]]
-) -> dict[str, list[Scores]]:
-    """Return what `froc` takes, by patient, from boxes of pictures.
-
-    Args:
-        found: Detections by the picture's stem; their `index` is set from it.
-        truth: Lesions by the picture's stem, of every picture looked at.
-    """
-    scans: dict[str, tuple[str, list[Box], list[Box]]] = {}
-    for stem, lesions in truth.items():
-        patient, scan, index = place(stem)
-        entry = scans.setdefault(scan, (patient, [], []))
-        for boxes, into in ((found.get(stem, ()), entry[1]), (lesions, entry[2])):
-            into.extend(Box(index, b.xyxy, b.label, b.score) for b in boxes)
-    result: dict[str, list[Scores]] = {}
-    for patient, boxes, lesions in scans.values():
-        marks = merge(lesions)
-        result.setdefault(patient, []).append((*hits(merge(boxes), marks), len(marks)))
-    return result

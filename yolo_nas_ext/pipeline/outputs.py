@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from yolo_nas_ext.config.search import (
 from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.console import number, quoted, say
 from yolo_nas_ext.data import augment
+from yolo_nas_ext.estimators.training import SHORT
 from yolo_nas_ext.files import replacing, write_text
 from yolo_nas_ext.host import models
 from yolo_nas_ext.network.architecture import Architecture
@@ -283,17 +284,33 @@ def next_commands(job: Job) -> list[str]:
         return [
             f"yolo val {model} data={data} imgsz={size}",
             f"yolo export {model} imgsz={size} format=onnx",
+            *([f"yolo nas-predict {model} source=<scans> out=found"] if job.data.scans else []),
         ]
     if job.best is None:
         return []
     # What was found from trained weights is trained on from them.
     file = job.folder / ("best.pt" if config.model else "best.yaml")
-    return [
-        f"yolo {config.task} train model={quoted(file)} "
-        f"data={quoted(data_yaml(job))} imgsz={_pixels(job)} "
-        f"epochs={FROM_WEIGHTS['final_epochs'] if config.model else FULL['epochs']}"
-        + "".join(f" {quoted(f'{k}={v}')}" for k, v in _augmentation(config).items())
-    ]
+    keys = {
+        "data": str(data_yaml(job)),
+        "imgsz": _pixels(job),
+        "epochs": FROM_WEIGHTS["final_epochs"] if config.model else FULL["epochs"],
+        **_augmentation(config),
+    }
+    if config.augment and config.task != "classify":  # whose trainer takes no transforms
+        return [_from_python(str(file), keys, config)]
+    given = " ".join(f"{k}={quoted(v)}" for k, v in keys.items())
+    return [f"yolo {config.task} train model={quoted(file)} {given}"]
+
+
+def _from_python(model: str, keys: Mapping[str, Any], config: SearchSettings) -> str:
+    """Return a training with a preset's transforms, which have no key on the command line."""
+    given = ", ".join(f"{name}={value!r}" for name, value in keys.items())
+    code = (
+        "from ultralytics import YOLO; from yolo_nas_ext.data.augment import preset; "
+        f"YOLO({model!r}, task={config.task!r}).train({given}, "
+        f"augmentations=preset({config.augment!r}).transforms())"
+    )
+    return f"python -c {quoted(code)}"
 
 
 def _finished(job: Job) -> Path | None:
@@ -336,6 +353,14 @@ def data_yaml(job: Job) -> Path:
 
 
 def _augmentation(config: SearchSettings) -> dict[str, Any]:
-    """Return Ultralytics' keys of the augmentation, whose transforms no command line takes."""
-    chosen = augment.preset(config.augment).keys if config.augment else {}
+    """Return Ultralytics' keys of the augmentation that the search trained with.
+
+    Mosaics are among them, where an augmentation was chosen: the short recipe has none.
+    """
+    if not config.augment:
+        return {}
+    chosen = augment.preset(config.augment).keys
+    short = config.estimator != "full" and not config.model
+    if short or "mosaic" in config.host:
+        chosen = {**chosen, "mosaic": SHORT["mosaic"]}
     return {key: config.host.get(key, value) for key, value in chosen.items()}

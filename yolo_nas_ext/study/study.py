@@ -162,7 +162,9 @@ class Study:
     def best(self) -> Trial:
         """The candidate of the highest first objective; the earliest of equals.
 
-        Where trainings confirmed some candidates, it is the best of these by that training.
+        Where trainings confirmed some candidates, it is the best of these by that training. Else,
+        where some were measured again, it is the best of these by the mean: one that was not has
+        only not been unlucky yet.
 
         Raises:
             NASError: While there is none.
@@ -171,7 +173,8 @@ class Study:
         if not found:
             kept = " that keeps the limits" if self.goal.limits and self.complete else ""
             raise NASError(f"no trial{kept} is complete yet: there is no best one")
-        own = [t.trained for t in found if f"{TRAINED}fitness" in t.metrics]
+        found = [t for t in found if self._repeats.get(t.number)] or found
+        own = [t.trained for t in self.candidates if f"{TRAINED}fitness" in t.metrics]
         found = [t for t in own if self.goal.excess(t.metrics) == 0] or own or found
         best = max(found, key=lambda t: (_objectives(self.goal, t)[0], -t.number))
         return next(t for t in self.candidates if t.number == best.number)

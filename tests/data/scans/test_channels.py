@@ -90,6 +90,22 @@ def test_volumes_of_a_file(tmp_path):
     check(tmp_path / "out", link, (3, 0, 1))
 
 
+def test_lists_of_a_datalist(tmp_path):
+    source, mask = visits(tmp_path / "in")
+    items = []
+    for who in (1, 2):
+        nifti(source / f"m{who}.nii.gz", mask)
+        names = [f"P{who}/P{who}_{name}.nii.gz" for name in ("flair", "t1")]
+        items.append({"image": names, "label": f"m{who}.nii.gz"})
+    (source / "list.json").write_text(json.dumps({"training": items}))
+    link = tmp_path / "link.csv"
+    assert run(source / "list.json", tmp_path / "out", linkage=str(link)) == 0
+    check(tmp_path / "out", link, (1, 0, None))
+    items[0]["image"] = [*items[0]["image"], *items[0]["image"]]
+    (source / "list.json").write_text(json.dumps({"training": items}))
+    assert "more than 3 channels" in pairing.find(str(source / "list.json")).notes[0]
+
+
 def test_a_visit_without_one_of_them_is_named(tmp_path):
     source, mask = visits(tmp_path / "in")
     for who in (1, 2):

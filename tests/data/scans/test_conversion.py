@@ -107,12 +107,12 @@ def test_few_scans_are_converted_here(tmp_path, monkeypatch):
 
     monkeypatch.setattr(conversion, "usable_cores", lambda: 4)
     small, large = [task(100)] * 9, [task(conversion.WORTH)] * 9
-    assert conversion._jobs(small, Options(), None) == 1
-    assert conversion._jobs(small, Options(), 2) == 2
-    assert conversion._jobs(large, Options(), None) == 4
-    assert conversion._jobs(large[:2], Options(), None) == 2
-    monkeypatch.setattr(conversion, "_room", lambda: int(2.5 * conversion.TORCH))
-    assert conversion._jobs(large, Options(cut=Cut(spacing=1.0)), None) == 2
+    assert conversion.jobs_worth(small, Options(), None) == 1
+    assert conversion.jobs_worth(small, Options(), 2) == 2
+    assert conversion.jobs_worth(large, Options(), None) == 4
+    assert conversion.jobs_worth(large[:2], Options(), None) == 2
+    monkeypatch.setattr(conversion, "free_room", lambda: int(2.5 * conversion.TORCH))
+    assert conversion.jobs_worth(large, Options(cut=Cut(spacing=1.0)), None) == 2
 
 
 def test_the_room_of_a_scan_counts_its_masks(tmp_path):

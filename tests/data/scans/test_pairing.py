@@ -343,7 +343,7 @@ def test_files_that_name_no_class_are_no_classes(tmp_path):
         for k in range(2):
             mask = np.zeros((20, 20, 2), np.uint8)
             mask[2 + 9 * k : 6 + 9 * k, 2:6] = 1
-            nifti(source / f"{case}_seg_{k}x9.nii.gz", mask)
+            nifti(source / f"{case}_seg_{k}{case}9.nii.gz", mask)
     with pytest.raises(NASError, match=r"values=classes: .* whose names say no class"):
         data.main({"source": str(source), "values": "classes"})
 
@@ -375,6 +375,15 @@ def test_a_file_and_its_mask_need_no_names(tmp_path):
     laid_out(tmp_path, "a.nii.gz b.nii.gz")
     found = pairing.find(str(tmp_path / "a.nii.gz"), str(tmp_path / "b.nii.gz"))
     assert paired(found, tmp_path) == {"a.nii.gz": ["b.nii.gz"]}
+
+
+def test_other_masks_of_the_same_folder_are_no_scans(tmp_path):
+    files = (
+        "images/a.nii images/b.nii masks/a.nii masks/b.nii second_masks/a.nii second_masks/b.nii"
+    )
+    laid_out(tmp_path, files)
+    found = pairing.find(str(tmp_path), str(tmp_path / "second_masks"))
+    assert paired(found, tmp_path) == {f"images/{n}.nii": [f"second_masks/{n}.nii"] for n in "ab"}
 
 
 def test_scans_that_look_like_masks_are_said(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections import Counter
 
 import pytest
@@ -129,6 +130,16 @@ def test_patients_of_before_have_to_be_known(tmp_path):
     assert run(source, out, salt="one") == 0
 
 
+def test_a_folder_that_was_removed_has_a_new_secret(tmp_path):
+    source, out = cases(tmp_path / "in", ["case0", "case1"]), tmp_path / "out"
+    assert run(source, out) == 0
+    before, secret = record(out)["split"], (tmp_path / ".out.salt").read_text()
+    shutil.rmtree(out)
+    assert run(source, out) == 0
+    assert not before.keys() & record(out)["split"].keys()
+    assert (tmp_path / ".out.salt").read_text() != secret
+
+
 def test_another_folder_has_the_same_split(tmp_path):
     """By the patient alone, whatever the salt."""
     source = cases(tmp_path / "in", [f"case{i}" for i in range(10)])
@@ -187,6 +198,9 @@ def test_folds_are_data_yamls_over_one_conversion(tmp_path):
         who = [{f.rpartition("/")[2].split("_")[0] for f in part.images} for part in parts]
         assert len(who[0]) == 4 and len(who[1]) == 2 and not who[0] & who[1]
         assert all(found["folds"][p] == fold for p in who[1])
+        slices = [s["slices"] for s in found["scans"].values() if s["patient"] in who[1]]
+        assert len(parts[1].images) == sum(slices)  # every slice of who is measured
+        assert len(parts[0].images) < 2 * len(parts[1].images)
         everybody += who[1]
     assert len(set(everybody)) == 6
     assert set(read(out / "data.yaml", part="val").images) == set(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from yolo_nas_ext.commands import data
 from yolo_nas_ext.data import naming
-from yolo_nas_ext.data.polygons import fill
+from yolo_nas_ext.data.polygons import fill, objects
 from yolo_nas_ext.data.scans import tiles
 from yolo_nas_ext.errors import NASError
 
@@ -92,3 +92,38 @@ def test_the_image_size_that_is_advised_is_the_tiles(tmp_path, capsys):
     assert yaml.safe_load((tmp_path / "out/data.yaml").read_text())["channels"] == 1
     with pytest.raises(NASError, match="tile=16"):
         data.main({"source": str(source), "tile": 16})
+
+
+@pytest.mark.parametrize("overlap", [0.25, 0.5])
+def test_objects_of_tiles_are_joined_to_those_of_the_slice(overlap):
+    plane = np.zeros((150, 190), int)
+    for n, (y, x) in enumerate(itertools.product(range(4, 140, 24), range(3, 180, 21))):
+        plane[y : y + 6 + n % 9, x : x + 5 + n % 11] = 1 + n % 2
+    whole = {(*one.box, one.value) for one in objects(plane, polygons=False)}
+    tables, frames, parts = [], [], []
+    for n, (x, y) in enumerate(tiles.corners(plane.shape, 64, overlap)):
+        part = plane[y : y + 64, x : x + 64]
+        found = objects(part, polygons=False)
+        rows = [[*one.box, one.value, 0.5 + n / 100] for one in found]
+        tables.append(np.array(rows, float).reshape(-1, 6))
+        frames.append((x, y, x + 64, y + 64))
+        parts.append(part)
+    rows, members = tiles.join(tables, frames)
+    assert {tuple(map(int, row[:5])) for row in rows} == whole and len(rows) == len(whole)
+    assert sorted(one for own in members for one in own) == [
+        (tile, row) for tile, table in enumerate(tables) for row in range(len(table))
+    ]
+    for row, own in zip(rows, members, strict=True):
+        assert row[5] == max(tables[tile][at, 5] for tile, at in own)
+
+
+def test_what_tiles_do_not_share_stays_apart():
+    left, right = [[40, 10, 50, 20, 0, 0.9]], [[0, 10, 10, 20, 0, 0.8], [20, 0, 30, 9, 0, 0.7]]
+    frames = [(0, 0, 64, 64), (48, 0, 112, 64)]
+    rows, members = tiles.join([np.array(left, float), np.array(right, float)], frames)
+    assert rows.tolist() == [[40, 10, 58, 20, 0, 0.9], [68, 0, 78, 9, 0, 0.7]]
+    assert members == [[(0, 0), (1, 0)], [(1, 1)]]
+    other = np.array([[0, 10, 10, 20, 1, 0.8]])  # of another class
+    assert len(tiles.join([np.array(left, float), other], frames)[0]) == 2
+    empty, none = tiles.join([np.zeros((0, 6)), np.zeros((0, 6))], frames)
+    assert empty.shape == (0, 6) and none == []

@@ -85,17 +85,18 @@ def room_for(entry: pairing.PairedScan) -> int:
     return int(MEMORY * headers.memory((*sources, *entry.masks)))
 
 
-def _jobs(tasks: Sequence[Conversion], options: Options, jobs: int | None) -> int:
+def jobs_worth(tasks: Sequence[Conversion], options: Options, jobs: int | None) -> int:
     """Return how many processes are worth their start."""
     if jobs is None and sum(task.bytes for task in tasks) < WORTH:
         return 1
     most = jobs or usable_cores()
     if jobs is None and options.cut.spacing:  # resampling takes torch into each of them
-        most = min(most, max(1, int(_room() / TORCH)))
+        most = min(most, max(1, int(free_room() / TORCH)))
     return max(1, min(most, len(tasks)))
 
 
-def _room() -> int:
+def free_room() -> int:
+    """Return the bytes that scans may take that are converted at a time."""
     return int(ROOM * psutil.virtual_memory().available)
 
 
@@ -117,7 +118,7 @@ def converted(
         jobs: How many at a time; without, as many as are worth it and have room in memory.
         bar: Shows the progress within a scan, where one is converted at a time.
     """
-    jobs = _jobs(tasks, options, jobs)
+    jobs = jobs_worth(tasks, options, jobs)
     if jobs == 1:
         for task in tasks:
             try:
@@ -125,7 +126,9 @@ def converted(
             except ScanError as error:
                 yield task, None, str(error)
         return
-    with Workers(jobs, _room()) as workers:
+    with Workers(jobs, free_room()) as workers:
         for index, kind, result in workers.run(tasks):
-            done = kind == DONE
-            yield tasks[index], result if done else None, "" if done else result
+            if kind == DONE:
+                yield tasks[index], result, ""
+            else:
+                yield tasks[index], None, result

@@ -32,6 +32,7 @@ from yolo_nas_ext.data.scans.series import Series
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import json_of, refuse_links, text_of, write_json
 
+RECORDS = 3  # version of what is kept of each scan
 SHOWN = 3  # scans that a note names
 FEW = "scans that hold few whole values look like masks; leave them out, or give them by masks="
 BAR = "{percent:3.0f}% of {total:.0f} scans, {spent} so far, {left} left"
@@ -65,6 +66,7 @@ def convert(
     for name, reason in found.bad:
         _skip(summary, name, reason, say)
     found, options = resolved(found, options, say)
+    summary.options = options
     if out is None:
         _scans(found, None, options, salt or new_salt(), summary, say, jobs)
         _require(summary, found)
@@ -103,7 +105,8 @@ def convert(
 
 def _known_salt(out: Path, before: earlier.Earlier, salt: str | None) -> str | None:
     """Return the salt of the user, else of the data set that is converted into again."""
-    salt = salt or earlier.salt_of(out)
+    if before.split and salt is None:
+        salt = earlier.salt_of(out)
     if before.split and salt is None:
         raise NASError(
             f"out={out}: exists, and {earlier.salt_file(out).name} beside it, by which patients "
@@ -139,7 +142,7 @@ def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], 
     """Return the salt of an interrupted conversion with the same options, else begin anew."""
     file = work / "state.json"
     # Names alone change no picture: what was converted before they were corrected is kept.
-    asked = hashlib.sha256(repr(replace(options, names={})).encode()).hexdigest()
+    asked = hashlib.sha256(repr((RECORDS, replace(options, names={}))).encode()).hexdigest()
     if file.is_file():
         state = _read(file)
         known = state.get("salt")
@@ -243,11 +246,12 @@ def _read_record(work: Path | None, key: str, stamp: str) -> dict[str, Any] | No
     record = _read(work / "scans" / key / "record.json") if work else {}
     if record.get("stamp") != stamp or record.get("key") != key:
         return None
-    named = re.compile(rf"{re.escape(key)}_\d{{4,}}")  # names become files
-    pictures = record.get("pictures")
-    names = [p.get("name") if isinstance(p, dict) else 0 for p in pictures or ()]
-    whole = all(isinstance(name, str) and named.fullmatch(name) for name in names)
-    return record if whole and isinstance(pictures, list) else None
+    named = re.compile(rf"{re.escape(key)}_\d{{4,}}(_x\d+_y\d+)?")  # names become files
+    lists = [record.get("pictures"), record.get("more")]
+    if not all(isinstance(pictures, list) for pictures in lists):
+        return None
+    names = [p.get("name") if isinstance(p, dict) else 0 for part in lists for p in part or ()]
+    return record if all(isinstance(n, str) and named.fullmatch(n) for n in names) else None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.data.scans import dicom
+from yolo_nas_ext.data.scans.channels import MOST
 from yolo_nas_ext.data.scans.paired import PairedScan, PairedScans
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import json_of, text_of
@@ -44,6 +45,7 @@ def datalist(path: Path, pattern: re.Pattern[str] | None, fold: int | None) -> P
     given = bool(folds) or "validation" in parts
     base = path.parent.resolve()
     entries = []
+    more = False
     for (item, validation), file in zip(items, first, strict=True):
         scan: Path | dicom.Series = file
         if file.is_dir() and len(series := dicom.find(list(file.rglob("*")))[0]) == 1:
@@ -58,7 +60,18 @@ def datalist(path: Path, pattern: re.Pattern[str] | None, fold: int | None) -> P
             patient = match[1] if match.groups() else match[0]
         val = validation or item.get("fold") == held
         side = ("val" if val else "train") if given else ""
-        entries.append(PairedScan(scan, tuple(map(Path, label)), name, patient or name, "", side))
+        of = item["image"] if isinstance(item["image"], list) else []
+        entries.append(
+            PairedScan(
+                scan,
+                tuple(map(Path, label)),
+                name,
+                patient or name,
+                side=side,
+                contrasts=tuple((Path(one), None) for one in of) if 1 < len(of) <= MOST else (),
+            )
+        )
+        more |= len(of) > MOST
     sides = [{e.patient for e in entries if e.side == side} for side in ("train", "val")]
     both = sides[0] & sides[1]
     if both:
@@ -66,7 +79,9 @@ def datalist(path: Path, pattern: re.Pattern[str] | None, fold: int | None) -> P
             f"source={path}: {len(both)} patients are in train and in val, for example the group "
             f"'{min(both)}'; put all scans of a patient into one fold"
         )
-    return PairedScans(entries, any(e.masks for e in entries), [], [], _labels_of(content))
+    notes = (f"images are lists of more than {MOST} channels: the first is taken",) * more
+    labelled = any(e.masks for e in entries)
+    return PairedScans(entries, labelled, [], [], _labels_of(content), notes)
 
 
 def _one(image: Any) -> str:

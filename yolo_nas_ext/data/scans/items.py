@@ -70,7 +70,8 @@ def find(files: Sequence[Path], base: Path) -> Items:
             n += 1
         plain[path] = one
     rest = [f for f in files if f not in dicom and suffix_of(f) not in (*VOLUMES, *PICTURES)]
-    rest = [f for f in rest if not _of_a_header(f, {*files})]
+    every = {*files}
+    rest = [f for f in rest if not _of_a_header(f, every)]
     bad += [(f, reason) for f in rest if (reason := NOT_READ.get(suffix_of(f)))]
     if others := Counter(suffix_of(f) or f.name for f in rest if suffix_of(f) not in NOT_READ):
         shown = ", ".join(f"{kind} ({n})" for kind, n in sorted(others.items())[:8])

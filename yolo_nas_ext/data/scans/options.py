@@ -39,6 +39,7 @@ class Options:
         empty_masks: Whether scans whose mask is empty are kept as healthy rather than reported.
         class_from: For classification, ``mask`` or ``folder``.
         volume: Which volume of a file with several.
+        contrasts: What becomes the channels of a picture, see `contrasts.chosen`.
         pages: What the pages of a picture with several are, see `reading.read`.
         val: Part of the patients in val; 0 where a list says who is.
         test: Part of the patients in test.
@@ -55,6 +56,7 @@ class Options:
     empty_masks: bool = False
     class_from: str = "mask"
     volume: int | None = None
+    contrasts: tuple[str, ...] = ()
     pages: str | None = None
     val: float = 0.2
     test: float = 0.0
@@ -81,6 +83,7 @@ class Summary:
         notes: What the user should know.
         linkage: Pseudonym of every scan by its name; for the user alone.
         interrupted: Whether Ctrl-C ended it.
+        options: How scans were converted, with what labels mean decided.
     """
 
     out: Path | None
@@ -92,3 +95,4 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     linkage: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
+    options: Options = field(default_factory=Options)

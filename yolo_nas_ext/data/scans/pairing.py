@@ -70,15 +70,18 @@ def find(
     here = items.find([f for f in files if f not in ignored], base)
     there = items.find(mask_files, base_masks)
     notes += here.notes
-    images, inside = (list(here.plain), []) if told else sort(here.plain, base)
+    images, inside = (list(here.plain), []) if masks == NOTHING else sort(here.plain, base)
+    if told:  # by masks=, which those are not of
+        inside = []
     if not told and not inside and not here.masks:
         plain = [f for f in images if isinstance(here.plain[f], Path)]
         if by_look := few_valued(plain, base):
             inside, where = by_look
             images = [f for f in images if f not in set(inside)]
             notes.append(f"taken for masks, as they hold few values: {where}")
-    called = [f for f in images if by_name(f)] if not told else []
-    images = [f for f in images if f not in called]
+    asked = told or Path(source).is_file()  # a file that is named is a scan, whatever its name
+    called = [] if asked else [f for f in images if by_name(f)]
+    images = [f for f in images if f not in {*called}] if called else images
     if not contrasts:
         images, channels = _channels(images, volume)
         notes += channels

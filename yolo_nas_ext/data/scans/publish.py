@@ -12,14 +12,17 @@ from typing import Any
 
 import yaml
 
+from yolo_nas_ext.data import lesions
 from yolo_nas_ext.data.scans import earlier, pairing, sides
 from yolo_nas_ext.data.scans.earlier import Earlier
 from yolo_nas_ext.data.scans.options import NONE, Options, Summary
+from yolo_nas_ext.data.scans.recipe import Recipe
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import is_class_name, is_folder_name, said, write_json
 
 NOTHING = "background"  # class of a slice in which nothing is labelled
 GEOMETRY = ("patient", "size", "spacing_mm", "between_mm", "was", "slices")
+MORE = "more"  # folder of slices of patients in train that folds measure, and none trains on
 UNLABELLED = {1: "object"}  # a data set needs a name even where nothing is labelled yet
 
 
@@ -144,20 +147,19 @@ def publish(
     """
     records = summary.records
     divide(found, options, summary, before)
+    for record in records:  # of patients that are measured every slice is wanted
+        if summary.split[record["patient"]] != "train":
+            record["pictures"] = sorted(record["pictures"] + record["more"], key=_name)
     whole = work / "whole"
     index = {label: i for i, label in enumerate(summary.names)}
     for record in records:
         split = summary.split[record["patient"]]
-        for picture in record["pictures"]:
-            _place(
-                work / "scans" / record["key"],
-                whole,
-                split,
-                picture,
-                options.task,
-                summary.names,
-                index,
-            )
+        placed = [(split, picture) for picture in record["pictures"]]
+        if split == "train" and record["patient"] in summary.folds:
+            placed += [(MORE, picture) for picture in record["more"]]
+        source = work / "scans" / record["key"]
+        for side, picture in placed:
+            _place(source, whole, side, picture, options.task, summary.names, index)
     parts = [side for side in sides.SIDES if side != "test" or side in summary.split.values()]
     for split in parts:
         for kind in ("images", "labels") if options.task != "classify" else ():
@@ -170,9 +172,15 @@ def publish(
         _yaml(whole / "data.yaml", {**where, **common})
         for fold in range(options.folds):
             _fold(whole, fold, summary, {**where, **common})
+        if found.labelled:
+            write_json(whole / lesions.FILE, _lesions(records))
     write_json(whole / "conversion.json", describe(summary, options, found.labelled))
     earlier.replace(out, whole, work)
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _name(picture: dict[str, Any]) -> str:
+    return picture["name"]
 
 
 def _yaml(path: Path, content: dict[str, Any]) -> None:
@@ -181,14 +189,21 @@ def _yaml(path: Path, content: dict[str, Any]) -> None:
 
 
 def _fold(whole: Path, fold: int, summary: Summary, content: dict[str, Any]) -> None:
-    """Write the data YAML of a fold, and the lists of its pictures, which stay where they are."""
+    """Write the data YAML of a fold, and the lists of its pictures, which stay where they are.
+
+    Every slice of a patient is in val, and those that are kept for training in train.
+    """
     lists: dict[str, list[str]] = {"train": [], "val": []}
     for record in summary.records:
         patient = record["patient"]
-        if patient in summary.folds:
-            side = "val" if summary.folds[patient] == fold else "train"
-            where = f"./images/{summary.split[patient]}"
-            lists[side] += [f"{where}/{p['name']}.png\n" for p in record["pictures"]]
+        if patient not in summary.folds:
+            continue
+        more = {p["name"] for p in record["more"]}
+        own = {p["name"] for p in record["pictures"]}
+        val = summary.folds[patient] == fold
+        for name in own | more if val else own - more:
+            where = summary.split[patient] if name in own else MORE
+            lists["val" if val else "train"].append(f"./images/{where}/{name}.png\n")
     for side, lines in lists.items():
         name = f"fold{fold}_{side}.txt"
         (whole / name).write_text("".join(sorted(lines)), "utf-8", newline="\n")
@@ -223,6 +238,20 @@ def _place(
         os.replace(source / f"{name}.png", image)
 
 
+def _lesions(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the lesion of every label of each picture, and the voxels of each, by scan."""
+    return {
+        "lesions": lesions.BY_MASKS,
+        "scans": {
+            r["key"]: {
+                "pictures": {p["name"]: p["lesions"] for p in r["pictures"]},
+                "voxels": r["lesions"],
+            }
+            for r in records
+        },
+    }
+
+
 def describe(summary: Summary, options: Options, labelled: bool) -> dict[str, Any]:
     """Return what conversion.json holds: nothing that tells who the patients are."""
     records = summary.records
@@ -238,6 +267,7 @@ def describe(summary: Summary, options: Options, labelled: bool) -> dict[str, An
             "folds": options.folds,
             "seed": options.seed,
         },
+        "recipe": Recipe(options=summary.options, names=summary.names).to_dict(),
         "labelled": labelled,
         "classes": {name: counts.get(label, 0) for label, name in summary.names.items()},
         "counts": {

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from yolo_nas_ext.console import EVERY, Progress
 from yolo_nas_ext.data.scans import headers, mask_volumes, masks, pairing, structures
 from yolo_nas_ext.data.scans.options import NONE, Options, remapped
 from yolo_nas_ext.data.scans.publish import check_names
 from yolo_nas_ext.errors import NASError
+
+BAR = "{percent:3.0f}% of the labels of {total:.0f} masks, {spent} so far, {left} left"
 
 
 def resolved(
@@ -56,6 +60,10 @@ def resolved(
     if not instances and any(name != NONE for name in options.names.values()):
         present = {label for look in looks if look for label in look.labels}
         if not found.structures:
-            present |= {label for file in files for label in mask_volumes.labels_in(file)}
+            bar = Progress(len(files), BAR, delay=EVERY, stream=sys.stderr)
+            for number, file in enumerate(files, 1):
+                present |= mask_volumes.labels_in(file)
+                bar(number)
+            bar.close()
         check_names(found, options, present)
     return found, options

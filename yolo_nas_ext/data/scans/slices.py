@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from yolo_nas_ext.data.lesions import Components
 from yolo_nas_ext.data.polygons import MaskObject, objects
 from yolo_nas_ext.data.scans.channels import Channels
 from yolo_nas_ext.data.scans.intensity import percentiles, to_8_bits
@@ -40,7 +41,7 @@ class Cut:
         min_mm2: Area in mm^2 below which an object is left out.
         instances: Whether a label is one object rather than a class.
         polygons: Whether outlines are wanted.
-        empty: Part of the slices without an object to keep.
+        empty: Part of the slices without an object to keep for training.
         remap: Labels and what becomes of them; 0 leaves a label out.
     """
 
@@ -92,6 +93,9 @@ class Slice:
         small: Objects that were left out as too small.
         labels: Pixels of each label in the picture.
         corner: Left and upper corner of a tile in its slice.
+        pieces: For each object its number in `data.lesions.Components`.
+        kept: Whether it is for training, too; others are for patients that are measured, of whom
+            every slice is wanted.
     """
 
     index: int
@@ -100,6 +104,8 @@ class Slice:
     small: int
     labels: dict[int, int]
     corner: tuple[int, int] = (0, 0)
+    pieces: list[int] = field(default_factory=list)
+    kept: bool = True
 
 
 def survey(scan: Scan, axis: int) -> Survey:
@@ -166,6 +172,8 @@ def cut(
     *,
     rng: random.Random,
     classes: Sequence[int] = (),
+    every: bool = False,
+    together: Components | None = None,
 ) -> Iterator[Slice | None]:
     """Yield the pictures of a scan, and None for each slice, or tile of one, that gives none.
 
@@ -177,6 +185,8 @@ def cut(
         seen: The scan's `survey`.
         rng: Decides which slices without objects are kept.
         classes: The label of each mask, where each is of a class; 0 where its values are labels.
+        every: Whether slices that are not kept are yielded, too.
+        together: Joins objects through slices to lesions.
 
     Raises:
         ScanError: For labels that are not whole numbers.
@@ -186,14 +196,16 @@ def cut(
     least = how.min_mm2 / (spacing[0] * spacing[1])
     places = corners(shape, how.tile, how.overlap)
     for index in range(scan.planes(how.axis)):
-        whole = _labels(masks, how, index, shape, classes)
+        whole = label_map(masks, how, index, shape, classes)
         pixels: np.ndarray | None = None
+        if together is not None:
+            together.add(index, whole)
         for x, y in places:
             there = np.s_[y : y + how.tile, x : x + how.tile] if how.tile else np.s_[:, :]
             plane = whole[there]
             found = _found(plane, how, least)
             kept = bool(found) or not masks or rng.random() < how.empty
-            if not kept:
+            if not kept and not every:
                 yield None
                 continue
             if pixels is None:
@@ -201,7 +213,8 @@ def cut(
             values, counts = np.unique(plane, return_counts=True)
             areas = {int(v): int(c) for v, c in zip(values, counts, strict=True) if v}
             small = 0 if not least else _count(plane, how) - len(found)
-            yield Slice(index, pixels[there], found, small, areas, (x, y))
+            pieces = [] if together is None else together.within(there, least)
+            yield Slice(index, pixels[there], found, small, areas, (x, y), pieces, kept)
 
 
 def _found(plane: np.ndarray, how: Cut, least: float) -> list[Any]:
@@ -229,7 +242,7 @@ def _count(plane: np.ndarray, how: Cut) -> int:
     )
 
 
-def _labels(
+def label_map(
     masks: Sequence[Scan],
     how: Cut,
     index: int,

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from yolo_nas_ext.data.lesions import Components
 from yolo_nas_ext.data.scans import (
     channels,
     dicom,
@@ -86,12 +87,16 @@ def write_scan(
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    pictures, objects = [], []
+    pictures, more, objects = [], [], []
     small, pictured = 0, 2
     values: Counter[int] = Counter()
     n = scan.planes(how.axis)
     each = n * len(tiles.corners(size, how.tile, how.overlap))
-    for part in cut(scan, masks, how, seen, rng=rng, classes=labels):
+    together = None if how.instances or options.task == "classify" else Components(how.connectivity)
+    # Which patients are in train and never measured is known before for those that are said to be.
+    every = folder is not None and (options.folds > 0 or entry.side != "train")
+    parts = cut(scan, masks, how, seen, rng=rng, classes=labels, every=every, together=together)
+    for part in parts:
         bar.update(WRITTEN / each)
         if part is None:
             continue
@@ -99,12 +104,15 @@ def write_scan(
         values.update(part.labels)
         pictured = part.pixels.ndim
         small += part.small
-        pictures.append({"name": name, "labels": _classes(part, how, options, entry)})
+        picture = {"name": name, "labels": _classes(part, how, options, entry)}
+        picture["lesions"] = part.pieces if together else [f.value for f in part.found]
+        (pictures if part.kept else more).append(picture)
         objects += [[*_size(f.box), f.area, 1 if how.instances else f.value] for f in part.found]
         if folder:
             _write(folder, name, part, options)
     if by_mask and not values and not options.empty_masks:
         raise ScanError("empty", "has an empty mask; empty_masks=true keeps such scans as healthy")
+    voxels = _lesions(pictures, together)
     record = {
         "key": key,
         "stamp": stamp,
@@ -116,6 +124,8 @@ def write_scan(
         **_between(scan, how.axis),
         "intensity": [seen.least, *seen.percentiles, seen.most],
         "pictures": pictures,
+        "more": more,
+        "lesions": voxels,
         "objects": objects,
         "small": small,
         "colour": scan.facts.colour,
@@ -131,8 +141,18 @@ def write_scan(
     return record
 
 
+def _lesions(pictures: list[dict[str, Any]], together: Components | None) -> list[int]:
+    """Number the lesions of a scan in its pictures; return the voxels of each, where known."""
+    of, sizes = together.lesions() if together else ([], [])
+    numbers: dict[int, int] = {}
+    for picture in pictures:
+        own = [of[piece] if together else piece for piece in picture["lesions"]]
+        picture["lesions"] = [numbers.setdefault(lesion, len(numbers)) for lesion in own]
+    return [sizes[lesion] for lesion in numbers] if together else []
+
+
 def load(entry: pairing.PairedScan, options: Options) -> volumes.Scan:
-    """Return a scan as it is converted; its contrasts as channels.
+    """Return a scan as it is converted, and as a model is to see it later; contrasts as channels.
 
     Raises:
         ScanError: For one that cannot be read.

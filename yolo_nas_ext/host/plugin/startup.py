@@ -25,6 +25,7 @@ COMMANDS = {
     "nas-scale": "a family of larger networks out of one",
     "nas-extract": "networks of a trained supernet as stock models",
     "nas-data": "turn scans or a COCO JSON into a YOLO data set",
+    "nas-predict": "what a model finds in scans, in the scans' own space",
     "nas-compare": "measure trained models: COCO's numbers, FROC, Dice, accuracy",
 }
 # Runs a command: its name and its arguments in, the exit code out. It is handed in, because nothing

@@ -167,7 +167,7 @@ class DartsTrainer(SupernetTrainer):
 
     def _held_out_batch(self, rng: random.Random) -> dict[str, Any]:
         if self._held_out is None:
-            labels = [self._data_set.labels[index] for index in self._split[1]]
+            labels = [self.data_set.labels[index] for index in self._split[1]]
             self._held_out = self.held(labels, augment=False, batch=self.batch_size)
         images = self._held_out
         chosen = rng.sample(range(len(images)), min(self.batch_size, len(images)))

@@ -114,7 +114,8 @@ class Evaluator:
 
     def save(self, model: nn.Module, path: Path, metrics: Mapping[str, float]) -> None:
         """Write a model as a stock checkpoint; see `host.training.checkpoint.save`."""
-        checkpoint.save(model, path, args=vars(self.trainer.args), metrics=metrics)
+        args, scans = vars(self.trainer.args), self.trainer.data_set.scans
+        checkpoint.save(model, path, args=args, metrics=metrics, scans=scans)
 
     def close(self) -> None:
         """End the loaders' workers and let go of the memory."""

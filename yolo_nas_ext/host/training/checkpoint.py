@@ -13,6 +13,7 @@ from torch import nn
 from ultralytics import __version__
 from ultralytics.utils import DEFAULT_CFG_KEYS
 
+from yolo_nas_ext.data.scans import recipe
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.files import replacing
 
@@ -24,7 +25,12 @@ LOCAL = frozenset(
 
 
 def save(
-    model: nn.Module, path: Path, *, args: Mapping[str, Any], metrics: Mapping[str, float]
+    model: nn.Module,
+    path: Path,
+    *,
+    args: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    scans: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint as Ultralytics its finished ``best.pt``: half precision, no optimiser.
 
@@ -33,6 +39,7 @@ def save(
         path: File to write, complete or not at all.
         args: Ultralytics' training arguments; paths of this machine are left out.
         metrics: Results for the record.
+        scans: How the scans that it was trained on were converted, see `data.scans.recipe`.
 
     Raises:
         RunError: Where the file cannot be written.
@@ -65,6 +72,7 @@ def save(
         "train_args": {**kept, "task": args.get("task", "detect")},
         "train_metrics": {name: float(value) for name, value in metrics.items()},
         "train_results": {},
+        **({recipe.KEY: dict(scans)} if scans else {}),
     }
     write(checkpoint, path)
 

@@ -84,7 +84,7 @@ class LeanMixin(_Trainer):
         self._taught: Taught | None = None
         self._initial = initial
         self._definition = model
-        self._data_set = data
+        self.data_set = data
         self._split = split
         self._deadline = deadline
         self._on_epoch = on_epoch
@@ -103,7 +103,7 @@ class LeanMixin(_Trainer):
 
     def get_dataset(self) -> dict[str, Any]:
         """Return the data dictionary; the splits are indices, as nothing is read from disk."""
-        data = self._data_set
+        data = self.data_set
         names = {0: "item"} if self.args.single_cls else dict(data.names)  # as Ultralytics does
         return {**data.data, "names": names, "nc": len(names), "train": 0, "val": 1}
 
@@ -112,7 +112,7 @@ class LeanMixin(_Trainer):
     ) -> Any:
         """Return a loader over the decoded images of one side of the split."""
         args: Any = self.args
-        data = self._data_set
+        data = self.data_set
         labels = [data.labels[index] for index in self._split[0 if mode == "train" else 1]]
         images = self.held(labels, augment=mode == "train", batch=batch_size)
         return build_dataloader(
@@ -127,7 +127,7 @@ class LeanMixin(_Trainer):
     def held(self, labels: Sequence[dict[str, Any]], *, augment: bool, batch: int) -> Any:
         """Return the data set over some images with known labels."""
         args: Any = self.args
-        data = self._data_set
+        data = self.data_set
         return held(
             labels,
             data.labels,
@@ -181,7 +181,7 @@ class LeanMixin(_Trainer):
             self.train_loader = replayed(
                 self.train_loader,
                 self.model,
-                self._data_set.labels,
+                self.data_set.labels,
                 self._split[0],
                 self.args,
                 self.epochs,

@@ -113,5 +113,11 @@ def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
         for norm in norms(model):
             norm.momentum = USUAL  # for whoever goes on training
         model.criterion = None  # knows the trainer
-        checkpoint.save(model, weights, args=vars(trainer.args), metrics=metrics)
+        checkpoint.save(
+            model,
+            weights,
+            args=vars(trainer.args),
+            metrics=metrics,
+            scans=trainer.data_set.scans,
+        )
     return metrics
