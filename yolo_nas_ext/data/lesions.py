@@ -7,7 +7,6 @@ overlap in neighbouring slices are taken for one lesion.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 
 from yolo_nas_ext.data.naming import corner, place
+from yolo_nas_ext.files import json_of, text_of
 
 FILE = "lesions.json"  # of a data set that `nas-data` made
 BY_MASKS = "3-D components of the masks"
@@ -190,7 +190,7 @@ def voxels(folder: Path) -> dict[str, list[int]]:
 
 def _scans(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / FILE).read_text("utf-8"))["scans"]
+        found = json_of(text_of(folder / FILE))["scans"]
         return found if all(set(s) >= {"pictures", "voxels"} for s in found.values()) else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -18,11 +18,13 @@ from yolo_nas_ext.data.scans.write_back import LPS, Labels, file_indices
 
 TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a corner are of one finding
 BESIDE = TOUCHING & (np.arange(3)[:, None, None] == 1)  # as pixels of one page are
-COLUMNS: list[str] = (
-    "row patient scan finding class score volume_ml longest_mm "
-    "centre_l_mm centre_p_mm centre_s_mm extent_l_mm extent_p_mm extent_s_mm "
-    "slices first_slice last_slice i j k size_i size_j size_k"
-).split()
+COLUMNS: list[str] = [
+    *(
+        "row patient scan finding class score volume_ml longest_mm "
+        "centre_l_mm centre_p_mm centre_s_mm extent_l_mm extent_p_mm extent_s_mm "
+        "slices first_slice last_slice i j k size_i size_j size_k"
+    ).split()
+]
 
 
 @dataclass(frozen=True, slots=True)
