@@ -158,7 +158,7 @@ def test_volumes_of_the_inputs(row, shared_inputs, tmp_path, capsys):
         "note: masks found", ""))  # fmt: skip
     for file in (out / "labels").rglob("*.txt"):
         row_of = [float(v) for v in file.read_text().split()]
-        if not row_of:  # a slice without an object: val has all of them
+        if not row_of:  # another slice of val
             continue
         size = round(row_of[3] * 40), round(row_of[4] * 48)
         assert size == (9, 12) or (row == "resampled" and abs(size[0] - 9) < 2)

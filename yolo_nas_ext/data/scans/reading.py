@@ -170,6 +170,9 @@ def _check_size(path: Path, shape: tuple[int, ...], kind: np.dtype, offset: int)
         ScanError, OSError: As above.
     """
     size = math.prod(shape) * kind.itemsize
+    if path.suffix.lower() == ".hdr":  # whose voxels are in the file beside it
+        beside = (path.with_suffix(end) for end in (".img", ".IMG"))
+        path = next((file for file in beside if file.is_file()), path)
     with path.open("rb") as file:  # whatever its name says
         compressed = file.read(2) == GZIP
     there = path.stat().st_size * (DEFLATED if compressed else 1)
