@@ -55,6 +55,8 @@ class Worker:
             self.process.stdin.flush()
             return pickle.load(self.process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError):
+            self.close()  # it may seem to live for a moment more, and the next task is for another
+            self.process = None
             return BAD, ENDED
 
     def close(self) -> None:
