@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ from yolo_nas_ext.config.settings import keys, read
 from yolo_nas_ext.console import quoted, say
 from yolo_nas_ext.data.builtin import demo
 from yolo_nas_ext.data.coco.convert import import_coco
-from yolo_nas_ext.data.scans import convert, pairing, sides
+from yolo_nas_ext.data.scans import convert, linkage, pairing, sides
 from yolo_nas_ext.data.scans.fingerprint import Fingerprint, fingerprint
 from yolo_nas_ext.data.scans.intensity import windows
 from yolo_nas_ext.data.scans.slices import Cut
 from yolo_nas_ext.data.scans.volumes import AXES
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import replacing
 
 
 def main(given: Mapping[str, Any]) -> int:
@@ -41,8 +39,8 @@ def main(given: Mapping[str, Any]) -> int:
     settings = read(ConvertSettings, given, refused=_COCO_ALONE)
     check(settings)
     options = _options(settings)
-    out, linkage = (Path(v) if v else None for v in (settings.out, settings.linkage))
-    _check_linkage(linkage)
+    out, list_ = (Path(v) if v else None for v in (settings.out, settings.linkage))
+    linkage.check(list_)
     found = pairing.find(
         settings.source,
         pairing.NOTHING if options.by_folder else settings.masks,
@@ -62,8 +60,8 @@ def main(given: Mapping[str, Any]) -> int:
     if summary.interrupted:
         say(f"interrupted; {len(summary.records)} scans are done: the same command goes on")
         return 3
-    if linkage:
-        _link(linkage, summary.linkage)
+    if list_:
+        linkage.write(list_, summary.linkage)
     windowed = settings.window not in ("auto", "percentile")
     seen = fingerprint(
         summary.records,
@@ -141,25 +139,6 @@ def _check_channels(settings: ConvertSettings, windows: Any) -> None:
 def _share(value: str | float) -> float:
     """Return the part of the patients in a part; none where a list says who is in it."""
     return sides.share(value) or 0.0
-
-
-def _check_linkage(path: Path | None) -> None:
-    if path and path.exists():
-        raise NASError(
-            f"linkage={path}: exists, and no list of pseudonyms is overwritten; give a new file"
-        )
-
-
-def _link(path: Path, linkage: Mapping[str, str]) -> None:
-    """Write which pseudonym stands for which scan, readable by its owner alone."""
-    try:
-        with (
-            replacing(path, 0o600) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
-        ):
-            csv.writer(file).writerows([("scan", "pseudonym"), *linkage.items()])
-    except OSError as error:
-        raise NASError(f"linkage={path}: cannot be written ({error.strerror})") from error
 
 
 def _say(summary: convert.Summary, seen: Fingerprint, options: convert.Options) -> None:

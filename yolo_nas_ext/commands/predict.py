@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from yolo_nas_ext import __version__
 from yolo_nas_ext.commands.predict_bundle import command, write_bundle
@@ -23,18 +19,17 @@ from yolo_nas_ext.config.predict import PredictSettings
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.settings import read
 from yolo_nas_ext.console import EVERY, Progress, quoted, say
-from yolo_nas_ext.data.scans import findings, pairing, recipe
-from yolo_nas_ext.data.scans.anonymise import new_salt, pseudonym
+from yolo_nas_ext.data.scans import findings, linkage, pairing, recipe, work
+from yolo_nas_ext.data.scans.anonymise import pseudonym
 from yolo_nas_ext.data.scans.paired import PairedScan, PairedScans
 from yolo_nas_ext.data.scans.recipe import Recipe
 from yolo_nas_ext.data.scans.volumes import ScanError
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import json_of, refuse_links, text_of, write_json
+from yolo_nas_ext.files import write_json
 from yolo_nas_ext.host.metrics import SURE
 from yolo_nas_ext.host.predict import Trained
 
 TASKS = ("detect", "segment", "semantic", "classify")
-BAR = "{percent:3.0f}% of {total:.0f} scans, {spent} so far, {left} left"
 FOLDERS = {".overlay.png": "overlays"}  # by how files end; all others are masks
 
 
@@ -57,43 +52,29 @@ def main(given: Mapping[str, Any]) -> int:
     out = Path(os.path.abspath(settings.out))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise NASError(f"out={out}: exists and is not an empty folder; give a new one or remove it")
-    linkage = Path(settings.linkage) if settings.linkage else None
-    if linkage and linkage.exists():
-        raise NASError(f"linkage={linkage}: exists; give the name of a new file")
+    list_ = Path(settings.linkage) if settings.linkage else None
+    linkage.check(list_)
     job = _job(settings)
     found = _found(settings, job.recipe)
     for name in found.notes:
         say(f"note: {name}")
     for note in _notes(found, settings, job):
         say(f"note: {note}")
-    work = out.parent / f".{out.name}.partial"
-    try:
-        if work.is_symlink():
-            raise NASError(f"out={out}: {work} beside it is a link; delete it")
-        work.mkdir(parents=True, exist_ok=True)
-        refuse_links(work, "out")
-        with _locked(work):
-            salt = _state(work, settings, job)
-            records, skipped, interrupted = _predicted(found, work, job, salt)
-            if interrupted:
-                say(f"interrupted; {len(records)} scans are done: the same command goes on")
-                return 3
-            if not records:
-                shutil.rmtree(work)
-                raise NASError(
-                    f"source={settings.source}: none of {len(skipped)} scans can be used; each is "
-                    "named above with the reason"
-                )
-            _publish(out, work, records, job, skipped=len(skipped))
-    except Timeout as error:
-        raise NASError(f"out={out}: another prediction writes there; wait for it") from error
-    except OSError as error:
-        raise NASError(
-            f"out={out}: cannot be written ({error.strerror or error}); give a folder on a "
-            "writable disk with room; the same command then goes on"
-        ) from error
-    if linkage:
-        _link(linkage, {record["name"]: record["key"] for record in records})
+    with work.opened(out, "prediction") as place:
+        salt = _salt(place, settings, job)
+        records, skipped, interrupted = _predicted(found, place, job, salt)
+        if interrupted:
+            say(f"interrupted; {len(records)} scans are done: the same command goes on")
+            return 3
+        if not records:
+            shutil.rmtree(place)
+            raise NASError(
+                f"source={settings.source}: none of {len(skipped)} scans can be used; each is "
+                "named above with the reason"
+            )
+        _publish(out, place, records, job, skipped=len(skipped))
+    if list_:
+        linkage.write(list_, {record["name"]: record["key"] for record in records})
     _say(out, records, skipped)
     return 3 if skipped else 0
 
@@ -168,38 +149,9 @@ def _notes(found: PairedScans, settings: PredictSettings, job: Job) -> Iterator[
     yield f"what is as sure as {job.conf:g} counts{said}; conf= sets it"
 
 
-@contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    """Hold a prediction for this process alone; the lock's file goes with it."""
-    file = work.with_name(f"{work.name}.lock")
-    with FileLock(file, timeout=0):
-        try:
-            yield
-        finally:
-            if os.name != "nt":  # which removes no file that is open
-                file.unlink(missing_ok=True)
-
-
-def _state(work: Path, settings: PredictSettings, job: Job) -> str:
-    """Return the salt of an interrupted run of the same model and settings, else begin anew."""
-    file = work / "state.json"
+def _salt(place: Path, settings: PredictSettings, job: Job) -> str:
     what = (_digest(settings.model), job.recipe.to_dict(), job.imgsz, job.conf, job.kind)
-    asked = hashlib.sha256(repr(what).encode()).hexdigest()
-    if file.is_file():
-        state = _read(file)
-        known = state.get("salt")
-        if (
-            isinstance(known, str)
-            and state.get("asked") == asked
-            and settings.salt in (None, known)
-        ):
-            return known
-        say("note: the settings are not those of the interrupted run; beginning anew")
-        shutil.rmtree(work / "scans", ignore_errors=True)
-    salt = settings.salt or new_salt()
-    file.touch(mode=0o600)
-    write_json(file, {"asked": asked, "salt": salt}, private=True)
-    return salt
+    return work.salt_of(place, what, settings.salt, "prediction", say)
 
 
 def _digest(path: str) -> str:
@@ -207,18 +159,18 @@ def _digest(path: str) -> str:
 
 
 def _predicted(
-    found: PairedScans, work: Path, job: Job, salt: str
+    found: PairedScans, place: Path, job: Job, salt: str
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]], bool]:
     """Return the record of every scan, name and reason of those left out, and whether it ended."""
     skipped = list(found.bad)
     for name, reason in skipped:
         say(f"skipped: {name} {reason}")
     records: list[dict[str, Any]] = []
-    bar = Progress(len(found.entries), BAR, delay=EVERY, stream=sys.stderr)
+    bar = Progress(len(found.entries), work.BAR, delay=EVERY, stream=sys.stderr)
     try:
         for number, entry in enumerate(found.entries):
             try:
-                record = _one(entry, work, job, salt, bar)
+                record = _one(entry, place, job, salt, bar)
                 records.append({**record, "name": entry.name})
                 if note := record.get("note"):
                     bar.clear()
@@ -235,13 +187,13 @@ def _predicted(
     return records, skipped, False
 
 
-def _one(entry: PairedScan, work: Path, job: Job, salt: str, bar: Any) -> dict[str, Any]:
+def _one(entry: PairedScan, place: Path, job: Job, salt: str, bar: Any) -> dict[str, Any]:
     """Return the record of a scan, or what an earlier run made of it."""
     if not entry.patient:
         raise ScanError("patient", "has a path in which group= finds no patient; change group=")
     patient = f"p{pseudonym(entry.patient, salt)}"
     key = f"{patient}_{pseudonym(entry.name, salt, size=3)}"
-    folder = work / "scans" / key
+    folder = place / "scans" / key
     if earlier := _read_record(folder, key, patient):
         return earlier
     shutil.rmtree(folder, ignore_errors=True)
@@ -255,7 +207,7 @@ def _one(entry: PairedScan, work: Path, job: Job, salt: str, bar: Any) -> dict[s
 
 def _read_record(folder: Path, key: str, patient: str) -> dict[str, Any] | None:
     """Return what an earlier run made of a scan, where it is whole."""
-    record = _read(folder / "record.json")
+    record = work.read(folder / "record.json")
     files = record.get("files")  # whose names become files
     named = isinstance(files, list) and all(
         isinstance(name, str) and re.fullmatch(rf"{re.escape(key)}(\.\w+)+", name) for name in files
@@ -264,25 +216,16 @@ def _read_record(folder: Path, key: str, patient: str) -> dict[str, Any] | None:
     return record if named and ours and isinstance(record.get("rows"), list) else None
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """Return what an earlier run wrote; nothing where it is damaged or not there."""
-    try:
-        found = json_of(text_of(file))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _publish(
-    out: Path, work: Path, records: Sequence[Mapping[str, Any]], job: Job, *, skipped: int
+    out: Path, place: Path, records: Sequence[Mapping[str, Any]], job: Job, *, skipped: int
 ) -> None:
     """Move everything into place; done again after an interruption, it comes to the same."""
-    whole = work / "whole"
+    whole = place / "whole"
     for record in records:
         for name in record["files"]:
             kind = next((f for end, f in FOLDERS.items() if name.endswith(end)), "masks")
             (whole / kind).mkdir(parents=True, exist_ok=True)
-            if (made := work / "scans" / record["key"] / name).exists():
+            if (made := place / "scans" / record["key"] / name).exists():
                 os.replace(made, whole / kind / name)
     whole.mkdir(parents=True, exist_ok=True)
     findings.write(whole / "findings.csv", _table(records))
@@ -299,7 +242,7 @@ def _publish(
     if out.exists():
         out.rmdir()
     os.rename(whole, out)
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def _table(records: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -310,16 +253,6 @@ def _table(records: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for patient, rows in patients.items():
         yield from rows
         yield findings.summary(patient, rows)
-
-
-def _link(path: Path, linkage: Mapping[str, str]) -> None:
-    """Write which pseudonym stands for which scan, readable by its owner alone."""
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-        with path.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("scan", "pseudonym"), *linkage.items()])
-    except OSError as error:
-        raise NASError(f"linkage={path}: cannot be written ({error.strerror})") from error
 
 
 SHOWN = 10  # scans named on the screen with their pseudonyms

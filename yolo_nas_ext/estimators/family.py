@@ -142,15 +142,18 @@ class Family(SharedWeights):
         """
         names = self.data.names
         if self._largest is None:
-            images = number_of_images(self.imgsz)
             seen = augmented_batches(
-                self.data, self.split[0], self.settings, images=images, seed=self.seed
+                self.data,
+                self.split[0],
+                self.settings,
+                images=number_of_images(self.imgsz),
+                seed=self.seed,
             )
             model = extract(supernet, self._parents_network, names)
             self.evaluator(self.imgsz).calibrate(model)
             images = torch.cat(list(seen)).to(evaluator.device)
             self._largest = Source(self._parents_network, model, "the supernet", images=images)
-        extract(supernet, architecture, names)  # says what the space has not
+        supernet.activate(architecture)  # says what the space has not
         task = Task(self.data.nc, self.task, self.data.keypoints)
         model = unset(architecture, task, self.data.channels).to(evaluator.device)
         transfer(model, architecture, self._largest, names)

@@ -585,13 +585,21 @@ def test_the_hippocampus(shared_data, tmp_path, capsys, every):
     shutil.rmtree(out)
 
 
-@pytest.mark.parametrize("name", ["../../../PWN", "/tmp/PWN", "a\nb", "con:x", "."])
-@pytest.mark.parametrize("task", ["classify", "detect"])
+NOWHERE = ("../../../PWN", "{absolute}/PWN", "a\nb")
+NO_FOLDER = ("con:x", ".")  # of which classes alone make folders
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        *((n, t) for n in NOWHERE for t in ("classify", "detect")),
+        *((n, "classify") for n in NO_FOLDER),
+    ],
+)
 def test_classes_of_a_dataset_json_become_no_folders_elsewhere(tmp_path, name, task):
     source = pairs(tmp_path / "in" / "set", n=2)
-    (source / "dataset.json").write_text(json.dumps({"labels": {"1": name}}))
-    if task == "detect" and name in ("con:x", "."):  # of which no folder is made
-        return
+    label = name.replace("{absolute}", str(tmp_path))
+    (source / "dataset.json").write_text(json.dumps({"labels": {"1": label}}))
     with pytest.raises(NASError, match=r"the class of label 1 is called .* names=1:<name>"):
         run(source, tmp_path / "out", task=task)
     assert not (tmp_path / "out").exists() and not list(tmp_path.rglob("PWN"))

@@ -7,22 +7,18 @@ come at the end.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from yolo_nas_ext.console import EVERY, Progress
 from yolo_nas_ext.console import say as printed
-from yolo_nas_ext.data.scans import earlier, pairing
+from yolo_nas_ext.data.scans import earlier, pairing, work
 from yolo_nas_ext.data.scans.anonymise import new_salt, pseudonym
 from yolo_nas_ext.data.scans.conversion import Conversion, converted, room_for
 from yolo_nas_ext.data.scans.options import Options, Summary
@@ -30,12 +26,10 @@ from yolo_nas_ext.data.scans.publish import class_names, publish
 from yolo_nas_ext.data.scans.resolve import resolved
 from yolo_nas_ext.data.scans.series import Series
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.files import json_of, refuse_links, text_of, write_json
 
 RECORDS = 3  # version of what is kept of each scan
 SHOWN = 3  # scans that a note names
 FEW = "scans that hold few whole values look like masks; leave them out, or give them by masks="
-BAR = "{percent:3.0f}% of {total:.0f} scans, {spent} so far, {left} left"
 
 
 def convert(
@@ -72,34 +66,21 @@ def convert(
         _require(summary, found)
         return summary
     out = summary.out = Path(os.path.abspath(out))
-    work = out.parent / f".{out.name}.partial"
-    before = earlier.find(out, work)
+    before = earlier.find(out, work.beside(out))
     salt = _known_salt(out, before, salt)
-    try:
-        if work.is_symlink():
-            raise NASError(f"out={out}: {work} beside it is a link; delete it")
-        work.mkdir(parents=True, exist_ok=True)
-        refuse_links(work, "out")
-        with _locked(work):
-            kept, salt = salt is None, _state(work, options, salt, say)
-            if before.split and not before.split.keys() & {_of(e, salt) for e in found.entries}:
-                raise NASError(
-                    f"out={out}: none of its patients is in the source, or salt= is another than "
-                    "before; give a new folder"
-                )
-            _scans(found, work, options, salt, summary, say, jobs)
-            if not summary.interrupted:
-                _require(summary, found, work)
-                publish(found, out, work, options, summary, before)
-                if kept:
-                    earlier.keep_salt(out, salt)
-    except Timeout as error:
-        raise NASError(f"out={out}: another conversion writes there; wait for it") from error
-    except OSError as error:
-        raise NASError(
-            f"out={out}: cannot be written ({error.strerror or error}); give a folder on a writable"
-            " disk with room; the same command then goes on"
-        ) from error
+    with work.opened(out, "conversion") as place:
+        kept, salt = salt is None, _salt(place, options, salt, say)
+        if before.split and not before.split.keys() & {_of(e, salt) for e in found.entries}:
+            raise NASError(
+                f"out={out}: none of its patients is in the source, or salt= is another than "
+                "before; give a new folder"
+            )
+        _scans(found, place, options, salt, summary, say, jobs)
+        if not summary.interrupted:
+            _require(summary, found, place)
+            publish(found, out, place, options, summary, before)
+            if kept:
+                earlier.keep_salt(out, salt)
     return summary
 
 
@@ -115,49 +96,26 @@ def _known_salt(out: Path, before: earlier.Earlier, salt: str | None) -> str | N
     return salt
 
 
-@contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    """Hold a conversion for this process alone; the lock's file goes with it."""
-    file = work.with_name(f"{work.name}.lock")
-    with FileLock(file, timeout=0):
-        try:
-            yield
-        finally:
-            if os.name != "nt":  # which removes no file that is open
-                file.unlink(missing_ok=True)
-
-
-def _require(summary: Summary, found: pairing.PairedScans, work: Path | None = None) -> None:
+def _require(summary: Summary, found: pairing.PairedScans, place: Path | None = None) -> None:
     """Refuse to go on with nothing."""
     if not summary.records and not summary.interrupted:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
+        if place is not None:
+            shutil.rmtree(place, ignore_errors=True)
         n = len(summary.skipped)
         raise NASError(
             f"source: none of {n} scans can be converted; each is named above with the reason"
         )
 
 
-def _state(work: Path, options: Options, salt: str | None, say: Callable[[str], None]) -> str:
-    """Return the salt of an interrupted conversion with the same options, else begin anew."""
-    file = work / "state.json"
+def _salt(place: Path, options: Options, salt: str | None, say: Callable[[str], None]) -> str:
     # Names alone change no picture: what was converted before they were corrected is kept.
-    asked = hashlib.sha256(repr((RECORDS, replace(options, names={}))).encode()).hexdigest()
-    if file.is_file():
-        state = _read(file)
-        known = state.get("salt")
-        if isinstance(known, str) and state.get("options") == asked and salt in (None, known):
-            return known
-        say("note: the settings are not those of the interrupted conversion; beginning anew")
-        shutil.rmtree(work / "scans", ignore_errors=True)
-    salt = salt or new_salt()
-    write_json(file, {"options": asked, "salt": salt}, private=True)
-    return salt
+    settings = RECORDS, replace(options, names={})
+    return work.salt_of(place, settings, salt, "conversion", say)
 
 
 def _scans(
     found: pairing.PairedScans,
-    work: Path | None,
+    place: Path | None,
     options: Options,
     salt: str,
     summary: Summary,
@@ -165,7 +123,7 @@ def _scans(
     jobs: int | None,
 ) -> None:
     """Convert every scan, or take what an earlier run made of it."""
-    bar = Progress(len(found.entries), BAR, delay=EVERY, stream=sys.stderr)
+    bar = Progress(len(found.entries), work.BAR, delay=EVERY, stream=sys.stderr)
     say_above = _above(bar, say)
     tasks, records = [], dict[int, dict[str, Any]]()
     try:
@@ -173,12 +131,14 @@ def _scans(
             key = _key(entry, salt)
             summary.linkage[entry.name] = key
             stamp = _stamp(entry, salt)
-            record = _read_record(work, key, stamp)
+            record = _read_record(place, key, stamp)
             if record is not None:
                 records[number] = record
                 continue
             size = room_for(entry)
-            tasks.append(Conversion(number, entry, key, stamp, work, options, found.labelled, size))
+            tasks.append(
+                Conversion(number, entry, key, stamp, place, options, found.labelled, size)
+            )
         for task, record, reason in converted(tasks, options, jobs, bar):
             if record is None:
                 _skip(summary, task.entry.name, reason, say_above)
@@ -241,9 +201,9 @@ def _stamp(entry: pairing.PairedScan, salt: str) -> str:
     return pseudonym(repr(stats), salt)
 
 
-def _read_record(work: Path | None, key: str, stamp: str) -> dict[str, Any] | None:
+def _read_record(place: Path | None, key: str, stamp: str) -> dict[str, Any] | None:
     """Return what an earlier run found of a scan, unless its files have changed since."""
-    record = _read(work / "scans" / key / "record.json") if work else {}
+    record = work.read(place / "scans" / key / "record.json") if place else {}
     if record.get("stamp") != stamp or record.get("key") != key:
         return None
     named = re.compile(rf"{re.escape(key)}_\d{{4,}}(_x\d+_y\d+)?")  # names become files
@@ -252,12 +212,3 @@ def _read_record(work: Path | None, key: str, stamp: str) -> dict[str, Any] | No
         return None
     names = [p.get("name") if isinstance(p, dict) else 0 for part in lists for p in part or ()]
     return record if all(isinstance(n, str) and named.fullmatch(n) for n in names) else None
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Return what an earlier run wrote; nothing where it is damaged or not there."""
-    try:
-        found = json_of(text_of(file))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
