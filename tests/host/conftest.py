@@ -1,5 +1,7 @@
 """Drawn shapes as a data set, drawn once a file of tests."""
 
+import shutil
+
 import pytest
 
 from tests.helpers.shapes import draw
@@ -14,3 +16,10 @@ def path(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(path):
     return read(path)
+
+
+@pytest.fixture
+def folder(path, tmp_path):
+    """A copy of them, to be changed."""
+    shutil.copytree(path.parent, tmp_path / "set")
+    return tmp_path / "set"

@@ -8,20 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tests.helpers.shapes import draw
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import joined, overlap, read
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    return draw(tmp_path_factory.mktemp("shapes"))
-
-
-@pytest.fixture
-def folder(drawn, tmp_path):
-    shutil.copytree(drawn.parent, tmp_path / "set")
-    return tmp_path / "set"
 
 
 def state(folder):

@@ -1,26 +1,13 @@
 """What is odd about names, labels, lists and paths, of which Ultralytics says nothing."""
 
 import re
-import shutil
 
 import pytest
 import yaml
 
-from tests.helpers.shapes import draw
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.doubts import of_names
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    return draw(tmp_path_factory.mktemp("shapes"))
-
-
-@pytest.fixture
-def folder(drawn, tmp_path):
-    shutil.copytree(drawn.parent, tmp_path / "set")
-    return tmp_path / "set"
 
 
 def written(folder, **keys):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from yolo_nas_ext.console import Progress, number, quoted, say
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.pipeline.state import Job
@@ -25,7 +25,7 @@ def hand_over(job: Job) -> None:
         return
     try:
         _measure(job)
-    except NASError as error:
+    except (NASError, TrialError) as error:
         job.notes.append(f"the family is not measured on val: {error}")
         say(f"note: {job.notes[-1]}")
     members = sorted(job.study.front, key=_cost)
@@ -40,6 +40,7 @@ def _measure(job: Job) -> None:
 
     Raises:
         NASError: For data without a val that can be read.
+        TrialError: Where Ultralytics cannot measure a network.
     """
     left = [trial for trial in job.study.front if ON_VAL not in trial.metrics]
     if not left:
@@ -47,12 +48,14 @@ def _measure(job: Job) -> None:
     config, estimator = job.config, job.plan.estimator
     val = dataset.read(config.data, config.task, part="val", group=config.group)
     progress = Progress(len(left), "family on val: {done}/{total}  {left} left")
-    for done, trial in enumerate(left, 1):
-        file = job.folder / "pareto" / f"nas-{trial.network.key}.pt"
-        found = estimator.measured(val, file, trial.network.imgsz or config.imgsz)  # pyright: ignore[reportAttributeAccessIssue]
-        job.study.record_measurement(trial.number, {ON_VAL: found["fitness"]})
-        progress(done)
-    progress.close()
+    try:
+        for done, trial in enumerate(left, 1):
+            file = job.folder / "pareto" / f"nas-{trial.network.key}.pt"
+            found = estimator.measured(val, file, trial.network.imgsz or config.imgsz)  # pyright: ignore[reportAttributeAccessIssue]
+            job.study.record_measurement(trial.number, {ON_VAL: found["fitness"]})
+            progress(done)
+    finally:
+        progress.close()
 
 
 def _listed(job: Job, members: Sequence[Trial]) -> str:
