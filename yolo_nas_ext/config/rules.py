@@ -396,6 +396,27 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         for key in ("space", "teacher")
     ),
     Rule(
+        "rerun",
+        lambda s: s.rerun and s.trial is None,
+        "one trial is evaluated once more",
+        "name it by its number in trials.csv, as in trial=3",
+        "rerun=runs/nas/search",
+    ),
+    Rule(
+        "trial",
+        lambda s: s.trial is not None and not s.rerun,
+        "is of a run",
+        "give its folder, as in rerun=runs/nas/search",
+        "trial=3",
+    ),
+    Rule(
+        "rerun",
+        lambda s: s.rerun and s.resume,
+        "changes nothing in a run, and resume= goes on with one",
+        "leave out one",
+        "rerun=runs/nas/a trial=3 resume=runs/nas/a",
+    ),
+    Rule(
         "trials",
         lambda s: not s.trials and not s.model,
         "tries nothing",

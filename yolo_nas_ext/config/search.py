@@ -112,7 +112,12 @@ class SearchSettings(Settings):
     """The settings of one search: the keys of `yolo nas-search`."""
 
     command: ClassVar[str] = "nas-search"
-    unsaid: ClassVar[tuple[str, ...]] = (*Settings.unsaid, "pretrained")  # as model= says it
+    unsaid: ClassVar[tuple[str, ...]] = (  # model= says it; or it is of one trial
+        *Settings.unsaid,
+        "pretrained",
+        "rerun",
+        "trial",
+    )
     about: ClassVar[str] = """\
 # Keys of `yolo nas-search`, each with its default, its type and what it means. Give them as
 # key=value. Training keys of Ultralytics (batch, device, workers, optimizer, lr0, hsv_h, ...) pass
@@ -511,6 +516,15 @@ class SearchSettings(Settings):
         RUN,
         "folder of a run to go on with; only trials, budget_hours, timeout, device, the final "
         "comparison and where candidates are evaluated, but for storage, may differ from it",
+    )
+    rerun: str | None = key(
+        None,
+        optional(text),
+        RUN,
+        "folder of a run; one trial of it is evaluated once more, and nothing in it changes",
+    )
+    trial: int | None = key(
+        None, optional(whole(0)), RUN, "which trial rerun= evaluates, by its number in trials.csv"
     )
     follow_links: bool = key(
         False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"
