@@ -425,6 +425,13 @@ class SearchSettings(Settings):
         "the loss with another network added) or continuous (of a mixture of all options, for "
         "small spaces)",
     )
+    noise: bool = key(
+        True,
+        flag,
+        EVALUATED,
+        "train the parent twice first, and say below which difference two candidates are alike; "
+        "from 12 trials on",
+    )
     timeout: float | None = key(
         None,
         optional(real(0)),

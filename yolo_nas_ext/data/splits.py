@@ -119,6 +119,19 @@ def subset(classes: Sequence[Iterable[int]], n: int, *, seed: int = 0) -> list[i
     return sorted(_draw(classes, [[i] for i in range(len(classes))], n, seed, spare=0))
 
 
+def divided(groups: Sequence[Hashable], n: int) -> list[int]:
+    """Return the part, from 0, of each image, such that `n` parts have about as many groups.
+
+    Args:
+        groups: For each image what it may not be separated from.
+        n: How many parts; there are fewer where there are fewer groups.
+    """
+    order = list(dict.fromkeys(groups))
+    random.Random("divided").shuffle(order)
+    part = {group: index % n for index, group in enumerate(order)}
+    return [part[group] for group in groups]
+
+
 def _members(n: int, groups: Sequence[Hashable] | None) -> list[list[int]]:
     """Return the images of each group, in the order of the groups' first image."""
     found: dict[Hashable, list[int]] = {}

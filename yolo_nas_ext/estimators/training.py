@@ -141,7 +141,7 @@ class Training:
         arguments.check(settings.overrides, nc=data.nc)
         arguments.check_device(settings.device)
         self.source = _loaded(inherit)
-        self._parent: Source | None = None
+        self._parents: list[Source] = []  # at most one, which copies of this training have, too
         if teacher:
             self._learn_from(teacher)
 
@@ -159,6 +159,12 @@ class Training:
         taught = copy(self)
         taught._learn_from(teacher)
         return taught
+
+    def in_parts(self, parts: int) -> Training:
+        """Return this training with fitness measured without each of so many parts as well."""
+        divided = copy(self)
+        divided.settings = replace(self.settings, parts=parts)
+        return divided
 
     def use_context(self, context: Context) -> None:
         """Keep decoded images there from now on."""
@@ -216,7 +222,8 @@ class Training:
                 name such as ``yolo11n`` or the path of a YAML.
             fidelity: Other ``epochs``, ``imgsz`` (pixels) or ``images`` to train on than the
                 estimator's or the network's own, for which the held-out images stay the same; or
-                another ``seed``, which holds out others as well.
+                another ``seed``, which holds out others as well; or a ``replicate``, another seed
+                of the training alone.
             report: Called after each epoch; see `host.training.trainer.train`.
             weights: Where a stock checkpoint goes.
             inherit: A checkpoint to start from in place of the estimator's. Metrics of a training
@@ -234,7 +241,7 @@ class Training:
             self.settings,
             epochs=epochs,
             imgsz=int(fidelity["imgsz"]),
-            seed=seed,
+            seed=seed + int(fidelity.get("replicate", 0)),
             overrides={**self.warmup(epochs), **self.settings.overrides},
         )
         source = _loaded(inherit) or self.source
@@ -282,10 +289,10 @@ class Training:
 
     def parent(self) -> Source:
         """Return the weights that all start from, with images of train to fit networks on."""
-        if self._parent is None:
+        if not self._parents:
             assert self.source is not None
-            self._parent = self.prepared(self.source)
-        return self._parent
+            self._parents.append(self.prepared(self.source))
+        return self._parents[0]
 
     def _ready(self, source: Source) -> Source:
         if source.architecture is None:  # for which nothing can be fitted
