@@ -55,6 +55,7 @@ TUNED: dict[str, Any] = {
     "cos_lr": True,
     "warmup_bias_lr": 0.0,
 }
+PARTS = 20  # of the images that are measured on, each left out in turn to know their say
 WARMUP = 0.1  # of the epochs; Ultralytics' 3 epochs would be most of the training
 MOST_WARMUP = 3.0  # epochs, as Ultralytics'
 

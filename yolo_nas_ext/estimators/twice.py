@@ -9,14 +9,13 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Context
-from yolo_nas_ext.estimators.training import Training
+from yolo_nas_ext.estimators.training import PARTS, Training
 from yolo_nas_ext.files import json_of, text_of, write_text
-from yolo_nas_ext.host.metrics import WITHOUT
+from yolo_nas_ext.host.metrics import parted
 from yolo_nas_ext.metrics.noise import Noise, noise
 from yolo_nas_ext.network.architecture import Architecture
 
 FILE = "noise.json"  # in the run folder
-PARTS = 20  # of the held-out images
 TASKS = ("detect", "segment", "pose", "obb")  # whose metrics are made of boxes
 
 
@@ -58,20 +57,16 @@ class Twice:
         """
         fidelity = dict(fidelity or {})
         first = self.training.estimate(architecture, fidelity, report, weights, inherit)
+        without, metrics = parted(first)
         if self._folder and "seed" not in fidelity:
             again = {**fidelity, "replicate": 1}
             second = self.training.estimate(architecture, again, None, None, inherit)
-            found = {"fitness": [], "without": []}
-            for metrics in (first, second):
-                found["fitness"].append(metrics["fitness"])
-                found["without"].append(_without(metrics))
+            found = {
+                "fitness": [first["fitness"], second["fitness"]],
+                "without": [without, parted(second)[0]],
+            }
             write_text(self._folder / FILE, json.dumps(found) + "\n")
-        return {name: v for name, v in first.items() if not name.startswith(WITHOUT)}
-
-
-def _without(metrics: Mapping[str, float]) -> list[float]:
-    count = sum(name.startswith(WITHOUT) for name in metrics)
-    return [metrics[f"{WITHOUT}{part}"] for part in range(count)]
+        return metrics
 
 
 def read(folder: Path) -> Noise | None:

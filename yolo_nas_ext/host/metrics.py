@@ -48,6 +48,13 @@ def results(trainer: Any) -> dict[str, float]:
     return {**metrics, **trainer.losses(), **trainer.measured(), **without}
 
 
+def parted(metrics: Mapping[str, float]) -> tuple[list[float], dict[str, float]]:
+    """Return fitness without each part of the images, and all other metrics."""
+    count = sum(name.startswith(WITHOUT) for name in metrics)
+    others = {name: v for name, v in metrics.items() if not name.startswith(WITHOUT)}
+    return [metrics[f"{WITHOUT}{part}"] for part in range(count)], others
+
+
 def fitness_without(metrics: Any, parts: Sequence[int]) -> list[float]:
     """Return Ultralytics' fitness without each part of the images, in the order of their numbers.
 

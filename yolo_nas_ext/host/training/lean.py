@@ -230,6 +230,7 @@ class LeanMixin(_Trainer):
     def get_validator(self) -> Any:
         """Return Ultralytics' validator, which also notes boxes where somebody measures them."""
         validator = super().get_validator()
+        metrics = validator.metrics
         if self._settings.measure:
             update = validator.update_metrics
 
@@ -244,15 +245,13 @@ class LeanMixin(_Trainer):
                             seen.masks[stem] = masks(own, self.data["nc"])
 
             validator.update_metrics = note
-        if self._settings.parts:
+        if self._settings.parts and not self._settings.measure and hasattr(metrics, "stats"):
             of_all = validator.get_stats
 
             def note_parts() -> Any:
                 data, held_out = self.data_set, self._split[1]
                 groups = [data.groups[i] for i in held_out] if data.groups else held_out
-                self.without = fitness_without(
-                    validator.metrics, divided(groups, self._settings.parts)
-                )
+                self.without = fitness_without(metrics, divided(groups, self._settings.parts))
                 return of_all()
 
             validator.get_stats = note_parts
