@@ -365,6 +365,13 @@ class SearchSettings(Settings):
         "model=, the search's of short, a fifth of the supernet's of tuned, all of them of full "
         "and short after a supernet",
     )
+    folds: int = key(
+        1,
+        whole(1),
+        EVALUATED,
+        "parts of the training images, whole patients or groups, that are held out in turn where "
+        "the best are confirmed by full or short; their mean decides",
+    )
     final_epochs: int = key(
         100, whole(1), END, "epochs of each training in the final comparison; 30 with model="
     )

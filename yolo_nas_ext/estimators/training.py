@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import SearchSettings
-from yolo_nas_ext.data.splits import hold_out, subset
+from yolo_nas_ext.data.splits import folds, hold_out, subset
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.extrapolation import by_flops, projected
@@ -224,7 +224,7 @@ class Training:
             fidelity: Other ``epochs``, ``imgsz`` (pixels) or ``images`` to train on than the
                 estimator's or the network's own, for which the held-out images stay the same; or
                 another ``seed``, which holds out others as well; or a ``replicate``, another seed
-                of the training alone.
+                of the training alone; or the ``fold``, from 0, of so many ``folds`` to hold out.
             report: Called after each epoch; see `host.training.trainer.train`.
             weights: Where a stock checkpoint goes.
             inherit: A checkpoint to start from in place of the estimator's. Metrics of a training
@@ -251,6 +251,8 @@ class Training:
         if source:
             start = self._start(self._ready(source), network, settings.imgsz)
         split = self._split_of(int(fidelity["images"]), seed)
+        if "folds" in fidelity:
+            split = self._fold_of(int(fidelity["fold"]), int(fidelity["folds"]), seed)
         metrics = train(
             definition,
             self.data,
@@ -320,6 +322,13 @@ class Training:
     def _split(self, seed: int) -> tuple[list[int], list[int]]:
         data, fraction = self.data, self.val_fraction
         return hold_out(data.classes, fraction=fraction, seed=seed, groups=data.groups)
+
+    def _fold_of(self, fold: int, n: int, seed: int) -> tuple[list[int], list[int]]:
+        """Return the split that holds out one of `n` parts."""
+        data = self.data
+        held_out = folds(data.classes, n, seed=seed, groups=data.groups)[fold]
+        taken = {*held_out}
+        return [i for i in range(len(data.classes)) if i not in taken], held_out
 
     def _split_of(self, images: int, seed: int) -> tuple[list[int], list[int]]:
         """Return a seed's split with `images` to train on, the classes kept in share."""

@@ -16,7 +16,7 @@ from yolo_nas_ext.pipeline.baselines import Begin, First
 
 LEAST = 12  # trials, of which one training more is a small part
 COARSE = 0.02  # of mAP50-95: a gain that users would be glad of
-ADVICE = ". A larger val_fraction, more images, confirm= and seeds= of the finals tell more apart"
+ADVICE = ". folds=3, seeds=3 in the finals, or a larger val_fraction tell more apart"
 
 
 def measured(first: First, config: SearchSettings, estimator: Any, parent: Parent | None) -> First:
