@@ -1,6 +1,6 @@
 """Does a search foretell what is chance? Predicted against observed spread of equal networks.
 
-    python benchmarks/noise.py [sets=raccoon,cells,coco128,pcb,brain] [splits=5] [epochs=3]
+    python benchmarks/noise.py [sets=raccoon,coco] [splits=5] [epochs=3]
 
 Before its first candidate a search trains its parent twice on one split and says below which
 difference two candidates are alike (`metrics.noise`). Here YOLO11n with COCO weights is fine-tuned
@@ -24,6 +24,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from lib import RESULTS, SHARED, Figures, Rows, Table, machine, names, start
+from proof_weights import Proof
 
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.estimators.base import Context
@@ -32,15 +33,16 @@ from yolo_nas_ext.estimators.twice import FILE, Twice, read
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.transfer.weights import load
 
-KEYS = {"sets": "raccoon,cells,coco128,pcb,brain", "splits": 5, "epochs": 3}
-PARENT = SHARED / "yolo11n_coco" / "yolo11n.pt"
-SETS: dict[str, tuple[Any, int]] = {  # where it is, and the image size
-    "raccoon": (SHARED / "raccoon", 160),
-    "cells": (lambda: ensure_cells(train=120, val=8, size=128) / "data.yaml", 128),
-    "coco128": (SHARED / "coco128", 160),
-    "pcb": (SHARED / "pcb_defects", 192),
-    "brain": (SHARED / "brain_tumor", 96),
+KEYS = {
+    "sets": "raccoon,cells,coco,pcb,brain,hippocampus",
+    "splits": 5,
+    "epochs": 3,
+    "work": "runs/noise",
 }
+PARENT = SHARED / "yolo11n_coco" / "yolo11n.pt"
+# Image sizes; the data are those of `proof_weights.py`, of the embedded cells fewer.
+SETS = {"raccoon": 160, "cells": 128, "coco": 160, "pcb": 192, "brain": 96, "hippocampus": 96}
+CELLS = {"train": 120, "val": 8, "size": 128}
 FACTOR, LEAST = 1.5, 4
 
 
@@ -51,15 +53,19 @@ def main(given: dict[str, Any]) -> Figures:
     for name in names(given["sets"]):
         for split in range(int(given["splits"])):
             if not any(r["set"] == name and r["split"] == split for r in rows):
-                row = rows.keep({"set": name, "split": split, **trained(name, split, epochs)})
+                proof = Proof(name, "yolo11n", RESULTS, Path(given["work"]))
+                row = rows.keep({"set": name, "split": split, **trained(proof, split, epochs)})
                 print(json.dumps({key: row[key] for key in ("set", "split", "fitness")}))
     return verdict(list(rows))
 
 
-def trained(name: str, split: int, epochs: int) -> dict[str, Any]:
+def trained(proof: Proof, split: int, epochs: int) -> dict[str, Any]:
     """Return what two trainings on a split measured, and what they foretell."""
-    where, imgsz = SETS[name]
-    data = dataset.read(where() if callable(where) else where)
+    proof.make()
+    imgsz = SETS[proof.name]
+    data = dataset.read(
+        ensure_cells(**CELLS) / "data.yaml" if proof.name == "cells" else proof.data
+    )
     tuning = FineTuning(
         data, inherit=PARENT, epochs=epochs, imgsz=imgsz, batch=16, seed=split, threads=1
     )

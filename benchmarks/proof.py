@@ -3,6 +3,7 @@
     python benchmarks/proof.py set=brain [only=profile,search,compare] [seeds=0]
         [arms=found,random] [out=benchmarks/results] [work=runs/proof]
     python benchmarks/proof.py set=brain only=table     # of what is there
+    python benchmarks/proof.py suite=small only=plan    # many sets, see suite.py
 
 The protocol of each set is `SETS`, written before its first run:
 
@@ -42,6 +43,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import suite
 import yaml
 from lib import RESULTS, SHARED, Figures, Table, names, reached, start, targets, yolo
 
@@ -55,12 +57,16 @@ from yolo_nas_ext.study.storage import CONFIRM, notes
 
 KEYS = {
     "set": "brain",
-    "only": "profile,search,compare",
+    "suite": "",
+    "parents": "",
+    "sets": "",
+    "only": "",
     "seeds": "0",
     "arms": "",
-    "out": RESULTS,
-    "work": "runs/proof",
+    "out": "",
+    "work": "",
 }
+STEPS = "profile,search,compare"
 BASELINES = ("yolov8n", "yolo11n", "yolo26n")
 REFERENCE = "yolo11n"  # whose latency is the limit, and whose training is the unit of cost
 ABOVE, MOST = 0.03, 15.0
@@ -127,8 +133,10 @@ COLUMNS = (
 
 def main(given: dict[str, Any]) -> Figures:
     """Do what is missing, print the table and return the figures."""
-    proof = Proof(str(given["set"]), Path(given["out"]), Path(given["work"]))
-    steps = names(given["only"])
+    if given["suite"]:
+        return suite.main(given)
+    out, work = Path(given["out"] or RESULTS), Path(given["work"] or "runs/proof")
+    proof, steps = Proof(str(given["set"]), out, work), names(given["only"] or STEPS)
     arms = names(given["arms"]) or proof.protocol.get("arms", ("found", "random"))
     wanted = [f"{arm}-{seed}" for seed in names(given["seeds"]) for arm in arms]
     if "profile" in steps:
