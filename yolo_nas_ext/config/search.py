@@ -11,6 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import (
+    BATCH,
+    CORES,
+    EPOCHS,
+    HOURS,
+    REPEATS,
+    TRIALS,
     bounds,
     flag,
     folder_name,
@@ -147,7 +153,7 @@ class SearchSettings(Settings):
     )
     epochs: int = key(
         6,
-        whole(1),
+        whole(1, EPOCHS),
         FIRST,
         "epochs of a candidate's training; 100 with estimator=full; 60, of the supernet, with "
         "estimator=supernet",
@@ -160,7 +166,7 @@ class SearchSettings(Settings):
     )
     trials: int = key(
         12,
-        whole(0),
+        whole(0, TRIALS),
         FIRST,
         "number of candidates, baselines included; 24 with model=, 200 with estimator=supernet; 0 "
         "with model= fine-tunes the parent alone",
@@ -191,7 +197,7 @@ class SearchSettings(Settings):
     )
     finalists: int = key(
         0,
-        whole(0),
+        whole(0, REPEATS),
         FIRST,
         "best networks of the final comparison: trained on all of train with the complete "
         "schedule and compared on val with the parent and the models of baseline=; 0 for none, 1 "
@@ -247,7 +253,7 @@ class SearchSettings(Settings):
         "random, optuna:<sampler> or <file.py>:<class> of your own",
     )
     population: int = key(
-        8, whole(2), HOW, "newest trials that may have children in strategy=evolution"
+        8, whole(2, TRIALS), HOW, "newest trials that may have children in strategy=evolution"
     )
     objectives: tuple[str, ...] = key(
         "fitness",
@@ -283,7 +289,7 @@ class SearchSettings(Settings):
     )
     budget_hours: float | None = key(
         None,
-        optional(real(0)),
+        optional(real(0, HOURS)),
         HOW,
         "no candidate starts after this many hours of trials; without a limit if empty",
     )
@@ -311,7 +317,7 @@ class SearchSettings(Settings):
         "objects; free), or a proxy of the untrained network: naswot, synflow, snip, grad_norm, "
         "jacov, zen, zico, swap, az_nas; or <file.py>:<class> of your own",
     )
-    batch: int = key(8, whole(1), EVALUATED, "images per step; 16 with estimator=full")
+    batch: int = key(8, whole(1, BATCH), EVALUATED, "images per step; 16 with estimator=full")
     val_fraction: float = key(
         0.25,
         real(0, 0.9),
@@ -343,7 +349,7 @@ class SearchSettings(Settings):
     )
     confirm: int = key(
         5,
-        whole(0),
+        whole(0, REPEATS),
         EVALUATED,
         "best candidates re-evaluated before the winner is named, at most a quarter of the trials; "
         "0 for none; 2 with model=",
@@ -359,7 +365,7 @@ class SearchSettings(Settings):
     )
     confirm_epochs: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, EPOCHS)),
         EVALUATED,
         "epochs of such a training; if empty 100 of full, those of the final comparison with "
         "model=, the search's of short, a fifth of the supernet's of tuned, all of them of full "
@@ -373,12 +379,15 @@ class SearchSettings(Settings):
         "the best are confirmed by full or short; their mean decides",
     )
     final_epochs: int = key(
-        100, whole(1), END, "epochs of each training in the final comparison; 30 with model="
+        100,
+        whole(1, EPOCHS),
+        END,
+        "epochs of each training in the final comparison; 30 with model=",
     )
-    final_batch: int = key(16, whole(1), END, "images per step of these trainings")
+    final_batch: int = key(16, whole(1, BATCH), END, "images per step of these trainings")
     seeds: int = key(
         3,
-        whole(1),
+        whole(1, REPEATS),
         END,
         "trainings of each model in the final comparison, with seeds from seed= on; 1 with model=",
     )
@@ -413,14 +422,14 @@ class SearchSettings(Settings):
     )
     distill: float = key(
         0,
-        real(0, open_low=False),
+        real(0, 1000, open_low=False),
         SUPERNET,
         "weight of the first candidate's predictions, in sandwich the largest's, as a target of "
         "the step's others; with model= of the fine-tuned parent's, as a target of all",
     )
     cost_weight: float = key(
         0,
-        real(0, open_low=False),
+        real(0, 1000, open_low=False),
         SUPERNET,
         "weight of the logarithm of the expected FLOPs in the loss that strategy=darts learns from",
     )
@@ -441,7 +450,7 @@ class SearchSettings(Settings):
     )
     timeout: float | None = key(
         None,
-        optional(real(0)),
+        optional(real(0, 3600 * HOURS)),
         EVALUATED,
         "seconds after which a candidate's training is stopped; without a limit if empty",
     )
@@ -453,7 +462,7 @@ class SearchSettings(Settings):
     )
     threads: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, CORES)),
         EVALUATED,
         "CPU threads of a training; half of the logical cores if empty. Another number may give "
         "other digits",
@@ -487,7 +496,7 @@ class SearchSettings(Settings):
     )
     jobs: int = key(
         1,
-        whole(1),
+        whole(1, CORES),
         WHERE,
         "candidates at a time, each in a process of its own; with executor=ray at most so many, 1 "
         "for one",
@@ -504,10 +513,10 @@ class SearchSettings(Settings):
         WHERE,
         "address of a Ray cluster, auto for the one that this machine belongs to",
     )
-    cpus_per_trial: float = key(1, real(0), WHERE, "cores a Ray task asks for")
+    cpus_per_trial: float = key(1, real(0, CORES), WHERE, "cores a Ray task asks for")
     gpus_per_trial: float = key(
         0,
-        real(0, open_low=False),
+        real(0, CORES, open_low=False),
         WHERE,
         "GPUs a Ray task asks for; a part of one lets several share it",
     )
