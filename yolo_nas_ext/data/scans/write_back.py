@@ -155,6 +155,9 @@ def write(
         image: Any = nib.Nifti1Image(np.asfortranarray(voxels), affine)  # type: ignore[attr-defined]
         if source is not None and suffix_of(source) in (".nii", ".nii.gz"):
             _same_place(image, source)
+        elif (other := scan.facts.other) is not None:  # of tilted slices, that ITK opens the file
+            image.set_qform(other, "scanner")
+            image.header["pixdim"][3] = np.linalg.norm(affine[:3, 2])
         image.to_filename(file)
     elif kind == "nrrd":
         directions = (LPS @ affine)[:3, :3].T
