@@ -554,12 +554,14 @@ PROFILE: tuple[Rule[ProfileSettings], ...] = (
 )
 
 
-def _secret(example: str) -> Rule[Any]:
+def _secret(example: str, key: str = "linkage") -> Rule[Any]:
     """Return the rule that what tells who the patients are lies apart from what others see."""
     return Rule(
-        "linkage",
+        key,
         lambda s: (
-            s.out and s.linkage and Path(s.linkage).resolve().is_relative_to(Path(s.out).resolve())
+            s.out
+            and getattr(s, key)
+            and Path(getattr(s, key)).resolve().is_relative_to(Path(s.out).resolve())
         ),
         lambda s: f"is inside out={s.out}, which others may see",
         "put it elsewhere",
@@ -570,6 +572,14 @@ def _secret(example: str) -> Rule[Any]:
 CONVERT: tuple[Rule[ConvertSettings], ...] = (
     _required("source", "yolo nas-data source=scans out=my_data task=segment", "out=a"),
     _secret("source=a out=b linkage=b/c.csv"),
+    _secret("source=a out=b datalist=b/c.json", "datalist"),
+    Rule(
+        "datalist",
+        lambda s: s.datalist and not s.out,
+        "is of a conversion, and without out= nothing is written",
+        "give out",
+        "source=a datalist=c.json",
+    ),
 )
 
 _PREDICT = "yolo nas-predict model=best.pt source=scans out=found"
