@@ -36,6 +36,8 @@ class TrainingSettings:
         shared: Whether other processes use that folder too; then all images are mapped from it,
             so that no process holds a copy.
         teacher: A trained network whose predictions are learned beside the labels.
+        precision: ``int8`` or ``fp16`` where the trained network is measured in that as well, see
+            `host.training.quantised`; empty otherwise.
 
     Raises:
         NASError: For an image size that is no multiple of 32.
@@ -56,6 +58,7 @@ class TrainingSettings:
     images: Path | None = None
     shared: bool = False
     teacher: TeacherFile | None = None
+    precision: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an image size that no network can be trained at."""
