@@ -14,6 +14,7 @@ from yolo_nas_ext.config.fields import (
     Parse,
     flag,
     folder_name,
+    limit,
     one_of,
     optional,
     path,
@@ -119,7 +120,7 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "(Ultralytics' own loading and defaults)",
     )
     timeout: float | None = key(
-        None, optional(real(0, 3600 * HOURS)), TRAINED, "seconds after which a training is stopped"
+        None, limit(real(0, 3600 * HOURS)), TRAINED, "seconds after which a training is stopped"
     )
     device: str | None = key(None, _nothing, TRAINED, "cpu, mps or the number of a GPU")
     threads: int | None = key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -67,6 +68,8 @@ def texts(value: Any) -> tuple[str, ...]:
 def bounds(value: Any) -> dict[str, float]:
     """Accept bounds on metrics, ``latency_ms:5,map50:0.3``, or a dictionary of them."""
     if not isinstance(value, dict):
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("metrics with bounds, or none")
         pairs = [part.partition(":") for part in texts(value)]
         value = {name.strip(): bound for name, _, bound in pairs}
     try:
@@ -145,15 +148,26 @@ def optional(parse: Parse) -> Parse:
     return maybe
 
 
+def limit(parse: Parse) -> Parse:
+    """Accept nothing as None, but no empty text: who typed it meant a number."""
+
+    def maybe(value: Any) -> Any:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("a number, or none for no limit")
+        return None if value is None else parse(value)
+
+    return maybe
+
+
 def _number(value: Any, wanted: str = "a number") -> float:
     """Return a number that may have a suffix; refuse booleans and others."""
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*([KMGT])?\s*", value, re.IGNORECASE)
         if match:
-            try:
-                return float(match[1]) * SUFFIXES.get((match[2] or "").upper(), 1.0)
-            except ValueError:
-                pass
+            with contextlib.suppress(ValueError):
+                number = float(match[1]) * SUFFIXES.get((match[2] or "").upper(), 1.0)
+                if math.isfinite(number):  # else a limit that nothing breaks
+                    return number
         raise ValueError(f"{wanted}, with K, M, G or T behind it if you like")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(wanted)

@@ -20,6 +20,7 @@ from yolo_nas_ext.config.fields import (
     bounds,
     flag,
     folder_name,
+    limit,
     optional,
     options,
     real,
@@ -173,7 +174,7 @@ class SearchSettings(Settings):
     )
     max_flops: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         FIRST,
         "FLOPs that a candidate may have for one image at imgsz, 2 x multiply-adds as Ultralytics "
         "counts them, for example 2.5G. Where no max_* is given the limit is the parent's cost, "
@@ -182,7 +183,7 @@ class SearchSettings(Settings):
     )
     max_latency: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         FIRST,
         "milliseconds that a candidate may take for one image at imgsz, known by latency=; with "
         "model= the parent's where no max_* is given",
@@ -289,7 +290,7 @@ class SearchSettings(Settings):
     )
     budget_hours: float | None = key(
         None,
-        optional(real(0, HOURS)),
+        limit(real(0, HOURS)),
         HOW,
         "no candidate starts after this many hours of trials; without a limit if empty",
     )
@@ -450,7 +451,7 @@ class SearchSettings(Settings):
     )
     timeout: float | None = key(
         None,
-        optional(real(0, 3600 * HOURS)),
+        limit(real(0, 3600 * HOURS)),
         EVALUATED,
         "seconds after which a candidate's training is stopped; without a limit if empty",
     )
@@ -467,17 +468,17 @@ class SearchSettings(Settings):
         "CPU threads of a training; half of the logical cores if empty. Another number may give "
         "other digits",
     )
-    max_params: float | None = key(None, optional(real(0)), COST, "parameters", kind="number")
+    max_params: float | None = key(None, limit(real(0)), COST, "parameters", kind="number")
     max_memory: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         COST,
         "bytes of activations alive at once for one image, in single precision",
         kind="number",
     )
     max_layers: int | None = key(
         None,
-        optional(whole(1)),
+        limit(whole(1)),
         COST,
         "layers of the backbone by DAMO-YOLO's count: the stem's one and two a block repeat",
     )

@@ -38,6 +38,8 @@ class TrainingSettings:
         parts: Parts of the held-out images, or of their groups; fitness without each is measured,
             too, of tasks with boxes.
         teacher: A trained network whose predictions are learned beside the labels.
+        precision: ``int8`` or ``fp16`` where the trained network is measured in that as well, see
+            `host.training.quantised`; empty otherwise.
 
     Raises:
         NASError: For an image size that is no multiple of 32.
@@ -59,6 +61,7 @@ class TrainingSettings:
     shared: bool = False
     parts: int = 0
     teacher: TeacherFile | None = None
+    precision: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an image size that no network can be trained at."""
