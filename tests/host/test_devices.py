@@ -18,7 +18,8 @@ def gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
     monkeypatch.setattr(torch_utils, "get_gpu_info", str)
-    monkeypatch.setattr(devices, "_own", {})
+    yield
+    devices.use("")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ REFUSED: dict[str, str] = {
             "patience",
             "profile",
             "verbose",
-            "deterministic",
             "cache",
             "fraction",
             "compile",
@@ -45,7 +44,8 @@ REFUSED: dict[str, str] = {
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 NAMED = {"optimizer": OPTIMIZERS, "copy_paste_mode": ("flip", "mixup")}
 _TRAINING = (
-    "workers optimizer single_cls cos_lr close_mosaic amp multi_scale classes cls_remap "
+    "workers deterministic optimizer single_cls cos_lr close_mosaic amp multi_scale "
+    "classes cls_remap "
     "overlap_mask mask_ratio dropout max_det iou conf lr0 lrf momentum weight_decay warmup_epochs "
     "warmup_momentum warmup_bias_lr box cls cls_pw dfl pose kobj rle angle nbs hsv_h hsv_s hsv_v "
     "degrees translate scale shear perspective flipud fliplr bgr mosaic mixup cutmix copy_paste "

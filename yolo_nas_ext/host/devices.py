@@ -12,7 +12,10 @@ _own: dict[str, str] = {}  # the one that this process was given, under "device"
 
 
 def use(device: str) -> None:
-    """Have all trainings of this process run on a device, whatever their settings say."""
+    """Have all trainings of this process run on a device, whatever their settings say.
+
+    Nothing has them follow their settings again.
+    """
     _own["device"] = device
 
 

@@ -31,7 +31,7 @@ from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.metrics import Seen, masks, named, results, rows
-from yolo_nas_ext.host.training import bfloat16
+from yolo_nas_ext.host.training import bfloat16, mixed
 from yolo_nas_ext.host.training.batch_cache import replayed
 from yolo_nas_ext.host.training.image_cache import held, held_pictures
 from yolo_nas_ext.host.training.initialisation import MOMENTUM, head_start, norms
@@ -78,8 +78,7 @@ class LeanMixin(_Trainer):
         replay: bool = False,
     ) -> None:
         self._settings = settings
-        # Ultralytics' is of GPUs, and downloads a model; see `bfloat16` for what is done on CPUs.
-        self._half = arguments.get("amp", True)
+        self._half = arguments.get("amp", True) not in (False, "fp32")
         self._seen = Seen(), Seen()  # what a model sees, and what there is
         self._taught: Taught | None = None
         self._initial = initial
@@ -97,7 +96,9 @@ class LeanMixin(_Trainer):
             "on_fit_epoch_end": [LeanMixin._after_epoch],
         }
         self.callers_error: Exception | None = None  # of `on_epoch`: not this candidate's failure
-        super().__init__(overrides={**arguments, "amp": False}, _callbacks=events)
+        super().__init__(overrides=dict(arguments), _callbacks=events)
+        if settings.short and self.device.type == "cpu":
+            self.args.amp = False  # see `bfloat16` for what is done there
 
     # Data
 
@@ -189,7 +190,8 @@ class LeanMixin(_Trainer):
 
     def _setup_train(self) -> None:
         """Set up as Ultralytics does; the moving average suits few steps if there are few."""
-        super()._setup_train()
+        with mixed.checked_once():
+            super()._setup_train()
         if not self._settings.short:
             return
         steps = len(self.train_loader) * self.epochs
@@ -198,9 +200,12 @@ class LeanMixin(_Trainer):
         self.ema.decay = lambda x: min(most, (1 + x) / (10 + x))
 
     def build_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """Build Ultralytics' optimiser; one that has a fused step takes it, a tenth of the time."""
+        """Build Ultralytics' optimiser; on a CPU a fused step takes a tenth of the time.
+
+        On GPUs it is Ultralytics' own, which is measured there and goes with its scaler.
+        """
         optimizer = super().build_optimizer(*args, **kwargs)
-        if isinstance(optimizer, FUSED) and self.device.type in ("cpu", "cuda"):
+        if isinstance(optimizer, FUSED) and self.device.type == "cpu":
             for group in optimizer.param_groups:
                 group |= {"fused": True, "foreach": False}
         return optimizer
