@@ -31,7 +31,7 @@ PARTS = {
     "run_dir": "config host network",
     "loop": "executors network space strategies study",
     "vectorized": "config cost estimators network space study",
-    "compare": "config cost data estimators host metrics report run_dir study",
+    "compare": "config cost data estimators executors host metrics report run_dir study",
     "pipeline": "compare config cost data estimators executors host loop metrics network plugins "
     "report run_dir space strategies study vectorized",
     "commands": "compare config cost data estimators executors host loop metrics network pipeline "

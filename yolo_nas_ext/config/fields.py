@@ -13,6 +13,17 @@ from typing import Any
 from yolo_nas_ext.errors import did_you_mean
 
 
+def devices(value: Any) -> str:
+    """Accept what to train on: a device, or GPUs separated by commas, a list of them too."""
+    parts = value if isinstance(value, (list, tuple)) else str(value).strip("()[] ").split(",")
+    names = [str(part).strip().lower().removeprefix("cuda:") for part in parts]
+    names = ["0" if name == "cuda" else name for name in names]
+    gpus = all(re.fullmatch(r"\d+|-1", name) for name in names)
+    if isinstance(value, bool) or not all(names) or (len(names) > 1 and not gpus):
+        raise ValueError("cpu, mps, the number of a GPU, or those of several, as in 0,1")
+    return ",".join(n for i, n in enumerate(names) if n == "-1" or n not in names[:i])
+
+
 def flag(value: Any) -> bool:
     """Accept true or false."""
     if not isinstance(value, bool):

@@ -299,20 +299,6 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         "fidelity=asha pruner=median",
     ),
     Rule(
-        "fidelity",
-        lambda s: s.fidelity and s.executor == "ray",
-        "not with executor=ray, whose tasks report at their end",
-        "use jobs=2 on one machine, or leave it out",
-        "fidelity=asha executor=ray",
-    ),
-    Rule(
-        "pruner",
-        lambda s: s.pruner in PRUNERS[1:] and s.executor == "ray",
-        "not with executor=ray, whose tasks report at their end",
-        "use jobs=2 on one machine, or pruner=none",
-        "pruner=asha executor=ray",
-    ),
-    Rule(
         "pretrained",
         lambda s: s.pretrained and s.pretrained != s.model,
         lambda s: f"is the older name of model=, and model={s.model} names another parent",

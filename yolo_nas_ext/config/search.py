@@ -18,6 +18,7 @@ from yolo_nas_ext.config.fields import (
     REPEATS,
     TRIALS,
     bounds,
+    devices,
     flag,
     folder_name,
     limit,
@@ -457,9 +458,11 @@ class SearchSettings(Settings):
     )
     device: str | None = key(
         None,
-        optional(text),
+        optional(devices),
         EVALUATED,
-        "cpu, mps or the number of a GPU; if empty the first GPU, or the CPU where there is none",
+        "cpu, mps, the number of a GPU, those of several as in 0,1,2,3, which then share the "
+        "candidates, the repeats and the final trainings, or -1 for one with little to do; if "
+        "empty the first GPU, or the CPU where there is none",
     )
     threads: int | None = key(
         None,
@@ -499,8 +502,8 @@ class SearchSettings(Settings):
         1,
         whole(1, CORES),
         WHERE,
-        "candidates at a time, each in a process of its own; with executor=ray at most so many, 1 "
-        "for one",
+        "candidates at a time, each in a process of its own; the number of GPUs where device= has "
+        "several; with executor=ray at most so many, 1 for one",
     )
     executor: str = key(
         "local",
@@ -515,11 +518,12 @@ class SearchSettings(Settings):
         "address of a Ray cluster, auto for the one that this machine belongs to",
     )
     cpus_per_trial: float = key(1, real(0, CORES), WHERE, "cores a Ray task asks for")
-    gpus_per_trial: float = key(
-        0,
-        real(0, CORES, open_low=False),
+    gpus_per_trial: float | None = key(
+        None,
+        optional(real(0, CORES, open_low=False)),
         WHERE,
-        "GPUs a Ray task asks for; a part of one lets several share it",
+        "GPUs a Ray task asks for; a part of one lets several share it; if empty one where the "
+        "cluster has any",
     )
     storage: str | None = key(
         None,
@@ -628,6 +632,8 @@ def configure(
         settings = usually(**SHARED, **(SEVERAL if plain and not {*SEVERAL} & {*given} else {}))
     if settings.estimator in PROXIES:
         settings = usually(**ONE_BATCH)
+    if not settings.vectorized and settings.executor == "local":
+        settings = usually(jobs=len((settings.device or "").split(",")))
     if settings.vectorized:  # for which a candidate costs nothing
         settings = replace(usually(**INNER), strategy="evolution")
     return settings

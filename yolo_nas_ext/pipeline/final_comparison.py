@@ -47,6 +47,7 @@ SAME = (
     "seeds",
     "baseline",
     "device",
+    "jobs",
     "threads",
     "augment",
     "group",
@@ -205,7 +206,7 @@ def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
         The comparison with the latencies, and whether Ctrl-C ended it.
     """
     comparison.folder.mkdir(exist_ok=True)
-    comparison.use_context(Context(comparison.folder))
+    comparison.use_context(Context(comparison.folder, comparison.config.at_a_time > 1))
     found = ", ".join(model.name for model in comparison.models if not model.baseline)
     parent = next((m for m in comparison.models if m.role == roles.PARENT), None)
     weights = Path(parent.weights).name if parent and _start(comparison) else "random weights"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,8 @@ from yolo_nas_ext.pipeline import (
     warm_start,
 )
 from yolo_nas_ext.pipeline import plan as plans
-from yolo_nas_ext.pipeline.baselines import Begin
-from yolo_nas_ext.pipeline.evaluation import evaluation, executor
+from yolo_nas_ext.pipeline.confirmation import Confirmation
+from yolo_nas_ext.pipeline.evaluation import Again, evaluation, executor, here
 from yolo_nas_ext.pipeline.parent import candidates
 from yolo_nas_ext.pipeline.plan import Plan
 from yolo_nas_ext.pipeline.progress import Progress
@@ -321,36 +320,23 @@ def _reevaluate_best(job: Job) -> None:
     if job.plan.estimator.seeded and not job.warm:
         reevaluate(
             job.study,
-            lambda trial, seed: job.evaluate(trial, seed=seed),
+            Again(job.evaluate, job.config.seed + 1),
             n=job.config.confirm,
-            seed=job.config.seed,
+            executor=partial(here, job.config),
             on_reevaluated=job.progress.again,
         )
 
 
 def _train_best(job: Job) -> None:
     """Give the best a training of their own."""
-    plan, context = job.plan, Context(job.folder)
+    plan = job.plan
     usual = candidates(job.config, plan.parent)
     taught = {"teacher": job.teacher and str(job.teacher)} if usual.teacher == PARENT else {}
-
-    @cache  # as one reads the parent and looks at what matters in it
-    def training(name: str) -> confirm.ConfirmTraining:
-        """Return how the trial of a name is trained; all without one alike."""
-        config = replace(plan.first.begins.get(name, Begin()).config or usual, **taught)
-        return confirm.ConfirmTraining(config, job.data, plan.estimator, context)
-
-    def train(trial: Trial) -> Mapping[str, float]:
-        """Train a network from what it began with in the search."""
-        begin = plan.first.begins.get(trial.name, Begin())
-        weights = warm_start.weights_of(job.folder, trial)
-        how = training(trial.name if begin.config else "")
-        return how.train(begin.definition or trial.network, weights, begin.inherit)
-
     confirm.confirm(
         job.study,
-        train,
+        Confirmation(usual, job.data, plan.estimator, job.folder, plan.first.begins, taught),
         n=job.config.confirm,
+        executor=partial(here, job.config),
         on_confirmed=job.progress.confirmed,
     )
 

@@ -43,5 +43,5 @@ def held_out_tau(space: ChoiceSpace, trials: Sequence[Trial], seed: int = 0) -> 
         points = [point for i in out if (point := known[i].point) is not None]
         foretold[out] = model.foretold(seen, points)
     fitness = [trial.fitness for trial in known]
-    tau = float(kendalltau(foretold, fitness)[0])
+    tau = float(kendalltau(foretold, fitness).statistic)  # pyright: ignore[reportAttributeAccessIssue]
     return tau if np.isfinite(tau) else None
