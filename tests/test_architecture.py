@@ -38,9 +38,10 @@ PARTS = {
     "plugins report run_dir space strategies study vectorized",
     "api": "config cost executors loop pipeline space strategies study",
     "cli": "commands config pipeline host.plugin",
+    "python": "config host pipeline report study",
 }
 # The ways in, which have no part of their own.
-DOORS = {"__main__": "cli", "hook": "cli host.plugin"}
+DOORS = {"__main__": "cli", "hook": "cli host.plugin python"}
 EVERYONE = {"errors", "files", "console"}
 NO_TORCH = {"network", "space", "strategies", "study"}
 TOP_LEVEL = set(

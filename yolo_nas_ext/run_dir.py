@@ -27,7 +27,11 @@ from yolo_nas_ext.host.dataset import DataSet
 
 SITTINGS = "seconds.json"
 TRAITS = "trained_on"  # in the settings: what the data set was
-OF_NOW = ("resume", "follow_links")  # keys that say nothing of a run, and are not recorded
+OF_NOW = (
+    "resume",
+    "follow_links",
+    "verbose",
+)  # keys that say nothing of a run, and are not recorded
 WEIGHTS = "started_from"  # in the settings: the digest of the parent's file
 S = TypeVar("S", SearchSettings, CompareSettings)
 

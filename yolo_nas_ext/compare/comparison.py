@@ -147,11 +147,11 @@ class Comparison:
         own = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         return plain if name == first else f"{plain}-{own}"
 
-    def train(self, on_evaluation: Callable[[], None] = lambda: None) -> None:
+    def train(self, on_evaluation: Callable[[Evaluation], None] = lambda _: None) -> None:
         """Train what is not recorded yet.
 
         Args:
-            on_evaluation: Called when a training has been recorded.
+            on_evaluation: Called with a training once it is recorded.
 
         Raises:
             NASError: For what no model could be trained with.
@@ -168,10 +168,11 @@ class Comparison:
             self.say(f"{done} of {len(self.turns)} trainings are recorded already")
         for index, (model, seed) in enumerate(left):
             head = f"training {done + index + 1}/{len(self.turns)}  {model.name}  seed {seed}"
-            self._train(head, model, seed, left[index + 1 :])
-            on_evaluation()
+            on_evaluation(self._train(head, model, seed, left[index + 1 :]))
 
-    def _train(self, head: str, model: Model, seed: int, left: Sequence[tuple[Model, int]]) -> None:
+    def _train(
+        self, head: str, model: Model, seed: int, left: Sequence[tuple[Model, int]]
+    ) -> Evaluation:
         """Train and record one model with one seed."""
         weights = self.weights(model.name) if seed == self.seeds[0] else None
         begin = time.perf_counter()
@@ -191,9 +192,11 @@ class Comparison:
                 error = f"{failure.kind}: {failure}"
         seconds = time.perf_counter() - begin
         fitness = metrics.get("fitness", math.nan)
-        self._record(model, Evaluation(model.name, seed, fitness, seconds, error, metrics))
+        found = Evaluation(model.name, seed, fitness, seconds, error, metrics)
+        self._record(model, found)
         said = f"failed ({error})" if error else f"{self.metric} {number(fitness)}"
         self.say(f"{head}  {said}  {duration(seconds)}{self._time_left(left)}")
+        return found
 
     def _time_left(self, left: Sequence[tuple[Model, int]]) -> str:
         """Return an estimate from the trainings of each model, or of all where it has none yet."""

@@ -12,6 +12,11 @@ from typing import Any
 from yolo_nas_ext.errors import did_you_mean
 
 
+def allowed(parse: Callable[[Any], Any]) -> tuple[str, ...]:
+    """Return the values that a type takes, where they are few; nothing else."""
+    return ("True", "False") if parse is flag else tuple(map(str, vars(parse).get("allowed", ())))
+
+
 def flag(value: Any) -> bool:
     """Accept true or false."""
     if not isinstance(value, bool):
@@ -124,6 +129,7 @@ def one_of(*allowed: Any) -> Parse:
             raise ValueError(f"one of {', '.join(map(str, allowed))}.{hint}".rstrip("."))
         return value
 
+    parse.__dict__["allowed"] = allowed
     return parse
 
 
@@ -133,6 +139,7 @@ def optional(parse: Parse) -> Parse:
     def maybe(value: Any) -> Any:
         return None if value is None or value == "" else parse(value)
 
+    maybe.__dict__.update(vars(parse))
     return maybe
 
 

@@ -60,6 +60,7 @@ class Rule(Generic[S]):
         reason: Why it cannot be.
         way_out: What to do.
         example: Keys and values that break it and no other rule.
+        allowed: The names that the key takes, where the rule is about these.
     """
 
     key: str | Callable[[S], str]
@@ -67,6 +68,7 @@ class Rule(Generic[S]):
     reason: str | Callable[[S], str]
     way_out: str | Callable[[S], str]
     example: str
+    allowed: tuple[str, ...] = ()
 
     def message(self, settings: S) -> str:
         """Return the line that a user gets."""
@@ -136,6 +138,7 @@ def _unknown(
         lambda s: f"no such {noun or key}.{did_you_mean(getattr(s, key), allowed)}",
         f"Allowed: {', '.join(allowed)}{more}",
         example,
+        allowed,
     )
 
 
@@ -450,6 +453,13 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         "is of a training of another kind",
         f"give confirm_by={CONFIRM_FULL} or short with it",
         "confirm_epochs=3",
+    ),
+    Rule(
+        "effort",
+        lambda s: s.effort and s.estimator != "short",
+        lambda s: f"estimator={s.estimator} has its own numbers of trials and epochs",
+        "leave it out or give estimator=short",
+        "effort=quick estimator=full",
     ),
     *_metrics("objectives", lambda name: f"fitness,{name}"),
     *_metrics("limits", lambda name: f"{name}:5"),

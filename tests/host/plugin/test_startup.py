@@ -8,9 +8,11 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from yolo_nas_ext.host.plugin import startup
 from yolo_nas_ext.host.plugin.startup import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -317,3 +319,33 @@ def test_the_real_ultralytics(run: Run) -> None:
     )
     assert ours.count("yolo nas-search") == 2  # in the help and in the error's help
     assert without_our_lines(without_our_lines(ours)) == theirs
+
+
+def test_a_model_can_search_once_ultralytics_is_loaded(run: Run, fake_ultralytics: Path) -> None:
+    folder = fake_ultralytics / "ultralytics" / "models" / "yolo"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder.parent / "__init__.py").touch()
+    (folder / "model.py").write_text("class YOLO: ...\nclass YOLOE: ...\n")
+    code = """
+from ultralytics.models.yolo.model import YOLO, YOLOE
+print([m for m in sys.modules if m.startswith("yolo_nas_ext.") and ".host" not in m])
+import types
+module = types.ModuleType("yolo_nas_ext.python.nas_search")
+module.nas_search = lambda model, **keys: (type(model).__name__, keys)
+sys.modules[module.__name__] = module
+print(YOLO().nas_search(data="x"), YOLO.nas_search is module.nas_search)
+print(hasattr(YOLOE, "nas_search"))
+"""
+    done = run(code, debug=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["[]", "('YOLO', {'data': 'x'}) True", "False"]
+
+
+def test_the_hook_of_an_earlier_version_works_with_the_package_of_today() -> None:
+    # An editable install copies the hook, and the package changes under it.
+    finders = [type("Finder", (), {"find_spec": lambda *_: None})()]
+    assert startup.find_spec(finders[0], len, "ultralytics.cfg.no_such_module", None, None) is None
+    module = ModuleType("ultralytics.models.yolo.model")
+    startup.patch(module, len)
+    assert not hasattr(module, "YOLO")

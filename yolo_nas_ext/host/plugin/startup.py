@@ -1,4 +1,4 @@
-"""Additions to Ultralytics as it loads: the `yolo nas-*` commands and the plugin blocks.
+"""Additions to Ultralytics as it loads: `yolo nas-*`, `YOLO.nas_search` and the plugin blocks.
 
 The finder that `hook/` installs beside the packages calls `find_spec`, in every process that loads
 Ultralytics. This runs in the middle of Ultralytics' import, so it imports neither Ultralytics nor
@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from threading import get_ident
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 
 # The single source of the commands: the help text below and `cli` read it.
@@ -27,17 +27,26 @@ COMMANDS = {
     "nas-data": "turn scans or a COCO JSON into a YOLO data set",
     "nas-predict": "what a model finds in scans, in the scans' own space",
     "nas-compare": "measure trained models: COCO's numbers, FROC, Dice, accuracy",
+    "nas-completion": "have a shell complete these commands and their keys",
 }
 # Runs a command: its name and its arguments in, the exit code out. It is handed in, because nothing
 # in this folder may import the command line.
 Run = Callable[[list[str]], int]
+# Returns the function that is `YOLO.nas_search`, once somebody asks for it; handed in for the same
+# reason.
+Method = Callable[[], Callable[..., Any]]
 
 _OURS = "__yolo_nas_ext__"
 _asking: set[tuple[str, int]] = set()
 
 
 def find_spec(
-    asker: object, run: Run, name: str, path: Any = None, target: ModuleType | None = None
+    asker: object,
+    run: Run,
+    name: str,
+    path: Any = None,
+    target: ModuleType | None = None,
+    method: Method | None = None,
 ) -> ModuleSpec | None:
     """Return the spec that the other finders have for a module, with the patch as a further step.
 
@@ -47,6 +56,7 @@ def find_spec(
         name: Full name of the module.
         path: Where a submodule is looked for, as the import system gives it.
         target: The module that is reloaded, if it is.
+        method: Returns `YOLO.nas_search`; the hook of an earlier version has none.
 
     Returns:
         None where no other finder knows the module.
@@ -61,14 +71,14 @@ def find_spec(
             ask = None if finder is asker else getattr(finder, "find_spec", None)
             spec = None if ask is None else ask(name, path, target)
             if spec is not None:
-                _patch_after_loading(spec, run)
+                _patch_after_loading(spec, run, method)
                 return spec
         return None
     finally:
         _asking.discard(question)
 
 
-def _patch_after_loading(spec: ModuleSpec, run: Run) -> None:
+def _patch_after_loading(spec: ModuleSpec, run: Run, method: Method | None) -> None:
     loader: Any = spec.loader
     load = loader.exec_module
 
@@ -76,7 +86,7 @@ def _patch_after_loading(spec: ModuleSpec, run: Run) -> None:
         loader.__dict__.pop("exec_module", None)
         load(module)
         try:
-            patch(module, run)
+            patch(module, run, method)
         except BaseException:  # also Ctrl-C, by which Ultralytics would be half loaded
             if os.environ.get("YOLO_NAS_DEBUG") == "1":
                 traceback.print_exc()
@@ -86,12 +96,14 @@ def _patch_after_loading(spec: ModuleSpec, run: Run) -> None:
     loader.exec_module = exec_module
 
 
-def patch(module: ModuleType, run: Run) -> None:
+def patch(module: ModuleType, run: Run, method: Method | None = None) -> None:
     """Patch a module of Ultralytics that has just been loaded; a second time does nothing.
 
     Args:
-        module: ``ultralytics.cfg`` or ``ultralytics.nn.tasks``; any other is left alone.
+        module: ``ultralytics.cfg``, ``ultralytics.nn.tasks`` or ``ultralytics.models.yolo.model``;
+            any other is left alone.
         run: What one of our commands calls.
+        method: Returns `YOLO.nas_search`.
 
     Raises:
         Exception: Whatever goes wrong in a host that has changed.
@@ -102,6 +114,19 @@ def patch(module: ModuleType, run: Run) -> None:
         from yolo_nas_ext.host.plugin import register
 
         register.register(module)
+    elif module.__name__ == "ultralytics.models.yolo.model" and method is not None:
+        module.YOLO.nas_search = _Lazy(method)
+
+
+class _Lazy:
+    """A method that is loaded when somebody asks for it; loading Ultralytics does not."""
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+
+    def __get__(self, instance: object, owner: type | None = None) -> Callable[..., Any]:
+        function = self._method()
+        return function if instance is None else MethodType(function, instance)
 
 
 def _add_commands(cfg: Any, run: Run) -> None:
