@@ -12,7 +12,7 @@ export YOLO_AUTOINSTALL ?= false
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := test
-.PHONY: install search test test-all lint docs
+.PHONY: install search test test-all test-trackers lint docs
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,11 @@ test: install
 # Everything, the slow tests and those on real data included.
 test-all: install
 	$(VENV)/bin/python -m pytest -m "" $(ARGS)
+
+# The trackers whose clients work offline, for which some forty packages are installed.
+test-trackers: install
+	$(PIP) mlflow-skinny tensorboard
+	$(VENV)/bin/python -m pytest tests/trackers tests/pipeline/test_tracking.py $(ARGS)
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -31,6 +31,7 @@ from yolo_nas_ext.config.names import (
     SAMPLINGS,
     STRATEGIES,
     TASKS,
+    TRACKERS,
     WAYS,
 )
 from yolo_nas_ext.config.predict import PredictSettings
@@ -216,6 +217,11 @@ def _timed(key: str, example: str, given: bool) -> Rule[Any]:
         "give latency= a device profile (yolo nas-profile), or latency=measure",
         example,
     )
+
+
+def _wrong_tracker(s: SearchSettings) -> str:
+    """Return the first tracker that is not known, if there is one."""
+    return next((name for name in s.tracker if name not in ("auto", *TRACKERS)), "")
 
 
 def _wrong_fidelity(s: SearchSettings) -> str | None:
@@ -453,6 +459,17 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         "is of a training of another kind",
         f"give confirm_by={CONFIRM_FULL} or short with it",
         "confirm_epochs=3",
+    ),
+    Rule(
+        "tracker",
+        lambda s: _wrong_tracker(s),
+        lambda s: (
+            f"no such tracker '{_wrong_tracker(s)}'."
+            f"{did_you_mean(_wrong_tracker(s), ('auto', *TRACKERS))}"
+        ),
+        f"Allowed: auto, none, {', '.join(TRACKERS)}",
+        "tracker=mlflo",
+        ("auto", "none", *TRACKERS),
     ),
     Rule(
         "effort",

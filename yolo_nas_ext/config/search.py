@@ -114,6 +114,7 @@ MAY_CHANGE = (  # on resuming a run
     "seeds",
     "resume",
     "follow_links",
+    "tracker",
     "verbose",
 )
 
@@ -548,6 +549,14 @@ class SearchSettings(Settings):
     )
     follow_links: bool = key(
         False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"
+    )
+    tracker: tuple[str, ...] = key(
+        "auto",
+        texts,
+        RUN,
+        "where a run for the search and one for each trial are shown, live: mlflow, tensorboard, "
+        "wandb, clearml or comet, several by commas; auto takes those that are installed and that "
+        "`yolo settings` turns on; none",
     )
     verbose: bool = key(True, flag, RUN, "False prints nothing but errors")
 

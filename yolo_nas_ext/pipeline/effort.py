@@ -85,15 +85,18 @@ def fit(
     found = (pace or timed)(training, network, name, batch=config.batch)
     images, held_out = (len(part) for part in training.split)
     hours = float(config.budget_hours or 0)
-    # The last is taken, whether it fits or not.
     efforts = [config.effort] if config.effort else [THOROUGH, NORMAL, QUICK]
-    for effort in efforts:
+
+    def fitted(effort: str) -> tuple[SearchSettings, float, float, int]:
+        """Return settings, seconds of a trial and of what follows, and how many trials fit."""
         chosen = with_effort(config, effort)
-        usual, trial = chosen.trials, found.seconds(chosen.epochs, images, held_out)
+        trial = found.seconds(chosen.epochs, images, held_out)
         after = _after(chosen, found, images, held_out, trial)
-        trials = int((3600 * hours - after) / trial)
-        if trials >= ENOUGH * usual:
-            break
+        return chosen, trial, after, int((3600 * hours - after) / trial)
+
+    # The last is taken, whether it fits or not.
+    enough = (plan for plan in map(fitted, efforts) if plan[-1] >= ENOUGH * plan[0].trials)
+    chosen, trial, after, trials = next(enough, None) or fitted(efforts[-1])
     fits = trials >= LEAST
     trials = max(trials, LEAST)
     within = max(hours - after / 3600, trial / 3600)

@@ -40,6 +40,8 @@ from yolo_nas_ext.pipeline.progress import Progress
 from yolo_nas_ext.pipeline.random_baseline import difference
 from yolo_nas_ext.pipeline.reevaluate import reevaluate
 from yolo_nas_ext.pipeline.state import Job, Observer
+from yolo_nas_ext.pipeline.tracking import Tracking
+from yolo_nas_ext.pipeline.tracking import chosen as tracking_by
 from yolo_nas_ext.report.darts_plot import collapse, learned_png
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy
@@ -84,12 +86,13 @@ def _search(
     plan = plans.make(config)
     config = plan.config  # what a parent says of it, and its limit, are recorded, too
     finals = final_comparison.prepare(config, plan.data, plan.parent)
+    tracking = Tracking(tracking_by(config))
     shared = _shared(plan) if config.storage else None  # may not be reached: nothing is written yet
     weights = plan.parent.digest if plan.parent else ""
     folder = folder or run_dir.claim(config, plan.data, weights)
     with run_dir.locked(folder):
         job = _open(plan, folder, finals, shared, accepted=given)
-        job.observers = (LiveReport(), *observers)
+        job.observers = (LiveReport(), tracking, *observers)
         take(BEGIN, job)
         job.tell(lambda observer: observer.start(job))
         try:

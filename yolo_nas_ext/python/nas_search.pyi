@@ -71,6 +71,7 @@ def nas_search(
     name: str | Path = "search",
     resume: str | Path | None = None,
     follow_links: bool = False,
+    tracker: str | Sequence[Any] | Mapping[str, Any] = ...,
     verbose: bool = True,
     **training: Any,
 ) -> SearchResult: ...
