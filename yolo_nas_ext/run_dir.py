@@ -27,11 +27,8 @@ from yolo_nas_ext.host.dataset import DataSet
 
 SITTINGS = "seconds.json"
 TRAITS = "trained_on"  # in the settings: what the data set was
-OF_NOW = (
-    "resume",
-    "follow_links",
-    "verbose",
-)  # keys that say nothing of a run, and are not recorded
+# Keys that say nothing of a run, and are not recorded.
+OF_NOW = ("resume", "rerun", "trial", "follow_links", "verbose")
 WEIGHTS = "started_from"  # in the settings: the digest of the parent's file
 S = TypeVar("S", SearchSettings, CompareSettings)
 
@@ -261,13 +258,14 @@ def spent(folder: Path) -> float:
         return 0.0
 
 
-def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
+def check_data(folder: Path, data: DataSet, accepted: bool, *, keep_new: bool = True) -> str:
     """Return what to say of a data set that has changed since the run began; nothing if not.
 
     Args:
         folder: The run folder.
         data: The data set as it is now.
         accepted: Whether the user wants to go on with it; it is what is compared with from then on.
+        keep_new: Whether the settings of the run shall know it, for a faster look next time.
 
     Raises:
         NASError: For one that has changed where that is not so.
@@ -290,7 +288,8 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
             "fitness on it is not that of the trials so far; start a new run, or give "
             f"data={data.source} beside resume= to go on all the same"
         )
-    if now:  # also where it is the same and only its times, or an earlier version's record, are not
+    # Also where it is the same and only its times, or an earlier version's record, are not.
+    if now and keep_new:
         keep(folder, (TRAITS,), {TRAITS: now})
     return f"data={data.source} has changed since the run began ({found})" if found else ""
 

@@ -56,6 +56,10 @@ def test_the_page_loads_itself_again_while_the_search_runs(tmp_path):
     running = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert '<meta http-equiv="refresh" content="10">' in running
     assert "The search runs: 4 of 9 trials have ended." in running
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "trials.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "report.html",
+        "trials.csv",
+        "trials.jsonl",
+    ]
     ended = report.page(study, title="t", settings={})
     assert "refresh" not in ended and "The search runs" not in ended

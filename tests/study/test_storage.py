@@ -148,6 +148,7 @@ def three(url, root, trials=30):
     assert all(t.fitness == sum(t.point.values()) for t in study.trials)
 
 
+@pytest.mark.slow
 def test_three_processes_on_postgresql_one_of_them_killed(postgres, root):
     three(postgres, root)
 

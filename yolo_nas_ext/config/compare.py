@@ -170,7 +170,7 @@ they see in the val part of a data set, or in the pictures of a COCO JSON:
   dice: of the scans' volumes, of segmentation models and semantic ones; each patient is measured at
     the score that is best for the others
   accuracy and auc: of classifiers
-They come with a 95 % interval by drawing patients."""
+They come with a 95 % interval over patients."""
 
     models: tuple[str, ...] = key(None, texts, FIRST, "checkpoints, each a .pt")
     data: str = key(None, path, FIRST, "data YAML or folder")

@@ -405,6 +405,27 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         for key in ("space", "teacher")
     ),
     Rule(
+        "rerun",
+        lambda s: s.rerun and s.trial is None,
+        "one trial is evaluated once more",
+        "name it by its number in trials.csv, as in trial=3",
+        "rerun=runs/nas/search",
+    ),
+    Rule(
+        "trial",
+        lambda s: s.trial is not None and not s.rerun,
+        "is of a run",
+        "give its folder, as in rerun=runs/nas/search",
+        "trial=3",
+    ),
+    Rule(
+        "rerun",
+        lambda s: s.rerun and s.resume,
+        "changes nothing in a run, and resume= goes on with one",
+        "leave out one",
+        "rerun=runs/nas/a trial=3 resume=runs/nas/a",
+    ),
+    Rule(
         "trials",
         lambda s: not s.trials and not s.model,
         "tries nothing",
@@ -477,6 +498,20 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         lambda s: f"estimator={s.estimator} has its own numbers of trials and epochs",
         "leave it out or give estimator=short",
         "effort=quick estimator=full",
+    ),
+    Rule(
+        "folds",
+        lambda s: s.folds > 1 and (way(s) == CONFIRM_AGAIN or not s.confirm),
+        "only trainings that confirm the best are held out in turn",
+        f"give confirm=2 confirm_by={CONFIRM_FULL} or short with it",
+        "folds=3",
+    ),
+    Rule(
+        "folds",
+        lambda s: s.folds > 1 and way(s) == CONFIRM_TUNED,
+        "shared weights have seen what would be held out",
+        f"leave it out, or give confirm_by={CONFIRM_FULL}",
+        "folds=3 estimator=supernet",
     ),
     *_metrics("objectives", lambda name: f"fitness,{name}"),
     *_metrics("limits", lambda name: f"{name}:5"),

@@ -136,8 +136,13 @@ class SearchSettings(Settings):
     """The settings of one search: the keys of `yolo nas-search`."""
 
     command: ClassVar[str] = "nas-search"
-    # as model= says it, and how it is looked at
-    unsaid: ClassVar[tuple[str, ...]] = (*Settings.unsaid, "pretrained", "verbose")
+    unsaid: ClassVar[tuple[str, ...]] = (  # model= says it; how it is looked at; of one trial
+        *Settings.unsaid,
+        "pretrained",
+        "verbose",
+        "rerun",
+        "trial",
+    )
     about: ClassVar[str] = """\
 # Keys of `yolo nas-search`, each with its default, its type and what it means. Give them as
 # key=value. Training keys of Ultralytics (batch, device, workers, optimizer, lr0, hsv_h, ...) pass
@@ -395,6 +400,13 @@ class SearchSettings(Settings):
         "model=, the search's of short, a fifth of the supernet's of tuned, all of them of full "
         "and short after a supernet",
     )
+    folds: int = key(
+        1,
+        whole(1),
+        EVALUATED,
+        "parts of the training images, whole patients or groups, that are held out in turn where "
+        "the best are confirmed by full or short; their mean decides",
+    )
     final_epochs: int = key(
         100, whole(1), END, "epochs of each training in the final comparison; 30 with model="
     )
@@ -454,6 +466,13 @@ class SearchSettings(Settings):
         "how strategy=darts compares options: single (mAP of drawn networks), gates (gradient of "
         "the loss with another network added) or continuous (of a mixture of all options, for "
         "small spaces)",
+    )
+    noise: bool = key(
+        True,
+        flag,
+        EVALUATED,
+        "train the parent twice first, and say below which difference two candidates are alike; "
+        "from 12 trials on",
     )
     timeout: float | None = key(
         None,
@@ -546,6 +565,15 @@ class SearchSettings(Settings):
         RUN,
         "folder of a run to go on with; only trials, budget_hours, timeout, device, the final "
         "comparison and where candidates are evaluated, but for storage, may differ from it",
+    )
+    rerun: str | None = key(
+        None,
+        optional(text),
+        RUN,
+        "folder of a run; one trial of it is evaluated once more, and nothing in it changes",
+    )
+    trial: int | None = key(
+        None, optional(whole(0)), RUN, "which trial rerun= evaluates, by its number in trials.csv"
     )
     follow_links: bool = key(
         False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"

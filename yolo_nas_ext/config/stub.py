@@ -11,7 +11,8 @@ from yolo_nas_ext.config.search import FROM_WEIGHTS, KEYS
 from yolo_nas_ext.config.settings import Key
 from yolo_nas_ext.console import say
 
-LEFT_OUT = ("model", "pretrained")  # as the model is the first argument
+# The model is the first argument, and one trial once more is the command's.
+LEFT_OUT = ("model", "pretrained", "rerun", "trial")
 # What a key takes in Python, by the kind of its value; numbers may have a suffix, as in 2.5G.
 TYPES = {
     "str": "str | Path",

@@ -44,6 +44,11 @@ def nas_search(
     from yolo_nas_ext.python.events import EVENTS, Callbacks, gathered
     from yolo_nas_ext.python.result import SearchResult
 
+    if "rerun" in keys:
+        raise NASError(
+            f"rerun={keys['rerun']}: not of a search in Python; type yolo nas-search rerun=<run> "
+            "trial=<number>"
+        )
     added = getattr(model, "callbacks", None) or {}
     functions = gathered({e: added[e] for e in EVENTS if e in added}, callbacks or {})
     given = {name: _typed(value) for name, value in {**start_of(model, keys), **keys}.items()}
