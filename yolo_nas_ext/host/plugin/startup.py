@@ -2,7 +2,8 @@
 
 The finder that `hook/` installs beside the packages calls `find_spec`, in every process that loads
 Ultralytics. This runs in the middle of Ultralytics' import, so it imports neither Ultralytics nor
-anything heavy. An error here is shown where ``YOLO_NAS_DEBUG=1`` is set and else passed over.
+anything heavy. A host that has not what is added to stays as it is, and one line says so;
+``YOLO_NAS_DEBUG=1`` shows the error in full.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ Method = Callable[[], Callable[..., Any]]
 
 _OURS = "__yolo_nas_ext__"
 _asking: set[tuple[str, int]] = set()
+_said = False
 
 
 def find_spec(
@@ -87,13 +89,37 @@ def _patch_after_loading(spec: ModuleSpec, run: Run, method: Method | None) -> N
         load(module)
         try:
             patch(module, run, method)
-        except BaseException:  # also Ctrl-C, by which Ultralytics would be half loaded
+        except BaseException as error:  # also Ctrl-C, by which Ultralytics would be half loaded
             if os.environ.get("YOLO_NAS_DEBUG") == "1":
                 traceback.print_exc()
+            elif _is_of_the_host(error):
+                _say_unknown(error)
 
     # It is set on the instance and only until it is called. So the loader keeps its type, which
     # inspect and importlib.resources ask for, and nobody sees a stranger between it and its module.
     loader.exec_module = exec_module
+
+
+def _is_of_the_host(error: BaseException) -> bool:
+    """Say whether a patch failed by Ultralytics, rather than by what is missing of ours."""
+    if isinstance(error, ImportError):
+        return str(error.name).startswith("ultralytics")
+    return isinstance(error, (AttributeError, TypeError))
+
+
+def _say_unknown(error: BaseException) -> None:
+    """Say once a process that Ultralytics is not as it was, and stays as it is."""
+    global _said
+    if _said or sys.stderr is None:
+        return
+    _said = True
+    version = getattr(sys.modules.get("ultralytics"), "__version__", "of this version")
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+    print(
+        f"yolo_nas_ext: Ultralytics {version} is not one that it knows ({what}), and is left as it "
+        "is; install a newer yolo-nas-ext, or 'ultralytics<8.5'",
+        file=sys.stderr,
+    )
 
 
 def patch(module: ModuleType, run: Run, method: Method | None = None) -> None:
@@ -132,9 +158,12 @@ class _Lazy:
 def _add_commands(cfg: Any, run: Run) -> None:
     if hasattr(cfg.entrypoint, _OURS):
         return
-    cfg.entrypoint = _with_commands(cfg, cfg.entrypoint, run)
+    if not callable(cfg.entrypoint) or not isinstance(cfg.ARGV, list):
+        raise TypeError("its entry point or its arguments have changed")
     # Above the links at the end of Ultralytics' text, or below everything where there are none.
     head, links, tail = cfg.CLI_HELP_MSG.partition("\n    Docs:")
+    # Nothing is changed before all has been read: a host is patched whole or not at all.
+    cfg.entrypoint = _with_commands(cfg, cfg.entrypoint, run)
     cfg.CLI_HELP_MSG = f"{head}{_help()}{links}{tail}"
 
 
