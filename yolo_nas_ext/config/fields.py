@@ -24,6 +24,11 @@ def devices(value: Any) -> str:
     return ",".join(n for i, n in enumerate(names) if n == "-1" or n not in names[:i])
 
 
+def allowed(parse: Callable[[Any], Any]) -> tuple[str, ...]:
+    """Return the values that a type takes, where they are few; nothing else."""
+    return ("True", "False") if parse is flag else tuple(map(str, vars(parse).get("allowed", ())))
+
+
 def flag(value: Any) -> bool:
     """Accept true or false."""
     if not isinstance(value, bool):
@@ -147,6 +152,7 @@ def one_of(*allowed: Any) -> Parse:
             raise ValueError(f"one of {', '.join(map(str, allowed))}.{hint}".rstrip("."))
         return value
 
+    parse.__dict__["allowed"] = allowed
     return parse
 
 
@@ -156,6 +162,7 @@ def optional(parse: Parse) -> Parse:
     def maybe(value: Any) -> Any:
         return None if value is None or value == "" else parse(value)
 
+    maybe.__dict__.update(vars(parse))
     return maybe
 
 

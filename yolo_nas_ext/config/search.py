@@ -22,6 +22,7 @@ from yolo_nas_ext.config.fields import (
     flag,
     folder_name,
     limit,
+    one_of,
     optional,
     options,
     real,
@@ -82,6 +83,27 @@ FROM_WEIGHTS = {
     "seeds": 1,
     "final_epochs": 30,
 }
+# What `effort` sets, of a search from random weights and of one from a parent; normal is what a
+# search does where nothing is said.
+QUICK, NORMAL, THOROUGH = "quick", "normal", "thorough"
+EFFORTS: Mapping[str, tuple[Mapping[str, int], Mapping[str, int]]] = {
+    QUICK: (
+        {"trials": 6, "epochs": 3, "confirm": 1},
+        {"trials": 12, "epochs": 3, "confirm": 1, "final_epochs": 15},
+    ),
+    NORMAL: ({}, {}),
+    THOROUGH: (
+        {"trials": 48, "epochs": 12, "confirm": 8, "finalists": 3},
+        {
+            "trials": 60,
+            "epochs": 12,
+            "confirm": 4,
+            "finalists": 3,
+            "seeds": 3,
+            "final_epochs": 60,
+        },
+    ),
+}
 MOST = ("max_params", "max_flops", "max_memory", "max_layers", "max_latency")  # limits on costs
 MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
 MAY_CHANGE = (  # on resuming a run
@@ -100,6 +122,8 @@ MAY_CHANGE = (  # on resuming a run
     "seeds",
     "resume",
     "follow_links",
+    "tracker",
+    "verbose",
 )
 
 FIRST = "What most searches need"
@@ -120,9 +144,10 @@ class SearchSettings(Settings):
     """The settings of one search: the keys of `yolo nas-search`."""
 
     command: ClassVar[str] = "nas-search"
-    unsaid: ClassVar[tuple[str, ...]] = (  # model= says it; or it is of one trial
+    unsaid: ClassVar[tuple[str, ...]] = (  # model= says it; how it is looked at; of one trial
         *Settings.unsaid,
         "pretrained",
+        "verbose",
         "rerun",
         "trial",
     )
@@ -289,11 +314,21 @@ class SearchSettings(Settings):
         "asha: train in three rungs, a third of the epochs each time, and of three candidates let "
         "one go on; asha:imgsz+images lets these grow too",
     )
+    effort: str | None = key(
+        None,
+        optional(one_of(QUICK, NORMAL, THOROUGH)),
+        HOW,
+        "quick, normal or thorough: sets trials, epochs, confirm, finalists, final_epochs and "
+        "seeds where they are not given (docs/results.md); normal is what a search does anyway. "
+        "With budget_hours trials are what fits",
+    )
     budget_hours: float | None = key(
         None,
         limit(real(0, HOURS)),
         HOW,
-        "no candidate starts after this many hours of trials; without a limit if empty",
+        "no candidate starts after this many hours of trials; without a limit if empty. Where "
+        "neither trials nor epochs are given, some steps of a training are timed, and the search "
+        "is planned to end within these hours, its final comparison included",
     )
     seed: int = key(
         0,
@@ -557,6 +592,15 @@ class SearchSettings(Settings):
     follow_links: bool = key(
         False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"
     )
+    tracker: tuple[str, ...] = key(
+        "auto",
+        texts,
+        RUN,
+        "where a run for the search and one for each trial are shown, live: mlflow, tensorboard, "
+        "wandb, clearml or comet, several by commas; auto takes those that are installed and that "
+        "`yolo settings` turns on; none",
+    )
+    verbose: bool = key(True, flag, RUN, "False prints nothing but errors")
 
     @property
     def parent_key(self) -> str:
@@ -620,6 +664,8 @@ def configure(
         settings = usually(**FROM_WEIGHTS)
         if settings.storage or not settings.trials:
             settings = usually(finalists=0)
+    if settings.effort:
+        settings = with_effort(settings, settings.effort)
     if settings.estimator == "full":
         settings = usually(**FULL)
     if settings.strategy == "darts":
@@ -637,3 +683,16 @@ def configure(
     if settings.vectorized:  # for which a candidate costs nothing
         settings = replace(usually(**INNER), strategy="evolution")
     return settings
+
+
+def with_effort(settings: SearchSettings, effort: str) -> SearchSettings:
+    """Return settings with what an effort sets, but for keys that were given.
+
+    Args:
+        settings: Those of a search that trains for a few epochs.
+        effort: A key of `EFFORTS`.
+    """
+    values = EFFORTS[effort][settings.model is not None]
+    kept = {"finalists"} if settings.storage or not settings.trials else set()
+    left = {n: v for n, v in values.items() if n not in settings.given | kept}
+    return replace(settings, effort=effort, **left)
