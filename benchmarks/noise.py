@@ -10,7 +10,8 @@ twice on each of some splits of train. Of every split the noise is foretold; the
   held out, and other seeds train;
 - in `pairs` with the root of the mean square of the differences of two trainings on one split.
 
-The target is a factor of 1.5 either way, on four sets at least, for both. `results/noise.jsonl`
+The target is a factor of 1.5 either way, on four sets at least, for both. The usual part of the
+seeds was chosen on raccoon, cells, coco and brain; the other sets judge it. `results/noise.jsonl`
 keeps a row a split, and what is there is not done again.
 """
 
@@ -32,16 +33,18 @@ from yolo_nas_ext.estimators.training import FineTuning
 from yolo_nas_ext.estimators.twice import FILE, Twice, read
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.transfer.weights import load
+from yolo_nas_ext.metrics.noise import SURE, of_errors
 
 KEYS = {
-    "sets": "raccoon,cells,coco,pcb,brain,hippocampus",
+    "sets": "raccoon,cells,coco,brain,pcb,hippocampus,nuclei,lesions",
     "splits": 5,
     "epochs": 3,
     "work": "runs/noise",
 }
 PARENT = SHARED / "yolo11n_coco" / "yolo11n.pt"
 # Image sizes; the data are those of `proof_weights.py`, of the embedded cells fewer.
-SETS = {"raccoon": 160, "cells": 128, "coco": 160, "pcb": 192, "brain": 96, "hippocampus": 96}
+CHOSEN_ON = {"raccoon": 160, "cells": 128, "coco": 160, "brain": 96}
+SETS = {**CHOSEN_ON, "pcb": 192, "hippocampus": 96, "nuclei": 128, "lesions": 128}
 CELLS = {"train": 120, "val": 8, "size": 128}
 FACTOR, LEAST = 1.5, 4
 
@@ -83,9 +86,8 @@ def trained(proof: Proof, split: int, epochs: int) -> dict[str, Any]:
         "images": len(held_out),
         "objects": sum(len(data.labels[i]["cls"]) for i in held_out),
         "fitness": found["fitness"],
-        "spread": noise.spread,
-        "pair": math.sqrt(noise.images**2 + 2 * noise.seeds**2),
-        "least": noise.least(),
+        "images_error": noise.images,
+        "alone_error": noise.alone,
     }
 
 
@@ -99,9 +101,11 @@ def verdict(rows: list[dict[str, Any]]) -> Figures:
         own = [row for row in rows if row["set"] == name]
         if len(own) < 3:
             continue
-        spread = fmean(row["spread"] for row in own), stdev(row["fitness"][0] for row in own)
+        known = [of_errors(r["fitness"], r["images_error"], r["alone_error"]) for r in own]
+        spread = fmean(noise.spread for noise in known), stdev(r["fitness"][0] for r in own)
         apart = [row["fitness"][0] - row["fitness"][1] for row in own]
-        pairs = fmean(row["pair"] for row in own), math.sqrt(fmean(d * d for d in apart))
+        foretold = fmean(noise.least() / SURE for noise in known)
+        pairs = foretold, math.sqrt(fmean(d * d for d in apart))
         table.row(
             name,
             own[0]["images"],
@@ -110,8 +114,13 @@ def verdict(rows: list[dict[str, Any]]) -> Figures:
         )
         ratios = {"spread": spread[0] / spread[1], "pairs": pairs[0] / pairs[1]}
         found[name] = {key: round(value, 2) for key, value in ratios.items()}
-    within = [all(1 / FACTOR <= r <= FACTOR for r in own.values()) for own in found.values()]
-    return {"foretold_over_seen": found, **machine(), "pass": sum(within) >= LEAST and all(within)}
+    within = {
+        name: all(1 / FACTOR <= r <= FACTOR for r in own.values())
+        for name, own in found.items()
+        if name not in CHOSEN_ON
+    }
+    good = sum(within.values()) >= LEAST and all(within.values())
+    return {"foretold_over_seen": found, **machine(), "pass": good}
 
 
 if __name__ == "__main__":

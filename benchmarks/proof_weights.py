@@ -83,7 +83,9 @@ KEYS = {
     "work": "runs/proof",
 }
 COCO128 = SHARED / "coco128"
-HIPPOCAMPUS = (f"source={SHARED / 'msd_hippocampus'}", "salt=benchmark", "val=0.3")
+# Three slices are the channels that the parents read.
+SCANS = ("channels=3", "salt=benchmark", "val=0.3")
+HIPPOCAMPUS = (f"source={SHARED / 'msd_hippocampus'}", *SCANS)
 # The usual image size is the first. `make` are the keys of `yolo nas-data`, where it has to.
 SETS: dict[str, dict[str, Any]] = {
     "brain": {"data": SHARED / "brain_tumor", "sizes": [160, 128, 192, 224]},
@@ -100,7 +102,7 @@ SETS: dict[str, dict[str, Any]] = {
     },
     "hippocampus": {"make": HIPPOCAMPUS, "sizes": [128, 96, 160, 192]},
     "cells": {"data": "cells", "sizes": [128, 96, 160, 192]},
-    "lesions": {"data": "lesions", "sizes": [160, 128, 192, 224]},
+    "lesions": {"demo": "lesions", "make": SCANS, "sizes": [160, 128, 192, 224]},
     "nuclei": {"data": "nuclei", "sizes": [160, 128, 192, 224]},
     "hippocampus_masks": {
         "make": (*HIPPOCAMPUS, "task=segment"),
@@ -165,6 +167,7 @@ class Proof:
         self.given = f"{self.base}.yaml" if self.untrained else str(self.weights)
         self.label = name if parent == "yolo11n" else f"{name}_{parent}"
         self.making: tuple[str, ...] = protocol.get("make", ())
+        self.demo: str = protocol.get("demo", "")
         self.data = work / f"data_{name}" if self.making else protocol["data"]
         self.winners = out / "winners" / f"{self.label}_weights"
         self.table, self.file = out / "proof_weights.csv", out / "proof_weights.json"
@@ -197,8 +200,15 @@ class Proof:
 
     def make(self) -> None:
         """Convert the data set where that has to be."""
-        if self.making and not (Path(self.data) / "data.yaml").is_file():
-            yolo("nas-data", f"out={self.data}", *self.making, allowed=(0, 3))
+        if not self.making or (Path(self.data) / "data.yaml").is_file():
+            return
+        keys = self.making
+        if self.demo:
+            drawn = Path(f"{self.data}_drawn")
+            if not drawn.is_dir():
+                yolo("nas-data", f"demo={self.demo}", f"out={drawn}")
+            keys = (f"source={drawn}", *keys)
+        yolo("nas-data", f"out={self.data}", *keys, allowed=(0, 3))
 
     def limit(self) -> None:
         """Profile this machine and keep what the parent takes by the profile."""
