@@ -67,7 +67,8 @@ class TrialError(Exception):
     """A candidate that could not be evaluated: recorded with its trial, never the end of a search.
 
     Args:
-        kind: What went wrong in one word: ``build``, ``memory``, ``nan``, ``timeout`` or ``error``.
+        kind: What went wrong in one word: ``build``, ``memory``, ``nan``, ``timeout``, ``device``
+            (a GPU that its process can use no more) or ``error``.
         message: One line for the record.
     """
 

@@ -28,7 +28,7 @@ from yolo_nas_ext.host.dataset import DataSet
 SITTINGS = "seconds.json"
 TRAITS = "trained_on"  # in the settings: what the data set was
 # Keys that say nothing of a run, and are not recorded.
-OF_NOW = ("resume", "rerun", "trial", "follow_links")
+OF_NOW = ("resume", "rerun", "trial", "follow_links", "verbose")
 WEIGHTS = "started_from"  # in the settings: the digest of the parent's file
 S = TypeVar("S", SearchSettings, CompareSettings)
 

@@ -1,9 +1,14 @@
 import pytest
 
+from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.extract import ExtractSettings
 from yolo_nas_ext.config.fields import flag, one_of, path, size, whole
 from yolo_nas_ext.config.rules import RULES
-from yolo_nas_ext.config.settings import keys
+from yolo_nas_ext.config.scale import ScaleSettings
+from yolo_nas_ext.config.search import MOST, SearchSettings
+from yolo_nas_ext.config.settings import keys, read
 from yolo_nas_ext.console import aligned
+from yolo_nas_ext.errors import NASError
 
 
 @pytest.mark.parametrize(
@@ -41,3 +46,59 @@ def test_no_number_is_beyond_what_a_machine_has(kind):
 
 def test_a_table_is_aligned():
     assert aligned([["model", "AP"], ["a", "0.1000"]]) == "model      AP\na      0.1000"
+
+
+NO_LIMITS = (
+    "",
+    "  ",
+    0,
+    "0",
+    "0.0K",
+    -1,
+    "-5",
+    "x",
+    True,
+    float("nan"),
+    float("inf"),
+    "1e999",
+    [8],
+)
+
+
+@pytest.mark.parametrize("value", NO_LIMITS)
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (SearchSettings, (*MOST, "budget_hours", "timeout")),
+        (ExtractSettings, ("max_latency", "max_flops", "max_params")),
+        (CompareSettings, ("timeout",)),
+    ],
+)
+def test_a_limit_that_is_none_is_refused_in_a_line(kind, names, value):
+    for name in names:
+        with pytest.raises(
+            NASError, match=f"^{name}=.*: not allowed; {name} takes a .*number"
+        ) as e:
+            read(kind, {name: value})
+        assert "\n" not in str(e.value)
+
+
+def test_a_limit_is_a_number_or_the_word_none():
+    assert read(SearchSettings, {"max_latency": "8", "max_flops": "2.5G"}).max_latency == 8
+    assert read(SearchSettings, {"max_latency": None}).max_latency is None  # as none is read
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (SearchSettings, {"limits": ""}),
+        (SearchSettings, {"limits": "latency_ms:"}),
+        (SearchSettings, {"limits": "latency_ms:1e999"}),
+        (SearchSettings, {"limits": {"latency_ms": None}}),
+        (ScaleSettings, {"flops": "0x"}),
+        (ScaleSettings, {"flops": ".G"}),
+    ],
+)
+def test_bounds_and_budgets_that_are_none_are_refused(kind, given):
+    with pytest.raises(NASError, match="not allowed"):
+        read(kind, given)

@@ -12,6 +12,7 @@ from yolo_nas_ext import ChoiceSpace, search
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.executors import ray_cluster
 from yolo_nas_ext.study.study import Study
+from yolo_nas_ext.study.trial import Trial
 
 ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'yolo-nas-ext[ray]'")
 
@@ -251,3 +252,41 @@ def test_ray_that_dies_under_a_search_loses_what_ran(tmp_path, root):
         project=tmp_path,
     )
     assert [t.number for t in study.trials] == list(range(27)) and len(study.complete) == 27
+
+
+def test_tasks_report_and_are_pruned_and_a_lost_worker_costs_another_attempt(tmp_path):
+    """Also: a GPU a task where the cluster has some, which is device 0 to the task."""
+    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+
+    class Estimate:
+        device = ""
+
+        def use_device(self, device):
+            self.device = device
+
+        def __call__(self, trial, report):
+            report(1, float(trial.number))
+            if trial.number == 1 and not (tmp_path / "lost").exists():
+                (tmp_path / "lost").touch()
+                os._exit(1)
+            report(2, 0.5)
+            return {"fitness": 1.0 + int(self.device)}
+
+    asked = []
+
+    def prune(trial, step, value):
+        asked.append((trial.number, step, value))
+        return (trial.number, step) == (0, 2)
+
+    try:
+        there = ray_cluster.Cluster(Estimate())
+        assert there.slots == 2
+        for number in (0, 1):
+            there.submit(Trial(number, None))
+        found = {t.number: t for t in (there.wait(prune), there.wait(prune))}
+        there.close()
+    finally:
+        ray.shutdown()
+    assert found[0].state == "pruned" and found[0].curve == {1: 0.0, 2: 0.5}
+    assert found[1].metrics["fitness"] == 1.0
+    assert sorted(asked) == [(0, 1, 0.0), (0, 2, 0.5), (1, 1, 1.0), (1, 1, 1.0), (1, 2, 0.5)]

@@ -185,9 +185,9 @@ def test_repeats_are_shared(url):
     def tell(before, after):
         told.append((before.fitness, after.fitness))
 
-    reevaluate(one, lambda trial, seed: {"fitness": 0.1}, n=1, seed=0, on_reevaluated=tell)
+    reevaluate(one, lambda trial, report: {"fitness": 0.1}, n=1, on_reevaluated=tell)
     assert told[0] == (0.8, pytest.approx(0.45)) and len(told) == 2
-    reevaluate(other, lambda trial, seed: pytest.fail("it was repeated"), n=1, seed=0)
+    reevaluate(other, lambda trial, report: pytest.fail("it was repeated"), n=1)
     assert other.results == Study(SPACE, url).results == one.results
     assert dict(other.repeats) == {last: [0.1], one.trials[-2].number: [0.1]}
 

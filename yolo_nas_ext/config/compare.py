@@ -12,8 +12,10 @@ from yolo_nas_ext.config.fields import (
     HOURS,
     REPEATS,
     Parse,
+    devices,
     flag,
     folder_name,
+    limit,
     one_of,
     optional,
     path,
@@ -31,6 +33,7 @@ MAY_CHANGE = (  # on resuming a comparison
     "baseline",
     "seeds",
     "device",
+    "jobs",
     "threads",
     "runtime",
     "precision",
@@ -119,9 +122,20 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "(Ultralytics' own loading and defaults)",
     )
     timeout: float | None = key(
-        None, optional(real(0, 3600 * HOURS)), TRAINED, "seconds after which a training is stopped"
+        None, limit(real(0, 3600 * HOURS)), TRAINED, "seconds after which a training is stopped"
     )
-    device: str | None = key(None, _nothing, TRAINED, "cpu, mps or the number of a GPU")
+    device: str | None = key(
+        None,
+        optional(devices),
+        TRAINED,
+        "cpu, mps, the number of a GPU, or those of several as in 0,1, which share the trainings",
+    )
+    jobs: int | None = key(
+        None,
+        optional(whole(1, CORES)),
+        TRAINED,
+        "trainings at a time, each in a process of its own; if empty the number of GPUs in device=",
+    )
     threads: int | None = key(
         None,
         optional(whole(1, CORES)),
@@ -159,6 +173,11 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"
     )
 
+    @property
+    def at_a_time(self) -> int:
+        """Trainings at a time."""
+        return self.jobs or len((self.device or "").split(","))
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedSettings(Settings):
@@ -187,7 +206,7 @@ They come with a 95 % interval over patients."""
     images: str = key(None, path, FIRST, "folder of the JSON's pictures")
     part: str = key("val", part, MEASURED, "val or test, the part of data that is looked at")
     imgsz: int = key(640, size, MEASURED, "image size in pixels, a multiple of 32")
-    device: str | None = key(None, _nothing, MEASURED, "cpu, mps or the number of a GPU")
+    device: str | None = key(None, optional(devices), MEASURED, "cpu, mps or the number of a GPU")
     seed: int = key(0, whole(0), MEASURED, "seed of the intervals' draws")
     json: bool = key(False, flag, MEASURED, "True prints all figures as JSON")
     out: str | None = key(

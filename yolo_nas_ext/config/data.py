@@ -215,6 +215,13 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         WRITTEN,
         "new file for the pseudonym of every scan, outside of out; keep it secret",
     )
+    datalist: str | None = key(
+        None,
+        optional(text),
+        WRITTEN,
+        "new JSON, outside of out: MONAI's datalist of the scans with their folds or parts, for "
+        "other tools on the same split; keep it secret",
+    )
     axis: str = key(
         "finest",
         one_of("finest", "axial", "coronal", "sagittal"),

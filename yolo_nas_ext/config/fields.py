@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -10,6 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.errors import did_you_mean
+
+
+def devices(value: Any) -> str:
+    """Accept what to train on: a device, or GPUs separated by commas, a list of them too."""
+    parts = value if isinstance(value, (list, tuple)) else str(value).strip("()[] ").split(",")
+    names = [str(part).strip().lower().removeprefix("cuda:") for part in parts]
+    names = ["0" if name == "cuda" else name for name in names]
+    gpus = all(re.fullmatch(r"\d+|-1", name) for name in names)
+    if isinstance(value, bool) or not all(names) or (len(names) > 1 and not gpus):
+        raise ValueError("cpu, mps, the number of a GPU, or those of several, as in 0,1")
+    return ",".join(n for i, n in enumerate(names) if n == "-1" or n not in names[:i])
+
+
+def allowed(parse: Callable[[Any], Any]) -> tuple[str, ...]:
+    """Return the values that a type takes, where they are few; nothing else."""
+    return ("True", "False") if parse is flag else tuple(map(str, vars(parse).get("allowed", ())))
 
 
 def flag(value: Any) -> bool:
@@ -67,6 +84,8 @@ def texts(value: Any) -> tuple[str, ...]:
 def bounds(value: Any) -> dict[str, float]:
     """Accept bounds on metrics, ``latency_ms:5,map50:0.3``, or a dictionary of them."""
     if not isinstance(value, dict):
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("metrics with bounds, or none")
         pairs = [part.partition(":") for part in texts(value)]
         value = {name.strip(): bound for name, _, bound in pairs}
     try:
@@ -133,6 +152,7 @@ def one_of(*allowed: Any) -> Parse:
             raise ValueError(f"one of {', '.join(map(str, allowed))}.{hint}".rstrip("."))
         return value
 
+    parse.__dict__["allowed"] = allowed
     return parse
 
 
@@ -142,6 +162,18 @@ def optional(parse: Parse) -> Parse:
     def maybe(value: Any) -> Any:
         return None if value is None or value == "" else parse(value)
 
+    maybe.__dict__.update(vars(parse))
+    return maybe
+
+
+def limit(parse: Parse) -> Parse:
+    """Accept nothing as None, but no empty text: who typed it meant a number."""
+
+    def maybe(value: Any) -> Any:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("a number, or none for no limit")
+        return None if value is None else parse(value)
+
     return maybe
 
 
@@ -150,10 +182,10 @@ def _number(value: Any, wanted: str = "a number") -> float:
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*([KMGT])?\s*", value, re.IGNORECASE)
         if match:
-            try:
-                return float(match[1]) * SUFFIXES.get((match[2] or "").upper(), 1.0)
-            except ValueError:
-                pass
+            with contextlib.suppress(ValueError):
+                number = float(match[1]) * SUFFIXES.get((match[2] or "").upper(), 1.0)
+                if math.isfinite(number):  # else a limit that nothing breaks
+                    return number
         raise ValueError(f"{wanted}, with K, M, G or T behind it if you like")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(wanted)

@@ -20,7 +20,7 @@ def factors(value: Any) -> tuple[tuple[float, bool], ...]:
     found = []
     for part in value if isinstance(value, list) else str(value).split(","):
         match = re.fullmatch(r"\s*([0-9.]+)\s*([xKMGT])\s*", str(part), re.IGNORECASE)
-        if not match or match[1].count(".") > 1:
+        if not match or match[1].count(".") > 1 or not float(match[1].strip(".") or 0):
             raise ValueError("budgets such as 2x,4x,8x or 12G,24G")
         unit = {"x": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}[match[2].lower()]
         found.append((float(match[1]) * unit, match[2].lower() == "x"))

@@ -18,8 +18,11 @@ from yolo_nas_ext.config.fields import (
     REPEATS,
     TRIALS,
     bounds,
+    devices,
     flag,
     folder_name,
+    limit,
+    one_of,
     optional,
     options,
     real,
@@ -80,6 +83,27 @@ FROM_WEIGHTS = {
     "seeds": 1,
     "final_epochs": 30,
 }
+# What `effort` sets, of a search from random weights and of one from a parent; normal is what a
+# search does where nothing is said.
+QUICK, NORMAL, THOROUGH = "quick", "normal", "thorough"
+EFFORTS: Mapping[str, tuple[Mapping[str, int], Mapping[str, int]]] = {
+    QUICK: (
+        {"trials": 6, "epochs": 3, "confirm": 1},
+        {"trials": 12, "epochs": 3, "confirm": 1, "final_epochs": 15},
+    ),
+    NORMAL: ({}, {}),
+    THOROUGH: (
+        {"trials": 48, "epochs": 12, "confirm": 8, "finalists": 3},
+        {
+            "trials": 60,
+            "epochs": 12,
+            "confirm": 4,
+            "finalists": 3,
+            "seeds": 3,
+            "final_epochs": 60,
+        },
+    ),
+}
 MOST = ("max_params", "max_flops", "max_memory", "max_layers", "max_latency")  # limits on costs
 MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
 MAY_CHANGE = (  # on resuming a run
@@ -98,6 +122,8 @@ MAY_CHANGE = (  # on resuming a run
     "seeds",
     "resume",
     "follow_links",
+    "tracker",
+    "verbose",
 )
 
 FIRST = "What most searches need"
@@ -118,9 +144,10 @@ class SearchSettings(Settings):
     """The settings of one search: the keys of `yolo nas-search`."""
 
     command: ClassVar[str] = "nas-search"
-    unsaid: ClassVar[tuple[str, ...]] = (  # model= says it; or it is of one trial
+    unsaid: ClassVar[tuple[str, ...]] = (  # model= says it; how it is looked at; of one trial
         *Settings.unsaid,
         "pretrained",
+        "verbose",
         "rerun",
         "trial",
     )
@@ -173,7 +200,7 @@ class SearchSettings(Settings):
     )
     max_flops: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         FIRST,
         "FLOPs that a candidate may have for one image at imgsz, 2 x multiply-adds as Ultralytics "
         "counts them, for example 2.5G. Where no max_* is given the limit is the parent's cost, "
@@ -182,7 +209,7 @@ class SearchSettings(Settings):
     )
     max_latency: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         FIRST,
         "milliseconds that a candidate may take for one image at imgsz, known by latency=; with "
         "model= the parent's where no max_* is given",
@@ -287,11 +314,21 @@ class SearchSettings(Settings):
         "asha: train in three rungs, a third of the epochs each time, and of three candidates let "
         "one go on; asha:imgsz+images lets these grow too",
     )
+    effort: str | None = key(
+        None,
+        optional(one_of(QUICK, NORMAL, THOROUGH)),
+        HOW,
+        "quick, normal or thorough: sets trials, epochs, confirm, finalists, final_epochs and "
+        "seeds where they are not given (docs/results.md); normal is what a search does anyway. "
+        "With budget_hours trials are what fits",
+    )
     budget_hours: float | None = key(
         None,
-        optional(real(0, HOURS)),
+        limit(real(0, HOURS)),
         HOW,
-        "no candidate starts after this many hours of trials; without a limit if empty",
+        "no candidate starts after this many hours of trials; without a limit if empty. Where "
+        "neither trials nor epochs are given, some steps of a training are timed, and the search "
+        "is planned to end within these hours, its final comparison included",
     )
     seed: int = key(
         0,
@@ -450,15 +487,17 @@ class SearchSettings(Settings):
     )
     timeout: float | None = key(
         None,
-        optional(real(0, 3600 * HOURS)),
+        limit(real(0, 3600 * HOURS)),
         EVALUATED,
         "seconds after which a candidate's training is stopped; without a limit if empty",
     )
     device: str | None = key(
         None,
-        optional(text),
+        optional(devices),
         EVALUATED,
-        "cpu, mps or the number of a GPU; if empty the first GPU, or the CPU where there is none",
+        "cpu, mps, the number of a GPU, those of several as in 0,1,2,3, which then share the "
+        "candidates, the repeats and the final trainings, or -1 for one with little to do; if "
+        "empty the first GPU, or the CPU where there is none",
     )
     threads: int | None = key(
         None,
@@ -467,17 +506,17 @@ class SearchSettings(Settings):
         "CPU threads of a training; half of the logical cores if empty. Another number may give "
         "other digits",
     )
-    max_params: float | None = key(None, optional(real(0)), COST, "parameters", kind="number")
+    max_params: float | None = key(None, limit(real(0)), COST, "parameters", kind="number")
     max_memory: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         COST,
         "bytes of activations alive at once for one image, in single precision",
         kind="number",
     )
     max_layers: int | None = key(
         None,
-        optional(whole(1)),
+        limit(whole(1)),
         COST,
         "layers of the backbone by DAMO-YOLO's count: the stem's one and two a block repeat",
     )
@@ -498,8 +537,8 @@ class SearchSettings(Settings):
         1,
         whole(1, CORES),
         WHERE,
-        "candidates at a time, each in a process of its own; with executor=ray at most so many, 1 "
-        "for one",
+        "candidates at a time, each in a process of its own; the number of GPUs where device= has "
+        "several; with executor=ray at most so many, 1 for one",
     )
     executor: str = key(
         "local",
@@ -514,11 +553,12 @@ class SearchSettings(Settings):
         "address of a Ray cluster, auto for the one that this machine belongs to",
     )
     cpus_per_trial: float = key(1, real(0, CORES), WHERE, "cores a Ray task asks for")
-    gpus_per_trial: float = key(
-        0,
-        real(0, CORES, open_low=False),
+    gpus_per_trial: float | None = key(
+        None,
+        optional(real(0, CORES, open_low=False)),
         WHERE,
-        "GPUs a Ray task asks for; a part of one lets several share it",
+        "GPUs a Ray task asks for; a part of one lets several share it; if empty one where the "
+        "cluster has any",
     )
     storage: str | None = key(
         None,
@@ -552,6 +592,15 @@ class SearchSettings(Settings):
     follow_links: bool = key(
         False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"
     )
+    tracker: tuple[str, ...] = key(
+        "auto",
+        texts,
+        RUN,
+        "where a run for the search and one for each trial are shown, live: mlflow, tensorboard, "
+        "wandb, clearml or comet, several by commas; auto takes those that are installed and that "
+        "`yolo settings` turns on; none",
+    )
+    verbose: bool = key(True, flag, RUN, "False prints nothing but errors")
 
     @property
     def parent_key(self) -> str:
@@ -615,6 +664,8 @@ def configure(
         settings = usually(**FROM_WEIGHTS)
         if settings.storage or not settings.trials:
             settings = usually(finalists=0)
+    if settings.effort:
+        settings = with_effort(settings, settings.effort)
     if settings.estimator == "full":
         settings = usually(**FULL)
     if settings.strategy == "darts":
@@ -627,6 +678,21 @@ def configure(
         settings = usually(**SHARED, **(SEVERAL if plain and not {*SEVERAL} & {*given} else {}))
     if settings.estimator in PROXIES:
         settings = usually(**ONE_BATCH)
+    if not settings.vectorized and settings.executor == "local":
+        settings = usually(jobs=len((settings.device or "").split(",")))
     if settings.vectorized:  # for which a candidate costs nothing
         settings = replace(usually(**INNER), strategy="evolution")
     return settings
+
+
+def with_effort(settings: SearchSettings, effort: str) -> SearchSettings:
+    """Return settings with what an effort sets, but for keys that were given.
+
+    Args:
+        settings: Those of a search that trains for a few epochs.
+        effort: A key of `EFFORTS`.
+    """
+    values = EFFORTS[effort][settings.model is not None]
+    kept = {"finalists"} if settings.storage or not settings.trials else set()
+    left = {n: v for n, v in values.items() if n not in settings.given | kept}
+    return replace(settings, effort=effort, **left)

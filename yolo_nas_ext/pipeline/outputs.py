@@ -169,8 +169,14 @@ def keep_best_weights(folder: Path, study: Study) -> None:
 # The report
 
 
-def write_report(job: Job) -> None:
-    """Write ``report.html``, the trials as CSV and JSON lines, and the plots."""
+def write_report(job: Job, *, running: str = "") -> None:
+    """Write ``report.html``, the trials as CSV and JSON lines, and the plots.
+
+    Args:
+        job: The search.
+        running: How far it is, while it runs: the page then reloads itself, and plots, which take
+            longer than all else, and the next command wait for the end.
+    """
     folder, config, finals = job.folder, job.config, job.finals
     shown: dict[str, Any] = {}
     if finals:
@@ -183,7 +189,8 @@ def write_report(job: Job) -> None:
         settings={**config.values, **config.host},
         notes=job.notes,
         command=repeating(config),
-        next_command="\n".join(next_commands(job)),
+        next_command="" if running else "\n".join(next_commands(job)),
+        running=running,
         data_name=config.data,
         protocol=_protocol(job),
         pictures={
