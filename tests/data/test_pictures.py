@@ -2,6 +2,7 @@
 
 import base64
 import builtins
+import os
 import subprocess
 
 import pytest
@@ -30,6 +31,20 @@ def test_postscript_is_no_picture_whatever_it_is_called(tmp_path, monkeypatch, s
         reading.read(path)
     (seen,) = looked_at([str(path)])
     assert seen.shape is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+@pytest.mark.parametrize(
+    "make", [getattr(os, "mkfifo", None), os.mkdir, lambda path: path.symlink_to("/dev/zero")]
+)
+def test_nothing_waits_for_a_pipe_or_reads_a_device(tmp_path, make):
+    path = tmp_path / "picture.png"
+    make(path)
+    for read in (opened, inspect):
+        with pytest.raises(OSError, match="is no file"):
+            read(path)
+    (seen,) = looked_at([str(path)])
+    assert (seen.shape, seen.wrong) == (None, "is no file")
 
 
 # 24 x 16 pixels as a phone writes them, to be turned by a quarter: the upper half is darker.

@@ -34,7 +34,7 @@ def data(tmp_path_factory):
 
 def command(*keys, password=None):
     """Start a search; PGPASSWORD holds a password, or no way to find one."""
-    env = {**os.environ, "PGPASSFILE": os.devnull}
+    env = {**os.environ, "PGPASSFILE": f"{os.devnull}/none"}
     env.pop("PGPASSWORD", None)
     env |= {"PGPASSWORD": password} if password else {}
     return subprocess.Popen(
@@ -95,7 +95,7 @@ def test_a_wrong_password_is_one_line_without_it(url, data, tmp_path, way):
 
 
 HOSTILE = {
-    "error": "x\n\x1b[2Jactivation: print('run')",
+    "error": ["x"],
     "metrics": {"fitness": "__import__('os').system('touch marker')"},
     "architecture": {"key": "../../../marker"},
     "seconds": [1],

@@ -6,7 +6,9 @@ of them is PostScript, for which another program is run.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,10 @@ def opened(path: str | Path) -> Any:
         path: The file.
 
     Raises:
-        OSError: For what is none, or of another format.
+        OSError: For what is none, or of another format; a pipe or a device is not waited for.
     """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("is no file")
     # Ultralytics puts a function of its own in its place, which installs a package where it fails.
     own = getattr(Image.open, "__globals__", {}).get("_image_open", Image.open)
     try:

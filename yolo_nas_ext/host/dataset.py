@@ -180,6 +180,7 @@ def read(
         raise NASError(
             f"data={data}: {part}: no labels at all; each image needs a text file such as {where} "
             "with a line 'class x y width height' an object, relative to the image's size"
+            f"{doubts.of_others(found.images[0], where)}"
         )
     together, said = grouped(found.images, found.contents, group, looks=found.looks)
     if said and part == "train":
@@ -252,7 +253,7 @@ def _keypoints(path: Path, content: dict[str, Any]) -> tuple[int, int]:
         not isinstance(shape, (list, tuple))
         or len(shape) != 2
         or shape[1] not in (2, 3)
-        or not isinstance(shape[0], int)
+        or type(shape[0]) is not int
         or not 0 < shape[0] <= POINTS
     ):
         raise NASError(
@@ -326,7 +327,10 @@ def _host_dictionary(path: Path) -> dict[str, Any]:
     _check_values(path, content)
     for key in ("train", "val"):
         if not content.get(key) and not (key == "val" and content.get("validation")):
-            raise NASError(f"data={path}: key '{key}' is missing: the folder of its images")
+            raise NASError(
+                f"data={path}: key '{key}' is missing: the folder of its images; it has "
+                f"{', '.join(str(k)[:20] for k in [*content][:NAMED])}"
+            )
     try:
         with quiet(), _beside(path, content) as file:
             data = {**checked(file, path, content), "yaml_file": str(path)}
@@ -419,7 +423,9 @@ def _check_values(path: Path, content: dict[str, Any]) -> None:
         value = content.get(key, least)
         whole = type(value) is int or (key == "nc" and value is None)
         if not whole or not least <= (value or 0) <= most:
-            raise NASError(f"data={path}: {key}={value}: give a whole number of {least} to {most}")
+            raise NASError(
+                f"data={path}: {key}={value!r}: give a whole number of {least} to {most}"
+            )
 
 
 def _check_names(path: Path, names: Any) -> None:
@@ -493,6 +499,8 @@ def _images(source: str | Sequence[str], where: str) -> list[str]:
         if path.is_dir():
             # Without hidden files, as Ultralytics: macOS leaves a "._name" beside every image.
             found += glob.glob(str(Path(glob.escape(str(path))) / "**" / "*.*"), recursive=True)
+        elif path.suffix[1:].lower() in utils.IMG_FORMATS:
+            raise NASError(f"{where}: {path} is one image; give its folder, or a list of images")
         elif path.is_file():
             lines = text(path).split("\n")
             found += [
