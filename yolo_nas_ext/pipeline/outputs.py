@@ -29,7 +29,7 @@ from yolo_nas_ext.config.search import (
     SearchSettings,
 )
 from yolo_nas_ext.config.settings import repeating
-from yolo_nas_ext.console import number, quoted, say
+from yolo_nas_ext.console import number, quoted, quoted_code, say
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.estimators.training import SHORT
 from yolo_nas_ext.files import replacing, write_text
@@ -317,7 +317,7 @@ def _from_python(model: str, keys: Mapping[str, Any], config: SearchSettings) ->
         f"YOLO({model!r}, task={config.task!r}).train({given}, "
         f"augmentations=preset({config.augment!r}).transforms())"
     )
-    return f"python -c {quoted(code)}"
+    return f"python -c {quoted_code(code)}"
 
 
 def _finished(job: Job) -> Path | None:
