@@ -37,7 +37,7 @@ from scipy.stats import spearmanr
 from yolo_nas_ext.api import search
 from yolo_nas_ext.commands.profile import main as profile_device
 from yolo_nas_ext.commands.profile_sample import networks as drawn_networks
-from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.cost.budget import Budget, metric
 from yolo_nas_ext.cost.latency.fused_layers import Op, deployed_rows
 from yolo_nas_ext.cost.latency.profile import Profile, load
 from yolo_nas_ext.cost.latency.protocol import Protocol
@@ -45,7 +45,6 @@ from yolo_nas_ext.host.latency import measure_models
 from yolo_nas_ext.host.models import definition as definition_of
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.parse import scaled_rows
-from yolo_nas_ext.pipeline.latency import MEASURED
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.vectorized.evolution import evolve
 
@@ -226,7 +225,7 @@ def search_part(folder: Path, given: Mapping[str, Any]) -> Figures:
                 confirm=5,
                 seed=0,
             )
-            best = [t for t in study.candidates if MEASURED in t.metrics]
+            best = [t for t in study.candidates if metric(what="measured") in t.metrics]
             again = measure_models(
                 {str(t.number): emit(t.network, 3) for t in best}, Protocol(imgsz=imgsz)
             )

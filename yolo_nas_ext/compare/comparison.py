@@ -28,6 +28,7 @@ from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import json_of, text_of, write_text
+from yolo_nas_ext.host.bench import Bench
 from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
 
 # What decides a training's metrics, besides model, data, seed and Ultralytics' keys.
@@ -55,6 +56,7 @@ class Comparison:
         tuned: How to train models that start from weights, see `compare.recipes`.
         taught: Digest of the teacher of those that our recipe trains; empty without one.
         leak: What the part measured on shares with the training images; empty where it is new.
+        bench: The command of the user's that measures latency, where that is so.
     """
 
     config: CompareSettings
@@ -66,6 +68,7 @@ class Comparison:
     tuned: recipes.Trainings = field(default_factory=dict)
     taught: str = ""
     leak: str = ""
+    bench: Bench | None = None
 
     def use_context(self, context: Context) -> None:
         """Have the trainings keep their files there."""
@@ -227,6 +230,8 @@ class Comparison:
         }
         if model.weights:
             about |= {"weights": model.digest, "recipe": model.recipe}
+        if self.training.settings.precision:
+            about["precision"] = self.training.settings.precision
         if self.taught and model.recipe == recipes.OURS:
             about["teacher"] = self.taught
         digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())

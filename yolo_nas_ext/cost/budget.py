@@ -22,7 +22,18 @@ LIMITS: dict[str, tuple[str, str]] = {
     "max_layers": ("layers", " layers"),
     "max_latency": ("latency_ms", " ms"),  # with a device profile, which costs know nothing of
 }
+LATENCY = "max_latency"
 MARGIN = 0.05  # most that is left between a predicted latency and its limit
+
+
+def metric(device: str = "", what: str = "") -> str:
+    """Return the name of a metric of latency.
+
+    Args:
+        device: The device where there are several; empty for the one.
+        what: ``measured`` or ``iqr``; what is predicted if empty.
+    """
+    return "_".join(filter(None, ("latency", device, what, "ms")))
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,8 @@ class Budget:
         task: What the networks do.
         keypoints: See `cost.counts.costs`.
         profile: The device whose latency is predicted.
+        devices: Where there are several: their profiles by name. Their limits are called as in
+            ``max_latency:pi``, and the latencies that they predict as in ``latency_pi_ms``.
 
     Raises:
         NASError: For a limit that is not known, or no number above 0.
@@ -50,12 +63,14 @@ class Budget:
     task: str = "detect"
     keypoints: tuple[int, int] = KEYPOINTS
     profile: Profile | None = None
+    devices: Mapping[str, Profile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        known = [*LIMITS, *(f"{LATENCY}:{device}" for device in self.devices)]
         for name, bound in self.limits.items():
-            if name not in LIMITS:
-                known = f"Allowed: {', '.join(LIMITS)}"
-                raise NASError(f"{name}: no such limit.{did_you_mean(name, LIMITS)} {known}")
+            if name not in known:
+                said = did_you_mean(name, known)
+                raise NASError(f"{name}: no such limit.{said} Allowed: {', '.join(known)}")
             if not 0 < bound < math.inf:
                 raise NASError(f"{name}={bound}: give a number above 0, or leave it out")
 
@@ -66,17 +81,23 @@ class Budget:
         It is known from the networks that the profile was calibrated on, each predicted from the
         others.
         """
-        if self.profile is None:
-            return 0.0
-        sizes = self.profile.sizes
+        return 0.0 if self.profile is None else self.margin_of(self.profile)
+
+    def margin_of(self, profile: Profile) -> float:
+        """Return the same of a device."""
+        sizes = profile.sizes
         used = [sizes[self.imgsz]] if self.imgsz in sizes else sizes.values()
         return min(max(at.error(0.9) for at in used), MARGIN)
 
-    def latency_ms(self, architecture: Architecture) -> float:
+    @property
+    def profiles(self) -> dict[str, Profile]:
+        """The devices by name; the name of a single one is empty."""
+        return {**({"": self.profile} if self.profile else {}), **self.devices}
+
+    def latency_ms(self, architecture: Architecture, device: str = "") -> float:
         """Return the predicted latency of an architecture in milliseconds; memoised."""
-        assert self.profile is not None
         return _latency(
-            self.profile,
+            self.profiles[device],
             architecture,
             self.nc,
             self.imgsz,
@@ -93,7 +114,7 @@ class Budget:
     def record(self, architecture: Architecture) -> dict[str, float]:
         """Return the costs that are recorded with a trial."""
         found = self.costs(architecture)
-        latency = {"latency_ms": self.latency_ms(architecture)} if self.profile else {}
+        latency = {metric(name): self.latency_ms(architecture, name) for name in self.profiles}
         return {
             "params": found.params,
             "flops": found.flops,
@@ -114,13 +135,19 @@ class Budget:
         if not self.limits:
             return {}
         costs = self.costs(subject)._asdict()
-        if "max_latency" in self.limits:
-            costs["latency_ms"] = self.latency_ms(subject) * (1 + self.margin * careful)
-        return {name: (costs[LIMITS[name][0]], bound) for name, bound in self.limits.items()}
+        found = {}
+        for name, bound in self.limits.items():
+            limit, _, device = name.partition(":")
+            if limit == LATENCY:
+                margin = self.margin_of(self.profiles[device]) * careful
+                found[name] = (self.latency_ms(subject, device) * (1 + margin), bound)
+            else:
+                found[name] = (costs[LIMITS[name][0]], bound)
+        return found
 
     def say(self, name: str, value: float) -> str:
         """Return a value of a limit with its unit, rounded up so that it can serve as a bound."""
-        if name == "max_latency":
+        if name.partition(":")[0] == LATENCY:
             return f"{math.ceil(100 * value) / 100:g} ms"
         return short(value, up=True) + LIMITS[name][1]
 

@@ -160,6 +160,12 @@ class Training:
         taught._learn_from(teacher)
         return taught
 
+    def measuring_in(self, precision: str) -> Training:
+        """Return this training, which measures every network in another precision besides."""
+        other = copy(self)
+        other.settings = replace(self.settings, precision=precision)
+        return other
+
     def use_context(self, context: Context) -> None:
         """Keep decoded images there from now on."""
         self.settings = replace(self.settings, images=context.images, shared=context.shared)

@@ -17,7 +17,7 @@ from yolo_nas_ext.config.rules import way
 from yolo_nas_ext.config.search import FULL, SearchSettings
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context
-from yolo_nas_ext.estimators.factory import training_options
+from yolo_nas_ext.estimators.factory import precision_of, training_options
 from yolo_nas_ext.estimators.training import (
     PROJECTED,
     FineTuning,
@@ -61,7 +61,8 @@ def confirm(
             continue
         begin = time.perf_counter()
         try:
-            metrics = {name: v for name, v in train(trial).items() if name in kept}
+            found = train(trial)
+            metrics = {n: v for n, v in found.items() if n in kept or n.startswith(PRECISIONS)}
             study.record_confirmation(
                 trial.number, {**metrics, "seconds": time.perf_counter() - begin}
             )
@@ -70,6 +71,7 @@ def confirm(
         on_confirmed(next(t for t in study.results if t.number == trial.number))
 
 
+PRECISIONS = ("int8_", "fp16_")  # begin the metrics of a network in another precision
 WAYS: dict[str, type[Training] | None] = {
     CONFIRM_AGAIN: None,
     CONFIRM_TUNED: ShortTraining,
@@ -101,6 +103,7 @@ class ConfirmTraining:
         if config.model:
             kind = FineTuning
         given = {**training_options(config), "epochs": epochs_of(config), "teacher": config.teacher}
+        given["precision"] = precision_of(config)
         self.tuned = way(config) == CONFIRM_TUNED
         if not self.tuned and config.estimator != "supernet":
             if way(config) == CONFIRM_FULL and "batch" not in config.given:
