@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -19,16 +20,17 @@ from yolo_nas_ext.cost.latency import bundle, runtimes
 from yolo_nas_ext.cost.latency.fit import Model, Record, fit, time_layers
 from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
 from yolo_nas_ext.cost.latency.onnx_layer import OPSET
-from yolo_nas_ext.cost.latency.probe import BURST, Clock
+from yolo_nas_ext.cost.latency.probe import BURST, Clock, of_group
 from yolo_nas_ext.cost.latency.profile import Profile, save
 from yolo_nas_ext.cost.latency.protocol import Protocol
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.space.detector import DetectorSpace
 
 LAYERS = 0.25  # of the minutes, for layers at the least, however long whole networks take
 FEWEST = 50  # layers that a profile can be made of
+WORST = 0.15  # median error of a profile on its own networks that is still written
 
 
 class Network(NamedTuple):
@@ -50,12 +52,14 @@ def main(given: Mapping[str, Any]) -> int:
 
     Raises:
         NASError: For an unknown key, a bad value, or what cannot be measured here.
+        RunError: For a profile that other work has made useless.
     """
     settings = read(ProfileSettings, given)
     check(settings)
     if settings.import_:
         found = bundle.read(Path(settings.import_))
         profile = fit(*found[:5], about=found.about, seed=settings.seed)
+        _usable(profile, settings)
         save(profile, _out(settings, profile.device_name, profile.protocol.runtime))
     elif settings.bundle:
         return _bundle(settings)
@@ -142,16 +146,18 @@ def _profile(settings: ProfileSettings) -> Profile:
         "imgsz": settings.imgsz,
         "seed": settings.seed,
         "networks": [n.name for n in networks],
+        "times": "median and least",
     }
     del identity["date"]
     record = Record(out.with_name(f".{out.name}.timed"), identity)
     with closing(record), runtimes.torch_threads(protocol.threads):
         if record.known:
             say(f"going on with {len(record.known)} layers that were timed before")
-        times = _models(networks, settings.imgsz, protocol, record)
+        _models(networks, settings.imgsz, protocol, record)
         minutes = 60 * settings.minutes
         left = max(minutes - record.seconds, LAYERS * minutes)
         layers = time_layers(ops, protocol, record, seconds=left, what="layers")
+        times = _models(networks, settings.imgsz, protocol, record, again=True)
     if len(layers) < min(FEWEST, len(ops)):
         raise NASError(
             f"minutes={settings.minutes:g}: {len(layers)} layers were timed, at least {FEWEST} "
@@ -166,28 +172,82 @@ def _profile(settings: ProfileSettings) -> Profile:
     }
     about["seconds"] = round(record.seconds)
     profile = fit(device, version, protocol, layers, models, about=about, seed=settings.seed)
+    try:
+        _usable(profile, settings)
+    finally:
+        record.delete()  # of times that are worth nothing, too
     save(profile, out)
-    record.delete()
     return profile
 
 
+def _usable(profile: Profile, settings: ProfileSettings) -> None:
+    """Refuse a profile that does not even predict its own networks from each other.
+
+    Raises:
+        RunError: For one whose median error is above `WORST`, unless `force` is given.
+    """
+    size, error = max(((n, at.error(0.5)) for n, at in profile.sizes.items()), key=lambda e: e[1])
+    if error <= WORST:
+        return
+    said = (
+        f"its networks at {size} px, each predicted from the others, are off by {error:.0%} "
+        f"(median), more than {WORST:.0%}"
+    )
+    if settings.force:
+        say(f"WARNING: {said}; it is written, as force=True")
+        return
+    when = "the device does nothing else"
+    if not settings.import_:
+        cores = os.cpu_count() or 1
+        when = f"its load is below {max(1, cores // 2)} (it is {load_now()}, on {cores} processors)"
+    raise RunError(
+        f"the profile is not written: {said}. Other work disturbed what was measured; measure "
+        f"again when {when}, or give force=True"
+    )
+
+
+def load_now() -> str:
+    """Return how many processes want a processor here, by the mean of a minute; ? where unknown."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "?"
+
+
 def _models(
-    networks: Sequence[Network], imgsz: Sequence[int], protocol: Protocol, record: Record
+    networks: Sequence[Network],
+    imgsz: Sequence[int],
+    protocol: Protocol,
+    record: Record,
+    again: bool = False,
 ) -> dict[int, list[float]]:
-    """Return the milliseconds of whole networks by image size, measured unless it is recorded."""
+    """Return the milliseconds of whole networks by image size, measured unless it is recorded.
+
+    Args:
+        networks: The networks.
+        imgsz: Image sizes in pixels.
+        protocol: How.
+        record: Where it is kept.
+        again: Whether networks of a size at which other work disturbed any are measured once more,
+            at another time; the least counts.
+    """
     found: dict[int, list[float]] = {}
     for side in imgsz:
-        name = f"models {side}"
-        if name not in record.notes:
-            clock = Clock(f"whole networks at {side} px")
-            values = _measured(networks, replace(protocol, imgsz=side), clock)
-            record.note(name, values, clock.spent)
-        found[side] = record.notes[name]
+        rows = []
+        for name in (f"models {side}", f"models {side} again")[: 1 + again]:
+            if rows and of_group(*zip(*rows[0], strict=True)) == [ms for ms, _ in rows[0]]:
+                break
+            if name not in record.notes:
+                clock = Clock(f"whole networks at {side} px{', again' * bool(rows)}")
+                values = _measured(networks, replace(protocol, imgsz=side), clock)
+                record.note(name, values, clock.spent)
+            rows.append(record.notes[name])
+        least = [tuple(map(min, zip(*each, strict=True))) for each in zip(*rows, strict=True)]
+        found[side] = of_group(*zip(*least, strict=True))
     return found
 
 
-def _measured(networks: Sequence[Network], protocol: Protocol, clock: Clock) -> list[float]:
-    """Return the milliseconds of networks as Ultralytics builds and exports them."""
+def _measured(
+    networks: Sequence[Network], protocol: Protocol, clock: Clock
+) -> list[tuple[float, float]]:
+    """Return median and least milliseconds of networks as Ultralytics builds and exports them."""
     from yolo_nas_ext.host.latency import measure_models
 
     total = len(networks) + -(-protocol.repeats // BURST)
@@ -197,7 +257,8 @@ def _measured(networks: Sequence[Network], protocol: Protocol, clock: Clock) -> 
         protocol,
         progress=lambda what, done, _: clock(begin[what] + done, total),
     )
-    return [measured[n.name].median_ms for n in networks]
+    found = [measured[n.name] for n in networks]
+    return [(ms.median_ms, ms.least_ms or ms.median_ms) for ms in found]
 
 
 def _bundle(settings: ProfileSettings) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from yolo_nas_ext.config.fields import optional, real, size, text, texts, whole
+from yolo_nas_ext.config.fields import flag, optional, real, size, text, texts, whole
 from yolo_nas_ext.config.settings import Settings, key
 
 LAYERED = ("onnx", "torch", "openvino")  # runtimes that layers are timed in
@@ -56,6 +56,9 @@ where it was. For a device that is elsewhere bundle= writes a zip: unpack it the
     minutes: float = key(8, real(0), HOW, "how long it takes, roughly")
     out: str | None = key(
         None, optional(text), HOW, "the profile; if empty named after the device and the runtime"
+    )
+    force: bool = key(
+        False, flag, HOW, "write a profile whose error on its own networks is above 15 %, too"
     )
     seed: int = key(0, whole(0), HOW, "seed of the sample")
     bundle: str | None = key(

@@ -77,7 +77,8 @@ def test_the_script_runs_on_python_3_8() -> None:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert imported == {"annotations", "Path", "Any", "Callable", "Mapping", "MutableMapping"}
+    typing = {"Any", "Callable", "Mapping", "MutableMapping", "Sequence"}
+    assert imported == {"annotations", "Path", *typing}
     for node in ast.walk(tree):  # annotations are texts there
         for field in ("annotation", "returns"):
             if getattr(node, field, None) is not None:

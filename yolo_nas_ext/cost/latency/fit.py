@@ -58,7 +58,7 @@ def time_layer(op: Op, protocol: Protocol) -> float:
     """Return the time of a layer on its own in milliseconds; see `load_layer`."""
     more = more_copies(op)
     few, many = (load_layer(op, copies, protocol) for copies in (FEW, FEW + more))
-    return layer_ms(few, many, more)
+    return layer_ms(few, many, more, protocol.device == "cpu" and protocol.threads == 1)
 
 
 class Record:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from yolo_nas_ext.cost.latency.probe import least_ms
 from yolo_nas_ext.errors import NASError, did_you_mean
 
 PACKAGES = {  # behind each runtime
@@ -104,6 +105,7 @@ class Measurement:
         device_name: The processor's name.
         waited: Part of the time of a run in which its process had no processor, by the median; 0
             where the device is another.
+        least_ms: The least processor time of a run, see `probe.least_ms`; 0 where it is not known.
     """
 
     median_ms: float
@@ -114,6 +116,7 @@ class Measurement:
     runtime_version: str = ""
     device_name: str = ""
     waited: float = 0.0
+    least_ms: float = 0.0
 
     @property
     def iqr_ms(self) -> float:
@@ -153,5 +156,9 @@ def summary(
 ) -> Measurement:
     """Return the measurement of some times in milliseconds, see `probe.interleaved`."""
     low, middle, high = (float(v) for v in np.percentile(times, (25, 50, 75)))
-    waited = float(np.median(waits)) if len(waits) and protocol.device == "cpu" else 0.0
-    return Measurement(middle, low, high, len(times), protocol, runtime_version, device, waited)
+    here = protocol.device == "cpu"
+    waited = float(np.median(waits)) if len(waits) and here else 0.0
+    least = least_ms(times, waits, here and protocol.threads == 1)
+    return Measurement(
+        middle, low, high, len(times), protocol, runtime_version, device, waited, least
+    )
