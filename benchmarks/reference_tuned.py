@@ -2,6 +2,8 @@
 
     python benchmarks/reference_tuned.py set=brain
     python benchmarks/reference_tuned.py set=pcb
+    python benchmarks/reference_tuned.py set=raccoon192 space=parent     # small enough for an hour
+    python benchmarks/reference_tuned.py set=pcb192 space=parent
 
 Half of the networks are of `space=parent`: the parent, its pencils, and points with two to twelve
 changes; the others are of `space=yolo`. All have at most 1.2 times the parent's FLOPs. Each is
@@ -22,7 +24,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from lib import RESULTS, SHARED, Figures, Rows, machine, start
+from lib import RESULTS, SHARED, Figures, Rows, machine, names, start
 
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.cost.counts import costs
@@ -35,11 +37,13 @@ from yolo_nas_ext.space.parent import ParentSpace
 from yolo_nas_ext.space.pencils import pencils
 
 FOLDER = RESULTS / "reference"
-KEYS = {"set": "brain", "most": 0}
+KEYS = {"set": "brain", "most": 0, "space": "parent,yolo"}
 PARENT = SHARED / "yolo11n_coco" / "yolo11n.pt"
 SETS: dict[str, dict[str, Any]] = {
     "brain": {"data": "brain_tumor", "sizes": [160, 128, 192, 224]},
     "pcb": {"data": "pcb_defects", "sizes": [320, 256, 384, 448]},
+    "pcb192": {"data": "pcb_defects", "sizes": [192, 160, 224, 256]},
+    "raccoon192": {"data": "raccoon", "sizes": [192, 160, 224, 256]},
 }
 EPOCHS, NETWORKS, LARGEST = 20, 24, 1.2
 
@@ -52,6 +56,7 @@ def main(given: dict[str, Any]) -> Figures:
         rows = ",\n".join(map(json.dumps, chosen(**SETS[name])))
         file.write_text(f"[\n{rows}\n]\n", encoding="utf-8")
     networks = json.loads(file.read_text(encoding="utf-8"))
+    networks = [n for n in networks if n["space"] in names(given["space"])]
     rows = Rows(FOLDER / f"{name}_tuned.jsonl")
     have = {(row["key"], row["seed"]) for row in rows}
     everything = [(n, 0) for n in networks] + [(n, 1) for n in networks[: len(networks) // 2]]

@@ -3,9 +3,27 @@
 import os
 from pathlib import Path
 
+from psutil import virtual_memory
+
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "tests" / ".config"
 CONFIG.mkdir(exist_ok=True)
+MEMORY = Path("/dev/shm")  # of Linux: a file there is never waited for
+ROOM = 6e9  # bytes; the tests leave less than 2e9 at a time
+
+
+def in_memory() -> bool:
+    """Say whether the tests' folders fit into memory, where a program may be run, too."""
+    if not (hasattr(os, "statvfs") and os.access(MEMORY, os.W_OK)):
+        return False
+    state = os.statvfs(MEMORY)
+    free = min(state.f_bavail * state.f_frsize, virtual_memory().available)
+    return free > ROOM and not state.f_flag & os.ST_NOEXEC
+
+
+# SQLite waits for the disk at every commit, which is most of the time of some tests.
+if in_memory():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 os.environ.update(
     YOLO_CONFIG_DIR=str(CONFIG),  # the user's own settings are neither read nor written
     YOLO_OFFLINE="1",

@@ -21,7 +21,7 @@ PARTS = {
     "space": "network",
     "cost": "network",
     "metrics": "data",
-    "study": "network space",
+    "study": "metrics network space",
     "plugins": "network space",
     "host": "cost data network space",
     "strategies": "plugins space study",

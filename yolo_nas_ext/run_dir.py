@@ -27,7 +27,8 @@ from yolo_nas_ext.host.dataset import DataSet
 
 SITTINGS = "seconds.json"
 TRAITS = "trained_on"  # in the settings: what the data set was
-OF_NOW = ("resume", "follow_links")  # keys that say nothing of a run, and are not recorded
+# Keys that say nothing of a run, and are not recorded.
+OF_NOW = ("resume", "rerun", "trial", "follow_links")
 WEIGHTS = "started_from"  # in the settings: the digest of the parent's file
 S = TypeVar("S", SearchSettings, CompareSettings)
 
@@ -119,7 +120,11 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
     file = folder / "args.yaml"
     try:
         found = yaml_of(text_of(file)) if file.is_file() else None
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise NASError(
+            f"{key}={folder}: {file} cannot be read ({error.strerror or error})"
+        ) from error
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise NASError(
             f"{key}={folder}: {file} is damaged ({' '.join(str(error).split())}); put back "
             "the settings that the run was started with"
@@ -257,13 +262,14 @@ def spent(folder: Path) -> float:
         return 0.0
 
 
-def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
+def check_data(folder: Path, data: DataSet, accepted: bool, *, keep_new: bool = True) -> str:
     """Return what to say of a data set that has changed since the run began; nothing if not.
 
     Args:
         folder: The run folder.
         data: The data set as it is now.
         accepted: Whether the user wants to go on with it; it is what is compared with from then on.
+        keep_new: Whether the settings of the run shall know it, for a faster look next time.
 
     Raises:
         NASError: For one that has changed where that is not so.
@@ -286,7 +292,8 @@ def check_data(folder: Path, data: DataSet, accepted: bool) -> str:
             "fitness on it is not that of the trials so far; start a new run, or give "
             f"data={data.source} beside resume= to go on all the same"
         )
-    if now:  # also where it is the same and only its times, or an earlier version's record, are not
+    # Also where it is the same and only its times, or an earlier version's record, are not.
+    if now and keep_new:
         keep(folder, (TRAITS,), {TRAITS: now})
     return f"data={data.source} has changed since the run began ({found})" if found else ""
 

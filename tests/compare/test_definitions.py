@@ -84,6 +84,9 @@ def test_a_comparison_leaves_everything(run):
     )
     assert YOLO(folder / "weights" / "yolo11n.pt").task == "detect"
     assert not list(folder.rglob("*.tmp"))
+    # For the say of the images: fitness without each of them, which is no column.
+    (parts,) = {len(json.loads(f.read_text())["without"]) for f in folder.glob("trainings/*.json")}
+    assert parts > 1 and not [name for name in rows[0] if "without" in name]
 
 
 def test_a_training_of_it_is_the_full_one(run, shapes):

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from yolo_nas_ext.data.splits import hold_out, subset
+from yolo_nas_ext.data.splits import folds, hold_out, subset
 from yolo_nas_ext.errors import NASError
 
 
@@ -98,3 +98,23 @@ def test_one_group_cannot_be_split():
 def test_impossible_subset():
     with pytest.raises(NASError, match="give 1 to 3"):
         subset([{0}] * 3, 4)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_folds_are_each_image_once_and_alike(n):
+    rng = random.Random(0)
+    classes = [[rng.choice((0, 0, 0, 1))] for _ in range(60)]
+    parts = folds(classes, n, seed=1)
+    assert sorted(i for part in parts for i in part) == list(range(60))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    rare = [sum(classes[i] == [1] for i in part) for part in parts]
+    assert max(rare) - min(rare) <= 2 and parts != folds(classes, n, seed=2)
+
+
+def test_folds_keep_groups_together():
+    groups = [index // 4 for index in range(40)]
+    parts = folds([[0]] * 40, 3, groups=groups)
+    owners = [{groups[i] for i in part} for part in parts]
+    assert all(a.isdisjoint(b) for i, a in enumerate(owners) for b in owners[i + 1 :])
+    with pytest.raises(NASError, match="folds=11: the training part has 10 groups"):
+        folds([[0]] * 40, 11, groups=groups)

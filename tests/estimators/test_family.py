@@ -104,7 +104,10 @@ def test_a_network_larger_than_the_parent_is_a_failed_trial(made):
 
 @pytest.mark.parametrize(
     "task",
-    ["segment", "classify", *(pytest.param(t, marks=pytest.mark.slow) for t in ("obb", "pose"))],
+    [
+        "segment",
+        *(pytest.param(t, marks=pytest.mark.slow) for t in ("classify", "obb", "pose")),
+    ],
 )
 def test_a_family_of_another_task(task, tmp_path):
     data = read(draw_for(task, tmp_path / "shapes"), task)

@@ -253,7 +253,7 @@ def last_layers(model):
     return [(score[-1].weight, score[-1].bias) for score in model.model[-1].cv3]
 
 
-@pytest.mark.parametrize("kind", [FineTuning, ShortTraining])
+@pytest.mark.parametrize("kind", [FineTuning, pytest.param(ShortTraining, marks=pytest.mark.slow)])
 def test_new_classes_begin_alike_from_any_seed(kind, data, architecture, parent, monkeypatch):
     options = {"imgsz": 64, "batch": 4, "inherit": parent}
     first, other = (

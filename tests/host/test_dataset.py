@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tests.helpers.shapes import picture
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import joined, overlap, read
 
@@ -327,8 +328,20 @@ def test_what_is_in_train_and_in_val(folder):
     shutil.copy(train.images[0], Path(val.images[0]).with_name("copy.png"))
     Image.open(train.images[1]).save(Path(val.images[0]).with_name("again.bmp"))
     assert "2 of the" in overlap(train, read(folder, part="val"))
+    for name in ("copy.png", "again.bmp"):
+        Path(val.images[0]).with_name(name).unlink()
+    large = [picture(seed, (160, 120)) for seed in range(2)]
+    for one, image in enumerate(large):
+        image.save(Path(train.images[one]))
+    large[1].save(Path(val.images[0]).with_name("saved_again.jpg"), quality=60)
+    said = overlap(read(folder), read(folder, part="val"))
+    assert "1 of the" in said and "saved_again.jpg like 001.png" in said
+    large[0].save(Path(train.images[0]).with_name("saved_again.jpg"), quality=60)
+    grouped = read(folder)
+    assert grouped.groups[0] == grouped.groups[-1] and len(set(grouped.groups)) == 12
+    assert any("by how they look (1 are others saved again)" in note for note in grouped.notes)
     (folder / "data.yaml").write_text("train: images/train\nval: images/train\nnames: [a, b]")
-    assert any("BEWARE: 12 of the 12 images of val" in note for note in read(folder).notes)
+    assert any("BEWARE: 13 of the 13 images of val" in note for note in read(folder).notes)
 
 
 def test_patients_in_train_and_in_val(folder):

@@ -60,7 +60,15 @@ def space_of(tmp_path, backbone, task="detect", **changes):
 # standardised weights, which no operation on activations reads.
 @pytest.mark.parametrize(
     "name",
-    ["resnet18d", "mobilenetv3_small_050", "convnext_atto", "tf_efficientnetv2_b0", "nf_regnet_b0"],
+    [
+        "resnet18d",
+        "mobilenetv3_small_050",
+        "convnext_atto",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("tf_efficientnetv2_b0", "nf_regnet_b0")
+        ),
+    ],
 )
 def test_costs_are_those_of_ultralytics(name, tmp_path):
     space = space_of(tmp_path, {"timm": name}, levels=["2-4", "3-5"])

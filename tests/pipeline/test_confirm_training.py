@@ -1,10 +1,15 @@
 """How the best of a search are trained before one is named."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from tests.helpers.shapes import draw
 from yolo_nas_ext.config import rules
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.estimators import training
+from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.pipeline import confirm
 from yolo_nas_ext.pipeline.parent import alone
 
@@ -58,3 +63,24 @@ def test_what_has_no_part_in_the_search_is_refused(keys, said):
     with pytest.raises(NASError) as caught:
         rules.check(config(**keys))
     assert said in str(caught.value)
+
+
+def test_the_best_are_trained_on_parts_that_are_held_out_in_turn(tmp_path, monkeypatch):
+    splits, weights = [], []
+
+    def train(model, data, split, settings, **more):
+        splits.append(split)
+        weights.append(more["weights"])
+        return SimpleNamespace(metrics={"fitness": 0.1 * len(splits)})
+
+    monkeypatch.setattr(training, "train", train)
+    data = read(draw(tmp_path / "shapes"))
+    found = config(estimator="naswot", confirm_by="short", confirm=1, folds=3, imgsz=64)
+    rules.check(found)
+    made = confirm.ConfirmTraining(found, data, None)
+    assert made.train("yolov8n", tmp_path / "a.pt")["fitness"] == pytest.approx(0.2)
+    held_out = [index for _, part in splits for index in part]
+    assert sorted(held_out) == list(range(len(data.images)))  # each image once
+    assert all(sorted([*kept, *part]) == sorted(held_out) for kept, part in splits)
+    assert weights == [tmp_path / "a.pt", None, None]
+    assert "mean of 3 parts held out in turn" in confirm.how(found)

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -174,6 +176,47 @@ def test_a_full_disk_is_left_without_a_folder(cells, tmp_path, monkeypatch):
     with pytest.raises(NASError, match=r"cannot write there \(No space left"):
         search({"data": str(cells), "project": str(tmp_path), "baseline": "none"})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_trial_is_the_same_once_more_from_its_record_alone(run, capsys):
+    folder, _ = run
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    assert main(["search", f"rerun={folder}", "trial=2"]) == 0
+    assert "the same to the last digit" in capsys.readouterr().out
+    assert before == {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_trial_that_was_recorded_otherwise_is_not_the_same(run, tmp_path, capsys):
+    folder = shutil.copytree(run[0], tmp_path / "other")
+    with sqlite3.connect(folder / "study.db") as record:
+        rows = record.execute(
+            "SELECT trial_user_attribute_id, value_json FROM trial_user_attributes "
+            "JOIN trials USING (trial_id) WHERE key = 'metrics' AND number = 2"
+        ).fetchall()
+        ((row, metrics),) = rows
+        metrics = json.loads(metrics)
+        changed = json.dumps({**metrics, "fitness": metrics["fitness"] + 1e-9})
+        record.execute(
+            "UPDATE trial_user_attributes SET value_json = ? WHERE trial_user_attribute_id = ?",
+            (changed, row),
+        )
+    assert main(["search", f"rerun={folder}", "trial=2"]) == 1
+    assert "1 of " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (["trial=9"], "trial=9: not in the record"),
+        (["trial=1", "epochs=9"], "epochs=9: the run in"),
+    ],
+)
+def test_a_trial_that_cannot_be_evaluated_again_is_one_line(run, keys, said, capsys):
+    assert main(["search", f"rerun={run[0]}", *keys]) == 2
+    found = capsys.readouterr()
+    assert said in found.err and len(found.err.splitlines()) == 1
+    assert main(["search", "rerun=nowhere", "trial=1"]) == 2
+    assert "rerun=nowhere: not the folder of a run" in capsys.readouterr().err
 
 
 def test_two_runs_do_not_share_a_folder(run, cells):

@@ -363,7 +363,10 @@ def test_a_network_of_another_size_is_scored_at_the_one_that_is_asked_for(
         score.main({"model": str(file), "latency": device})
 
 
-@pytest.mark.parametrize("strategy", ["bayes", "evolution", "local"])
+@pytest.mark.parametrize(
+    "strategy",
+    ["evolution", *(pytest.param(s, marks=pytest.mark.slow) for s in ("bayes", "local"))],
+)
 def test_the_limit_may_be_the_latency_of_a_baseline(
     strategy: str, device: str, tmp_path: Path
 ) -> None:

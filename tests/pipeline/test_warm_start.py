@@ -147,7 +147,8 @@ def test_an_interrupted_search_goes_on_as_it_would_have(
     assert any("3 trials have no weights left" in note for note in more.notes)
 
 
-@pytest.mark.parametrize("key", ["inherit", "pretrained"])
+# A search from a parent is a test of scenarios, too.
+@pytest.mark.parametrize("key", ["inherit", pytest.param("pretrained", marks=pytest.mark.slow)])
 def test_a_checkpoint_for_every_candidate(shapes, tmp_path, capsys, key):
     file = checkpoint(tmp_path, "own", nc=2)
     given = {**SMALL, "data": str(shapes), "project": str(tmp_path), "trials": 2, "finalists": 0}

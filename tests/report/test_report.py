@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import math
 import random
 import re
@@ -16,6 +17,7 @@ from PIL import Image
 from tests.helpers import fakes
 from yolo_nas_ext import report
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.report import axes, charts
 from yolo_nas_ext.report.drawing import Picture
 from yolo_nas_ext.report.summary import Findings, label
@@ -122,6 +124,15 @@ def test_csv_round_trip(study):
     assert head[:7] == ["number", "key", "name", "state", "fitness", "map50_95", "map50"]
     assert head.index("layers") < head.index("seconds") < head.index("error")
     assert head[head.index("error") + 1 :][:3] == ["epochs", "imgsz", "choice.stem.block"]
+
+
+def test_json_lines_hold_all_that_is_known_of_a_trial(study):
+    for line, trial in zip(report.trials_jsonl(study).splitlines(), study.trials, strict=True):
+        row = json.loads(line)
+        assert Architecture.from_dict(row["architecture"]) == trial.architecture
+        assert row["metrics"] == trial.metrics and row["cost"] == trial.cost
+        assert row["point"] == (None if trial.point is None else dict(trial.point))
+        assert {int(epoch): value for epoch, value in row["curve"].items()} == trial.curve
 
 
 def test_csv_neutralises_formulas_and_keeps_odd_text():
@@ -427,11 +438,13 @@ def test_writes_whatever_was_recorded(case, tmp_path):
     case(study)
     report.write(study, tmp_path / "new" / "run", **PAGE)
     found = sorted(path.name for path in (tmp_path / "new" / "run").iterdir())
-    assert found == ["pareto.png", "progress.png", "report.html", "trials.csv"]
+    assert found == ["pareto.png", "progress.png", "report.html", "trials.csv", "trials.jsonl"]
     html = (tmp_path / "new" / "run" / "report.html").read_text(encoding="utf-8")
     Reader(html)
     assert not [value for value in re.findall(r'="([^"]*)"', html) if re.search(NOT_FINITE, value)]
     assert len(rows(report.trials_csv(study))) == len(study.trials)
+    lines = report.trials_jsonl(study).splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [t.number for t in study.trials]
     assert report.summary_table(study)
 
 
@@ -457,7 +470,11 @@ def test_a_failed_write_leaves_what_was_there(study, tmp_path, monkeypatch):
     with pytest.raises(NASError, match="No space left"):
         report.write(study, tmp_path, **PAGE)
     assert (tmp_path / "pareto.png").read_bytes() == b"old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["pareto.png", "trials.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "pareto.png",
+        "trials.csv",
+        "trials.jsonl",
+    ]
 
 
 # Axes

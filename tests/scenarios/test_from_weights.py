@@ -77,6 +77,7 @@ def test_from_the_parent_to_the_finished_network(run, mine):
     assert "The networks" in (run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_finished_network_is_a_parent_again(run, cells, tmp_path):
     keys = (f"model={run / 'best.pt'}", f"data={cells}", f"project={tmp_path}", "trials=2")
     search(*keys, "finalists=0", "pencils=False")

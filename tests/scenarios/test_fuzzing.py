@@ -64,13 +64,13 @@ def damaged(draw, base):
         place = draw(st.sampled_from(list(parts(content))))
         how = draw(st.sampled_from(["replace", "replace", "delete", "twice", "name"]))
         if not place:
-            content = draw(ODD) if how == "replace" else content
+            content = copy.deepcopy(draw(ODD)) if how == "replace" else content
             continue
         holder = content
         for key in place[:-1]:
             holder = holder[key]
         if how == "replace":
-            holder[place[-1]] = draw(ODD)
+            holder[place[-1]] = copy.deepcopy(draw(ODD))  # which is changed by what follows
         elif how == "delete":
             del holder[place[-1]]
         elif isinstance(holder, list):

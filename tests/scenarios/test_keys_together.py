@@ -35,6 +35,7 @@ def rows(folder):
     return list(csv.DictReader(io.StringIO((folder / "trials.csv").read_text(encoding="utf-8"))))
 
 
+@pytest.mark.slow
 def test_workers_objectives_limits_and_a_control(data, tmp_path, capsys):
     keys = (
         "estimator=naswot",
@@ -103,7 +104,7 @@ class Sized:
         return {"fitness": width * (1 + epochs / 100) / 1000, "epochs_in_all": float(epochs)}
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_rungs_promote_few_and_keep_the_best(data, tmp_path, monkeypatch, jobs):
     monkeypatch.setattr(plan, "make_estimator", lambda config, data: Rungs(Sized()))
     given = {

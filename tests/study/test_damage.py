@@ -2,7 +2,9 @@
 
 import json
 import random
+import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +20,9 @@ SPACE = ChoiceSpace({"a": (0, 1, 2)})
 METRICS = {"fitness": 0.5, "latency_ms": 3.0}
 
 
-@pytest.fixture
-def record(tmp_path):
-    path = tmp_path / "study.db"
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory):
+    path = tmp_path_factory.mktemp("record") / "study.db"
     study = Study(SPACE, path)
     for n in range(2):
         point = SPACE.point({"a": n})
@@ -30,6 +32,11 @@ def record(tmp_path):
     study.record_confirmation(1, {"fitness": 0.4})
     study.record_measurement(1, {"latency_measured_ms": 2.0})
     return path
+
+
+@pytest.fixture
+def record(undamaged, tmp_path):
+    return Path(shutil.copy(undamaged, tmp_path))
 
 
 def change(path, statement, *values):

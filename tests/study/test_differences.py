@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from yolo_nas_ext.metrics.noise import jackknife
 from yolo_nas_ext.study.differences import differences
 
 A, B, C = [0.31, 0.34, 0.29, 0.40], [0.30, 0.31, 0.30, 0.33], [0.35, 0.33, 0.36, 0.37]
@@ -48,6 +49,42 @@ def test_few_trainings_say_little():
     assert (same.low, same.high, same.p) == (0, 0, 1)
     sure = differences({"a": [0.2, 0.2]}, [0.1, 0.1])["a"]
     assert sure.low == sure.high == pytest.approx(0.1) and sure.p == 0
+
+
+def test_an_error_of_the_images_makes_intervals_wider():
+    plain = differences({"a": A}, B)["a"]
+    both = differences({"a": A}, B, images={"a": (0.03, 20)})["a"]
+    assert both.mean == plain.mean and both.images == 0.03
+    assert both.low < plain.low and both.high > plain.high and both.p > plain.p
+    little = differences({"a": A}, B, images={"a": (1e-9, 20)})["a"]
+    assert (little.low, little.high) == pytest.approx((plain.low, plain.high))
+    assert little.p == pytest.approx(plain.p)
+    assert differences({"a": [0.4]}, [0.3], images={"a": (0.03, 20)})["a"].low == -math.inf
+
+
+@pytest.mark.parametrize("rivals", [1, 3])
+def test_images_have_a_say_beside_seeds(rivals):
+    """Figures are means over 100 images; models and images interact, and so do trainings."""
+    rng, held, plain = np.random.default_rng(0), 0, 0
+    parts = [np.arange(100) % 20 != part for part in range(20)]
+    for _ in range(300):
+        easy = rng.normal(0, 0.2, 100)
+        of_models = rng.normal(0, 0.15, (rivals + 1, 1, 100))
+        drawn = easy + of_models + rng.normal(0, 0.1, (rivals + 1, 3, 100))
+        drawn = drawn + rng.normal(0, 0.01, (rivals + 1, 3, 1))
+        values = {str(i): list(drawn[i].mean(1)) for i in range(rivals)}
+        without = np.stack([drawn[..., kept].mean(2) for kept in parts], 2).mean(1)
+        errors = {name: (jackknife(list(without[int(name)] - without[-1])), 20) for name in values}
+        control = list(drawn[-1].mean(1))
+        for images in (errors, {}):
+            found = differences(values, control, images=images)
+            best = max(found.values(), key=lambda one: one.mean)
+            if images:
+                held += best.low <= 0 <= best.high
+            else:
+                plain += best.low <= 0 <= best.high
+    assert held / 300 > 0.93  # of one rival 0.95 is due, and the best of several has no less
+    assert plain / 300 < held / 300 - 0.05  # seeds alone say that they are surer than they are
 
 
 def covered(rivals, seeds, times):

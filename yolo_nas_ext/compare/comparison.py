@@ -29,6 +29,7 @@ from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.host.bench import Bench
+from yolo_nas_ext.host.metrics import parted
 from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
 
 # What decides a training's metrics, besides model, data, seed and Ultralytics' keys.
@@ -113,8 +114,7 @@ class Comparison:
             "imgsz": "; ".join([str(config.imgsz), *own]),
             "seeds": ", ".join(map(str, self.seeds)),
             "order": "every model with one seed before any with the next",
-            "interval": "95 %, Student's t over seeds; of differences with a pooled variance, and "
-            "Dunnett's where several models stand against one",
+            "interval": "95 %, Student's t over seeds; of differences over seeds and images",
             "latency": self.latency or "not measured",
             **config.host,
             **({"augment": config.augment} if config.augment else {}),
@@ -194,7 +194,9 @@ class Comparison:
                 error = f"{failure.kind}: {failure}"
         seconds = time.perf_counter() - begin
         fitness = metrics.get("fitness", math.nan)
-        self._record(model, Evaluation(model.name, seed, fitness, seconds, error, metrics))
+        without, metrics = parted(metrics)
+        found = Evaluation(model.name, seed, fitness, seconds, error, metrics, without)
+        self._record(model, found)
         said = f"failed ({error})" if error else f"{self.metric} {number(fitness)}"
         self.say(f"{head}  {said}  {duration(seconds)}{self._time_left(left)}")
 
@@ -251,6 +253,7 @@ class Comparison:
         try:
             found = Evaluation(**{**json_of(text_of(file)), "name": model.name})
             values = [found.fitness, found.seconds, found.seed, *found.metrics.values()]
+            values += found.without
             numbers = all(type(value) in (int, float) for value in values)
             return found if numbers and isinstance(found.error, str) else None
         except (

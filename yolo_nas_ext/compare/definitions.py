@@ -16,7 +16,7 @@ from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.settings import read
 from yolo_nas_ext.estimators.factory import training_options
-from yolo_nas_ext.estimators.training import UntouchedTraining
+from yolo_nas_ext.estimators.training import PARTS, UntouchedTraining
 from yolo_nas_ext.host import arguments, dataset
 from yolo_nas_ext.host.transfer import parents
 
@@ -55,9 +55,10 @@ def prepare(config: CompareSettings) -> Comparison:
     train = dataset.read(config.data, config.task, group=config.group)
     measured = dataset.read(config.data, config.task, part=config.part, group=config.group)
     named = models.named(config)
-    training = UntouchedTraining(train, measured, **training_options(config))
+    options = {**training_options(config), "parts": PARTS}
+    training = UntouchedTraining(train, measured, **options)
     compared = tuple(models.costed(model, train, config.imgsz) for model in named)
-    tuned = recipes.trainings(compared, train, measured, **training_options(config))
+    tuned = recipes.trainings(compared, train, measured, **options)
     leak = dataset.overlap(train, measured, config.part)
     return Comparison(config, training, compared, tuned=tuned, leak=leak)
 

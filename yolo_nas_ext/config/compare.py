@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from yolo_nas_ext.config.fields import (
+    BATCH,
+    CORES,
+    EPOCHS,
+    HOURS,
+    REPEATS,
     Parse,
     flag,
     folder_name,
@@ -81,10 +86,12 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "models that the others are compared with; if empty the models of Ultralytics among them, "
         "else the last one",
     )
-    seeds: int = key(3, whole(1), FIRST, "trainings of each model, with seeds from seed= on")
-    epochs: int = key(100, whole(1), FIRST, "epochs of each training")
+    seeds: int = key(
+        3, whole(1, REPEATS), FIRST, "trainings of each model, with seeds from seed= on"
+    )
+    epochs: int = key(100, whole(1, EPOCHS), FIRST, "epochs of each training")
     imgsz: int = key(640, size, FIRST, "image size in pixels, a multiple of 32")
-    batch: int = key(16, whole(1), FIRST, "images per step")
+    batch: int = key(16, whole(1, BATCH), FIRST, "images per step")
     task: str = key(
         "detect",
         text,
@@ -113,12 +120,12 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "(Ultralytics' own loading and defaults)",
     )
     timeout: float | None = key(
-        None, limit(real(0)), TRAINED, "seconds after which a training is stopped"
+        None, limit(real(0, 3600 * HOURS)), TRAINED, "seconds after which a training is stopped"
     )
     device: str | None = key(None, _nothing, TRAINED, "cpu, mps or the number of a GPU")
     threads: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, CORES)),
         TRAINED,
         "CPU threads of a training; half of the logical cores if empty",
     )
@@ -138,7 +145,7 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
     precision: str = key(
         "fp32", text, MEASURED, "precision of the networks there: fp32, fp16, int8"
     )
-    latency_threads: int = key(1, whole(1), MEASURED, "CPU threads there")
+    latency_threads: int = key(1, whole(1, CORES), MEASURED, "CPU threads there")
     project: str = key("runs/nas", text, RUN, "folder of runs")
     name: str = key(
         "compare", folder_name, RUN, "name of the run; a taken one gets a number unless it is given"
@@ -171,7 +178,7 @@ they see in the val part of a data set, or in the pictures of a COCO JSON:
   dice: of the scans' volumes, of segmentation models and semantic ones; each patient is measured at
     the score that is best for the others
   accuracy and auc: of classifiers
-They come with a 95 % interval by drawing patients."""
+They come with a 95 % interval over patients."""
 
     models: tuple[str, ...] = key(None, texts, FIRST, "checkpoints, each a .pt")
     data: str = key(None, path, FIRST, "data YAML or folder")

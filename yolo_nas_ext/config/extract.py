@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from yolo_nas_ext.config.fields import flag, limit, optional, path, real, whole
+from yolo_nas_ext.config.fields import EPOCHS, flag, limit, optional, path, real, whole
 from yolo_nas_ext.config.settings import Settings, key
 
 FRONT = "front"
@@ -51,7 +51,7 @@ Networks of a supernet as stock models with its weights, with no training unless
     )
     tune: int = key(
         0,
-        whole(0),
+        whole(0, EPOCHS),
         KEYS,
         "epochs that a network is trained on for, on all of train; measured on val",
     )

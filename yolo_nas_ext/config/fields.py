@@ -21,6 +21,12 @@ def flag(value: Any) -> bool:
 
 
 Parse = Callable[[Any], Any]
+# Beyond what anybody has or waits for; more fails in its own way: in the C integers of a library,
+# in a system's timers, or by a machine that starts all these threads.
+LARGE = 2**31 - 1
+CORES = 1024  # threads, processes or devices
+EPOCHS, BATCH, REPEATS, TRIALS, PIXELS = 100_000, 65_536, 1000, 100_000_000, 16_384
+HOURS = 100_000
 SUFFIXES = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
@@ -72,14 +78,15 @@ def bounds(value: Any) -> dict[str, float]:
         raise ValueError("metrics with bounds, for example latency_ms:5,map50:0.3") from error
 
 
-def whole(low: float, high: float = math.inf) -> Parse:
+def whole(low: float, high: float = LARGE) -> Parse:
     """Accept a whole number between two bounds."""
 
     def parse(value: Any) -> int:
-        least = f" of {low} or more" if low > -math.inf else ""
+        least = f" of {low} or more" if low > -LARGE else ""
         number = _number(value, f"a whole number{least}")
         if number != int(number) or not low <= number <= high:
-            between = f" of {low} to {high:.0f}" if high < math.inf else least
+            # a bound that nobody comes near is news only to who went beyond it
+            between = f" of {low} to {high}" if high <= CORES or number > high else least
             raise ValueError(f"a whole number{between}")
         return int(number)
 
@@ -100,10 +107,10 @@ def real(low: float, high: float = math.inf, *, open_low: bool = True) -> Parse:
 
 
 def size(value: Any) -> int:
-    """Accept an image size: a positive multiple of 32."""
+    """Accept an image size: a positive multiple of 32, up to `PIXELS`."""
     number = _number(value)
-    if number < 32 or number % 32:
-        raise ValueError("a multiple of 32, for example 128 or 640")
+    if not 32 <= number <= PIXELS or number % 32:
+        raise ValueError(f"a multiple of 32 up to {PIXELS}, for example 128 or 640")
     return int(number)
 
 
@@ -114,7 +121,9 @@ def sizes(value: Any) -> tuple[int, ...]:
     try:
         found = sorted({size(part) for part in parts if part != ""})
     except (TypeError, ValueError) as error:
-        raise ValueError("multiples of 32 separated by commas, for example 96,128,160") from error
+        raise ValueError(
+            f"multiples of 32 up to {PIXELS} separated by commas, for example 96,128,160"
+        ) from error
     return tuple(found)
 
 

@@ -437,6 +437,27 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         for key in ("space", "teacher")
     ),
     Rule(
+        "rerun",
+        lambda s: s.rerun and s.trial is None,
+        "one trial is evaluated once more",
+        "name it by its number in trials.csv, as in trial=3",
+        "rerun=runs/nas/search",
+    ),
+    Rule(
+        "trial",
+        lambda s: s.trial is not None and not s.rerun,
+        "is of a run",
+        "give its folder, as in rerun=runs/nas/search",
+        "trial=3",
+    ),
+    Rule(
+        "rerun",
+        lambda s: s.rerun and s.resume,
+        "changes nothing in a run, and resume= goes on with one",
+        "leave out one",
+        "rerun=runs/nas/a trial=3 resume=runs/nas/a",
+    ),
+    Rule(
         "trials",
         lambda s: not s.trials and not s.model,
         "tries nothing",
@@ -491,6 +512,20 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         "is of a training of another kind",
         f"give confirm_by={CONFIRM_FULL} or short with it",
         "confirm_epochs=3",
+    ),
+    Rule(
+        "folds",
+        lambda s: s.folds > 1 and (way(s) == CONFIRM_AGAIN or not s.confirm),
+        "only trainings that confirm the best are held out in turn",
+        f"give confirm=2 confirm_by={CONFIRM_FULL} or short with it",
+        "folds=3",
+    ),
+    Rule(
+        "folds",
+        lambda s: s.folds > 1 and way(s) == CONFIRM_TUNED,
+        "shared weights have seen what would be held out",
+        f"leave it out, or give confirm_by={CONFIRM_FULL}",
+        "folds=3 estimator=supernet",
     ),
     *_metrics("objectives", lambda name: f"fitness,{name}"),
     *_metrics("limits", lambda name: f"{name}:5"),
@@ -635,12 +670,14 @@ PROFILE: tuple[Rule[ProfileSettings], ...] = (
 )
 
 
-def _secret(example: str) -> Rule[Any]:
+def _secret(example: str, key: str = "linkage") -> Rule[Any]:
     """Return the rule that what tells who the patients are lies apart from what others see."""
     return Rule(
-        "linkage",
+        key,
         lambda s: (
-            s.out and s.linkage and Path(s.linkage).resolve().is_relative_to(Path(s.out).resolve())
+            s.out
+            and getattr(s, key)
+            and Path(getattr(s, key)).resolve().is_relative_to(Path(s.out).resolve())
         ),
         lambda s: f"is inside out={s.out}, which others may see",
         "put it elsewhere",
@@ -651,6 +688,14 @@ def _secret(example: str) -> Rule[Any]:
 CONVERT: tuple[Rule[ConvertSettings], ...] = (
     _required("source", "yolo nas-data source=scans out=my_data task=segment", "out=a"),
     _secret("source=a out=b linkage=b/c.csv"),
+    _secret("source=a out=b datalist=b/c.json", "datalist"),
+    Rule(
+        "datalist",
+        lambda s: s.datalist and not s.out,
+        "is of a conversion, and without out= nothing is written",
+        "give out",
+        "source=a datalist=c.json",
+    ),
 )
 
 _PREDICT = "yolo nas-predict model=best.pt source=scans out=found"

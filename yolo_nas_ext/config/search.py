@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import (
+    BATCH,
+    CORES,
+    EPOCHS,
+    HOURS,
+    REPEATS,
+    TRIALS,
     bounds,
     flag,
     folder_name,
@@ -118,7 +124,12 @@ class SearchSettings(Settings):
     """The settings of one search: the keys of `yolo nas-search`."""
 
     command: ClassVar[str] = "nas-search"
-    unsaid: ClassVar[tuple[str, ...]] = (*Settings.unsaid, "pretrained")  # as model= says it
+    unsaid: ClassVar[tuple[str, ...]] = (  # model= says it; or it is of one trial
+        *Settings.unsaid,
+        "pretrained",
+        "rerun",
+        "trial",
+    )
     about: ClassVar[str] = """\
 # Keys of `yolo nas-search`, each with its default, its type and what it means. Give them as
 # key=value. Training keys of Ultralytics (batch, device, workers, optimizer, lr0, hsv_h, ...) pass
@@ -148,7 +159,7 @@ class SearchSettings(Settings):
     )
     epochs: int = key(
         6,
-        whole(1),
+        whole(1, EPOCHS),
         FIRST,
         "epochs of a candidate's training; 100 with estimator=full; 60, of the supernet, with "
         "estimator=supernet",
@@ -161,7 +172,7 @@ class SearchSettings(Settings):
     )
     trials: int = key(
         12,
-        whole(0),
+        whole(0, TRIALS),
         FIRST,
         "number of candidates, baselines included; 24 with model=, 200 with estimator=supernet; 0 "
         "with model= fine-tunes the parent alone",
@@ -195,7 +206,7 @@ class SearchSettings(Settings):
     )
     finalists: int = key(
         0,
-        whole(0),
+        whole(0, REPEATS),
         FIRST,
         "best networks of the final comparison: trained on all of train with the complete "
         "schedule and compared on val with the parent and the models of baseline=; 0 for none, 1 "
@@ -251,7 +262,7 @@ class SearchSettings(Settings):
         "random, optuna:<sampler> or <file.py>:<class> of your own",
     )
     population: int = key(
-        8, whole(2), HOW, "newest trials that may have children in strategy=evolution"
+        8, whole(2, TRIALS), HOW, "newest trials that may have children in strategy=evolution"
     )
     objectives: tuple[str, ...] = key(
         "fitness",
@@ -287,7 +298,7 @@ class SearchSettings(Settings):
     )
     budget_hours: float | None = key(
         None,
-        limit(real(0)),
+        limit(real(0, HOURS)),
         HOW,
         "no candidate starts after this many hours of trials; without a limit if empty",
     )
@@ -315,7 +326,7 @@ class SearchSettings(Settings):
         "objects; free), or a proxy of the untrained network: naswot, synflow, snip, grad_norm, "
         "jacov, zen, zico, swap, az_nas; or <file.py>:<class> of your own",
     )
-    batch: int = key(8, whole(1), EVALUATED, "images per step; 16 with estimator=full")
+    batch: int = key(8, whole(1, BATCH), EVALUATED, "images per step; 16 with estimator=full")
     val_fraction: float = key(
         0.25,
         real(0, 0.9),
@@ -347,7 +358,7 @@ class SearchSettings(Settings):
     )
     confirm: int = key(
         5,
-        whole(0),
+        whole(0, REPEATS),
         EVALUATED,
         "best candidates re-evaluated before the winner is named, at most a quarter of the trials; "
         "0 for none; 2 with model=",
@@ -363,19 +374,29 @@ class SearchSettings(Settings):
     )
     confirm_epochs: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, EPOCHS)),
         EVALUATED,
         "epochs of such a training; if empty 100 of full, those of the final comparison with "
         "model=, the search's of short, a fifth of the supernet's of tuned, all of them of full "
         "and short after a supernet",
     )
-    final_epochs: int = key(
-        100, whole(1), END, "epochs of each training in the final comparison; 30 with model="
+    folds: int = key(
+        1,
+        whole(1),
+        EVALUATED,
+        "parts of the training images, whole patients or groups, that are held out in turn where "
+        "the best are confirmed by full or short; their mean decides",
     )
-    final_batch: int = key(16, whole(1), END, "images per step of these trainings")
+    final_epochs: int = key(
+        100,
+        whole(1, EPOCHS),
+        END,
+        "epochs of each training in the final comparison; 30 with model=",
+    )
+    final_batch: int = key(16, whole(1, BATCH), END, "images per step of these trainings")
     seeds: int = key(
         3,
-        whole(1),
+        whole(1, REPEATS),
         END,
         "trainings of each model in the final comparison, with seeds from seed= on; 1 with model=",
     )
@@ -410,14 +431,14 @@ class SearchSettings(Settings):
     )
     distill: float = key(
         0,
-        real(0, open_low=False),
+        real(0, 1000, open_low=False),
         SUPERNET,
         "weight of the first candidate's predictions, in sandwich the largest's, as a target of "
         "the step's others; with model= of the fine-tuned parent's, as a target of all",
     )
     cost_weight: float = key(
         0,
-        real(0, open_low=False),
+        real(0, 1000, open_low=False),
         SUPERNET,
         "weight of the logarithm of the expected FLOPs in the loss that strategy=darts learns from",
     )
@@ -429,9 +450,16 @@ class SearchSettings(Settings):
         "the loss with another network added) or continuous (of a mixture of all options, for "
         "small spaces)",
     )
+    noise: bool = key(
+        True,
+        flag,
+        EVALUATED,
+        "train the parent twice first, and say below which difference two candidates are alike; "
+        "from 12 trials on",
+    )
     timeout: float | None = key(
         None,
-        limit(real(0)),
+        limit(real(0, 3600 * HOURS)),
         EVALUATED,
         "seconds after which a candidate's training is stopped; without a limit if empty",
     )
@@ -443,7 +471,7 @@ class SearchSettings(Settings):
     )
     threads: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, CORES)),
         EVALUATED,
         "CPU threads of a training; half of the logical cores if empty. Another number may give "
         "other digits",
@@ -478,17 +506,20 @@ class SearchSettings(Settings):
     )
     latency_repeats: int = key(
         3,
-        whole(1),
+        whole(1, REPEATS),
         MEASURED_BY,
         "runs of the command of latency=cmd: for a network; all are repeated, up to twice, where "
         "they disagree",
     )
     latency_timeout: float = key(
-        300, real(0), MEASURED_BY, "seconds after which such a run is ended and the network fails"
+        300,
+        real(0, 3600 * HOURS),
+        MEASURED_BY,
+        "seconds after which such a run is ended and the network fails",
     )
     jobs: int = key(
         1,
-        whole(1),
+        whole(1, CORES),
         WHERE,
         "candidates at a time, each in a process of its own; with executor=ray at most so many, 1 "
         "for one",
@@ -505,10 +536,10 @@ class SearchSettings(Settings):
         WHERE,
         "address of a Ray cluster, auto for the one that this machine belongs to",
     )
-    cpus_per_trial: float = key(1, real(0), WHERE, "cores a Ray task asks for")
+    cpus_per_trial: float = key(1, real(0, CORES), WHERE, "cores a Ray task asks for")
     gpus_per_trial: float = key(
         0,
-        real(0, open_low=False),
+        real(0, CORES, open_low=False),
         WHERE,
         "GPUs a Ray task asks for; a part of one lets several share it",
     )
@@ -531,6 +562,15 @@ class SearchSettings(Settings):
         RUN,
         "folder of a run to go on with; only trials, budget_hours, timeout, device, the final "
         "comparison and where candidates are evaluated, but for storage, may differ from it",
+    )
+    rerun: str | None = key(
+        None,
+        optional(text),
+        RUN,
+        "folder of a run; one trial of it is evaluated once more, and nothing in it changes",
+    )
+    trial: int | None = key(
+        None, optional(whole(0)), RUN, "which trial rerun= evaluates, by its number in trials.csv"
     )
     follow_links: bool = key(
         False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"

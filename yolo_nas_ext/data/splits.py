@@ -52,6 +52,42 @@ def hold_out(
     return [index for index in range(len(classes)) if index not in taken], out
 
 
+def folds(
+    classes: Sequence[Iterable[int]],
+    n: int,
+    *,
+    seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
+) -> list[list[int]]:
+    """Return `n` parts of the images to hold out one after the other; each image is in one.
+
+    Args:
+        classes: For each image the classes in it; none for a background image.
+        n: How many, at least 2.
+        seed: Of the choice among equals.
+        groups: For each image what it may not be separated from, for example its patient.
+
+    Returns:
+        Sorted indices, each part with about as many images and as many of every class.
+
+    Raises:
+        NASError: For fewer groups than parts.
+    """
+    members = _members(len(classes), groups)
+    if len(members) < n:
+        noun = "images" if groups is None else "groups"
+        raise NASError(f"folds={n}: the training part has {len(members)} {noun}; give as many")
+    left, found = list(range(len(classes))), []
+    for more in range(n, 1, -1):
+        own = None if groups is None else [groups[index] for index in left]
+        rest, out = hold_out(
+            [classes[index] for index in left], fraction=1 / more, seed=seed, groups=own
+        )
+        found.append([left[index] for index in out])
+        left = [left[index] for index in rest]
+    return [*found, left]
+
+
 def fill(
     classes: Mapping[str, Iterable[int]],
     shares: Mapping[str, float],
@@ -117,6 +153,19 @@ def subset(classes: Sequence[Iterable[int]], n: int, *, seed: int = 0) -> list[i
     if not 1 <= n <= len(classes):
         raise NASError(f"cannot take {n} of {len(classes)} images: give 1 to {len(classes)}")
     return sorted(_draw(classes, [[i] for i in range(len(classes))], n, seed, spare=0))
+
+
+def divided(groups: Sequence[Hashable], n: int) -> list[int]:
+    """Return the part, from 0, of each image, such that `n` parts have about as many groups.
+
+    Args:
+        groups: For each image what it may not be separated from.
+        n: How many parts; there are fewer where there are fewer groups.
+    """
+    order = list(dict.fromkeys(groups))
+    random.Random("divided").shuffle(order)
+    part = {group: index % n for index, group in enumerate(order)}
+    return [part[group] for group in groups]
 
 
 def _members(n: int, groups: Sequence[Hashable] | None) -> list[list[int]]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import usual_threads
 from yolo_nas_ext.config.search import SearchSettings
-from yolo_nas_ext.data.splits import hold_out, subset
+from yolo_nas_ext.data.splits import folds, hold_out, subset
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.extrapolation import by_flops, projected
@@ -55,6 +55,7 @@ TUNED: dict[str, Any] = {
     "cos_lr": True,
     "warmup_bias_lr": 0.0,
 }
+PARTS = 20  # of the images that are measured on, each left out in turn to know their say
 WARMUP = 0.1  # of the epochs; Ultralytics' 3 epochs would be most of the training
 MOST_WARMUP = 3.0  # epochs, as Ultralytics'
 
@@ -141,7 +142,7 @@ class Training:
         arguments.check(settings.overrides, nc=data.nc)
         arguments.check_device(settings.device)
         self.source = _loaded(inherit)
-        self._parent: Source | None = None
+        self._parents: list[Source] = []  # at most one, which copies of this training have, too
         if teacher:
             self._learn_from(teacher)
 
@@ -165,6 +166,12 @@ class Training:
         other = copy(self)
         other.settings = replace(self.settings, precision=precision)
         return other
+
+    def in_parts(self, parts: int) -> Training:
+        """Return this training with fitness measured without each of so many parts as well."""
+        divided = copy(self)
+        divided.settings = replace(self.settings, parts=parts)
+        return divided
 
     def use_context(self, context: Context) -> None:
         """Keep decoded images there from now on."""
@@ -222,7 +229,8 @@ class Training:
                 name such as ``yolo11n`` or the path of a YAML.
             fidelity: Other ``epochs``, ``imgsz`` (pixels) or ``images`` to train on than the
                 estimator's or the network's own, for which the held-out images stay the same; or
-                another ``seed``, which holds out others as well.
+                another ``seed``, which holds out others as well; or a ``replicate``, another seed
+                of the training alone; or the ``fold``, from 0, of so many ``folds`` to hold out.
             report: Called after each epoch; see `host.training.trainer.train`.
             weights: Where a stock checkpoint goes.
             inherit: A checkpoint to start from in place of the estimator's. Metrics of a training
@@ -240,7 +248,7 @@ class Training:
             self.settings,
             epochs=epochs,
             imgsz=int(fidelity["imgsz"]),
-            seed=seed,
+            seed=seed + int(fidelity.get("replicate", 0)),
             overrides={**self.warmup(epochs), **self.settings.overrides},
         )
         source = _loaded(inherit) or self.source
@@ -249,6 +257,8 @@ class Training:
         if source:
             start = self._start(self._ready(source), network, settings.imgsz)
         split = self._split_of(int(fidelity["images"]), seed)
+        if "folds" in fidelity:
+            split = self._fold_of(int(fidelity["fold"]), int(fidelity["folds"]), seed)
         metrics = train(
             definition,
             self.data,
@@ -288,10 +298,10 @@ class Training:
 
     def parent(self) -> Source:
         """Return the weights that all start from, with images of train to fit networks on."""
-        if self._parent is None:
+        if not self._parents:
             assert self.source is not None
-            self._parent = self.prepared(self.source)
-        return self._parent
+            self._parents.append(self.prepared(self.source))
+        return self._parents[0]
 
     def _ready(self, source: Source) -> Source:
         if source.architecture is None:  # for which nothing can be fitted
@@ -318,6 +328,13 @@ class Training:
     def _split(self, seed: int) -> tuple[list[int], list[int]]:
         data, fraction = self.data, self.val_fraction
         return hold_out(data.classes, fraction=fraction, seed=seed, groups=data.groups)
+
+    def _fold_of(self, fold: int, n: int, seed: int) -> tuple[list[int], list[int]]:
+        """Return the split that holds out one of `n` parts."""
+        data = self.data
+        held_out = folds(data.classes, n, seed=seed, groups=data.groups)[fold]
+        taken = {*held_out}
+        return [i for i in range(len(data.classes)) if i not in taken], held_out
 
     def _split_of(self, images: int, seed: int) -> tuple[list[int], list[int]]:
         """Return a seed's split with `images` to train on, the classes kept in share."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -17,6 +20,7 @@ from yolo_nas_ext.executors.run_trial import Estimate, Prune, run_trial
 from yolo_nas_ext.study.trial import Trial
 
 GRACE = 0.5  # seconds in which a signal that ended a worker comes here, too
+SAFE = "PYTHONSAFEPATH"
 PATIENCE = 5.0  # seconds that a worker has to end by itself
 
 
@@ -105,7 +109,8 @@ class Processes:
     def _hire(self) -> Worker:
         mine, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs, self._estimate))
-        process.start()
+        with _from_elsewhere():
+            process.start()
         theirs.close()
         worker = Worker(process, mine)
         self.workers.append(worker)
@@ -123,6 +128,24 @@ class Processes:
         hint = ", perhaps for want of memory" if code == -9 else ""
         assert worker.trial is not None
         return replace(worker.trial, state="failed", error=f"worker: ended {how}{hint}")
+
+
+@contextmanager
+def _from_elsewhere() -> Iterator[None]:
+    """Have a process that is started import nothing from the folder where the command is typed.
+
+    Until it knows the paths of this one, it would look there first, where others' files may be.
+    Python 3.10 cannot be told.
+    """
+    before = os.environ.get(SAFE)
+    os.environ[SAFE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE]
+        else:
+            os.environ[SAFE] = before
 
 
 def _work(pipe: Connection, pickled: bytes) -> None:

@@ -50,6 +50,7 @@ class DataSet:
         data: Ultralytics' data dictionary.
         keypoints: Number of keypoints and numbers a point, of the task pose.
         contents: For each image a digest of its pixels.
+        looks: For each image what it looks like, as of `data.near_copies`.
         kin: For each image the group that its name says; empty where it says none.
         together: For each image what it may not be separated from.
         notes: What was found beside what is left out, for the user.
@@ -67,6 +68,7 @@ class DataSet:
     data: dict[str, Any] = field(repr=False)
     keypoints: tuple[int, int] = KEYPOINTS
     contents: tuple[str, ...] = field(default=(), repr=False)
+    looks: tuple[bytes, ...] = field(default=(), repr=False)
     kin: tuple[str, ...] = field(default=(), repr=False)
     together: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
@@ -179,7 +181,7 @@ def read(
             f"data={data}: {part}: no labels at all; each image needs a text file such as {where} "
             "with a line 'class x y width height' an object, relative to the image's size"
         )
-    together, said = grouped(found.images, found.contents, group)
+    together, said = grouped(found.images, found.contents, group, looks=found.looks)
     if said and part == "train":
         notes.append(said)
     return DataSet(
@@ -195,6 +197,7 @@ def read(
         content,
         (keypoints if task == "pose" else None) or KEYPOINTS,
         tuple(found.contents),
+        tuple(found.looks),
         tuple(named(found.images, compiled(group))),
         together,
         tuple(notes),
@@ -220,10 +223,7 @@ def _listed(skipped: Sequence[str]) -> str:
 def overlap(train: DataSet, measured: DataSet, part: str = "val") -> str:
     """Return what a part shares with train that it must not; nothing where that is nothing."""
     ours, theirs = (
-        [*zip(data.images, data.contents, data.kin or [""] * len(data.images), strict=True)]
-        if data.contents
-        else [(image, "", "") for image in data.images]
-        for data in (train, measured)
+        parts.Side(data.images, data.contents, data.kin, data.looks) for data in (train, measured)
     )
     return parts.overlap(ours, theirs, part)
 
@@ -238,6 +238,7 @@ def joined(first: DataSet, second: DataSet) -> DataSet:
         labels=labels,
         skipped=first.skipped + second.skipped,
         contents=first.contents + second.contents,
+        looks=first.looks + second.looks,
         kin=first.kin + second.kin,
         together=first.groups + second.groups,
         notes=(*first.notes, *second.notes, *filter(None, [note])),
@@ -274,7 +275,9 @@ def _classes(source: str, folder: Path, part: str, group: str | None) -> DataSet
         "channels": 3,
     }
     scanned = found.scanned
-    together, said = grouped(scanned.images, scanned.contents, group, classes=True)
+    together, said = grouped(
+        scanned.images, scanned.contents, group, looks=scanned.looks, classes=True
+    )
     return DataSet(
         source,
         None,
@@ -287,6 +290,7 @@ def _classes(source: str, folder: Path, part: str, group: str | None) -> DataSet
         tuple(scanned.skipped),
         content,
         contents=tuple(scanned.contents),
+        looks=tuple(scanned.looks),
         kin=tuple(named(scanned.images, compiled(group), classes=True)),
         together=together,
         notes=(*scanned.notes, *([said] if said and part == "train" else [])),

@@ -6,7 +6,8 @@ gets back: whether one is built or remembered must make no difference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -153,6 +154,21 @@ def undecoded(model: nn.Module) -> None:
     head: Any = model.model[-1]  # pyright: ignore[reportIndexIssue]
     for module in filter(None, (head, getattr(head, PROTO, None))):
         module.training = True
+
+
+@contextmanager
+def hooked(model: nn.Module, hooks: Sequence[Any]) -> Iterator[None]:
+    """Let a model run for its layers' sake, with hooks, and be as it was afterwards."""
+    training = {name: module.training for name, module in model.named_modules()}
+    model.eval()
+    undecoded(model)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for name, module in model.named_modules():
+            module.training = training[name]
 
 
 def conv_key(modules: Mapping[str, nn.Module], name: str, chain: Sequence[ChainRow]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,7 @@ class Seen:
 
 # Metrics from what a model sees and what there is; ``fitness`` replaces Ultralytics'.
 Measure = Callable[[Seen, Seen], Mapping[str, float]]
+WITHOUT = "fitness_without_"  # and a number: Ultralytics' fitness without a part of the images
 SURE = 0.25  # score from which something counts where nobody has chosen another
 
 
@@ -42,7 +44,37 @@ def results(trainer: Any) -> dict[str, float]:
             metrics[kinds.get(kind, "") + names[short]] = float(value)
     if own := trainer.own_metrics():
         metrics = {**metrics, "host_fitness": metrics["fitness"], **own}
-    return {**metrics, **trainer.losses(), **trainer.measured()}
+    without = {f"{WITHOUT}{part}": value for part, value in enumerate(trainer.without)}
+    return {**metrics, **trainer.losses(), **trainer.measured(), **without}
+
+
+def parted(metrics: Mapping[str, float]) -> tuple[list[float], dict[str, float]]:
+    """Return fitness without each part of the images, and all other metrics."""
+    count = sum(name.startswith(WITHOUT) for name in metrics)
+    others = {name: v for name, v in metrics.items() if not name.startswith(WITHOUT)}
+    return [metrics[f"{WITHOUT}{part}"] for part in range(count)], others
+
+
+def fitness_without(metrics: Any, parts: Sequence[int]) -> list[float]:
+    """Return Ultralytics' fitness without each part of the images, in the order of their numbers.
+
+    Args:
+        metrics: Ultralytics' metrics of boxes before they are made of what was noted.
+        parts: The part of each image, in the order in which images were measured.
+    """
+    noted, metrics.stats = metrics.stats, {}
+    blank = deepcopy(metrics)
+    metrics.stats = noted
+    found = []
+    for part in sorted({*parts}):
+        own = deepcopy(blank)
+        own.stats = {
+            name: [value for value, other in zip(values, parts, strict=True) if other != part]
+            for name, values in noted.items()
+        }
+        own.process()
+        found.append(float(own.fitness))
+    return found
 
 
 def rows(part: Mapping[str, Any]) -> np.ndarray:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from yolo_nas_ext.config.names import CONFIRM_AGAIN, CONFIRM_FULL, CONFIRM_TUNED
@@ -111,6 +112,7 @@ class ConfirmTraining:
             if config.fitness in ("auto", PROJECTED):  # which foretells what is measured here
                 given["fitness"] = "host"
         self._supernet, self._training = estimator, kind(data, **given)
+        self._folds = config.folds
         # Weights have seen the images that another seed would hold out; alone, nothing has.
         self._seed = config.seed + (not self.tuned)
         self._training.use_context(context or Context())
@@ -133,11 +135,33 @@ class ConfirmTraining:
         """
         fidelity = {"seed": self._seed}
         if not self.tuned:
-            return self._training.estimate(network, fidelity, weights=weights, inherit=inherit)
+            return self._folded(network, fidelity, weights, inherit)
         with tempfile.TemporaryDirectory() as folder:
             start = Path(folder) / "extracted.pt"
             self._supernet.estimate(network, weights=start)
             return self._training.estimate(network, fidelity, weights=weights, inherit=start)
+
+    def _folded(
+        self,
+        network: Architecture | Mapping[str, Any],
+        fidelity: Mapping[str, float],
+        weights: Path,
+        inherit: Path | None,
+    ) -> Mapping[str, float]:
+        """Return the mean over the parts that are held out in turn; weights are of the first."""
+        parts = [
+            {"fold": i, "folds": self._folds} if self._folds > 1 else {} for i in range(self._folds)
+        ]
+        found = [
+            self._training.estimate(
+                network,
+                {**fidelity, **part},
+                weights=None if index else weights,
+                inherit=inherit,
+            )
+            for index, part in enumerate(parts)
+        ]
+        return {name: fmean(metrics[name] for metrics in found) for name in found[0]}
 
 
 def epochs_of(config: SearchSettings) -> int:
@@ -156,8 +180,9 @@ def epochs_of(config: SearchSettings) -> int:
 def how(config: SearchSettings) -> str:
     """Return how the best are trained, in words."""
     epochs = epochs_of(config)
+    parts = f", mean of {config.folds} parts held out in turn" if config.folds > 1 else ""
     if way(config) == CONFIRM_TUNED:
         return f"trained on from the supernet's weights for {epochs} epochs"
     if config.model:
-        return f"fine-tuned from {config.model}, for {epochs} epochs"
-    return f"trained alone, {way(config)}, for {epochs} epochs"
+        return f"fine-tuned from {config.model}, for {epochs} epochs{parts}"
+    return f"trained alone, {way(config)}, for {epochs} epochs{parts}"

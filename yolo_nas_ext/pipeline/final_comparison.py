@@ -24,7 +24,7 @@ from yolo_nas_ext.config.search import PARENT, SearchSettings
 from yolo_nas_ext.console import say
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import parent_network, training_options
-from yolo_nas_ext.estimators.training import UntouchedTraining
+from yolo_nas_ext.estimators.training import PARTS, UntouchedTraining
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.bench import Bench
@@ -92,7 +92,7 @@ def prepare(
     measured = dataset.read(config.data, config.task, part=settings.part, group=config.group)
     compared = [*(_parents(config, train, parent) if parent else ()), *_baselines(config, parent)]
     teacher = None if config.teacher == PARENT else config.teacher  # who is to be trained first
-    options = {**training_options(settings), "teacher": teacher}
+    options = {**training_options(settings), "teacher": teacher, "parts": PARTS}
     training = UntouchedTraining(train, measured, **options)
     return Comparison(
         settings,

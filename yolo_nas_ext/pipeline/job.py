@@ -29,6 +29,7 @@ from yolo_nas_ext.pipeline import (
     family,
     final_comparison,
     latency,
+    noise,
     outputs,
     warm_start,
 )
@@ -172,7 +173,8 @@ def _open(
     secret = NO_PASSWORD if config.storage != config.values["storage"] else ""
     small = tiny(plan.data.labels, max(plan.space.sizes(config.imgsz)))
     told = filter(None, (changed, other, secret, small))
-    job.notes = [*told, *plan.notes, *warm, *study.elsewhere]
+    known = _noise(plan, folder, finals)
+    job.notes = [*told, *plan.notes, *warm, *study.elsewhere, *known]
     return job
 
 
@@ -216,7 +218,9 @@ def _draw_augmentation(job: Job) -> None:
 def _place_estimator(job: Job) -> None:
     """Tell the estimator where it works."""
     shared = job.config.executor == "local" and job.config.jobs > 1
-    hand_over(Context(job.folder, shared), job.plan.estimator)
+    begins = job.plan.first.begins.values()
+    for estimator in (job.plan.estimator, *(b.estimator for b in begins if b.estimator)):
+        hand_over(Context(job.folder, shared), estimator)
     if changes := job.plan.changes:
         parent = next((t for t in job.plan.baselines if t.point == changes.origin), None)
         changes.use(job.folder, warm_start.weights_of(job.folder, parent) if parent else None)
@@ -230,6 +234,8 @@ def _try_candidates(job: Job) -> None:
         if trial.state != "running" and not job.warm:
             outputs.keep_best_weights(job.folder, study)
         job.progress(trial)
+        if trial.state == "complete" and plan.parent and trial.name == plan.parent.name:
+            _say_noise(job)
 
     with run_dir.sitting(job.folder):
         if job.config.vectorized:
@@ -246,6 +252,21 @@ def _try_candidates(job: Job) -> None:
                 baselines=plan.baselines,
                 on_trial=on_trial,
             )
+
+
+def _say_noise(job: Job) -> None:
+    """Say what the search can find, once the parent has been trained twice."""
+    for said in _noise(job.plan, job.folder, job.asked):
+        if said not in job.notes:
+            job.notes.append(said)
+            say(f"note: {said}")
+
+
+def _noise(plan: Plan, folder: Path, finals: Comparison | None) -> list[str]:
+    """Return what the search can find, where the parent has been trained twice."""
+    parent = plan.parent.name if plan.parent else ""
+    said = noise.line(folder, parent, plan.measure.name, plan.estimator, finals)
+    return [said] if said else []
 
 
 def _try_random_baseline(job: Job) -> None:

@@ -5,7 +5,7 @@
 | ``best.yaml``, ``best.pt`` | `write_best` |
 | ``pareto/*.yaml`` | `write_front` |
 | ``pareto/*.pt``, of a supernet | `write_front_weights` |
-| ``report.html``, ``trials.csv``, the plots | `write_report` |
+| ``report.html``, ``trials.csv``, ``trials.jsonl``, the plots | `write_report` |
 | ``data.yaml``, of a data set without one | `data_yaml` |
 """
 
@@ -191,7 +191,7 @@ def keep_best_weights(folder: Path, study: Study) -> None:
 
 
 def write_report(job: Job) -> None:
-    """Write ``report.html``, ``trials.csv`` and the plots."""
+    """Write ``report.html``, the trials as CSV and JSON lines, and the plots."""
     folder, config, finals = job.folder, job.config, job.finals
     shown: dict[str, Any] = {}
     if finals:

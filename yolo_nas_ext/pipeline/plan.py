@@ -24,7 +24,7 @@ from yolo_nas_ext.host.plugin import timm_trace
 from yolo_nas_ext.host.training import distillation
 from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
-from yolo_nas_ext.pipeline import baselines, latency, limits
+from yolo_nas_ext.pipeline import baselines, latency, limits, noise
 from yolo_nas_ext.pipeline import parent as parents
 from yolo_nas_ext.pipeline.baselines import First
 from yolo_nas_ext.pipeline.changes import ChangeScores, scorable
@@ -141,6 +141,7 @@ def make(config: SearchSettings) -> Plan:
         control()  # says what is allowed
     timing = next(iter(timings), None)
     first = baselines.Firsts(config, space, budget, data, parent, timing).made(named)
+    first = noise.measured(first, config, estimator, parent)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     unlimited = [f"{n}=none sets no limit" for n in MOST if n in config.given and _none(config, n)]
     notes = [

@@ -14,7 +14,7 @@ from yolo_nas_ext.files import replacing
 from yolo_nas_ext.report.page import page
 from yolo_nas_ext.report.plots import pareto_png, progress_png
 from yolo_nas_ext.report.summary import first_random_median
-from yolo_nas_ext.report.tables import summary_table, trials_csv
+from yolo_nas_ext.report.tables import summary_table, trials_csv, trials_jsonl
 from yolo_nas_ext.study.study import Study
 
 __all__ = [
@@ -24,12 +24,13 @@ __all__ = [
     "progress_png",
     "summary_table",
     "trials_csv",
+    "trials_jsonl",
     "write",
 ]
 
 
 def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
-    """Write ``trials.csv``, ``pareto.png``, ``progress.png`` and ``report.html`` into a folder.
+    """Write the trials as CSV and JSON lines, two plots and ``report.html`` into a folder.
 
     Each file replaces the one of the same name whole or not at all: a reader never sees half of one
     while a search goes on.
@@ -46,6 +47,7 @@ def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
     title = str(page_kwargs.get("title", ""))
     files: dict[str, Callable[[Path], object]] = {
         "trials.csv": lambda path: path.write_bytes(trials_csv(study).encode()),
+        "trials.jsonl": lambda path: path.write_bytes(trials_jsonl(study).encode()),
         "pareto.png": lambda path: pareto_png(study, path, title),
         "progress.png": lambda path: progress_png(study, path),
         "report.html": lambda path: path.write_bytes(page(study, **page_kwargs).encode()),

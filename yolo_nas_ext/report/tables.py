@@ -1,9 +1,10 @@
-"""The trials as CSV, and the summary of a search as plain text."""
+"""The trials as CSV and as JSON lines, and the summary of a search as plain text."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Real
@@ -70,6 +71,44 @@ def trials_csv(study: Study) -> str:
         ]
         writer.writerow(_cell(value) for value in row)
     return file.getvalue()
+
+
+def trials_jsonl(study: Study) -> str:
+    """Return all trials as JSON lines, one object per trial, in the order of their numbers.
+
+    Each has the fields of `Trial` that JSON knows, as they were measured: ``point`` by choice,
+    ``architecture`` as `Architecture.from_dict` reads it, and ``key``. What is not finite is null.
+    """
+    return "".join(f"{json.dumps(_plain(_fields(trial)))}\n" for trial in study.results)
+
+
+def _fields(trial: Trial) -> dict[str, Any]:
+    network = trial.architecture
+    return {
+        "number": trial.number,
+        "key": network.key if network else None,
+        "name": trial.name,
+        "state": trial.state,
+        "metrics": dict(trial.metrics),
+        "cost": dict(trial.cost),
+        "fidelity": dict(trial.fidelity),
+        "seconds": trial.seconds,
+        "error": trial.error,
+        "curve": {str(epoch): value for epoch, value in trial.curve.items()},
+        "point": dict(trial.point) if trial.point is not None else None,
+        "architecture": network.to_dict() if network else None,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with null for numbers that JSON has not."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Real) and not isinstance(value, int):  # numpy's too
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def _columns(group: str, names: Iterable[str], taken: set[str]) -> dict[str, str]:

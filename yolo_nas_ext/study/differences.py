@@ -5,6 +5,10 @@ hardly correlated, and pairing by seed would cost more in degrees of freedom tha
 Trainings are therefore independent samples with one variance, which all of them tell. Where several
 models stand against one, their intervals hold all at a time (Dunnett 1955): the best of them is
 named afterwards.
+
+Images have a say beside seeds: measured on others, both models would have other figures. Where the
+error of that is known, it is added to that of the seeds (crossed random effects), with the degrees
+of freedom of Satterthwaite (1946).
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ class Difference(NamedTuple):
         p: Of the test that there is no difference; nan where there is no interval.
         of: Models that the interval and the test allow for, of which this is one.
         alike: Whether one variance is taken for all.
+        images: Standard error of the images that both were measured on; 0 where it is not known.
     """
 
     mean: float
@@ -42,10 +47,14 @@ class Difference(NamedTuple):
     p: float = math.nan
     of: int = 1
     alike: bool = True
+    images: float = 0.0
 
 
 def differences(
-    rivals: Mapping[str, Sequence[float]], control: Sequence[float], level: float = LEVEL
+    rivals: Mapping[str, Sequence[float]],
+    control: Sequence[float],
+    level: float = LEVEL,
+    images: Mapping[str, tuple[float, int]] | None = None,
 ) -> dict[str, Difference]:
     """Return how much each of some models is above one.
 
@@ -53,11 +62,14 @@ def differences(
         rivals: Fitness of each training of the models, by name.
         control: Of the one.
         level: Probability that all intervals hold at a time.
+        images: By name the standard error of the difference that is of the images, and of how many
+            parts of them it was made, as far as it is known.
 
     Returns:
         By name. One rival is compared by Student's t with a pooled variance, several by Dunnett's
         test; where variances are unlike (Levene's test by the median) by Welch's t, with Šidák's
-        correction for several.
+        correction for several. With an error of the images it is a t test of both errors, with
+        Šidák's correction.
     """
     found = {name: _plain(values, control) for name, values in rivals.items()}
     known = {name: rivals[name] for name, one in found.items() if one.n > 1}
@@ -69,7 +81,41 @@ def differences(
         alike, tests = _tested(groups, [found[name].mean for name in known], level)
     for name, (low, high, p) in zip(known, tests, strict=True):
         found[name] = found[name]._replace(low=low, high=high, p=p, of=len(known), alike=alike)
+    for name in known.keys() & (images or {}).keys():
+        error, parts = (images or {})[name]
+        if error > 0:
+            found[name] = _with_images(found[name], groups, known, name, error, parts, level)
     return found
+
+
+def _with_images(
+    one: Difference,
+    groups: Sequence[np.ndarray],
+    known: Mapping[str, Any],
+    name: str,
+    error: float,
+    parts: int,
+    level: float,
+) -> Difference:
+    """Return a difference whose interval and test know the error of the images, too."""
+    rival, control = groups[[*known].index(name)], groups[-1]
+    pooled = groups if one.alike else (rival, control)
+    if one.alike:
+        freedom = sum(len(group) - 1 for group in pooled)
+        variance = sum(float(group.var(ddof=1)) * (len(group) - 1) for group in pooled) / freedom
+        seeds = variance * (1 / len(rival) + 1 / len(control))
+        terms = [(seeds, freedom)]
+    else:
+        terms = [(float(g.var(ddof=1)) / len(g), len(g) - 1) for g in pooled]
+    terms.append((error**2, parts - 1))
+    total = sum(value for value, _ in terms)
+    freedom = total**2 / sum(value**2 / of for value, of in terms)
+    tests: Any = stats
+    half = float(tests.t.ppf((1 + level ** (1 / one.of)) / 2, freedom)) * math.sqrt(total)
+    p = 2 * float(tests.t.sf(abs(one.mean) / math.sqrt(total), freedom))
+    return one._replace(
+        low=one.mean - half, high=one.mean + half, p=1 - (1 - p) ** one.of, images=error
+    )
 
 
 def _tested(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from yolo_nas_ext.metrics.noise import jackknife
 from yolo_nas_ext.study.differences import LEVEL, Difference, differences
 
 # What a model of a final comparison is beside a found network.
@@ -71,6 +72,7 @@ class Evaluation:
         seconds: Wall time.
         error: ``kind: message`` of a training that failed.
         metrics: All that was measured.
+        without: Fitness without each part of the images; empty where that was not measured.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Evaluation:
     seconds: float = 0.0
     error: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    without: Sequence[float] = ()
 
 
 class Interval(NamedTuple):
@@ -171,11 +174,28 @@ class Leaderboard:
         """
         if other not in self._differences:
             found = {m.name: self._fitness(m.name) for m in self._others if m.name != other}
-            self._differences[other] = differences(found, self._fitness(other))
+            self._differences[other] = self._between(found, other)
         known = self._differences[other]
         if name in known:
             return known[name]
-        return differences({name: self._fitness(name)}, self._fitness(other))[name]
+        return self._between({name: self._fitness(name)}, other)[name]
+
+    def _between(self, found: Mapping[str, list[float]], other: str) -> dict[str, Difference]:
+        """Return how much models are above another, by seeds and images."""
+        errors = {name: error for name in found if (error := self._of_images(name, other))}
+        return differences(found, self._fitness(other), images=errors)
+
+    def _of_images(self, name: str, other: str) -> tuple[float, int] | None:
+        """Return the error of a difference by images, and of how many parts it is, if known."""
+        both = [
+            [e.without for e in self.evaluations if e.name == one and math.isfinite(e.fitness)]
+            for one in (name, other)
+        ]
+        lengths = {len(without) for own in both for without in own}
+        if not all(both) or len(lengths) != 1 or min(lengths) < 2:
+            return None
+        mine, theirs = (np.mean(own, axis=0) for own in both)
+        return jackknife((mine - theirs).tolist()), min(lengths)
 
     def _fitness(self, name: str) -> list[float]:
         return list(self.values(name).values())

@@ -110,7 +110,7 @@ def test_what_has_no_boxes_is_refused(data: DataSet) -> None:
     "more",
     [
         {"strategy": "bayes"},
-        {"screen": "resolved:8"},
+        pytest.param({"screen": "resolved:8"}, marks=pytest.mark.slow),
         # Two processes of another estimator that trains nothing are a test of scenarios.
         pytest.param({"jobs": 2}, marks=pytest.mark.slow),
     ],

@@ -220,7 +220,10 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("relaxation", ["single", "gates", "continuous"])
+@pytest.mark.parametrize(
+    "relaxation",
+    ["single", *(pytest.param(r, marks=pytest.mark.slow) for r in ("gates", "continuous"))],
+)
 def test_a_search_learns_records_and_goes_on_after_a_kill(tmp_path, relaxation):
     data, small = read(draw(tmp_path / "shapes")), DetectorSpace.load("tiny", fix=SMALL)
 

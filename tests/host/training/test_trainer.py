@@ -85,7 +85,7 @@ if sys.argv[4] == "1":  # what was loaded is the same either way, and so is its 
 """
 
 
-@pytest.mark.parametrize("safe", ["0", "1"])
+@pytest.mark.parametrize("safe", [pytest.param("0", marks=pytest.mark.slow), "1"])
 def test_the_checkpoint_is_a_stock_one(data, path, tmp_path, safe):
     weights = tmp_path / "model.pt"
     run(data, weights=weights)

@@ -28,9 +28,10 @@ from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.models.yolo.semantic import SemanticSegmentationTrainer
 from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 
+from yolo_nas_ext.data.splits import divided
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.metrics import Seen, masks, named, results, rows
+from yolo_nas_ext.host.metrics import Seen, fitness_without, masks, named, results, rows
 from yolo_nas_ext.host.training import bfloat16
 from yolo_nas_ext.host.training.batch_cache import replayed
 from yolo_nas_ext.host.training.image_cache import held, held_pictures
@@ -81,6 +82,7 @@ class LeanMixin(_Trainer):
         # Ultralytics' is of GPUs, and downloads a model; see `bfloat16` for what is done on CPUs.
         self._half = arguments.get("amp", True)
         self._seen = Seen(), Seen()  # what a model sees, and what there is
+        self.without: list[float] = []  # fitness without each part of the held-out images
         self._taught: Taught | None = None
         self._initial = initial
         self._definition = model
@@ -228,6 +230,7 @@ class LeanMixin(_Trainer):
     def get_validator(self) -> Any:
         """Return Ultralytics' validator, which also notes boxes where somebody measures them."""
         validator = super().get_validator()
+        metrics = validator.metrics
         if self._settings.measure:
             update = validator.update_metrics
 
@@ -242,6 +245,16 @@ class LeanMixin(_Trainer):
                             seen.masks[stem] = masks(own, self.data["nc"])
 
             validator.update_metrics = note
+        if self._settings.parts and not self._settings.measure and hasattr(metrics, "stats"):
+            of_all = validator.get_stats
+
+            def note_parts() -> Any:
+                data, held_out = self.data_set, self._split[1]
+                groups = [data.groups[i] for i in held_out] if data.groups else held_out
+                self.without = fitness_without(metrics, divided(groups, self._settings.parts))
+                return of_all()
+
+            validator.get_stats = note_parts
         return validator
 
     def own_metrics(self) -> dict[str, float]:

@@ -35,6 +35,8 @@ class TrainingSettings:
             decoded at every use.
         shared: Whether other processes use that folder too; then all images are mapped from it,
             so that no process holds a copy.
+        parts: Parts of the held-out images, or of their groups; fitness without each is measured,
+            too, of tasks with boxes.
         teacher: A trained network whose predictions are learned beside the labels.
         precision: ``int8`` or ``fp16`` where the trained network is measured in that as well, see
             `host.training.quantised`; empty otherwise.
@@ -57,6 +59,7 @@ class TrainingSettings:
     measure: Measure | None = None
     images: Path | None = None
     shared: bool = False
+    parts: int = 0
     teacher: TeacherFile | None = None
     precision: str = ""
 

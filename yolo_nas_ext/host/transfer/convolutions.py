@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from yolo_nas_ext.host.meta_modules import LINEAR, PROTO, branch_places, undecoded, within
+from yolo_nas_ext.host.meta_modules import LINEAR, PROTO, branch_places, hooked, within
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.channels import Coupled
 from yolo_nas_ext.network.roles import PROTOTYPES, Convolution, Piece, Role, coupled, pieces
@@ -99,24 +98,19 @@ def _named(
 def _order(model: nn.Module, side: int) -> list[str]:
     """Return the names of all convolutions in the order in which Ultralytics runs them.
 
-    Nothing is computed: a copy without numbers takes an image without numbers. Norms, which
-    would take most of the time even so, pass on what they are given.
+    A tiny image is faster than one without numbers, for which torch works out each shape in Python.
     """
-    model = deepcopy(model).to("meta").eval()
-    undecoded(model)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.forward = _as_it_is
     seen: list[str] = []
     every: list[Any] = [(n, m) for n, m in model.named_modules() if isinstance(m, LINEAR)]
-    for name, module in every:
+    hooks = [
         module.register_forward_hook(lambda *_, name=name: seen.append(name))
-    model(torch.zeros(1, every[0][1].in_channels, side, side, device="meta"))
+        for name, module in every
+    ]
+    weight = every[0][1].weight
+    image = weight.new_zeros(1, weight.shape[1], side, side)
+    with hooked(model, hooks), torch.no_grad():
+        model(image)
     return seen
-
-
-def _as_it_is(input: torch.Tensor) -> torch.Tensor:
-    return input
 
 
 def _places(piece: Piece, architecture: Architecture) -> list[str]:

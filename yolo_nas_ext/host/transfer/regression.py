@@ -9,8 +9,7 @@ forward pass of either network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from yolo_nas_ext.host.meta_modules import norm_of, undecoded
+from yolo_nas_ext.host.meta_modules import hooked, norm_of
 
 PIXELS = 24576  # of an activation that weights are fitted to
 # Of the mean variance of the inputs, to choose from, and where there is nothing to choose by.
@@ -104,7 +103,7 @@ def fit(
         for name, norm in modules.items()
         if isinstance(norm, nn.BatchNorm2d)
     ]
-    with _hooked(model, hooks):
+    with hooked(model, hooks):
         model(images)
     return len(changed)
 
@@ -133,24 +132,9 @@ def _outputs(
         for name in {norm_of(pair.theirs) for pair in pairs}
         if isinstance(modules.get(name), nn.BatchNorm2d)
     ]
-    with _hooked(source, hooks):
+    with hooked(source, hooks):
         source(images)
     return found, norms
-
-
-@contextmanager
-def _hooked(model: Any, hooks: Sequence[Any]) -> Iterator[None]:
-    """Let a model run for its layers' sake, with hooks, and be as it was afterwards."""
-    training = {name: module.training for name, module in model.named_modules()}
-    model.eval()
-    undecoded(model)
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for name, module in model.named_modules():
-            module.training = training[name]
 
 
 def _places(shape: torch.Size) -> Places:
