@@ -247,6 +247,16 @@ def test_a_candidate_is_not_dropped_for_what_other_work_adds(
         found.of_candidate(network)
 
 
+def test_of_what_other_work_disturbs_the_processor_time_is_taken() -> None:
+    study = recorded()
+    slow = Measurement(20.0, 9.0, 30.0, 30, Protocol(), "", "", 0.9, 7.5, True)
+    bench: Any = SimpleNamespace(
+        measure=lambda networks: dict.fromkeys(networks, slow), measured=MEASURED, name=""
+    )
+    assert latency.measure_best(study, bench, 1) == ""
+    assert study.best.metrics[MEASURED] == 7.5
+
+
 def test_what_cannot_be_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(networks: Any) -> Any:
         raise NASError("0: onnxruntime cannot run it")

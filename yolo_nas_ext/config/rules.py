@@ -645,10 +645,12 @@ TRAINED: tuple[Rule[TrainedSettings], ...] = (
     ),
 )
 
+IMPORTED = {"import", "out", "seed", "force", "from"}  # keys of what a bundle brought back
+
 PROFILE: tuple[Rule[ProfileSettings], ...] = (
     Rule(
-        lambda s: min(s.given - {"import", "out", "seed"}),
-        lambda s: s.import_ and s.given - {"import", "out", "seed"},
+        lambda s: min(s.given - IMPORTED),
+        lambda s: s.import_ and s.given - IMPORTED,
         "not with import=, as the bundle has settled it",
         "leave it out",
         "import=result.json threads=2",

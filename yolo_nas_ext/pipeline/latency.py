@@ -127,21 +127,26 @@ class Timing:
             measured = measure_models(todo, self.protocol, nc=self.nc, task=self.task, sizes=sizes)
             for name, new in measured.items():
                 old = found.get(name, new)
-                found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
+                found[name] = min(old, new, key=lambda m: (not m.steady, m.own_ms))
         return found
+
+    def milliseconds(self, network: Architecture) -> float:
+        """Return what one network takes; see `measure`.
+
+        Where other work on the machine disturbs its times again and again, the least processor time
+        counts, or with several threads the first quartile. Of a command's numbers the median does.
+        """
+        found = self.measure({"network": network})["network"]
+        return found.median_ms if self.bench else found.own_ms
 
     def of_candidate(self, architecture: Architecture) -> dict[str, float]:
         """Return the measured latency of a candidate, before it is trained.
-
-        Where other work on the machine disturbs its times again and again, the first quartile
-        counts.
 
         Raises:
             TrialError: For one above the limit, or that the runtime cannot run.
         """
         try:
-            found = self.measure({"candidate": architecture})["candidate"]
-            ms = found.median_ms if found.steady else found.low_ms
+            ms = self.milliseconds(architecture)
         except NASError as error:
             raise TrialError("latency", str(error)) from error
         if self.limit and ms > self.limit:
@@ -285,7 +290,8 @@ def measure_best(
 ) -> str:
     """Measure the best candidates, and the next ones in place of any above the limit.
 
-    Where other work on the machine disturbs the times again and again, the prediction stands.
+    Where other work on the machine disturbs the times again and again, the least processor time
+    counts; with several threads, of which there is none, the prediction stands.
 
     Args:
         study: The record, to which the measurements are added.
@@ -312,12 +318,12 @@ def measure_best(
             return f"the best could not be measured: {error}"
         for trial in todo:
             ms = found[str(trial.number)]
-            if not ms.steady:
+            if not ms.known:
                 unsteady.add(trial.number)
                 continue
             study.record_measurement(
                 trial.number,
-                {timing.measured: ms.median_ms, metric(timing.name, "iqr"): ms.iqr_ms},
+                {timing.measured: ms.own_ms, metric(timing.name, "iqr"): ms.iqr_ms},
             )
             say(next(t for t in study.results if t.number == trial.number))
     if unsteady:

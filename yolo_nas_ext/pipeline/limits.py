@@ -100,7 +100,7 @@ def _latency(
         predicted = budget.latency_ms(network, timing.name) if timing.profile else 0.0
         measured = 0.0
         if timing.here:
-            measured = timing.measure({parent.name: network})[parent.name].median_ms
+            measured = timing.milliseconds(network)
         limit = known or predicted or measured
         how = f"{predicted:.2f} ms predicted" * bool(predicted)
         how += ", " * bool(predicted and measured) + f"{measured:.2f} ms measured" * bool(measured)

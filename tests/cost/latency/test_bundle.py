@@ -139,7 +139,8 @@ def test_a_device_times_it_and_a_profile_comes_of_it(
     assert len(result.layers) == 12 and len(result.models[SIZE]) == 2
     assert result.models[SIZE][0].ops == deployed(NETWORKS[0][0], NETWORKS[0][1], SIZE)
     out = tmp_path / "device.json"
-    assert profiling.main({"import": str(folder / "result.json"), "out": str(out)}) == 0
+    given = {"import": str(folder / "result.json"), "out": str(out), "force": True}
+    assert profiling.main(given) == 0
     profile = load(out)
     assert profile.protocol.repeats == 3 and profile.about["spaces"] == ["tiny"]
     assert profile.predict(*NETWORKS[0], SIZE) > 0

@@ -26,7 +26,7 @@ from tests.helpers.devices import (
     model_ms,
 )
 from yolo_nas_ext.commands import profile as profiling
-from yolo_nas_ext.commands import profile_sample
+from yolo_nas_ext.commands import profile_networks, profile_sample
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.cost.latency import fit as profiles
 from yolo_nas_ext.cost.latency import torch_layer, trees
@@ -294,7 +294,7 @@ def test_layers_have_their_time_however_long_networks_take(
 
     monkeypatch.setattr(profiles, "time_layer", slow)
     monkeypatch.setattr(host_latency, "measure_models", measure_models)
-    monkeypatch.setattr(profiling, "Clock", SlowClock)
+    monkeypatch.setattr(profile_networks, "Clock", SlowClock)
     out = tmp_path / "few.json"
     given = {"imgsz": "32,64", "spaces": "tiny", "minutes": 0.02, "out": str(out)}
     with pytest.raises(NASError, match=r"minutes=0.02: \d+ layers were timed, at least 50 are"):

@@ -199,7 +199,7 @@ def read(path: Path) -> DeviceTimes:
             ]
             for size, group in found["models"].items()
         }
-        if not (layers and all(models.values()) and models):
+        if not ((layers or not manifest["ops"]) and all(models.values()) and models):
             raise ValueError("nothing was timed")
         return DeviceTimes(
             str(found["device"]),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nas_ext.cost.latency.probe import least_ms
+from yolo_nas_ext.cost.latency.probe import FINE, least_ms
 from yolo_nas_ext.errors import NASError, did_you_mean
 
 PACKAGES = {  # behind each runtime
@@ -106,6 +106,7 @@ class Measurement:
         waited: Part of the time of a run in which its process had no processor, by the median; 0
             where the device is another.
         least_ms: The least processor time of a run, see `probe.least_ms`; 0 where it is not known.
+        by_processor: Whether that is processor time, which other work hardly adds to.
     """
 
     median_ms: float
@@ -117,6 +118,7 @@ class Measurement:
     device_name: str = ""
     waited: float = 0.0
     least_ms: float = 0.0
+    by_processor: bool = False
 
     @property
     def iqr_ms(self) -> float:
@@ -132,6 +134,18 @@ class Measurement:
         show; that the process was idle does.
         """
         return self.iqr_ms <= STEADY * self.median_ms and self.waited <= WAITED
+
+    @property
+    def known(self) -> bool:
+        """Whether `own_ms` is of the model, whatever else the machine does."""
+        return self.steady or self.by_processor
+
+    @property
+    def own_ms(self) -> float:
+        """Milliseconds of the model: the median, or the least where other work disturbs it."""
+        if self.steady:
+            return self.median_ms
+        return self.least_ms if self.by_processor else self.low_ms
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file."""
@@ -158,7 +172,16 @@ def summary(
     low, middle, high = (float(v) for v in np.percentile(times, (25, 50, 75)))
     here = protocol.device == "cpu"
     waited = float(np.median(waits)) if len(waits) and here else 0.0
-    least = least_ms(times, waits, here and protocol.threads == 1)
+    alone = here and protocol.threads == 1
     return Measurement(
-        middle, low, high, len(times), protocol, runtime_version, device, waited, least
+        middle,
+        low,
+        high,
+        len(times),
+        protocol,
+        runtime_version,
+        device,
+        waited,
+        least_ms(times, waits, alone),
+        alone and FINE and len(waits) > 0,
     )
