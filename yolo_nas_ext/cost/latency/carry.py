@@ -71,17 +71,27 @@ def _calibrated(before: Profile, size: int, models: Sequence[Model]) -> Calibrat
     """Return how layers add up on the device, and what each network is predicted by the others."""
     sums = np.array([_sums(before, model.ops, size) for model in models])
     times = np.array([model.ms for model in models])
-    guesses = {trust: _left_out(sums, times, trust) for trust in TRUSTS}
-    trust = min(TRUSTS, key=lambda t: float(np.mean(abs(guesses[t] / times - 1))))
-    constant, found = weights_of(sums, times, trust)
+    constant, found, guesses = factors_of(sums, times)
     *factors, fetch = found.tolist()
     known = before.sizes[size].weights
     return Calibration(
         constant,
         {name: factor * known[name] for name, factor in zip(FAMILIES, factors, strict=True)},
-        [(m.name, m.ms, float(g)) for m, g in zip(models, guesses[trust], strict=True)],
+        [(m.name, m.ms, float(g)) for m, g in zip(models, guesses, strict=True)],
         fetch,
     )
+
+
+def factors_of(sums: Floats, times: Floats) -> tuple[float, Floats, Floats]:
+    """Return a constant, a factor of each column, and what each network is predicted by the others.
+
+    Args:
+        sums: Networks x (milliseconds of each family on the other device, parameters).
+        times: Milliseconds of the networks on the device.
+    """
+    guesses = {trust: _left_out(sums, times, trust) for trust in TRUSTS}
+    trust = min(TRUSTS, key=lambda t: float(np.mean(abs(guesses[t] / times - 1))))
+    return *weights_of(sums, times, trust), guesses[trust]
 
 
 def _left_out(sums: Floats, times: Floats, trust: float) -> Floats:
@@ -96,7 +106,7 @@ def _left_out(sums: Floats, times: Floats, trust: float) -> Floats:
 
 def _sums(profile: Profile, ops: Sequence[Op], size: int) -> list[float]:
     """Return milliseconds of each family's layers in a network, and its parameters."""
-    row = dict.fromkeys(FAMILIES, 0.0)
+    row: dict[str, float] = dict.fromkeys(FAMILIES, 0.0)
     weights = profile.sizes[size].weights
     for op, ms in zip(ops, profile.alone(ops), strict=True):
         row[family(op)] += ms * weights[family(op)]
