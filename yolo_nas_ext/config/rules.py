@@ -576,11 +576,12 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
             s.latency is None
             and "precision" in s.given
             and s.precision in PRECISIONS
+            and s.max_size is None
             and not _other_accuracy(s)
         ),
         "nothing measures latency, nor accuracy in it",
-        "give latency= a device profile (yolo nas-profile), latency=measure, or precision=int8 "
-        "with a training",
+        "give latency= a device profile (yolo nas-profile), latency=measure, max_size=2M, or "
+        "precision=int8 with a training",
         "precision=fp16",
     ),
     Rule(

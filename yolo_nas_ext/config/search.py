@@ -84,7 +84,14 @@ FROM_WEIGHTS = {
     "seeds": 1,
     "final_epochs": 30,
 }
-MOST = ("max_params", "max_flops", "max_memory", "max_layers", "max_latency")  # limits on costs
+MOST = (  # limits on costs
+    "max_params",
+    "max_flops",
+    "max_memory",
+    "max_layers",
+    "max_latency",
+    "max_size",
+)
 MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
 COMMAND = "cmd:"  # begins one that is a command of the user's
 MAY_CHANGE = (  # on resuming a run
@@ -477,6 +484,13 @@ class SearchSettings(Settings):
         "other digits",
     )
     max_params: float | None = key(None, limit(real(0)), COST, "parameters", kind="number")
+    max_size: float | None = key(
+        None,
+        limit(real(0)),
+        COST,
+        "bytes of the ONNX file in the precision of precision=, for example 2M",
+        kind="number",
+    )
     max_memory: float | None = key(
         None,
         limit(real(0)),

@@ -9,7 +9,9 @@ from functools import lru_cache
 
 from yolo_nas_ext.console import short
 from yolo_nas_ext.cost.counts import Costs, costs
+from yolo_nas_ext.cost.latency.fused_layers import deployed
 from yolo_nas_ext.cost.latency.profile import Profile
+from yolo_nas_ext.cost.size import file_bytes
 from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.rows import KEYPOINTS
@@ -20,9 +22,10 @@ LIMITS: dict[str, tuple[str, str]] = {
     "max_flops": ("flops", "FLOPs"),
     "max_memory": ("memory", "B of activations"),
     "max_layers": ("layers", " layers"),
+    "max_size": ("size", "B on disk"),
     "max_latency": ("latency_ms", " ms"),  # with a device profile, which costs know nothing of
 }
-LATENCY = "max_latency"
+LATENCY, SIZE = "max_latency", "max_size"
 MARGIN = 0.05  # most that is left between a predicted latency and its limit
 
 
@@ -51,6 +54,7 @@ class Budget:
         profile: The device whose latency is predicted.
         devices: Where there are several: their profiles by name. Their limits are called as in
             ``max_latency:pi``, and the latencies that they predict as in ``latency_pi_ms``.
+        precision: In which the size of the file is counted.
 
     Raises:
         NASError: For a limit that is not known, or no number above 0.
@@ -64,6 +68,7 @@ class Budget:
     keypoints: tuple[int, int] = KEYPOINTS
     profile: Profile | None = None
     devices: Mapping[str, Profile] = field(default_factory=dict)
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         known = [*LIMITS, *(f"{LATENCY}:{device}" for device in self.devices)]
@@ -142,8 +147,21 @@ class Budget:
                 margin = self.margin_of(self.profiles[device]) * careful
                 found[name] = (self.latency_ms(subject, device) * (1 + margin), bound)
             else:
-                found[name] = (costs[LIMITS[name][0]], bound)
+                value = self.size(subject) if name == SIZE else costs[LIMITS[name][0]]
+                found[name] = (value, bound)
         return found
+
+    def size(self, architecture: Architecture) -> int:
+        """Return the bytes of an architecture's file in the budget's precision; memoised."""
+        return _size(
+            self.precision,
+            architecture,
+            self.nc,
+            architecture.imgsz or self.imgsz,
+            self.channels,
+            self.task,
+            self.keypoints,
+        )
 
     def say(self, name: str, value: float) -> str:
         """Return a value of a limit with its unit, rounded up so that it can serve as a bound."""
@@ -162,6 +180,20 @@ def _costs(
     keypoints: tuple[int, int],
 ) -> Costs:
     return costs(architecture, nc, imgsz, channels=channels, task=task, keypoints=keypoints)
+
+
+@lru_cache(maxsize=100_000)
+def _size(
+    precision: str,
+    architecture: Architecture,
+    nc: int,
+    imgsz: int,
+    channels: int,
+    task: str,
+    keypoints: tuple[int, int],
+) -> int:
+    ops = deployed(architecture, nc, imgsz, channels, task=task, keypoints=keypoints)
+    return file_bytes(ops, precision)
 
 
 @lru_cache(maxsize=100_000)

@@ -9,7 +9,7 @@ from typing import Any
 
 from yolo_nas_ext import plugins
 from yolo_nas_ext.config.compare import CompareSettings
-from yolo_nas_ext.config.names import QUANTISED
+from yolo_nas_ext.config.names import PRECISIONS, QUANTISED
 from yolo_nas_ext.config.search import ANALYTIC, PARENT, PROXIES, RESOLVED, SearchSettings
 from yolo_nas_ext.cost.budget import LATENCY, LIMITS, Budget
 from yolo_nas_ext.cost.latency.profile import asked
@@ -104,6 +104,7 @@ def budget_of(config: SearchSettings, data: Any) -> Budget:
         data.keypoints,
         devices.pop("", None),
         devices,
+        config.precision if config.precision in PRECISIONS else "fp32",
     )
 
 
