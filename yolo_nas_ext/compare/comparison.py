@@ -26,6 +26,7 @@ from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.console import Progress, duration, number, say
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context, hand_over
+from yolo_nas_ext.estimators.factory import precision_of
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.host.bench import Bench
@@ -232,8 +233,8 @@ class Comparison:
         }
         if model.weights:
             about |= {"weights": model.digest, "recipe": model.recipe}
-        if self.training.settings.precision:
-            about["precision"] = self.training.settings.precision
+        if precision := precision_of(self.config):
+            about["precision"] = precision
         if self.taught and model.recipe == recipes.OURS:
             about["teacher"] = self.taught
         digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
