@@ -16,6 +16,7 @@ NAMED = {
     "control": "theirs.py:Strategy",
     "blocks": "theirs.py",
     "storage": "sqlite:///theirs.db",
+    "latency": "cmd:./theirs.sh {onnx}",
     "ray_address": "ray://theirs:10001",
     "data": "made.yaml",
     "model": "https://theirs/parent.pt",

@@ -19,7 +19,7 @@ from yolo_nas_ext import cli
 from yolo_nas_ext.commands import score
 from yolo_nas_ext.config import rules
 from yolo_nas_ext.config.search import configure
-from yolo_nas_ext.cost.budget import Budget
+from yolo_nas_ext.cost.budget import Budget, metric
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.profile import asked, load, save
@@ -35,6 +35,7 @@ from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
+MEASURED = metric(what="measured")
 SPACE = DetectorSpace.load("tiny")
 
 
@@ -52,7 +53,8 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def settled(**given: Any) -> latency.Timing | None:
     config = configure({"imgsz": SIZE, **given}, {}, {})
     rules.check(config)
-    return latency.settle(config, 3, DetectorSpace.load(config.space, fix=config.fix))
+    space = DetectorSpace.load(config.space, fix=config.fix)
+    return next(iter(latency.settle(config, 3, space)), None)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,8 @@ def test_the_budget_leaves_the_profiles_margin() -> None:
 class Bench:
     """A timing whose networks take what a table says; it counts what was measured."""
 
+    name, measured = "", MEASURED
+
     def __init__(self, study: Study, factors: Mapping[int, float]) -> None:
         self.order: list[int] = []
         self.study, self.factors = study, factors
@@ -140,7 +144,7 @@ class Bench:
 
 
 def recorded(path: Path | None = None) -> Study:
-    study = Study(SPACE, path, Goal(confirmed={latency.MEASURED: 8.0}))
+    study = Study(SPACE, path, Goal(confirmed={MEASURED: 8.0}))
     if not study.trials:
         for number in range(12):  # the fittest first
             point = SPACE.sample(random.Random(number))
@@ -158,11 +162,11 @@ def test_the_best_that_measure_above_the_limit_are_left_out(tmp_path: Path) -> N
     # Three at first; for the two above the limit two more.
     assert bench.order == said == [0, 1, 2, 3, 4]
     assert study.best.number == 1
-    assert study.best.metrics[latency.MEASURED] == pytest.approx(7.8)
+    assert study.best.metrics[MEASURED] == pytest.approx(7.8)
     assert study.best.metrics["latency_iqr_ms"] == pytest.approx(0.2)
     assert {t.number for t in study.candidates} == {1, *range(3, 12)}
     again = recorded(tmp_path / "s.db")  # as resuming does
-    assert again.best.number == 1 and latency.MEASURED in again.results[0].metrics
+    assert again.best.number == 1 and MEASURED in again.results[0].metrics
     assert latency.measure_best(again, bench, 3) == "" and len(bench.order) == 5
 
 
@@ -243,11 +247,21 @@ def test_a_candidate_is_not_dropped_for_what_other_work_adds(
         found.of_candidate(network)
 
 
+def test_of_what_other_work_disturbs_the_processor_time_is_taken() -> None:
+    study = recorded()
+    slow = Measurement(20.0, 9.0, 30.0, 30, Protocol(), "", "", 0.9, 7.5, True)
+    bench: Any = SimpleNamespace(
+        measure=lambda networks: dict.fromkeys(networks, slow), measured=MEASURED, name=""
+    )
+    assert latency.measure_best(study, bench, 1) == ""
+    assert study.best.metrics[MEASURED] == 7.5
+
+
 def test_what_cannot_be_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(networks: Any) -> Any:
         raise NASError("0: onnxruntime cannot run it")
 
-    bench: Any = SimpleNamespace(measure=fail)
+    bench: Any = SimpleNamespace(measure=fail, measured=MEASURED)
     text = latency.measure_best(recorded(), bench, 3)
     assert text == "the best could not be measured: 0: onnxruntime cannot run it"
 
@@ -385,3 +399,179 @@ def test_the_limit_may_be_the_latency_of_a_baseline(
     done = job.search(given)
     assert done.study.trials[0].name == "yolo26n" and len(done.study.complete) == 8
     assert all(made.space.feasible(trial.point) for trial in done.study.trials[1:])
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[str, str]:
+    """The profiles of two devices, of which the second is slow at convolutions of one pixel."""
+    first, files = made_up(), []
+    at = first.sizes[SIZE]
+    other = replace(at, constant=2.0, weights={**at.weights, "conv1": 3.0})
+    devices = {"Pi-5": first, "jetson": replace(first, sizes={SIZE: other}, device_name="a GPU")}
+    for name, profile in devices.items():
+        (tmp_path / name).mkdir()
+        save(profile, tmp_path / name / f"{name}.json")
+        files.append(str(tmp_path / name / f"{name}.json"))
+    asked.cache_clear()
+    return files[0], files[1]
+
+
+def test_a_search_for_two_devices(
+    two: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    profiles = [load(file) for file in two]
+    times = [
+        [p.predict(SPACE.architecture(SPACE.sample(random.Random(n))), 2, SIZE) for p in profiles]
+        for n in range(9)
+    ]
+    bounds = [1.1 * sorted(column)[4] for column in zip(*times, strict=True)]
+    keys = [
+        f"data={draw(tmp_path / 'data')}",
+        f"imgsz={SIZE}",
+        "estimator=resolved",
+        "strategy=random",
+        "trials=6",
+        "baseline=none",
+        f"latency={','.join(two)}",
+        f"max_latency={bounds[0]},{bounds[1]}",
+        f"project={tmp_path}",
+    ]
+    assert cli.main(["nas-search", *keys]) == 0
+    out = capfd.readouterr().out
+    assert out.count("WARNING: ") == 2 and "for each device the fastest within 1% of" in out
+    with (tmp_path / "search" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    for row in rows:
+        for column, bound in zip(("latency_pi_5_ms", "latency_jetson_ms"), bounds, strict=True):
+            assert 0 < float(row[column]) <= bound
+    page = (tmp_path / "search" / "report.html").read_text()
+    assert "For each device" in page and "Latency jetson (ms)" in page
+    keys = {row["key"]: row for row in rows}
+    best = max(float(row["fitness"]) for row in rows)
+    for name in ("pi_5", "jetson"):
+        text = (tmp_path / "search" / "devices" / f"{name}.yaml").read_text()
+        chosen = next(row for key, row in keys.items() if key in text)
+        equal = [row for row in rows if float(row["fitness"]) >= best - 0.01 * abs(best)]
+        fastest = min(float(row[f"latency_{name}_ms"]) for row in equal)
+        assert float(chosen[f"latency_{name}_ms"]) == fastest
+        assert any(line.startswith(name) and chosen["key"] in line for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_latency": "8"}, r"max_latency=8.0: latency= names 2 devices; give one limit for"),
+        ({"max_latency": "8,9,10"}, r"names 2 devices"),
+        ({"max_latency": "8,0"}, r"max_latency takes a number above 0"),
+        ({"max_latency": "8,"}, r"max_latency takes a number"),
+        ({"runtime": "onnx"}, r"runtime=onnx: each profile has its own"),
+        ({"objectives": "fitness,latency_ms"}, r"Did you mean 'latency_pi_5_ms'"),
+    ],
+)
+def test_what_does_not_fit_two_devices_is_refused(
+    two: tuple[str, str], given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(NASError, match=said):
+        settled(latency=",".join(two), **given)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("a/pi.json,b/PI.json", "the columns of two devices would both be called 'pi'"),
+        ("a.json,pi_measured.json", "cannot be called measured"),
+        ("a.json,on_top.json", "cannot be called"),
+        ("a.json,measure", "latency=a.json: no such file"),
+        ("a.json,", "would both be called 'nothing'"),
+    ],
+)
+def test_devices_have_columns_of_their_own(names: str, said: str) -> None:
+    with pytest.raises(NASError, match=said):
+        settled(latency=names)
+
+
+def test_one_of_two_devices_is_here(
+    two: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(latency, "device_name", lambda: NAME)
+    config = configure({"imgsz": SIZE, "latency": ",".join(two), "max_latency": "8,20"}, {}, {})
+    timings = latency.settle(config, 3, SPACE)
+    assert [t.here for t in timings] == [True, False] and [t.limit for t in timings] == [8, 20]
+    assert timings[0].bounds == {"latency_pi_5_measured_ms": 8}
+    study = Study(SPACE, None, Goal(confirmed=dict(timings[0].bounds)))
+    point = SPACE.sample(random.Random(0))
+    metrics = {"fitness": 0.5, "latency_pi_5_ms": 7.8, "latency_jetson_ms": 9.0}
+    study.add([Trial(0, point, SPACE.architecture(point), state="complete", metrics=metrics)])
+    slow = Measurement(8.5, 8.4, 8.6, 30, Protocol())
+    monkeypatch.setattr(
+        latency.Timing, "measure", lambda self, networks: dict.fromkeys(networks, slow)
+    )
+    assert latency.measure_best(study, timings[0], 1) == ""
+    assert not study.candidates and "latency_pi_5_measured_ms" in study.results[0].metrics
+
+
+def stub(folder: Path) -> Path:
+    """A command that prints a number by the size of the file it gets, and lists its calls."""
+    script = folder / "my bench"
+    script.write_text(
+        f"#!/bin/sh\necho \"$1\" >> '{folder}/calls'\necho starting\n"
+        'wc -c < "$1" | awk \'{ printf "%.3f ms\\n", $1 / 100000 }\'\n',
+        encoding="utf-8",
+    )
+    script.chmod(0o755)
+    return script
+
+
+def test_a_search_by_a_command_of_ones_own(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = stub(tmp_path)
+    keys = [
+        f"data={draw(tmp_path / 'data')}",
+        f"imgsz={SIZE}",
+        "space=yolo",
+        "estimator=resolved",
+        "strategy=random",
+        "trials=5",
+        "baseline=none",
+        f"latency=cmd:'{script}' {{pt}}",
+        "latency_repeats=2",
+        f"project={tmp_path}",
+    ]
+    assert cli.main(["nas-search", *keys, "max_latency=25"]) == 0
+    out = capfd.readouterr().out
+    assert f"note: latency: cmd:'{script}' {{pt}} says" in out
+    assert "failed (latency: " in out and "ms measured > max_latency=25)" in out
+    with (tmp_path / "search" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    kept = {row["key"]: float(row["latency_ms"]) for row in rows if row["latency_ms"]}
+    assert 0 < len(kept) < 5 and max(kept.values()) <= 25
+    lines = (tmp_path / "search" / "latency.jsonl").read_text().splitlines()
+    known = {row["network"]: row["runs_ms"] for row in map(json.loads, lines)}
+    assert {key: runs[0][0] for key, runs in known.items() if key in kept} == kept
+    calls = len((tmp_path / "calls").read_text().splitlines())
+    assert calls == 2 * len(known)  # each network is measured once
+    assert cli.main(["nas-search", f"resume={tmp_path / 'search'}", "trials=6"]) == 0
+    more = len((tmp_path / "calls").read_text().splitlines()) - calls
+    assert more in (0, 2)  # of the sixth network alone, unless it is the one that was tried first
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("printf done {pt}", "printed 'done' for nas-"),
+        ("false {pt}", "ended with exit code 1 for nas-"),
+        ("sh -c 'sleep 99' {pt}", "took more than latency_timeout=0.1 s for nas-"),
+        ("no-such-bench {pt}", "no-such-bench is no programme"),
+    ],
+)
+def test_a_command_that_cannot_measure_is_said_before_anything_is_written(
+    command: str, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keys = [f"data={draw(tmp_path / 'data')}", f"imgsz={SIZE}", f"project={tmp_path / 'runs'}"]
+    keys += ["latency_timeout=0.1"] * ("sleep" in command)
+    assert cli.main(["nas-search", *keys, f"latency=cmd:{command}"]) == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith("nas-search: latency=cmd:") and said in line
+    assert not (tmp_path / "runs").exists()

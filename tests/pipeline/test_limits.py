@@ -31,9 +31,9 @@ def data(shapes):
     return read(shapes)
 
 
-def settled(data, timing=None, baselines=(), **given):
+def settled(data, timings=(), baselines=(), **given):
     config, parent, _ = parents.settle(configure({"imgsz": 64, **given}, {}, {}))
-    return limits.settle(config, timing, data, parent, baselines)
+    return limits.settle(config, timings, data, parent, baselines)
 
 
 def flops(network, data, imgsz=64):
@@ -69,13 +69,13 @@ class Timed(Timing):
 
 def test_the_measured_latency_of_the_parent(data, mine):
     timing = Timed(Protocol(imgsz=64), None, None, True, (), data.nc, "detect")
-    config, timed, (note,) = settled(data, timing, model=str(mine), latency="measure")
-    assert config.max_latency == 7.5 == timed.limit and config.max_flops is None
+    config, (timed,), (note,) = settled(data, [timing], model=str(mine), latency="measure")
+    assert config.max_latency == (7.5,) and timed.limit == 7.5 and config.max_flops is None
     assert "max_latency=7.5, the latency of mine at 64 px (7.50 ms measured)" in note
     # A resumed search keeps what it began with.
     again = replace(config, given=frozenset({"model", "latency"}), resume="a")
-    kept = limits.settle(again, replace(timed, limit=3.0), data, *parents.settle(again)[1:2], [])
-    assert kept.config is again and kept.timing.limit == 3.0 and not kept.notes
+    kept = limits.settle(again, [replace(timed, limit=3.0)], data, *parents.settle(again)[1:2], [])
+    assert kept.config is again and kept.timings[0].limit == 3.0 and not kept.notes
 
 
 def test_a_search_within_it_finds_networks(shapes):

@@ -27,12 +27,14 @@ from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.console import Progress, duration, number, say
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context, hand_over
+from yolo_nas_ext.estimators.factory import precision_of
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.executors import Executor
 from yolo_nas_ext.executors.processes import Processes
 from yolo_nas_ext.executors.spread import spread
 from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.host import devices
+from yolo_nas_ext.host.bench import Bench
 from yolo_nas_ext.host.metrics import parted
 from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
 from yolo_nas_ext.study.trial import Trial
@@ -62,6 +64,7 @@ class Comparison:
         tuned: How to train models that start from weights, see `compare.recipes`.
         taught: Digest of the teacher of those that our recipe trains; empty without one.
         leak: What the part measured on shares with the training images; empty where it is new.
+        bench: The command of the user's that measures latency, where that is so.
     """
 
     config: CompareSettings
@@ -73,6 +76,7 @@ class Comparison:
     tuned: recipes.Trainings = field(default_factory=dict)
     taught: str = ""
     leak: str = ""
+    bench: Bench | None = None
 
     def use_context(self, context: Context) -> None:
         """Have the trainings keep their files there."""
@@ -293,6 +297,8 @@ class Comparison:
         }
         if model.weights:
             about |= {"weights": model.digest, "recipe": model.recipe}
+        if precision := precision_of(self.config):
+            about["precision"] = precision
         if self.taught and model.recipe == recipes.OURS:
             about["teacher"] = self.taught
         digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())

@@ -22,6 +22,7 @@ from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.host import latency, models
+from yolo_nas_ext.host.bench import Bench, Subject
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.study.leaderboard import Model
 
@@ -93,16 +94,54 @@ def measured(comparison: Comparison, protocol: Protocol) -> Comparison:
     return replace(comparison, models=models, latency=how)
 
 
+def commanded(comparison: Comparison, bench: Bench) -> Comparison:
+    """Return the comparison with every model's latency by a command, which keeps what it measured.
+
+    Where it fails all are left without one, which is said: the comparison goes on.
+    """
+    data, task = comparison.training.data, comparison.training.task
+    comparison.say(
+        f"measuring the latency of {len(comparison.models)} models by {bench.command.text}"
+    )
+    try:
+        built = _built(comparison)
+        found = bench.measure(
+            {
+                m.name: Subject(
+                    _key(m, data, task), built[m.name], m.imgsz or comparison.config.imgsz
+                )
+                for m in comparison.models
+            }
+        )
+    except (NASError, TrialError) as error:
+        comparison.say(f"note: latency was not measured: {error}")
+        return comparison
+    models = tuple(
+        replace(m, latency_ms=found[m.name].median_ms, latency_iqr_ms=found[m.name].iqr_ms)
+        for m in comparison.models
+    )
+    how = f"{bench.command.text}, median of what {bench.repeats} runs or more printed"
+    return replace(comparison, models=models, latency=how)
+
+
 def _measure(
     comparison: Comparison, protocol: Protocol, keys: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
     """Return the measurements by key, of models built as they are trained."""
-    data, task = comparison.training.data, comparison.training.task
     comparison.say(f"measuring the latency of {len(keys)} models in turns: {protocol}")
     if busy := runtimes.busy_note():
         comparison.say(f"note: {busy}")
+    built, task = _built(comparison), comparison.training.task
+    sizes = {model.name: model.imgsz for model in comparison.models if model.imgsz}
+    found = latency.measure_models(built, protocol, task=task, sizes=sizes)
+    return {keys[name]: measurement.to_dict() for name, measurement in found.items()}
+
+
+def _built(comparison: Comparison) -> dict[str, Any]:
+    """Return the models by name, built as they are trained."""
+    data, task = comparison.training.data, comparison.training.task
     more = {"data_kpt_shape": data.keypoints} if task == "pose" else {}
-    built = {
+    return {
         model.name: models.build(
             model.definition,
             task=task,
@@ -113,9 +152,6 @@ def _measure(
         )
         for model in comparison.models
     }
-    sizes = {model.name: model.imgsz for model in comparison.models if model.imgsz}
-    found = latency.measure_models(built, protocol, task=task, sizes=sizes)
-    return {keys[name]: measurement.to_dict() for name, measurement in found.items()}
 
 
 def _recorded(

@@ -64,7 +64,9 @@ def run(
     """
     interrupted = False
     try:
-        if protocol := latency.protocol(comparison.config):
+        if comparison.bench is not None:
+            comparison = latency.commanded(comparison, comparison.bench)
+        elif protocol := latency.protocol(comparison.config):
             comparison = latency.measured(comparison, protocol)
         outputs.write(comparison)
 

@@ -177,6 +177,21 @@ def limit(parse: Parse) -> Parse:
     return maybe
 
 
+def limits(parse: Parse) -> Parse:
+    """Accept a limit, or several separated by commas, as a tuple; nothing as None."""
+
+    def maybe(value: Any) -> tuple[Any, ...] | None:
+        if value is None:
+            return None
+        parts = value.split(",") if isinstance(value, str) else value
+        parts = parts if isinstance(parts, (list, tuple)) and parts else [value]
+        if any(isinstance(part, str) and not part.strip() for part in parts):
+            raise ValueError("a number, several separated by commas, or none for no limit")
+        return tuple(parse(part) for part in parts)
+
+    return maybe
+
+
 def _number(value: Any, wanted: str = "a number") -> float:
     """Return a number that may have a suffix; refuse booleans and others."""
     if isinstance(value, str):

@@ -49,6 +49,9 @@ MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
     "froc_cpm",
     "dice",
 )
+QUANTISED = ("detect", "segment", "pose", "obb", "classify")  # tasks measured in int8 and fp16
+PRECISIONS = ("fp32", "fp16", "int8")
+RETAINED = "retained"  # behind a precision: the part of the accuracy that is left
 HOST_METRICS = {  # what Ultralytics' fitness is, by task
     "detect": "mAP50-95",
     "obb": "mAP50-95",

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from yolo_nas_ext.config.fields import BATCH, CORES, HOURS, optional, real, size, text, texts, whole
+from yolo_nas_ext.config.fields import (
+    BATCH,
+    CORES,
+    HOURS,
+    flag,
+    optional,
+    real,
+    size,
+    text,
+    texts,
+    whole,
+)
 from yolo_nas_ext.config.settings import Settings, key
 
 LAYERED = ("onnx", "torch", "openvino")  # runtimes that layers are timed in
@@ -35,6 +46,7 @@ class ProfileSettings(Settings):
 yolo nas-profile [key=value ...]
 yolo nas-profile bundle=probe.zip [key=value ...]
 yolo nas-profile import=result.json [out=device.json]
+yolo nas-profile from=desktop.json [bundle=probe.zip | import=result.json] [key=value ...]
 
 Times a sample of the layers that the networks of some spaces have, and some whole networks, on this
 device, and writes what predicts the latency of any of them: a profile, for
@@ -42,7 +54,9 @@ device, and writes what predicts the latency of any of them: a profile, for
   yolo nas-score latency=device.json model=yolo11n imgsz=320
 It takes `minutes`, roughly, and longer where whole networks are slow; one that was stopped goes on
 where it was. For a device that is elsewhere bundle= writes a zip: unpack it there, run probe.py
-(Python, numpy and onnxruntime are all it needs), bring back result.json and give it to import=."""
+(Python, numpy and onnxruntime are all it needs), bring back result.json and give it to import=.
+With from= a profile of another device, or of another runtime, becomes one of this by ten whole
+networks alone, which take a minute."""
 
     runtime: str = key("onnx", text, WHAT, "what runs the networks: onnx, torch or openvino")
     device: str = key("cpu", str, WHAT, "cpu, or the number of a GPU")
@@ -57,9 +71,19 @@ where it was. For a device that is elsewhere bundle= writes a zip: unpack it the
     out: str | None = key(
         None, optional(text), HOW, "the profile; if empty named after the device and the runtime"
     )
+    force: bool = key(
+        False, flag, HOW, "write a profile whose error on its own networks is above 15 %, too"
+    )
     seed: int = key(0, whole(0), HOW, "seed of the sample")
     bundle: str | None = key(
         None, optional(text), ELSEWHERE, "zip to write for the device, for example probe.zip"
+    )
+    from_: str | None = key(
+        None,
+        optional(text),
+        ELSEWHERE,
+        "profile of another device or runtime, which ten networks that are measured make one of "
+        "this",
     )
     import_: str | None = key(
         None, optional(text), ELSEWHERE, "result.json that the bundle's probe.py has written"

@@ -26,8 +26,11 @@ from yolo_nas_ext.config.names import (
     FREE,
     GROWS,
     MEASURED,
+    PRECISIONS,
     PRUNERS,
+    QUANTISED,
     RELAXATIONS,
+    RETAINED,
     SAMPLINGS,
     STRATEGIES,
     TASKS,
@@ -39,7 +42,6 @@ from yolo_nas_ext.config.profile import ProfileSettings
 from yolo_nas_ext.config.scale import ScaleSettings
 from yolo_nas_ext.config.score import ScoreSettings
 from yolo_nas_ext.config.search import (
-    MEASURE,
     PARENT,
     TRAININGS,
     UNTRAINED,
@@ -166,8 +168,11 @@ def _trains(s: SearchSettings) -> bool:
 
 def _measurable(s: SearchSettings) -> list[str]:
     """Return the metrics that a trial of the search will have, besides losses."""
-    latency = ["latency_ms"] * bool(s.latency)
-    return [*FREE, *latency, *(() if s.estimator in UNTRAINED else MEASURED)]
+    others = []
+    if s.precision in PRECISIONS[1:] and s.task in QUANTISED and s.estimator in TRAININGS:
+        if s.precision == "int8" or s.runtime == "torch":
+            others = [f"{s.precision}_{name}" for name in ("fitness", *MEASURED, RETAINED)]
+    return [*FREE, *s.latencies, *others, *(() if s.estimator in UNTRAINED else MEASURED)]
 
 
 def _unmeasured(s: SearchSettings, key: str) -> str:
@@ -181,6 +186,23 @@ def _unmeasured(s: SearchSettings, key: str) -> str:
     return ""
 
 
+def _lacks(s: SearchSettings, key: str) -> str:
+    """Return what a search lacks for a metric that a key names: a latency, a precision, or it."""
+    name = _unmeasured(s, key)
+    if name == "latency_ms" and not s.latency:
+        return "latency"
+    if name.startswith(("int8_", "fp16_")) and s.precision == "fp32":
+        return "precision"
+    return "metric" if name else ""
+
+
+def _other_accuracy(s: SearchSettings) -> bool:
+    """Say whether the accuracy in the precision of the device is measured of anything."""
+    trains = s.estimator not in UNTRAINED or s.finalists > 0
+    able = s.precision == "int8" or (s.precision == "fp16" and s.runtime == "torch")
+    return able and trains and s.task in QUANTISED
+
+
 def _metrics(key: str, value: Callable[[str], str]) -> list[Rule[SearchSettings]]:
     """Return the rules on the metrics that a key names."""
 
@@ -191,14 +213,21 @@ def _metrics(key: str, value: Callable[[str], str]) -> list[Rule[SearchSettings]
     return [
         Rule(
             key,
-            lambda s: _unmeasured(s, key) == "latency_ms",
+            lambda s: _lacks(s, key) == "latency",
             "nothing measures latency_ms",
             "give latency= a device profile (yolo nas-profile), or latency=measure",
             f"{key}={value('latency_ms')}",
         ),
         Rule(
             key,
-            lambda s: _unmeasured(s, key) not in ("", "latency_ms"),
+            lambda s: _lacks(s, key) == "precision",
+            lambda s: f"nothing measures {_unmeasured(s, key)}, as precision is fp32",
+            "give precision=int8 with it, or precision=fp16 runtime=torch",
+            f"{key}={value('int8_map50_95')}",
+        ),
+        Rule(
+            key,
+            lambda s: _lacks(s, key) == "metric",
             reason,
             lambda s: f"Allowed: {', '.join(_measurable(s))}",
             f"{key}={value('mapp50')}",
@@ -222,6 +251,18 @@ def _timed(key: str, example: str, given: bool) -> Rule[Any]:
 def _wrong_tracker(s: SearchSettings) -> str:
     """Return the first tracker that is not known, if there is one."""
     return next((name for name in s.tracker if name not in ("auto", *TRACKERS)), "")
+
+
+# Names of devices whose columns would mean something else, see `pipeline.latency`.
+TAKEN = re.compile(r"(.+_)?(measured|iqr)|on_.*")
+
+
+def _twice(s: SearchSettings) -> str:
+    """Return the name that two devices have, or that one has not; nothing where all differ."""
+    names = [name for name, _ in s.profiles]
+    if len(names) < 2:
+        return ""
+    return next((name or "nothing" for name in names if not name or names.count(name) > 1), "")
 
 
 def _wrong_fidelity(s: SearchSettings) -> str | None:
@@ -502,21 +543,97 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
     *_metrics("objectives", lambda name: f"fitness,{name}"),
     *_metrics("limits", lambda name: f"{name}:5"),
     _timed("max_latency", "max_latency=5", given=False),
-    _timed("runtime", "runtime=torch", given=True),
-    _timed("precision", "precision=fp16", given=True),
     Rule(
         "latency",
-        lambda s: s.latency == MEASURE and s.vectorized,
+        lambda s: bool(_twice(s)),
+        lambda s: f"the columns of two devices would both be called '{_twice(s)}'",
+        "rename the file of one, as columns are called by them",
+        "latency=a/pi.json,b/pi.json",
+    ),
+    Rule(
+        "latency",
+        lambda s: any(TAKEN.fullmatch(name) for name, _ in s.profiles),
+        "the columns of a device cannot be called measured, iqr or on_, which mean something else",
+        "rename the file of its profile",
+        "latency=pi.json,measured.json",
+    ),
+    Rule(
+        "max_latency",
+        lambda s: s.max_latency and len(s.max_latency) != max(1, len(s.profiles)),
+        lambda s: f"latency= names {len(s.profiles) or 'one'} device{'s' * (len(s.profiles) > 1)}",
+        "give one limit for each, in the same order",
+        "max_latency=8,20 latency=pi.json",
+    ),
+    Rule(
+        "runtime",
+        lambda s: len(s.profiles) > 1 and "runtime" in s.given,
+        "each profile has its own",
+        "leave it out",
+        "runtime=onnx latency=pi.json,jetson.json",
+    ),
+    Rule(
+        "runtime",
+        lambda s: (
+            s.latency is None
+            and "runtime" in s.given
+            and not (s.precision == "fp16" and _other_accuracy(s))
+        ),
+        "nothing measures latency",
+        "give latency= a device profile (yolo nas-profile), or latency=measure",
+        "runtime=torch",
+    ),
+    _unknown("precision", PRECISIONS, "precision=int4"),
+    Rule(
+        "precision",
+        lambda s: (
+            s.latency is None
+            and "precision" in s.given
+            and s.precision in PRECISIONS
+            and s.max_size is None
+            and not _other_accuracy(s)
+        ),
+        "nothing measures latency, nor accuracy in it",
+        "give latency= a device profile (yolo nas-profile), latency=measure, max_size=2M, or "
+        "precision=int8 with a training",
+        "precision=fp16",
+    ),
+    Rule(
+        "latency",
+        lambda s: s.timed and s.vectorized,
         lambda s: f"estimator={s.estimator} looks at more networks than can be measured",
         "give a device profile (yolo nas-profile)",
         "latency=measure estimator=madnas",
     ),
     Rule(
         "latency",
-        lambda s: s.latency == MEASURE and (s.jobs > 1 or s.executor != "local"),
-        "candidates that train beside it would slow it down",
+        lambda s: s.timed and (s.jobs > 1 or s.executor != "local"),
+        lambda s: (
+            "a device measures one network at a time"
+            if s.commanded
+            else "candidates that train beside it would slow it down"
+        ),
         "leave out jobs and executor, or give a device profile (yolo nas-profile)",
         "latency=measure jobs=2",
+    ),
+    *(
+        Rule(
+            name,
+            lambda s, name=name: s.commanded and name in s.given and s.values[name] != "int8",
+            "the command of latency= decides what runs a network, and how",
+            "leave it out",
+            f"{name}={value} latency=cmd:bench{{onnx}}",
+        )
+        for name, value in (("runtime", "torch"), ("precision", "fp16"))
+    ),
+    *(
+        Rule(
+            name,
+            lambda s, name=name: name in s.given and not s.commanded,
+            "is of a command, and latency= names none",
+            "give 'latency=cmd:./bench {onnx}', or leave it out",
+            f"{name}=5",
+        )
+        for name in ("latency_repeats", "latency_timeout")
     ),
     Rule(
         "screen",
@@ -542,10 +659,12 @@ TRAINED: tuple[Rule[TrainedSettings], ...] = (
     ),
 )
 
+IMPORTED = {"import", "out", "seed", "force", "from"}  # keys of what a bundle brought back
+
 PROFILE: tuple[Rule[ProfileSettings], ...] = (
     Rule(
-        lambda s: min(s.given - {"import", "out", "seed"}),
-        lambda s: s.import_ and s.given - {"import", "out", "seed"},
+        lambda s: min(s.given - IMPORTED),
+        lambda s: s.import_ and s.given - IMPORTED,
         "not with import=, as the bundle has settled it",
         "leave it out",
         "import=result.json threads=2",

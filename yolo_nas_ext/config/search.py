@@ -6,8 +6,10 @@ Longer than other modules because it is one table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import (
@@ -22,6 +24,7 @@ from yolo_nas_ext.config.fields import (
     flag,
     folder_name,
     limit,
+    limits,
     one_of,
     optional,
     options,
@@ -104,8 +107,16 @@ EFFORTS: Mapping[str, tuple[Mapping[str, int], Mapping[str, int]]] = {
         },
     ),
 }
-MOST = ("max_params", "max_flops", "max_memory", "max_layers", "max_latency")  # limits on costs
+MOST = (  # limits on costs
+    "max_params",
+    "max_flops",
+    "max_memory",
+    "max_layers",
+    "max_latency",
+    "max_size",
+)
 MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
+COMMAND = "cmd:"  # begins one that is a command of the user's
 MAY_CHANGE = (  # on resuming a run
     "trials",
     "budget_hours",
@@ -124,6 +135,7 @@ MAY_CHANGE = (  # on resuming a run
     "follow_links",
     "tracker",
     "verbose",
+    "latency_timeout",
 )
 
 FIRST = "What most searches need"
@@ -207,20 +219,23 @@ class SearchSettings(Settings):
         "else the FLOPs of the largest baseline; max_flops=none sets no limit",
         kind="number",
     )
-    max_latency: float | None = key(
+    max_latency: tuple[float, ...] | None = key(
         None,
-        limit(real(0)),
+        limits(real(0)),
         FIRST,
         "milliseconds that a candidate may take for one image at imgsz, known by latency=; with "
-        "model= the parent's where no max_* is given",
+        "model= the parent's where no max_* is given; 20,8 for two devices",
+        kind="number",
     )
     latency: str | None = key(
         None,
         optional(text),
         FIRST,
         "how latency is known: the file of a device profile (yolo nas-profile), which predicts it "
-        "for every network and by which the best are measured, or measure (each candidate on this "
-        "machine before it is trained)",
+        "for every network and by which the best are measured; measure (each candidate on this "
+        "machine before it is trained); or a command of yours that prints the milliseconds of a "
+        "network on any device, 'cmd:./bench {onnx}'. Profiles of several devices are separated by "
+        "commas, pi.json,jetson.json (docs/latency.md)",
     )
     finalists: int = key(
         0,
@@ -507,6 +522,13 @@ class SearchSettings(Settings):
         "other digits",
     )
     max_params: float | None = key(None, limit(real(0)), COST, "parameters", kind="number")
+    max_size: float | None = key(
+        None,
+        limit(real(0)),
+        COST,
+        "bytes of the ONNX file in the precision of precision=, for example 2M",
+        kind="number",
+    )
     max_memory: float | None = key(
         None,
         limit(real(0)),
@@ -531,7 +553,21 @@ class SearchSettings(Settings):
         text,
         MEASURED_BY,
         "precision of the network on the device: fp32, fp16 or int8; a profile of another is "
-        "refused",
+        "refused. In int8, and in fp16 with runtime=torch, what confirms the best and the finals "
+        "measure accuracy, too (docs/latency.md)",
+    )
+    latency_repeats: int = key(
+        3,
+        whole(1, REPEATS),
+        MEASURED_BY,
+        "runs of the command of latency=cmd: for a network; all are repeated, up to twice, where "
+        "they disagree",
+    )
+    latency_timeout: float = key(
+        300,
+        real(0, 3600 * HOURS),
+        MEASURED_BY,
+        "seconds after which such a run is ended and the network fails",
     )
     jobs: int = key(
         1,
@@ -614,6 +650,33 @@ class SearchSettings(Settings):
         return self.resume is not None or bool({*MOST} & self.given) or any(known)
 
     @property
+    def profiles(self) -> list[tuple[str, str]]:
+        """The device profiles that ``latency`` names, with what their columns are called.
+
+        That is the name of the file where there are several, and nothing of a single one.
+        """
+        if self.latency is None or self.timed:
+            return []
+        files = [part.strip() for part in self.latency.split(",")]
+        return [(column(file) if len(files) > 1 else "", file) for file in files]
+
+    @property
+    def latencies(self) -> list[str]:
+        """The metrics of latency that each candidate has."""
+        names = [name for name, _ in self.profiles] or [""] * self.timed
+        return [f"latency_{name}_ms" if name else "latency_ms" for name in names]
+
+    @property
+    def commanded(self) -> bool:
+        """Whether a command of the user's measures the latency of each candidate."""
+        return self.latency is not None and self.latency.lstrip().startswith(COMMAND)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the latency of each candidate is measured, here or by a command."""
+        return self.latency == MEASURE or self.commanded
+
+    @property
     def vectorized(self) -> bool:
         """Whether the search is one over an analytic score alone, which needs no record a trial.
 
@@ -630,7 +693,13 @@ class SearchSettings(Settings):
             and self.storage is None
             and self.executor == "local"
             and self.jobs == 1
+            and len(self.profiles) < 2
         )
+
+
+def column(file: str) -> str:
+    """Return what the columns of a device are called, by the file of its profile."""
+    return re.sub(r"[^a-z0-9]+", "_", Path(file).stem.lower()).strip("_")
 
 
 KEYS = keys(SearchSettings)
@@ -671,7 +740,7 @@ def configure(
     if settings.strategy == "darts":
         settings = usually(estimator="supernet")
     if settings.estimator == "supernet" and settings.model:
-        cost = "flops_g" if settings.latency is None else "latency_ms"
+        cost = next(iter(settings.latencies), "flops_g")
         settings = usually(**FAMILY, objectives=("fitness", cost))
     elif settings.estimator == "supernet":
         plain = settings.strategy != "darts" and settings.task == "detect"

@@ -9,8 +9,9 @@ from typing import Any
 
 from yolo_nas_ext import plugins
 from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.names import PRECISIONS, QUANTISED
 from yolo_nas_ext.config.search import ANALYTIC, PARENT, PROXIES, RESOLVED, SearchSettings
-from yolo_nas_ext.cost.budget import LIMITS, Budget
+from yolo_nas_ext.cost.budget import LATENCY, LIMITS, Budget
 from yolo_nas_ext.cost.latency.profile import asked
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError
@@ -43,7 +44,31 @@ def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]
         "fitness": fitness_of(config),
         "threads": config.threads,
         "inherit": _start(config),
+        "precision": _of_candidates(config),
     }
+
+
+def _of_candidates(config: SearchSettings | CompareSettings) -> str:
+    """Return in which precision besides every training is measured.
+
+    Of a search that is so where an objective or a limit names it; else the best alone are, by a
+    training that confirms them or in the finals.
+    """
+    precision = precision_of(config)
+    if isinstance(config, CompareSettings):
+        return precision
+    named = (*config.objectives, *config.limits)
+    return precision if any(name.startswith(f"{precision}_") for name in named) else ""
+
+
+def precision_of(config: SearchSettings | CompareSettings) -> str:
+    """Return the precision that networks are measured in besides; nothing where they are not.
+
+    That is int8, by ONNX Runtime, and fp16 where torch is the runtime.
+    """
+    if config.task not in QUANTISED or config.precision == "fp32":
+        return ""
+    return config.precision if config.precision == "int8" or config.runtime == "torch" else ""
 
 
 def _start(config: SearchSettings | CompareSettings) -> Source | str | None:
@@ -57,14 +82,30 @@ def _start(config: SearchSettings | CompareSettings) -> Source | str | None:
 
 def space_of(config: SearchSettings, data: Any) -> tuple[NetworkSpace, Budget]:
     """Return the space of a search within its budget, and the budget."""
-    limits = {name: config.values[name] for name in LIMITS if config.values[name] is not None}
-    profile = asked(config.latency)
-    if profile is None:  # each network is measured, which takes too long to be asked of all
-        limits.pop("max_latency", None)
-    budget = Budget(
-        limits, data.nc, config.imgsz, data.channels, config.task, data.keypoints, profile
-    )
+    names = [name for name in LIMITS if name != LATENCY and config.values[name] is not None]
+    limits = {name: config.values[name] for name in names}
+    # Where each network is measured, that takes too long to be asked of all.
+    of = config.max_latency or ()
+    for (name, _), bound in zip(config.profiles, of, strict=False):
+        limits[f"{LATENCY}:{name}" if name else LATENCY] = bound
+    budget = replace(budget_of(config, data), limits=limits)
     return space_file(config).within(budget), budget
+
+
+def budget_of(config: SearchSettings, data: Any) -> Budget:
+    """Return the budget of a search without its limits: what costs are of."""
+    devices = {name: asked(file) for name, file in config.profiles}
+    return Budget(
+        {},
+        data.nc,
+        config.imgsz,
+        data.channels,
+        config.task,
+        data.keypoints,
+        devices.pop("", None),
+        devices,
+        config.precision if config.precision in PRECISIONS else "fp32",
+    )
 
 
 def space_file(config: SearchSettings) -> NetworkSpace:

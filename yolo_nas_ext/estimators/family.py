@@ -28,6 +28,7 @@ from yolo_nas_ext.host.supernet.evaluator import Evaluator
 from yolo_nas_ext.host.supernet.family import Beginning, FamilyTrainer
 from yolo_nas_ext.host.supernet.model import Supernet, extract
 from yolo_nas_ext.host.supernet.trainer import SupernetTrainer, of_task
+from yolo_nas_ext.host.training import quantised
 from yolo_nas_ext.host.training.augmented import augmented_batches
 from yolo_nas_ext.host.training.settings import TrainingSettings
 from yolo_nas_ext.host.transfer import parents
@@ -99,13 +100,16 @@ class Family(SharedWeights):
                 shutil.copyfile(self.folder / PARENT_FILE, temporary)
         return _metrics(self.folder / PARENT_METRICS)
 
-    def measured(self, data: DataSet, weights: Path, imgsz: int) -> dict[str, float]:
+    def measured(
+        self, data: DataSet, weights: Path, imgsz: int, precision: str = ""
+    ) -> dict[str, float]:
         """Return the metrics of a network that was handed over on another part of the data.
 
         Args:
             data: The part, such as val.
             weights: The network's checkpoint.
             imgsz: Image size in pixels.
+            precision: In which it is measured besides, see `host.training.quantised`.
 
         Raises:
             NASError: For a checkpoint that cannot be read.
@@ -118,7 +122,11 @@ class Family(SharedWeights):
             settings = replace(self.settings, imgsz=imgsz)
             origin = emit(self._parents_network, self.data.nc, self.task, self.data.keypoints)
             self._elsewhere[key] = Evaluator(origin, both, split, settings)
-        return self._elsewhere[key].score(load(weights).model.eval())
+        evaluator = self._elsewhere[key]
+        metrics = evaluator.score(load(weights).model.eval())
+        if precision:
+            metrics |= quantised.measured(evaluator.trainer, precision, metrics)
+        return metrics
 
     def close(self) -> None:
         """Let go of the memory; the next network opens the supernet again."""
@@ -250,7 +258,7 @@ def supernet(config: SearchSettings, data: DataSet) -> SharedWeights:
         digest=parent.digest,
         sampling=config.sampling,
         distill=config.distill,
-        **training_options(config),
+        **{**training_options(config), "precision": ""},  # of what is handed over, at the end
     )
 
 

@@ -161,6 +161,12 @@ class Training:
         taught._learn_from(teacher)
         return taught
 
+    def measuring_in(self, precision: str) -> Training:
+        """Return this training, which measures every network in another precision besides."""
+        other = copy(self)
+        other.settings = replace(self.settings, precision=precision)
+        return other
+
     def in_parts(self, parts: int) -> Training:
         """Return this training with fitness measured without each of so many parts as well."""
         divided = copy(self)

@@ -311,7 +311,7 @@ def supernet(config: SearchSettings, data: DataSet) -> SharedWeights:
         learn=config.strategy == "darts",
         cost_weight=config.cost_weight,
         relaxation=config.relaxation,
-        **training_options(config),
+        **{**training_options(config), "precision": ""},
     )
 
 

@@ -68,6 +68,6 @@ def units(cost: Mapping[str, float]) -> dict[str, float]:
         "params": ("params_m", 1e6),
         "flops": ("flops_g", 1e9),
         "memory_bytes": ("memory_mb", 1e6),
-        "latency_ms": ("latency_ms", 1),
     }
-    return {scale[n][0]: v / scale[n][1] for n, v in cost.items() if n in scale}
+    known = {n: (n, 1) for n in cost if n.startswith("latency_")} | scale
+    return {known[n][0]: v / known[n][1] for n, v in cost.items() if n in known}

@@ -23,6 +23,7 @@ from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import restricted
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.models import build, building, check_rows, definition, reason
+from yolo_nas_ext.host.training import checkpoint
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 
@@ -150,6 +151,39 @@ def exported(
         return Path(_export(model, "onnx", protocol, folder, nc, task, where, opset)).read_bytes()
 
 
+def written(
+    model: Model,
+    form: str,
+    protocol: Protocol,
+    folder: Path,
+    *,
+    nc: int = 80,
+    task: str = "detect",
+    where: str = "model",
+) -> Path:
+    """Write a model into a folder in a format and return the file, or the folder of several.
+
+    Args:
+        model: The model.
+        form: ``pt``, a checkpoint, or a format of Ultralytics' export.
+        protocol: Its image size, batch and device.
+        folder: Where to; it exists.
+        nc: Number of classes.
+        task: What the model does.
+        where: What a user calls it, for messages and for the file's name.
+
+    Raises:
+        NASError: Where it cannot be exported.
+    """
+    if form != "pt":
+        return Path(_export(model, form, protocol, str(folder), nc, task, where, stem=where))
+    module: Any = built(model, nc=nc, task=task, where=where)
+    path = folder / f"{where}.pt"
+    args = {"imgsz": protocol.imgsz, "task": str(tasks.guess_model_task(module))}
+    checkpoint.save(module, path, args=args, metrics={})
+    return path
+
+
 def _export(
     model: Model,
     form: str,
@@ -159,10 +193,11 @@ def _export(
     task: str,
     where: str,
     opset: int | None = None,
+    stem: str = "model",
 ) -> str:
     """Export into a folder and return the file."""
     module: Any = built(model, nc=nc, task=task, where=where)
-    module.pt_path = str(Path(folder) / "model.pt")  # the exporter writes beside it
+    module.pt_path = str(Path(folder) / f"{stem}.pt")  # the exporter writes beside it
     module.task = tasks.guess_model_task(module)
     arguments = {
         "format": form,

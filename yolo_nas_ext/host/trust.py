@@ -19,6 +19,7 @@ from typing import Any
 
 from ultralytics.utils import USER_CONFIG_DIR
 
+from yolo_nas_ext.cost.latency.command import is_command
 from yolo_nas_ext.errors import NASError, masked
 from yolo_nas_ext.host import data_yaml
 
@@ -47,6 +48,8 @@ def _does(key: str, text: str) -> str:
         return "is written to"
     if key == "ray_address":
         return "" if text == "auto" else "gets and sends code"
+    if key == "latency" and is_command(text):
+        return "is run"
     if key == "blocks" or CODE.search(text):
         return "runs code"
     if "://" in text or (key == "data" and data_yaml.is_remote(text)):

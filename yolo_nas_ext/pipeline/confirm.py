@@ -17,7 +17,7 @@ from yolo_nas_ext.config.names import CONFIRM_AGAIN, CONFIRM_FULL, CONFIRM_TUNED
 from yolo_nas_ext.config.rules import way
 from yolo_nas_ext.config.search import FULL, SearchSettings
 from yolo_nas_ext.estimators.base import Context
-from yolo_nas_ext.estimators.factory import training_options
+from yolo_nas_ext.estimators.factory import precision_of, training_options
 from yolo_nas_ext.estimators.training import (
     PROJECTED,
     FineTuning,
@@ -65,13 +65,15 @@ def confirm(
     # Costs are known, and are none of what is measured.
     left = iter([replace(t, cost={}) for t in chosen if t.number not in study.confirmed])
     for ended in spread(lambda: executor(train), lambda: next(left, None)):
-        metrics = {name: v for name, v in ended.metrics.items() if name in kept}
+        found = ended.metrics.items()
+        metrics = {n: v for n, v in found if n in kept or n.startswith(PRECISIONS)}
         trained = ended.state == "complete"
         own = {**metrics, "seconds": ended.seconds} if trained else {}
         study.record_confirmation(ended.number, own)
         on_confirmed(next(t for t in study.results if t.number == ended.number))
 
 
+PRECISIONS = ("int8_", "fp16_")  # begin the metrics of a network in another precision
 WAYS: dict[str, type[Training] | None] = {
     CONFIRM_AGAIN: None,
     CONFIRM_TUNED: ShortTraining,
@@ -103,6 +105,7 @@ class ConfirmTraining:
         if config.model:
             kind = FineTuning
         given = {**training_options(config), "epochs": epochs_of(config), "teacher": config.teacher}
+        given["precision"] = precision_of(config)
         self.tuned = way(config) == CONFIRM_TUNED
         if not self.tuned and config.estimator != "supernet":
             if way(config) == CONFIRM_FULL and "batch" not in config.given:

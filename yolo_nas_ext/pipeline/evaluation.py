@@ -89,6 +89,8 @@ class Evaluation:
 def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:
     """Return how the trials of a plan are evaluated."""
     config, timing = plan.config, plan.timing
+    if timing is not None and timing.bench is not None:
+        timing.bench.keep(folder)
     return Evaluation(
         plan.estimator,
         folder,

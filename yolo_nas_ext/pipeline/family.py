@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from yolo_nas_ext.config.names import RETAINED
 from yolo_nas_ext.console import Progress, number, quoted, say
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.factory import precision_of
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.pipeline.state import Job
@@ -17,6 +21,7 @@ from yolo_nas_ext.study.trial import Trial
 
 ON_VAL = "val_fitness"  # of the metrics of a trial
 FILE = "family.csv"
+QUANTISED = re.compile(rf"val_(int8|fp16)_(fitness|{RETAINED})")
 COLUMNS = "key file name imgsz params flops latency_ms held_out val".split()
 
 
@@ -55,12 +60,16 @@ def _measure(job: Job) -> None:
         return
     config, estimator = job.config, job.plan.estimator
     val = dataset.read(config.data, config.task, part="val", group=config.group)
+    precision = precision_of(config)
+    others = (f"{precision}_fitness", f"{precision}_{RETAINED}")
     progress = Progress(len(left), "family on val: {done}/{total}  {left} left")
     try:
         for done, trial in enumerate(left, 1):
             file = job.folder / "pareto" / f"nas-{trial.network.key}.pt"
-            found = estimator.measured(val, file, trial.network.imgsz or config.imgsz)  # pyright: ignore[reportAttributeAccessIssue]
-            job.study.record_measurement(trial.number, {ON_VAL: found["fitness"]})
+            size = trial.network.imgsz or config.imgsz
+            found = estimator.measured(val, file, size, precision)  # pyright: ignore[reportAttributeAccessIssue]
+            more = {f"val_{name}": found[name] for name in others if name in found}
+            job.study.record_measurement(trial.number, {ON_VAL: found["fitness"], **more})
             progress(done)
     finally:
         progress.close()
@@ -69,7 +78,8 @@ def _measure(job: Job) -> None:
 def _listed(job: Job, members: Sequence[Trial]) -> str:
     """Return the family as CSV, the cheapest first."""
     text = io.StringIO()
-    rows = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    more = sorted({n for t in members for n in t.metrics if QUANTISED.fullmatch(n)})
+    rows = csv.DictWriter(text, [*COLUMNS, *more], lineterminator="\n")
     rows.writeheader()
     for trial in members:
         key = trial.network.key
@@ -84,6 +94,7 @@ def _listed(job: Job, members: Sequence[Trial]) -> str:
                 "latency_ms": trial.metrics.get("latency_ms", ""),
                 "held_out": trial.fitness,
                 "val": trial.metrics.get(ON_VAL, ""),
+                **{name: trial.metrics.get(name, "") for name in more},
             }
         )
     return text.getvalue()
@@ -91,7 +102,7 @@ def _listed(job: Job, members: Sequence[Trial]) -> str:
 
 def table(job: Job, members: Sequence[Trial]) -> str:
     """Return what the family has to offer, a line a network, and how to take one out."""
-    timed = "latency_ms" in members[0].metrics
+    timed = "latency_ms" in members[0].metrics  # of one device; several have columns of their own
     name, unit = job.study.measure.name, "ms" if timed else "GFLOPs"
     lines = [f"the family: {len(members)} finished networks in {job.folder / 'pareto'}"]
     lines.append(f"  {unit:>9}  {'imgsz':>5}  {name + ' held out':>18}  {'on val':>7}  file")
@@ -100,11 +111,20 @@ def table(job: Job, members: Sequence[Trial]) -> str:
         lines.append(
             f"  {_cost(trial):9.3f}  {trial.network.imgsz or job.config.imgsz:5d}  "
             f"{number(trial.fitness):>18}  {'' if val is None else number(val):>7}  "
-            f"nas-{trial.network.key}.pt{f'  ({trial.name})' if trial.name else ''}"
+            f"nas-{trial.network.key}.pt{f'  ({trial.name})' if trial.name else ''}{_kept(trial)}"
         )
     limit = "max_latency=<ms>" if timed else "max_flops=<FLOPs>"
     lines.append(f"the best within a limit: yolo nas-extract run={quoted(job.folder)} {limit}")
     return "\n".join(lines)
+
+
+def _kept(trial: Trial) -> str:
+    """Return what a network has on val in another precision, where that was measured."""
+    for name, value in trial.metrics.items():
+        if (match := QUANTISED.fullmatch(name)) and match[2] == "fitness":
+            retained = trial.metrics.get(f"val_{match[1]}_{RETAINED}", math.nan)
+            return f"  {match[1]} {number(value)} on val ({retained:.1%} retained)"
+    return ""
 
 
 def _cost(trial: Trial) -> float:

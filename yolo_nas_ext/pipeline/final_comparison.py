@@ -27,6 +27,7 @@ from yolo_nas_ext.estimators.factory import parent_network, training_options
 from yolo_nas_ext.estimators.training import PARTS, UntouchedTraining
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
+from yolo_nas_ext.host.bench import Bench
 from yolo_nas_ext.host.transfer import parents
 from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.network.emit import emit
@@ -57,7 +58,10 @@ SAME = (
 
 
 def prepare(
-    config: SearchSettings, train: dataset.DataSet, parent: Parent | None = None
+    config: SearchSettings,
+    train: dataset.DataSet,
+    parent: Parent | None = None,
+    bench: Bench | None = None,
 ) -> Comparison | None:
     """Return the final comparison with its baselines alone, everything checked before the search.
 
@@ -66,6 +70,7 @@ def prepare(
         train: Its data.
         parent: The trained network that it starts from. It takes part by our recipe and by
             Ultralytics' own.
+        bench: The command of the user's that measures latency, where that is so.
 
     Returns:
         None where ``finalists=0``.
@@ -96,6 +101,7 @@ def prepare(
         tuple(models.costed(model, train, settings.imgsz) for model in compared),
         tuned=recipes.trainings(compared, train, measured, **options),
         leak=dataset.overlap(train, measured, settings.part),
+        bench=bench,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from yolo_nas_ext.data import augment
 from yolo_nas_ext.data.sizes import tiny
 from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.base import Context, hand_over
+from yolo_nas_ext.estimators.factory import precision_of
+from yolo_nas_ext.estimators.training import Training
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.transfer.weights import foretell
@@ -85,7 +88,8 @@ def _search(
     """Run, or resume, a search of these settings."""
     plan = plans.make(config)
     config = plan.config  # what a parent says of it, and its limit, are recorded, too
-    finals = final_comparison.prepare(config, plan.data, plan.parent)
+    bench = plan.timing.bench if plan.timing else None
+    finals = final_comparison.prepare(config, plan.data, plan.parent, bench)
     tracking = Tracking(tracking_by(config))
     shared = _shared(plan) if config.storage else None  # may not be reached: nothing is written yet
     weights = plan.parent.digest if plan.parent else ""
@@ -132,14 +136,14 @@ def take(steps: Steps, job: Job) -> None:
 
 def _shared(plan: Plan) -> Study:
     """Return the record that other processes write into, too."""
-    config, timing = plan.config, plan.timing
+    config, timings = plan.config, plan.timings
     return Study(
         plan.space,
         config.storage,
         plan.goal,
         name=config.name,
-        latency_of=timing.latency_of if timing else "",
-        measured_on=timing.measured_on if timing else "",
+        latency_of="; ".join(timing.latency_of for timing in timings),
+        measured_on="; ".join(timing.measured_on for timing in timings),
         parent=plan.parent.name if plan.parent else "",
         pencils=plan.first.pencils,
         measure=plan.measure,
@@ -346,9 +350,12 @@ def _reevaluate_best(job: Job) -> None:
         job.tell(lambda observer: observer.confirmed(job, after))
 
     if job.plan.estimator.seeded and not job.warm:
+        evaluate, estimator = job.evaluate, job.plan.estimator
+        if (precision := precision_of(job.config)) and isinstance(estimator, Training):
+            evaluate = replace(evaluate, estimator=estimator.measuring_in(precision))
         reevaluate(
             job.study,
-            Again(job.evaluate, job.config.seed + 1),
+            Again(evaluate, job.config.seed + 1),
             n=job.config.confirm,
             executor=partial(here, job.config),
             on_reevaluated=on_reevaluated,
@@ -375,16 +382,18 @@ def _train_best(job: Job) -> None:
 
 
 def _measure_latency(job: Job) -> str:
-    """Measure the best where the device of the profile is this machine; return what went wrong."""
-    timing = job.plan.timing
-    if timing is None or timing.profile is None or not timing.here or job.interrupted:
-        return ""
-    return latency.measure_best(
-        job.study,
-        timing,
-        max(job.config.confirm, 1),
-        say=lambda trial: job.progress.measured(trial, latency.MEASURED, timing.limit),
-    )
+    """Measure the best where the device of a profile is this machine; return what went wrong."""
+    wrong = []
+    for timing in job.plan.timings:
+        if timing.profile is None or not timing.here or job.interrupted:
+            continue
+
+        def say(trial: Trial, timing: latency.Timing = timing) -> None:
+            job.progress.measured(trial, timing.metric, timing.measured, timing.limit)
+
+        most = max(job.config.confirm, 1)
+        wrong.append(latency.measure_best(job.study, timing, most, say=say))
+    return "; ".join(dict.fromkeys(filter(None, wrong)))
 
 
 def _keep_best_weights(job: Job) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.cost.budget import metric
 from yolo_nas_ext.cost.latency import runtimes
+from yolo_nas_ext.cost.latency.command import Command
 from yolo_nas_ext.cost.latency.probe import device_name
-from yolo_nas_ext.cost.latency.profile import CHECKSUM, MEASURE, Profile, asked
+from yolo_nas_ext.cost.latency.profile import CHECKSUM, Profile, asked
 from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.host.bench import Bench, Subject
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
-MEASURED = "latency_measured_ms"  # of the best, beside `latency_ms` as it was predicted
 GROUP = 12  # networks that are measured in turns at once
 AGAIN = 2  # times that is measured again whose times are far apart
 MOST = 4  # times as many networks are measured, at most, as are to be confirmed
@@ -35,6 +39,8 @@ class Timing:
         notes: What the user should know.
         nc: Classes of the data.
         task: What the networks do.
+        bench: The command of the user's that measures, where that is so.
+        name: What its columns are called where there are several devices.
     """
 
     protocol: Protocol
@@ -44,15 +50,29 @@ class Timing:
     notes: Sequence[str]
     nc: int
     task: str
+    bench: Bench | None = None
+    name: str = ""
+
+    @property
+    def metric(self) -> str:
+        """The metric of the latency that each candidate has."""
+        return metric(self.name)
+
+    @property
+    def measured(self) -> str:
+        """The metric of what is measured of the best, beside what was predicted."""
+        return metric(self.name, "measured")
 
     @property
     def bounds(self) -> dict[str, float]:
         """Bounds on the measured latency, which count for networks that have one."""
-        return {MEASURED: self.limit} if self.profile and self.limit else {}
+        return {self.measured: self.limit} if self.profile and self.limit else {}
 
     @property
     def measured_on(self) -> str:
         """Device, runtime and setting that latency is measured of here."""
+        if self.bench is not None:
+            return self.bench.command.text
         version = runtimes.runtime_version(self.protocol.runtime) if self.here else "not measured"
         return f"{device_name()}, {version}, {self.protocol.setting}"
 
@@ -66,6 +86,8 @@ class Timing:
     @property
     def text(self) -> str:
         """How latency is known, for the report."""
+        if self.bench is not None:
+            return f"measured by {self.bench.command.text}, {self.bench.repeats} runs a network"
         if self.profile is None:
             return f"measured: {self.protocol}"
         by = f"predicted from {len(self.profile.layers)} timed layers of {self.profile.device_name}"
@@ -87,6 +109,13 @@ class Timing:
         Raises:
             NASError: For a network that cannot be exported or run.
         """
+        if self.bench is not None:
+            return self.bench.measure(
+                {
+                    name: Subject(network.key, network, network.imgsz or self.protocol.imgsz)
+                    for name, network in networks.items()
+                }
+            )
         from yolo_nas_ext.host.latency import measure_models
 
         found: dict[str, Measurement] = {}
@@ -98,21 +127,26 @@ class Timing:
             measured = measure_models(todo, self.protocol, nc=self.nc, task=self.task, sizes=sizes)
             for name, new in measured.items():
                 old = found.get(name, new)
-                found[name] = min(old, new, key=lambda m: (not m.steady, m.median_ms))
+                found[name] = min(old, new, key=lambda m: (not m.steady, m.own_ms))
         return found
+
+    def milliseconds(self, network: Architecture) -> float:
+        """Return what one network takes; see `measure`.
+
+        Where other work on the machine disturbs its times again and again, the least processor time
+        counts, or with several threads the first quartile. Of a command's numbers the median does.
+        """
+        found = self.measure({"network": network})["network"]
+        return found.median_ms if self.bench else found.own_ms
 
     def of_candidate(self, architecture: Architecture) -> dict[str, float]:
         """Return the measured latency of a candidate, before it is trained.
-
-        Where other work on the machine disturbs its times again and again, the first quartile
-        counts.
 
         Raises:
             TrialError: For one above the limit, or that the runtime cannot run.
         """
         try:
-            found = self.measure({"candidate": architecture})["candidate"]
-            ms = found.median_ms if found.steady else found.low_ms
+            ms = self.milliseconds(architecture)
         except NASError as error:
             raise TrialError("latency", str(error)) from error
         if self.limit and ms > self.limit:
@@ -120,21 +154,38 @@ class Timing:
         return {"latency_ms": ms}
 
 
-def settle(config: SearchSettings, nc: int, space: NetworkSpace) -> Timing | None:
-    """Return how latency is known in a search; None where nothing asks for it.
+def settle(config: SearchSettings, nc: int, space: NetworkSpace) -> tuple[Timing, ...]:
+    """Return how latency is known in a search, for each device; none where nothing asks for it.
 
     Raises:
         NASError: For a profile that is of something else than the search, or what cannot be
             measured here.
     """
     if config.latency is None:
-        return None
+        return ()
     sizes = space.sizes(config.imgsz)
-    if config.latency == MEASURE:
-        return _measured(config, nc, sizes)
-    profile = asked(config.latency)
-    assert profile is not None
-    protocol = _fitting(config, profile, sizes)
+    limits = config.max_latency or (None,) * max(1, len(config.profiles))
+    if config.commanded:
+        return (_commanded(config, nc, space, sizes, limits[0]),)
+    if config.timed:
+        return (_measured(config, nc, sizes, limits[0]),)
+    return tuple(
+        _profiled(config, nc, sizes, name, file, limit)
+        for (name, file), limit in zip(config.profiles, limits, strict=True)
+    )
+
+
+def _profiled(
+    config: SearchSettings,
+    nc: int,
+    sizes: Sequence[int],
+    name: str,
+    file: str,
+    limit: float | None,
+) -> Timing:
+    """Return the timing of a device with a profile."""
+    profile = asked(file)
+    protocol = _fitting(config, profile, sizes, file)
     mine = device_name()
     here = profile.protocol.device != "cpu" or profile.device_name == mine
     notes = []
@@ -145,21 +196,25 @@ def settle(config: SearchSettings, nc: int, space: NetworkSpace) -> Timing | Non
             notes.append(f"latency: the profile is of {profile.runtime_version}, here is {version}")
     else:
         notes.append(
-            f"WARNING: {config.latency} is a profile of another device: latencies are those of "
+            f"WARNING: {file} is a profile of another device: latencies are those of "
             f"{profile.device_name}, this machine is {mine}. The best are not measured here; "
             "measure them on the device"
         )
-    return Timing(protocol, profile, config.max_latency, here, notes, nc, config.task)
+    return Timing(protocol, profile, limit, here, notes, nc, config.task, name=name)
 
 
-def _fitting(config: SearchSettings, profile: Profile, sizes: Sequence[int]) -> Protocol:
+def _fitting(config: SearchSettings, profile: Profile, sizes: Sequence[int], file: str) -> Protocol:
     """Return how a profile's device is measured, where the profile is of what is searched."""
     other = [size for size in sizes if size not in profile.sizes]
     has = profile.protocol
     known = ", ".join(map(str, profile.sizes))
     wrong = {
         f"imgsz={other[0] if other else ''}": (bool(other), f"{known} px"),
-        f"precision={config.precision}": (has.precision != config.precision, has.precision),
+        f"precision={config.precision}": (
+            has.precision != config.precision
+            and (len(config.profiles) == 1 or "precision" in config.given),
+            has.precision,
+        ),
         "batch 1, which a search is for": (has.batch != 1, f"batch {has.batch}"),
         f"runtime={config.runtime}": (
             "runtime" in config.given and has.runtime != config.runtime,
@@ -169,13 +224,13 @@ def _fitting(config: SearchSettings, profile: Profile, sizes: Sequence[int]) -> 
     for asked_for, (differs, found) in wrong.items():
         if differs:
             raise NASError(
-                f"latency={config.latency}: the profile is for {found}, not for {asked_for}; make "
+                f"latency={file}: the profile is for {found}, not for {asked_for}; make "
                 "one by yolo nas-profile, or search as it says"
             )
     return Protocol.from_dict({**has.to_dict(), "imgsz": sizes[0]})
 
 
-def _measured(config: SearchSettings, nc: int, sizes: Sequence[int]) -> Timing:
+def _measured(config: SearchSettings, nc: int, sizes: Sequence[int], limit: float | None) -> Timing:
     """Return the timing of a search that measures each candidate on this machine.
 
     A network with an image size of its own is measured at that.
@@ -185,7 +240,49 @@ def _measured(config: SearchSettings, nc: int, sizes: Sequence[int]) -> Timing:
     runtimes.check(protocol)
     busy = runtimes.busy_note()
     notes = [busy] if busy else []
-    return Timing(protocol, None, config.max_latency, True, notes, nc, config.task)
+    return Timing(protocol, None, limit, True, notes, nc, config.task)
+
+
+def _commanded(
+    config: SearchSettings,
+    nc: int,
+    space: NetworkSpace,
+    sizes: Sequence[int],
+    limit: float | None,
+) -> Timing:
+    """Return the timing of a search in which a command measures each candidate.
+
+    It measures a network before anything is written, so that one that cannot is said at once.
+
+    Raises:
+        NASError: For a command that cannot be run, fails, or prints something else.
+    """
+    assert config.latency is not None
+    command = Command.parse(config.latency, config.latency_timeout)
+    if config.precision == "int8" and command.forms != ("onnx",):
+        raise NASError(
+            f"latency={config.latency}: with precision=int8 the ONNX file is quantised; give "
+            "{onnx} alone, or leave precision out"
+        )
+    bench = Bench(
+        command,
+        nc=nc,
+        task=config.task,
+        repeats=config.latency_repeats,
+        precision=config.precision,
+    )
+    if config.resume is not None:
+        bench.keep(Path(config.resume))
+    usual = config.imgsz if config.imgsz in sizes else sizes[0]
+    timing = Timing(Protocol(imgsz=usual), None, limit, True, [], nc, config.task, bench)
+    tried = space.architecture(space.sample(random.Random(config.seed)))
+    measured = timing.measure({"": tried})[""]
+    low, high = measured.low_ms, measured.high_ms
+    note = (
+        f"latency: {command.text} says {measured.median_ms:.4g} ms of nas-{tried.key}, quartiles "
+        f"{low:.4g} to {high:.4g}"
+    )
+    return replace(timing, notes=[note])
 
 
 def measure_best(
@@ -193,7 +290,8 @@ def measure_best(
 ) -> str:
     """Measure the best candidates, and the next ones in place of any above the limit.
 
-    Where other work on the machine disturbs the times again and again, the prediction stands.
+    Where other work on the machine disturbs the times again and again, the least processor time
+    counts; with several threads, of which there is none, the prediction stands.
 
     Args:
         study: The record, to which the measurements are added.
@@ -208,7 +306,9 @@ def measure_best(
     unsteady: set[int] = set()
     for _ in range(MOST):
         todo = [
-            t for t in _best(study, n) if MEASURED not in t.metrics and t.number not in unsteady
+            t
+            for t in _best(study, n)
+            if timing.measured not in t.metrics and t.number not in unsteady
         ][:GROUP]
         if not todo:
             break
@@ -218,11 +318,12 @@ def measure_best(
             return f"the best could not be measured: {error}"
         for trial in todo:
             ms = found[str(trial.number)]
-            if not ms.steady:
+            if not ms.known:
                 unsteady.add(trial.number)
                 continue
             study.record_measurement(
-                trial.number, {MEASURED: ms.median_ms, "latency_iqr_ms": ms.iqr_ms}
+                trial.number,
+                {timing.measured: ms.own_ms, metric(timing.name, "iqr"): ms.iqr_ms},
             )
             say(next(t for t in study.results if t.number == trial.number))
     if unsteady:

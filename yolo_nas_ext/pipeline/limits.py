@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from yolo_nas_ext.config.search import SearchSettings
-from yolo_nas_ext.cost.budget import Budget
-from yolo_nas_ext.cost.latency.profile import asked
 from yolo_nas_ext.errors import NASError, TrialError
-from yolo_nas_ext.estimators.factory import parent_network
+from yolo_nas_ext.estimators.factory import budget_of, parent_network
 from yolo_nas_ext.host import models
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.transfer.parents import Parent
@@ -25,13 +23,13 @@ class Limited(NamedTuple):
     """A search within a limit: its settings, how latency is known, and what to say of it."""
 
     config: SearchSettings
-    timing: Timing | None
+    timings: Sequence[Timing]
     notes: Sequence[str] = ()
 
 
 def settle(
     config: SearchSettings,
-    timing: Timing | None,
+    timings: Sequence[Timing],
     data: DataSet,
     parent: Parent | None,
     baselines: Sequence[Baseline],
@@ -43,7 +41,7 @@ def settle(
 
     Args:
         config: Settings of the search.
-        timing: How latency is known.
+        timings: How latency is known, of each device.
         data: The data set.
         parent: What the search starts from.
         baselines: The networks that the user names.
@@ -52,43 +50,31 @@ def settle(
         NASError: Where a parent's latency cannot be measured.
     """
     network = parent_network(config) if parent and not parent.unread else None
-    if timing is not None and network is not None and parent is not None:
-        again = _from_parent(config) and timing.profile is not None
+    if timings and network is not None and parent is not None:
+        again = _from_parent(config) and bool(config.profiles)
         if not config.limited or again:
-            return _latency(config, timing, data, parent, network)
+            return _latency(config, timings, data, parent, network)
     if config.limited:
-        return Limited(config, timing)
-    budget = _budget(config, data)
+        return Limited(config, timings)
+    budget = budget_of(config, data)
     if parent is not None:
         flops = budget.costs(network).flops if network else _counted(config, data, parent)
         of = parent.name
     elif baselines:
         flops, of = max((each.flops(budget), each.name) for each in baselines)
     else:
-        return Limited(config, timing)
+        return Limited(config, timings)
     said = f"max_flops={budget.say('max_flops', flops).removesuffix('FLOPs')}"
     note = f"{said}, what {of} has at {config.imgsz} px, as no limit is given; {NONE}"
-    return Limited(replace(config, max_flops=flops), timing, [note])
+    return Limited(replace(config, max_flops=flops), timings, [note])
 
 
-def without(config: SearchSettings, timing: Timing | None, notes: Sequence[str]) -> Limited:
+def without(config: SearchSettings, timings: Sequence[Timing], notes: Sequence[str]) -> Limited:
     """Return a search without the limit that nobody gave, as no network of its space keeps it."""
     config = replace(config, max_flops=None, max_latency=None)
-    timing = replace(timing, limit=None) if timing else None
+    timings = [replace(timing, limit=None) for timing in timings]
     said = notes[0].partition(", as no limit")[0]
-    return Limited(config, timing, [f"no limit, as no network of the space keeps {said}"])
-
-
-def _budget(config: SearchSettings, data: DataSet) -> Budget:
-    return Budget(
-        {},
-        data.nc,
-        config.imgsz,
-        data.channels,
-        config.task,
-        data.keypoints,
-        asked(config.latency),
-    )
+    return Limited(config, timings, [f"no limit, as no network of the space keeps {said}"])
 
 
 def _from_parent(config: SearchSettings) -> bool:
@@ -98,27 +84,34 @@ def _from_parent(config: SearchSettings) -> bool:
 
 def _latency(
     config: SearchSettings,
-    timing: Timing,
+    timings: Sequence[Timing],
     data: DataSet,
     parent: Parent,
     network: Architecture,
 ) -> Limited:
-    """Return a search within its parent's latency.
+    """Return a search within its parent's latency on each device.
 
     Candidates are held to what is predicted of the parent by what is predicted of them, and to what
     is measured of it once they are measured. A resumed search keeps what it began with.
     """
-    predicted = _budget(config, data).latency_ms(network) if timing.profile else 0.0
-    measured = timing.measure({parent.name: network})[parent.name].median_ms if timing.here else 0.0
-    limit = config.max_latency or predicted or measured
-    how = f"{predicted:.2f} ms predicted" * bool(predicted)
-    how += ", " * bool(predicted and measured) + f"{measured:.2f} ms measured" * bool(measured)
+    budget, found, limited, said = budget_of(config, data), [], [], []
+    before = config.max_latency or (0.0,) * len(timings)
+    for timing, known in zip(timings, before, strict=True):
+        predicted = budget.latency_ms(network, timing.name) if timing.profile else 0.0
+        measured = 0.0
+        if timing.here:
+            measured = timing.milliseconds(network)
+        limit = known or predicted or measured
+        how = f"{predicted:.2f} ms predicted" * bool(predicted)
+        how += ", " * bool(predicted and measured) + f"{measured:.2f} ms measured" * bool(measured)
+        said.append(f"{timing.name}{' ' * bool(timing.name)}{how}")
+        found.append(limit)
+        limited.append(replace(timing, limit=max(limit, measured)))
     note = (
-        f"max_latency={limit:.4g}, the latency of {parent.name} at {network.imgsz or config.imgsz} "
-        f"px ({how}), as no limit is given; {NONE}"
+        f"max_latency={','.join(f'{limit:.4g}' for limit in found)}, the latency of {parent.name} "
+        f"at {network.imgsz or config.imgsz} px ({'; '.join(said)}), as no limit is given; {NONE}"
     )
-    timing = replace(timing, limit=max(limit, measured))
-    return Limited(replace(config, max_latency=limit), timing, [note])
+    return Limited(replace(config, max_latency=tuple(found)), limited, [note])
 
 
 def _counted(config: SearchSettings, data: DataSet, parent: Parent) -> float:

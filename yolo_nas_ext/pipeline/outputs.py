@@ -39,6 +39,7 @@ from yolo_nas_ext.network.emit import to_yaml
 from yolo_nas_ext.network.parse import read
 from yolo_nas_ext.pipeline import confirm, model_card, warm_start
 from yolo_nas_ext.pipeline.state import Job, best_of
+from yolo_nas_ext.report.devices import Device, chosen, lines
 from yolo_nas_ext.report.facts import label
 from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.report.verdict import better
@@ -56,6 +57,7 @@ def write(job: Job) -> None:
     write_front(job)
     note_zeros(job)
     write_best(job)
+    write_devices(job)
     write_report(job)
 
 
@@ -68,6 +70,25 @@ def write_best(job: Job) -> None:
         return
     _copy_weights(_weights(job, best), job.folder / "best.pt")
     _write_model(job, job.folder / "best.yaml", best)
+
+
+def devices(job: Job) -> list[Device]:
+    """Return the devices of a search for several."""
+    return [Device(t.name, t.limit) for t in job.plan.timings if t.name]
+
+
+def write_devices(job: Job) -> dict[str, str]:
+    """Write the definition of the network for each device, and return the files by device."""
+    found: dict[str, str] = {}
+    if not (named := devices(job)):
+        return found
+    folder = job.folder / "devices"
+    folder.mkdir(exist_ok=True)
+    for device, trial in chosen(Findings(job.study), named).items():
+        if trial.architecture is not None:
+            path = _write_model(job, folder / f"{device.name}.yaml", trial)
+            found[device.name] = str(path)
+    return found
 
 
 def _weights(job: Job, trial: Trial) -> Path:
@@ -201,6 +222,7 @@ def write_report(job: Job, *, running: str = "") -> None:
             "Learned distribution": folder / "learned.png",
         },
         changes=_changes(job),
+        devices=devices(job),
         # From a parent its own drawing stands there.
         beside={} if config.model else {BESIDE: read(*models.definition(BESIDE, config.task))},
         **shown,
@@ -269,6 +291,8 @@ def tell(job: Job) -> None:
     folder = quoted(job.folder)
     if job.finals is None:  # else the table of the search was printed before its finals
         say("\n" + report.summary_table(job.study))
+    if of_each := lines(Findings(job.study), devices(job), write_devices(job)):
+        say("\n" + "\n".join(of_each))
     if job.interrupted:
         if job.config.inherit == PARENT:
             say(f"\n{warm_start.disk_use(job.folder)}")

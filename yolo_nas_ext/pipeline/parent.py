@@ -66,9 +66,8 @@ def _sizes(config: SearchSettings) -> tuple[int, ...]:
     grows = config.fidelity and "imgsz" in config.fidelity
     if said or grows or config.vectorized:
         return config.sizes
-    profile = asked(config.latency)
-    if profile is not None:
-        return tuple(sorted(profile.sizes))
+    if config.profiles:  # the sizes that all of the devices know
+        return tuple(sorted(set.intersection(*({*asked(f).sizes} for _, f in config.profiles))))
     own = config.imgsz
     step = max(32, 32 * round(own / 10 / 32))
     low, high = (share * own for share in RANGE)

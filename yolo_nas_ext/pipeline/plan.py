@@ -61,7 +61,7 @@ class Plan:
         estimator: How good a candidate is.
         first: What is tried before the strategy proposes: the parent, its pencils, the baselines.
         notes: What the user should know: skipped images, baselines left out.
-        timing: How latency is known, if it is.
+        timings: How latency is known, of each device; none where it is not.
         parent: The trained network that the search starts from, if it does.
         changes: What scores the parent's changes, where the strategy adds them up.
         measure: What fitness is, for people.
@@ -77,10 +77,15 @@ class Plan:
     estimator: Estimator
     first: First
     notes: Sequence[str]
-    timing: latency.Timing | None = None
+    timings: Sequence[latency.Timing] = ()
     parent: Parent | None = None
     changes: ChangeScores | None = None
     measure: Measure = field(default_factory=Measure)
+
+    @property
+    def timing(self) -> latency.Timing | None:
+        """How latency is known of the first device, or of the only one."""
+        return next(iter(self.timings), None)
 
     @property
     def trials(self) -> int:
@@ -109,15 +114,16 @@ def make(config: SearchSettings) -> Plan:
     if parent:
         parent.check(data)
     named = baselines.named(config, parent)
-    timing = latency.settle(config, data.nc, space_file(config))
-    config, timing, limit = limits.settle(config, timing, data, parent, named)
+    timings = latency.settle(config, data.nc, space_file(config))
+    config, timings, limit = limits.settle(config, timings, data, parent, named)
     config, planned = effort.fit(config, data, parent, named)
     space, budget = space_of(config, data)
     if limit and not _has_networks(space, config):
-        config, timing, limit = limits.without(config, timing, limit)
+        config, timings, limit = limits.without(config, timings, limit)
         space, budget = space_of(config, data)
     whole = _whole_backbones(config, space, budget)
-    goal = Goal(config.objectives, config.limits, timing.bounds if timing else {})
+    bounds = {name: bound for timing in timings for name, bound in timing.bounds.items()}
+    goal = Goal(config.objectives, config.limits, bounds)
     estimator = make_estimator(parents.candidates(config, parent), data)
 
     changes = _changes(config, space, estimator)
@@ -134,6 +140,7 @@ def make(config: SearchSettings) -> Plan:
     control = (lambda: strategy(rival, space)) if rival else None
     if control:
         control()  # says what is allowed
+    timing = next(iter(timings), None)
     first = baselines.Firsts(config, space, budget, data, parent, timing).made(named)
     first = noise.measured(first, config, estimator, parent)
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
@@ -148,7 +155,7 @@ def make(config: SearchSettings) -> Plan:
         *whole,
         *limit,
         *first.notes,
-        *(timing.notes if timing else ()),
+        *(note for timing in timings for note in timing.notes),
     ]
     return Plan(
         config,
@@ -161,7 +168,7 @@ def make(config: SearchSettings) -> Plan:
         estimator,
         first,
         notes,
-        timing,
+        timings,
         parent,
         changes,
         measure_of(config, estimator),

@@ -108,15 +108,16 @@ class Progress:
         text = f"{text} ({number(self._value(trial))} in the search)"
         self._afterwards(f"confirmed {len(self.study.confirmed)}", trial, text)
 
-    def measured(self, trial: Trial, name: str, limit: float | None) -> None:
+    def measured(self, trial: Trial, before: str, name: str, limit: float | None) -> None:
         """Say what the latency of a trial was measured to be, beside its prediction.
 
         Args:
             trial: With both among its metrics.
+            before: Of the metric that was predicted.
             name: Of the metric that was measured.
             limit: Most milliseconds, if there is a limit.
         """
-        ms, predicted = trial.metrics[name], trial.metrics.get("latency_ms", math.nan)
+        ms, predicted = trial.metrics[name], trial.metrics.get(before, math.nan)
         over = f"; above max_latency={limit:g}, left out" if limit and ms > limit else ""
         text = f"{ms:.2f} ms measured ({predicted:.2f} predicted, {ms / predicted - 1:+.1%}){over}"
         self._afterwards("latency", trial, text)

@@ -94,7 +94,10 @@ class Job:
     @property
     def latency(self) -> str:
         """How latency is known, in words; nothing where it is not."""
-        return self.plan.timing.text if self.plan.timing else ""
+        return "; ".join(
+            f"{timing.name}: {timing.text}" if timing.name else timing.text
+            for timing in self.plan.timings
+        )
 
     @property
     def warm(self) -> bool:

@@ -126,6 +126,8 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
         "n",
     ]
     heads += [f"over {baseline.name}", "p"] if baseline else []
+    precision = leaderboard.precision
+    heads += [f"{precision}", "retained"] if precision else []
     heads += ["a training", "search"]
     rows = []
     for model in _order(leaderboard):
@@ -141,6 +143,11 @@ def cells(leaderboard: Leaderboard) -> tuple[list[str], list[list[str]]]:
             pair = leaderboard.difference(model.name, baseline.name)
             nothing = model is baseline or not pair.n
             row += ["-"] * 2 if nothing else [signed(pair.mean), _p(pair.p)]
+        if precision:
+            value = leaderboard.mean_of(model.name, f"{precision}_fitness")
+            share = leaderboard.mean_of(model.name, f"{precision}_retained")
+            row += ["-" if math.isnan(value) else number(value)]
+            row += ["-" if math.isnan(share) else f"{share:.1%}"]
         spent = leaderboard.seconds(model.name)
         row.append(duration(spent) if math.isfinite(spent) else "-")
         row.append("-" if model.search_seconds is None else duration(model.search_seconds))

@@ -233,6 +233,25 @@ def pixels(trial: Trial) -> int:
     return own or int(trial.fidelity.get("imgsz", 0))
 
 
+def quantised(metrics: Mapping[str, float], name: str) -> list[str]:
+    """Return what a network measures in other precisions, and what of its accuracy that retains.
+
+    Args:
+        metrics: Of a trial or a training.
+        name: What is measured, in words.
+    """
+    found = []
+    for precision in ("int8", "fp16"):
+        if (share := metrics.get(f"{precision}_retained")) is None:
+            continue
+        kinds = ("map50_95", "accuracy_top1", "fitness")
+        value = next(metrics[k] for n in kinds if (k := f"{precision}_{n}") in metrics)
+        what = next(n for n in kinds if f"{precision}_{n}" in metrics)
+        what = {"map50_95": "mAP50-95", "accuracy_top1": "top-1 accuracy"}.get(what, name)
+        found.append(f"{precision}: {what} {number(value)}, {share:.1%} retained")
+    return found
+
+
 def size(trial: Trial) -> str:
     """Return ``" (1.2M parameters, 3.4G FLOPs)"``, or nothing without costs."""
     names = {"params": "parameters", "flops": "FLOPs"}

@@ -20,6 +20,8 @@ from yolo_nas_ext.report.charts import (
     volume_chart,
 )
 from yolo_nas_ext.report.comparison_page import section
+from yolo_nas_ext.report.devices import EQUAL, Device, devices_table
+from yolo_nas_ext.report.devices import title as device_title
 from yolo_nas_ext.report.drawing import drawing, previewed, previews
 from yolo_nas_ext.report.facts import label, metric_names, pixels, sized
 from yolo_nas_ext.report.html import Cell, Row, Table, embedded, pairs, table, wide
@@ -68,6 +70,7 @@ def page(
     beside: Mapping[str, Architecture] = MappingProxyType({}),
     changes: Sequence[Any] = (),
     running: str = "",
+    devices: Sequence[Device] = (),
 ) -> str:
     """Return the report of a search as one HTML page for any screen and for paper.
 
@@ -90,6 +93,7 @@ def page(
         beside: Baselines to draw beside the best one, by name.
         changes: What single changes of a parent cost and give; see `strategies.additive.Change`.
         running: How far a search is that still runs: the page then reloads itself.
+        devices: The devices, where a search is for several.
     """
     findings = Findings(study)
     return html.page(
@@ -101,6 +105,8 @@ def page(
         finals={"verdict": sentences(finals), "section": section(finals)} if finals else None,
         verdict=_verdict(findings),
         notes=notes,
+        devices=devices_table(findings, devices),
+        equal=f"{EQUAL:.0%}",
         front=_front(findings, finals),
         networks=_networks(findings, finals, beside),
         importances=importance_section(findings),
@@ -200,10 +206,12 @@ def _legend(findings: Findings, line: str) -> list[dict[str, str]]:
 def _front_table(findings: Findings) -> Table:
     baseline = findings.reference
     known = [n for n in LATENCY if any(n in trial.metrics for trial in findings.front)]
+    named = {n for trial in findings.front for n in trial.metrics if device_title(n)}
+    known += sorted(n for n in named if not n.endswith("_iqr_ms"))
     others = dict.fromkeys([*findings.study.goal.objectives, *known])
     others = [n for n in others if n not in {"fitness", *REPEATED}]
     name, ranks = findings.measure.name, bool(findings.places)
-    heads = [_noun(findings), name, *["Rank"] * ranks, *(TITLES.get(n, n) for n in others)]
+    heads = [_noun(findings), name, *["Rank"] * ranks, *(_title(findings, n) for n in others)]
     heads += ["px"] * sized(findings.study) + ["Parameters", "FLOPs"]
     heads += [f"{name} over {baseline.name}", f"FLOPs over {baseline.name}"] if baseline else []
     rows = []
@@ -327,7 +335,11 @@ def _title(findings: Findings, metric: str) -> str:
         "fitness_again": f"{name}, again",
         "trained_fitness": f"{findings.measure.confirmed}, trained alone",
     }
-    return own.get(metric) or TITLES.get(metric, metric)
+    precision, _, of = metric.removeprefix("trained_").partition("_")
+    if precision in ("int8", "fp16"):
+        what = "retained" if of == "retained" else TITLES.get(of, of)
+        return f"{precision} {what}{', trained alone' * metric.startswith('trained_')}"
+    return own.get(metric) or TITLES.get(metric) or device_title(metric) or metric
 
 
 def _fitness(trial: Trial) -> Cell:

@@ -11,7 +11,8 @@ from numbers import Real
 from typing import Any
 
 from yolo_nas_ext.console import number, short, signed
-from yolo_nas_ext.report.facts import label, metric_names, pixels, sized
+from yolo_nas_ext.report.devices import LATENCY
+from yolo_nas_ext.report.facts import label, metric_names, pixels, quantised, sized
 from yolo_nas_ext.report.summary import Findings
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
@@ -218,10 +219,7 @@ def _row(trial: Trial, findings: Findings, kind: str) -> tuple[str, str, str, st
     if (own := trial.trained) is not trial:
         name = findings.measure.trained
         notes.append(f"trained{name and f': {name}'} {number(own.fitness)}")
-    if "latency_ms" in trial.metrics:
-        measured = trial.metrics.get("latency_measured_ms")
-        more = "" if measured is None else f" predicted, {measured:.2f} ms measured"
-        notes.append(f"{trial.metrics['latency_ms']:.2f} ms{more}")
+    notes += _latencies(trial) + quantised(own.metrics, findings.measure.name)
     if trial.name:
         notes.append(kind if trial.point is not None else f"{kind}, not in the space")
     if trial.state == "failed":
@@ -231,6 +229,20 @@ def _row(trial: Trial, findings: Findings, kind: str) -> tuple[str, str, str, st
     )
     fitness = number(trial.fitness) if trial.state == "complete" else "-"
     return _clean(label(trial), 40), params, flops, fitness, ", ".join(filter(None, notes))
+
+
+def _latencies(trial: Trial) -> list[str]:
+    """Return what a network takes on each device, as it was predicted and measured."""
+    found = []
+    for name, ms in sorted(trial.metrics.items()):
+        match = LATENCY.fullmatch(name)
+        device = match["device"] if match else ""
+        if match is None or match["what"] or (device or "").startswith("on_"):
+            continue
+        measured = trial.metrics.get(f"{name.removesuffix('_ms')}_measured_ms")
+        more = "" if measured is None else f" predicted, {measured:.2f} ms measured"
+        found.append(f"{f'{device} ' if device else ''}{ms:.2f} ms{more}")
+    return found
 
 
 def _clean(text: str, most: int) -> str:

@@ -31,16 +31,29 @@ def _sentences(leaderboard: Leaderboard) -> list[str]:
         return [_nothing(leaderboard)]
     if found is None or baseline is None:
         parts = _parts(leaderboard, found)
-        return [*(parts or [_alone(leaderboard)]), *_caveats(leaderboard)]
+        alone = _quantised(leaderboard, *leaderboard.ranking[:1])
+        return [*(parts or [_alone(leaderboard)]), *alone, *_caveats(leaderboard)]
     said = [_headline(leaderboard, found, baseline), *_tests(leaderboard, found, baseline)]
     return [
         *said,
         *_parts(leaderboard, found),
         *_beside_pencil(leaderboard, found),
         *_at_its_cost(leaderboard, found, baseline),
+        *_quantised(leaderboard, found, baseline),
         *_search(leaderboard, found, baseline),
         *_caveats(leaderboard),
     ]
+
+
+def _quantised(leaderboard: Leaderboard, *models: Model) -> list[str]:
+    """Say what models are in another precision, and what of their accuracy that retains."""
+    precision, said = leaderboard.precision, []
+    for model in models:
+        value = leaderboard.mean_of(model.name, f"{precision}_fitness")
+        share = leaderboard.mean_of(model.name, f"{precision}_retained")
+        if not math.isnan(value) and not math.isnan(share):
+            said.append(f"{model.name} has {number(value)} ({share:.1%} retained)")
+    return [f"In {precision} {', '.join(said)}."] if said else []
 
 
 def better(leaderboard: Leaderboard) -> Model | None:

@@ -150,6 +150,18 @@ class Leaderboard:
         """Return the mean fitness of a model over its seeds."""
         return interval(list(self.values(name).values()))
 
+    @property
+    def precision(self) -> str:
+        """The precision that models were measured in besides: int8, fp16 or none."""
+        known = {name for e in self.evaluations for name in e.metrics}
+        return next((p for p in ("int8", "fp16") if f"{p}_fitness" in known), "")
+
+    def mean_of(self, name: str, metric: str) -> float:
+        """Return the mean of another metric of a model over its seeds; nan without one."""
+        own = [e for e in self.evaluations if e.name == name and not e.error]
+        found = [e.metrics[metric] for e in own if metric in e.metrics]
+        return float(np.mean(found)) if found else math.nan
+
     def seconds(self, name: str) -> float:
         """Return the mean wall time of a training of a model; nan without one."""
         found = [e.seconds for e in self.evaluations if e.name == name and not e.error]

@@ -74,6 +74,10 @@ class Trial:
             repeated[name] = (first + sum(values)) / (1 + len(values))
             if name in FITNESS:
                 repeated |= {f"{name}_first": first, f"{name}_again": sum(values) / len(values)}
+        later = {name for metrics in again for name in metrics} - self.metrics.keys()
+        for name in sorted(later):  # what is measured of the best alone
+            values = [metrics[name] for metrics in again if name in metrics]
+            repeated[name] = sum(values) / len(values)
         if not trained and not repeated:
             return self
         return replace(self, metrics={**self.metrics, **trained, **repeated})

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yolo_nas_ext.cost.budget import LIMITS, Budget
+from yolo_nas_ext.cost.budget import LIMITS, SIZE, Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.zero_cost.entropy import SCORES
 from yolo_nas_ext.network.architecture import Architecture
@@ -210,6 +210,8 @@ class _Search:
         )
 
     def _cost(self, attribute: str) -> Callable[[Architecture], float]:
+        if attribute == LIMITS[SIZE][0]:
+            return self.budget.size
         return lambda architecture: getattr(self.budget.costs(architecture), attribute)
 
     def children(self, parents: Ints, draw: Draw) -> Ints:

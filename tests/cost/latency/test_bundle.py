@@ -77,7 +77,8 @@ def test_the_script_runs_on_python_3_8() -> None:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert imported == {"annotations", "Path", "Any", "Callable", "Mapping", "MutableMapping"}
+    typing = {"Any", "Callable", "Mapping", "MutableMapping", "Sequence"}
+    assert imported == {"annotations", "Path", *typing}
     for node in ast.walk(tree):  # annotations are texts there
         for field in ("annotation", "returns"):
             if getattr(node, field, None) is not None:
@@ -138,7 +139,8 @@ def test_a_device_times_it_and_a_profile_comes_of_it(
     assert len(result.layers) == 12 and len(result.models[SIZE]) == 2
     assert result.models[SIZE][0].ops == deployed(NETWORKS[0][0], NETWORKS[0][1], SIZE)
     out = tmp_path / "device.json"
-    assert profiling.main({"import": str(folder / "result.json"), "out": str(out)}) == 0
+    given = {"import": str(folder / "result.json"), "out": str(out), "force": True}
+    assert profiling.main(given) == 0
     profile = load(out)
     assert profile.protocol.repeats == 3 and profile.about["spaces"] == ["tiny"]
     assert profile.predict(*NETWORKS[0], SIZE) > 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from yolo_nas_ext.cost.latency import probe, runtimes
-from yolo_nas_ext.cost.latency.probe import device_name, interleaved
+from yolo_nas_ext.cost.latency.probe import device_name, interleaved, layer_ms, of_group
 from yolo_nas_ext.cost.latency.protocol import Protocol, summary
 from yolo_nas_ext.errors import NASError
 
@@ -83,6 +83,38 @@ def test_a_run_that_waits_for_the_processor_is_known_by_its_idle_process(
     assert summary(even, Protocol("torch", device="0"), "", "", waits["waits"]).steady
     assert not summary(np.array([3.2, 3.3, 7.6, 7.7]), Protocol(), "", "").steady
     assert len(times["works"]) == 6
+
+
+def test_the_least_processor_time_is_the_models_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, waits = Machine(monkeypatch), dict[str, list[float]]()
+    others = iter([0.01, 0.03, 0.0, 0.02] * 9)
+
+    def run() -> None:
+        machine.work(0.004)
+        machine.wait(next(others) + 0.001)
+
+    times = interleaved({"a": run}, repeats=6, waits=waits)["a"]
+    assert times.min() == pytest.approx(5.0)
+    assert summary(times, Protocol(), "", "", waits["a"]).least_ms == pytest.approx(4.0)
+    for other in (Protocol(threads=2), Protocol("torch", device="0")):  # computed elsewhere, too
+        assert summary(times, other, "", "", waits["a"]).least_ms == pytest.approx(5.0)
+
+
+def test_a_layer_that_waits_has_its_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+
+    def busy(seconds: float) -> None:
+        machine.work(seconds)
+        machine.wait(3 * seconds)
+
+    runs = (lambda: busy(0.001)), (lambda: busy(0.005))
+    assert layer_ms(*runs, 4) == pytest.approx(1.0)
+    assert layer_ms(*runs, 4, alone=False) == pytest.approx(4.0)
+
+
+def test_one_disturbed_model_decides_for_its_group() -> None:
+    assert of_group([5.0, 9.0], [4.9, 8.7]) == [5.0, 9.0]
+    assert of_group([5.0, 19.0], [4.9, 8.7]) == [4.9, 8.7]
 
 
 @pytest.mark.parametrize(

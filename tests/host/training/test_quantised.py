@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -51,6 +52,16 @@ def test_every_task_that_is_said_to_be(task, tmp_path) -> None:
     split = (list(range(6)), [6, 7])
     found = train(model, data, split, epochs=1, task=task, precision="int8").metrics
     assert math.isfinite(found["int8_fitness"])
+
+
+@pytest.mark.slow
+def test_a_head_with_two_branches(data) -> None:
+    space = DetectorSpace.load("tiny", fix={**SMALL, "levels": "3-4"})
+    architecture = space.architecture(space.sample(random.Random(0)))
+    architecture = replace(architecture, head=replace(architecture.head, end2end=True))
+    for precision in ("int8", "fp16"):
+        found = train(emit(architecture, 2), data, epochs=1, precision=precision).metrics
+        assert math.isfinite(found[f"{precision}_map50_95"])
 
 
 def test_at_least_a_hundred_images_are_seen() -> None:

@@ -194,12 +194,12 @@ def read(path: Path) -> DeviceTimes:
         }
         models = {
             int(size): [
-                _model(name, manifest["networks"][name], int(size), float(quartiles[1]))
-                for name, quartiles in group.items()
+                _model(name, manifest["networks"][name], int(size), ms)
+                for name, ms in zip(group, _of_group(group), strict=True)
             ]
             for size, group in found["models"].items()
         }
-        if not (layers and all(models.values()) and models):
+        if not ((layers or not manifest["ops"]) and all(models.values()) and models):
             raise ValueError("nothing was timed")
         return DeviceTimes(
             str(found["device"]),
@@ -217,6 +217,12 @@ def read(path: Path) -> DeviceTimes:
             f"import={path}: not a whole result of a bundle ({type(error).__name__}: {reason}); "
             "run probe.py to its end on the device and copy result.json again"
         ) from error
+
+
+def _of_group(group: Mapping[str, Sequence[float]]) -> list[float]:
+    """Return the milliseconds of a group of models; a script of before wrote quartiles alone."""
+    medians = [quartiles[1] for quartiles in group.values()]
+    return probe.of_group(medians, [(*row, row[1])[3] for row in group.values()])
 
 
 def _model(name: str, network: Mapping[str, Any], imgsz: int, ms: float) -> Model:

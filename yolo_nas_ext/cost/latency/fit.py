@@ -58,7 +58,7 @@ def time_layer(op: Op, protocol: Protocol) -> float:
     """Return the time of a layer on its own in milliseconds; see `load_layer`."""
     more = more_copies(op)
     few, many = (load_layer(op, copies, protocol) for copies in (FEW, FEW + more))
-    return layer_ms(few, many, more)
+    return layer_ms(few, many, more, protocol.device == "cpu" and protocol.threads == 1)
 
 
 class Record:
@@ -201,9 +201,9 @@ def calibrate(profile: Profile, models: Sequence[Model]) -> Calibration:
     guesses = []
     for left in range(len(models)):
         others = np.arange(len(models)) != left
-        constant, weights = _weights(sums[others], times[others])
+        constant, weights = weights_of(sums[others], times[others])
         guesses.append(constant + float(sums[left] @ weights))
-    constant, weights = _weights(sums, times)
+    constant, weights = weights_of(sums, times)
     *by_family, fetch = weights.tolist()
     return Calibration(
         constant,
@@ -213,7 +213,7 @@ def calibrate(profile: Profile, models: Sequence[Model]) -> Calibration:
     )
 
 
-def _weights(sums: Floats, times: Floats) -> tuple[float, Floats]:
+def weights_of(sums: Floats, times: Floats, trust: float = TRUST) -> tuple[float, Floats]:
     """Return a constant and non-negative weights of columns by least relative squares.
 
     Each family's weight is drawn a little towards that of all families together, which decides
@@ -222,13 +222,14 @@ def _weights(sums: Floats, times: Floats) -> tuple[float, Floats]:
     Args:
         sums: Models x (milliseconds of each family's layers on their own, parameters).
         times: Milliseconds of the models.
+        trust: How far weights stay at that of all families.
     """
     count = sums.shape[1] - 1
     usual = float(np.median(times / sums[:, :count].sum(axis=1)))
     scale = np.append(np.ones(count), sums[:, count].max() or 1.0)  # of columns, alike for nnls
     drawn = np.zeros((count, count + 2))
-    drawn[:, 1:-1] = TRUST * np.eye(count) / usual
+    drawn[:, 1:-1] = trust * np.eye(count) / usual
     measured = np.column_stack([np.ones(len(times)), sums / scale]) / times[:, None]
-    goal = np.concatenate([np.ones(len(times)), np.full(count, TRUST)])
+    goal = np.concatenate([np.ones(len(times)), np.full(count, trust)])
     found = nnls(np.vstack([measured, drawn]), goal)[0]
     return float(found[0]), found[1:] / scale

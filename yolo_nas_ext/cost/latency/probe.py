@@ -12,7 +12,7 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Mapping, MutableMapping  # noqa: UP035
+from typing import Any, Callable, Mapping, MutableMapping, Sequence  # noqa: UP035
 
 if sys.version_info < (3, 8):  # noqa: UP036
     sys.exit(f"probe.py: needs Python 3.8 or newer; this is {platform.python_version()}")
@@ -27,6 +27,8 @@ MANIFEST, RESULT = "manifest.json", "result.json"
 BURST = 3  # runs of a model in a row; one more before them brings its weights back into the caches
 TURNS = (6, 40)  # fewest and most turns in which a layer is timed
 LAYER_SECONDS = 0.05  # that they take, roughly
+FINE = time.get_clock_info("process_time").resolution < 1e-5  # not on Windows, in steps of 16 ms
+DISTURBED = 1.1  # times the least of some runs from which on their median is not the model's own
 Run = Callable[[], Any]
 # Versions of ONNX Runtime with the newest operators (opset) and format (IR) of ONNX that they take.
 TAKES = (
@@ -92,29 +94,62 @@ def interleaved(
     return {name: np.array(values) for name, values in times.items()}
 
 
-def layer_ms(few: Run, many: Run, more: int) -> float:
+def least_ms(times: np.ndarray, waits: Sequence[float] = (), alone: bool = True) -> float:
+    """Return what a model takes itself, in milliseconds, as far as its runs tell.
+
+    That is the least of their processor times: a run that waits for the processor takes longer by
+    the wall clock, and uses no more of the processor.
+
+    Args:
+        times: Of the runs by the wall clock.
+        waits: Shares of them in which this process had no processor, see `interleaved`.
+        alone: Whether one thread of this process computes it: else its processor time is that of
+            several threads, or of none, and the least time by the wall clock counts.
+    """
+    if alone and FINE and len(waits) == len(times):
+        times = times * (1 - np.array(waits))
+    return float(max(np.min(times), SHORTEST))
+
+
+def layer_ms(few: Run, many: Run, more: int, alone: bool = True) -> float:
     """Return the time of a layer in milliseconds, from models with few and with many copies of it.
 
     The least of several turns is taken of each, as whatever else a machine does only adds to it.
+    Where it waits for the processor there are more turns, and its processor time counts.
 
     Args:
         few: Runs the model with few copies.
         many: Runs the model with `more` copies more.
         more: By how many.
+        alone: Whether one thread of this process computes it, see `least_ms`.
     """
     begin = time.perf_counter()
     few()
     many()
     took = time.perf_counter() - begin
     turns = int(min(max(LAYER_SECONDS / (took * 2), TURNS[0]), TURNS[1]))
-    least = [np.inf, np.inf]
-    for _ in range(turns):
+    clock = time.process_time if alone and FINE else time.perf_counter
+    least, wall = [np.inf, np.inf], [np.inf, np.inf]
+    for turn in range(2 * turns):
+        if turn >= turns and all(wall[i] < DISTURBED * least[i] for i in (0, 1)):
+            break
         for index, run in enumerate((few, many)):
             run()
-            begin = time.perf_counter()
+            begin, used = time.perf_counter(), clock()
             run()
-            least[index] = min(least[index], time.perf_counter() - begin)
+            least[index] = min(least[index], clock() - used)
+            wall[index] = min(wall[index], time.perf_counter() - begin)
     return max(1e3 * (least[1] - least[0]) / more, SHORTEST)
+
+
+def of_group(medians: Sequence[float], least: Sequence[float]) -> list[float]:
+    """Return what the models of a group take: their medians, or the least of each.
+
+    The least counts of all where it is far below the median of any: other work disturbs some models
+    more than others, and they are compared.
+    """
+    disturbed = bool((np.array(medians) > DISTURBED * np.array(least)).any())
+    return [float(ms) for ms in (least if disturbed else medians)]
 
 
 def session(model: str | bytes, threads: int) -> Run:
@@ -276,7 +311,7 @@ def _time_layers(
                 small, large = (
                     session(str(folder / name), manifest["threads"]) for name in (few, many)
                 )
-                keep(many, layer_ms(small, large, more))
+                keep(many, layer_ms(small, large, more, manifest["threads"] == 1))
                 row = 0
             except Exception as error:  # whatever a runtime says of a layer that it has not
                 row += 1
@@ -299,7 +334,7 @@ def _time_models(
     known: Mapping[str, Any],
     keep: Callable[[str, Any], None],
 ) -> Mapping[str, Any]:
-    """Return the quartiles of the whole models of an image size, which take turns."""
+    """Return quartiles and `least_ms` of the whole models of a size, which take turns."""
     names = manifest["models"][size]
     mark = f"models at {size} px"
     if mark in known and set(known[mark]) == set(names):
@@ -307,8 +342,13 @@ def _time_models(
     clock = Clock(f"whole models at {size} px")
     try:
         runs = {name: session(str(folder / name), manifest["threads"]) for name in names}
+        waits: dict[str, list[float]] = {}
         times = interleaved(
-            runs, repeats=manifest["repeats"], warmup=manifest["warmup"], progress=clock
+            runs,
+            repeats=manifest["repeats"],
+            warmup=manifest["warmup"],
+            progress=clock,
+            waits=waits,
         )
     except Exception as error:
         sys.exit(
@@ -316,7 +356,14 @@ def _time_models(
             f"({' '.join(str(error).split())[:200]}); what was timed is kept, and the next run "
             "goes on from there"
         )
-    keep(mark, {name: np.percentile(t, (25, 50, 75)).tolist() for name, t in times.items()})
+    alone = manifest["threads"] == 1
+    keep(
+        mark,
+        {
+            name: [*np.percentile(t, (25, 50, 75)).tolist(), least_ms(t, waits[name], alone)]
+            for name, t in times.items()
+        },
+    )
     return known[mark]
 
 

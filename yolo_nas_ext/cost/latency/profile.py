@@ -21,7 +21,6 @@ from yolo_nas_ext.files import json_of, resource, text_of, write_text
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.rows import KEYPOINTS
 
-MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
 SCHEMA, BEFORE = 2, 1  # of the file, and of one without `fetch`; other numbers are refused
 CHECKSUM = "sha256"
 Base = tuple[float, float, float]  # milliseconds a multiply-add, a number moved, and at least
@@ -269,13 +268,13 @@ def load(name: str | Path) -> Profile:
 
 
 @lru_cache(maxsize=8)
-def asked(latency: str | None) -> Profile | None:
-    """Return the profile that the key ``latency`` names; None for ``measure`` or nothing.
+def asked(file: str) -> Profile:
+    """Return a profile that the key ``latency`` names, read once.
 
     Raises:
         NASError: See `load`.
     """
-    return None if latency in (None, MEASURE) else load(latency)
+    return load(file)
 
 
 def save(profile: Profile, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from yolo_nas_ext.cost.latency.probe import FINE, least_ms
 from yolo_nas_ext.errors import NASError, did_you_mean
 
 PACKAGES = {  # behind each runtime
@@ -104,6 +105,8 @@ class Measurement:
         device_name: The processor's name.
         waited: Part of the time of a run in which its process had no processor, by the median; 0
             where the device is another.
+        least_ms: The least processor time of a run, see `probe.least_ms`; 0 where it is not known.
+        by_processor: Whether that is processor time, which other work hardly adds to.
     """
 
     median_ms: float
@@ -114,6 +117,8 @@ class Measurement:
     runtime_version: str = ""
     device_name: str = ""
     waited: float = 0.0
+    least_ms: float = 0.0
+    by_processor: bool = False
 
     @property
     def iqr_ms(self) -> float:
@@ -129,6 +134,18 @@ class Measurement:
         show; that the process was idle does.
         """
         return self.iqr_ms <= STEADY * self.median_ms and self.waited <= WAITED
+
+    @property
+    def known(self) -> bool:
+        """Whether `own_ms` is of the model, whatever else the machine does."""
+        return self.steady or self.by_processor
+
+    @property
+    def own_ms(self) -> float:
+        """Milliseconds of the model: the median, or the least where other work disturbs it."""
+        if self.steady:
+            return self.median_ms
+        return self.least_ms if self.by_processor else self.low_ms
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file."""
@@ -153,5 +170,18 @@ def summary(
 ) -> Measurement:
     """Return the measurement of some times in milliseconds, see `probe.interleaved`."""
     low, middle, high = (float(v) for v in np.percentile(times, (25, 50, 75)))
-    waited = float(np.median(waits)) if len(waits) and protocol.device == "cpu" else 0.0
-    return Measurement(middle, low, high, len(times), protocol, runtime_version, device, waited)
+    here = protocol.device == "cpu"
+    waited = float(np.median(waits)) if len(waits) and here else 0.0
+    alone = here and protocol.threads == 1
+    return Measurement(
+        middle,
+        low,
+        high,
+        len(times),
+        protocol,
+        runtime_version,
+        device,
+        waited,
+        least_ms(times, waits, alone),
+        alone and FINE and len(waits) > 0,
+    )

@@ -74,7 +74,7 @@ def calibration(trainer: Any, images: int = IMAGES) -> Iterator[np.ndarray]:
 def _int8(trainer: Any, model: Any) -> Callable[[torch.Tensor], list[torch.Tensor]]:
     """Return what runs a model in int8 in ONNX Runtime, image by image."""
     threads = torch.get_num_threads()
-    module = deepcopy(model).float().cpu()
+    module = _copied(model).float().cpu()
     if hasattr(module, "end2end"):
         module.end2end = False
     try:
@@ -103,9 +103,18 @@ def onnx_session(model: bytes, threads: int) -> Callable[[np.ndarray], list[np.n
     return lambda image: session.run(None, {name: image})  # type: ignore[return-value]
 
 
+def _copied(model: Any) -> Any:
+    """Return a copy of a model without its losses, which know the trainer and its loaders."""
+    losses, model.criterion = getattr(model, "criterion", None), None
+    try:
+        return deepcopy(model)
+    finally:
+        model.criterion = losses
+
+
 def _half(model: Any) -> Callable[[torch.Tensor], Any]:
     """Return what runs a model in half precision in torch."""
-    module = deepcopy(model).half().eval()
+    module = _copied(model).half().eval()
 
     def run(images: torch.Tensor) -> Any:
         return _floats(module(images.half()))
