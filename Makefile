@@ -12,7 +12,7 @@ export YOLO_AUTOINSTALL ?= false
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := test
-.PHONY: install search test test-all test-trackers test-host lint docs release
+.PHONY: install search test test-all test-trackers test-host notebook lint docs release
 
 install: $(VENV)/.installed
 
@@ -53,6 +53,11 @@ test-host: install
 release: install
 	$(PIP) twine
 	$(VENV)/bin/python .ci/release.py $(ARGS)
+
+# The notebook of the first guide, by a kernel.
+notebook: install
+	$(PIP) nbclient ipykernel
+	$(VENV)/bin/python -m pytest -m "" tests/docs/test_notebook.py $(ARGS)
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from yolo_nas_ext import cli, console
-from yolo_nas_ext.console import Progress, aligned, clean, quoted
+from yolo_nas_ext.console import Progress, aligned, clean, quoted, quoted_code
 
 TEXT = "{done} of {total}  {note}  {left} left"
 
@@ -171,6 +171,15 @@ def test_a_quoted_name_is_one_word_of_a_shell(tmp_path, name):
         check=True,
     )
     assert done.stdout == os.fsencode(name) + b"." and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", ["f('a b', x=1)", "f('$HOME')", "f('a`b')", 'f("it\'s")'])
+def test_quoted_code_is_one_word_of_a_shell(code):
+    done = subprocess.run(
+        ["bash", "-c", f"printf %s. {quoted_code(code)}"], capture_output=True, check=True
+    )
+    assert done.stdout.decode() == f"{code}."
+    assert quoted_code(code).startswith('"') == (not set(code) & set('$`"'))
 
 
 @pytest.mark.parametrize("name", NASTY)

@@ -294,6 +294,11 @@ def quoted(value: object) -> str:
     return "$'" + "".join(plain) + "'"
 
 
+def quoted_code(code: str) -> str:
+    """Return code whose texts are in single quotes as a word of a shell's command."""
+    return quoted(code) if set(code) & set('"$`\\!') or not code.isprintable() else f'"{code}"'
+
+
 def say(text: str = "", *, file: TextIO | None = None, end: str = "\n") -> None:
     """Print a text without what a terminal obeys; all that the package prints goes this way."""
     if file is None and _silent["on"]:

@@ -364,6 +364,20 @@ def test_a_bundle_of_monai_predicts(tmp_path, monkeypatch, capsys):
         run(tmp_path, monkeypatch, source=None, out=None, bundle=str(tmp_path / "bundle"))
 
 
+@pytest.mark.slow
+def test_a_bundle_starts_in_a_process_of_its_own(tmp_path, monkeypatch):
+    """Where nothing has imported the command before; it ends at the weights, which are none."""
+    converted(tmp_path, "window=40/400,100/200")
+    bundle = tmp_path / "bundle"
+    assert run(tmp_path, monkeypatch, source=None, out=None, bundle=str(bundle)) == 0
+    meta = json.loads((bundle / "configs/metadata.json").read_text())
+    assert meta["network_data_format"]["inputs"]["image"]["num_channels"] == 3
+    keys = {"config_file": str(bundle / "configs/inference.json"), "bundle_root": str(bundle)}
+    code = f"from monai.bundle import run; run(**{keys!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "NASError" in done.stderr and "models/model.pt" in done.stderr, done.stderr[-2000:]
+
+
 def test_a_checkpoint_knows_how_scans_are_read(tmp_path, capsys):
     """A training writes it, and a prediction needs nothing else."""
     converted(tmp_path, "axis=coronal", "channels=3")

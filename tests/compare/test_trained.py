@@ -117,7 +117,8 @@ def test_tiles_are_measured_as_slices(task, tmp_path, monkeypatch, capsys):
     truth = read(tmp_path / "out", task, part="val")
     assert found["images"] == len(truth.images) > 6  # tiles, of all six slices
     rows = {Path(str(label["im_file"])).stem: pictures.true_boxes(label) for label in truth.labels}
-    assert froc.evaluate(rows, rows, known=truth.lesions)["froc_cpm"] == 1
+    shapes = {stem: (32, 32) for stem in rows}
+    assert froc.evaluate(rows, rows, known=truth.lesions, shapes=shapes)["froc_cpm"] == 1
 
 
 def test_scans_case_by_case(scans, tmp_path, monkeypatch, capsys):

@@ -66,6 +66,7 @@ def test_a_run_leaves_everything(run):
         "trials.csv",
         "best.yaml",
         "best.pt",
+        "best.md",
         "report.html",
         "pareto.png",
         "progress.png",
@@ -73,6 +74,7 @@ def test_a_run_leaves_everything(run):
         assert (folder / name).stat().st_size > 0, name
     front = list((folder / "pareto").glob("nas-*.yaml"))
     assert front and all(f"nas-{read(f).key}" == f.stem for f in front)
+    assert {f.with_suffix(".md") for f in front} == {*(folder / "pareto").glob("*.md")}
     assert f"yolo detect train model={folder / 'best.yaml'} data=" in text
     rows = table(folder)
     assert len(rows) == 4 and rows[0]["name"] == "yolov8n"

@@ -33,6 +33,7 @@ RESULTS = (
     "trials.csv",
     "verdict.md",
     "best.yaml",
+    "best.md",
     "args.yaml",
     "pareto.png",
     "progress.png",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -68,12 +67,13 @@ def run(fake_ultralytics: Path) -> Run:
         code: str,
         *arguments: str,
         hook: bool = True,
-        site: Path | str = fake_ultralytics,
+        site: Path | str | list[str] = fake_ultralytics,
         package: Path = ROOT,
         debug: bool = False,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        start = f"import sys, site; sys.path[1:1] = {[str(site)]!r}; sys.path.remove('')\n"
+        sites = site if isinstance(site, list) else [str(site)]
+        start = f"import sys, site; sys.path[1:1] = {sites!r}; sys.path.remove('')\n"
         if hook:
             # The package's own folder comes last, as after an editable install's `.pth`.
             start += f"site.addsitedir({str(HOOK)!r}); sys.path.append({str(package)!r})\n"
@@ -351,7 +351,7 @@ except SyntaxError as error:
 
 
 def test_the_real_ultralytics(run: Run) -> None:
-    site = sysconfig.get_path("purelib")
+    site = [path for path in sys.path if Path(path).name == "site-packages"]
     # Before it stands the word on the settings file that Ultralytics makes in a new folder.
     ours, theirs = (
         run(REAL, hook=hook, site=site).stdout.partition("> yolo help")[2] for hook in (True, False)
