@@ -67,7 +67,7 @@ def nas_search(
     executor: str | Path = "local",
     ray_address: str | Path | None = None,
     cpus_per_trial: float = 1.0,
-    gpus_per_trial: float = 0.0,
+    gpus_per_trial: float | None = None,
     storage: str | Path | None = None,
     project: str | Path = "runs/nas",
     name: str | Path = "search",

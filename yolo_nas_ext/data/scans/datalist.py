@@ -150,6 +150,8 @@ def _read(path: Path) -> tuple[dict[str, Any], list[tuple[dict[str, Any], str]]]
         ]
         for item, _ in items:
             Path(_files(item["image"])[0])
+            for one in (*_files(item["image"]), *_files(item.get("label") or [])):
+                Path(one)  # which has to be a text
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise NASError(
