@@ -141,7 +141,9 @@ def _search(
         config = configure({**keys, **theirs}, theirs, {})
         finalists = ConfirmTraining(config, estimator.data, estimator)
         weights = Path(folder) / "weights.pt"
-        confirm(study, lambda t: finalists.train(t.network, weights), n=int(given["confirm"]))
+        confirm(
+            study, lambda t, report: finalists.train(t.network, weights), n=int(given["confirm"])
+        )
         last = estimator.history()[-1]
         estimator.close()
     best, scores = study.best, [trial.fitness for trial in study.complete]

@@ -216,3 +216,19 @@ def test_all_that_is_printed_is_cleaned(root):
 def test_what_a_terminal_obeys_is_shown(capsys):
     console.say("a\x1b]0;title\x07b\rc\udcff\nd")
     assert capsys.readouterr().out == "a\\x1b]0;title\\x07b\\x0dc\\xff\nd\n"
+
+
+def test_silence_is_of_standard_output_alone(capsys):
+    other = io.StringIO()
+    with console.silence(False):
+        console.say("said")
+    with console.silence():
+        console.say("not said")
+        console.say("elsewhere", file=other)
+        progress = Progress(2, TEXT, every=0)
+        progress(1)
+        progress.say("nor this")
+        with console.silence(False):
+            console.say("still not")
+    console.say("again")
+    assert capsys.readouterr().out == "said\nagain\n" and other.getvalue() == "elsewhere\n"

@@ -11,6 +11,7 @@ from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.executors import check as check_executor
 from yolo_nas_ext.executors import make as make_executor
+from yolo_nas_ext.executors.main_module import check_guard, leave_if_imported
 from yolo_nas_ext.executors.run_trial import Report
 from yolo_nas_ext.loop import run
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
@@ -74,6 +75,9 @@ def search(
         >>> search(space, lambda p: {"fitness": p["a"] * p["b"]}, trials=9).best.point["a"]
         3
     """
+    leave_if_imported()
+    if executor in (None, "local"):
+        check_guard(jobs)
     if not callable(estimator):
         from yolo_nas_ext.pipeline import job
 

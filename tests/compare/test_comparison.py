@@ -6,22 +6,52 @@ from pathlib import Path
 
 import pytest
 
+from tests.executors.test_spread import Two
 from yolo_nas_ext.compare import comparison, outputs
 from yolo_nas_ext.compare.run import run
 from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.executors.run_trial import run_trial
 from yolo_nas_ext.host.dataset import read
 
 
 def test_in_turns_and_recorded_at_once(make):
     found, training, said = make({"a": 0.3, "yolo": 0.2})
     counts = []
-    found.train(lambda: counts.append(len(found.leaderboard().evaluations)))
+    found.train(lambda _: counts.append(len(found.leaderboard().evaluations)))
     assert training.asked == [("a", 0), ("yolo", 0), ("a", 1), ("yolo", 1)]
     assert counts == [1, 2, 3, 4] and found.complete
     assert found.leaderboard().values("a") == {0: 0.3, 1: 0.31}
     assert found.weights("a").read_text() == "weights"
     assert said[0].startswith("training 1/4  a  seed 0  mAP50-95 0.3000") and "left" in said[0]
     assert "left" not in said[-1]
+
+
+def test_several_gpus_share_the_trainings(make, monkeypatch):
+    """Each training is of one worker; in each place a fake that evaluates in this process."""
+    asked = []
+
+    class Workers(Two):
+        def __init__(self, estimate, jobs, devices):
+            super().__init__()
+            asked.append((jobs, devices))
+            self.estimate = estimate
+
+        def wait(self, prune):
+            return run_trial(super().wait(prune), self.estimate, prune)
+
+    monkeypatch.setattr(comparison, "Processes", Workers)
+    monkeypatch.setattr(comparison.devices, "pool", lambda device: tuple(device.split(",")))
+    found, training, said = make({"a": 0.3, "b": ValueError("bad"), "yolo": 0.2}, device="0,1")
+    counts = []
+    found.train(lambda: counts.append(len(found.leaderboard().evaluations)))
+    assert asked == [(2, ("0", "1"))] and counts == [1, 2, 3, 4, 5, 6] and found.complete
+    assert sorted(training.asked) == [(n, s) for n in ("a", "b", "yolo") for s in (0, 1)]
+    assert found.leaderboard().values("a") == {0: 0.3, 1: 0.31}
+    assert found.weights("a").read_text() == "weights"
+    assert said[0].startswith("training 1/6  ") and said[-1].startswith("training 6/6  ")
+    assert sum("failed (error: ValueError: bad)" in line for line in said) == 2
+    found.train()  # nothing is left
+    assert len(training.asked) == 6
 
 
 def test_it_goes_on_where_it_was(make):

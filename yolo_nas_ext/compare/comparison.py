@@ -20,6 +20,7 @@ from typing import Any
 
 from yolo_nas_ext.compare import recipes
 from yolo_nas_ext.compare.trained_on import TrainedOn
+from yolo_nas_ext.compare.turns import Turn, Turns
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.settings import repeating
@@ -27,9 +28,14 @@ from yolo_nas_ext.console import Progress, duration, number, say
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.estimators.training import UntouchedTraining
+from yolo_nas_ext.executors import Executor
+from yolo_nas_ext.executors.processes import Processes
+from yolo_nas_ext.executors.spread import spread
 from yolo_nas_ext.files import json_of, text_of, write_text
+from yolo_nas_ext.host import devices
 from yolo_nas_ext.host.metrics import parted
 from yolo_nas_ext.study.leaderboard import Evaluation, Leaderboard, Model
+from yolo_nas_ext.study.trial import Trial
 
 # What decides a training's metrics, besides model, data, seed and Ultralytics' keys.
 SCHEDULE = ("task", "epochs", "imgsz", "batch", "augment", "fitness", "inherit", "device")
@@ -147,11 +153,11 @@ class Comparison:
         own = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         return plain if name == first else f"{plain}-{own}"
 
-    def train(self, on_evaluation: Callable[[], None] = lambda: None) -> None:
+    def train(self, on_evaluation: Callable[[Evaluation], None] = lambda _: None) -> None:
         """Train what is not recorded yet.
 
         Args:
-            on_evaluation: Called when a training has been recorded.
+            on_evaluation: Called with a training once it is recorded.
 
         Raises:
             NASError: For what no model could be trained with.
@@ -166,36 +172,93 @@ class Comparison:
         done = len(self.turns) - len(left)
         if done:
             self.say(f"{done} of {len(self.turns)} trainings are recorded already")
+        at_a_time = min(self.config.at_a_time, len(left))
+        if at_a_time > 1:
+            self._train_together(left, at_a_time, on_evaluation)
+            return
         for index, (model, seed) in enumerate(left):
-            head = f"training {done + index + 1}/{len(self.turns)}  {model.name}  seed {seed}"
-            self._train(head, model, seed, left[index + 1 :])
-            on_evaluation()
+            head = self._head(done + index, model, seed)
+            on_evaluation(self._train(head, model, seed, left[index + 1 :]))
 
-    def _train(self, head: str, model: Model, seed: int, left: Sequence[tuple[Model, int]]) -> None:
+    def _head(self, done: int, model: Model, seed: int) -> str:
+        return f"training {done + 1}/{len(self.turns)}  {model.name}  seed {seed}"
+
+    def _train_together(
+        self,
+        left: Sequence[tuple[Model, int]],
+        at_a_time: int,
+        on_evaluation: Callable[[Evaluation], None],
+    ) -> None:
+        """Train several models at a time, each in a process of its own."""
+        turns = Turns([self._turn(model, seed) for model, seed in left])
+        waiting = iter(range(len(left)))
+        done = len(self.turns) - len(left)
+        open_ = dict(enumerate(left))
+
+        def pool() -> Executor:
+            return Processes(turns, at_a_time, devices.pool(self.config.device))
+
+        def wanted() -> Trial | None:
+            number = next(waiting, None)
+            return None if number is None else Trial(number, None)
+
+        for ended in spread(pool, wanted):
+            model, seed = open_.pop(ended.number)
+            found = self._note(
+                self._head(done, model, seed),
+                model,
+                seed,
+                ended.metrics if ended.state == "complete" else {},
+                ended.error,
+                ended.seconds,
+                [*open_.values()],
+            )
+            done += 1
+            on_evaluation(found)
+
+    def _turn(self, model: Model, seed: int) -> Turn:
+        """Return how one model is trained with one seed."""
+        own = {"imgsz": model.imgsz} if model.imgsz else {}
+        return Turn(
+            self.tuned.get((model.recipe, model.weights), self.training),
+            model.definition,
+            {"seed": seed, **own},
+            self.weights(model.name) if seed == self.seeds[0] else None,
+        )
+
+    def _train(
+        self, head: str, model: Model, seed: int, left: Sequence[tuple[Model, int]]
+    ) -> Evaluation:
         """Train and record one model with one seed."""
-        weights = self.weights(model.name) if seed == self.seeds[0] else None
+        turn = self._turn(model, seed)
         begin = time.perf_counter()
         metrics, error = {}, ""
-        own = {"imgsz": model.imgsz} if model.imgsz else {}
         own_say = None if self.say is say else self.say
         with Progress(self.training.epochs, EPOCH, head=head, every=EVERY, say=own_say) as progress:
             try:
-                training = self.tuned.get((model.recipe, model.weights), self.training)
-                metrics = training.estimate(
-                    model.definition,
-                    {"seed": seed, **own},
-                    lambda epoch, _: progress(epoch),
-                    weights=weights,
-                )
+                metrics = turn.train(lambda epoch, _: progress(epoch))
             except TrialError as failure:
                 error = f"{failure.kind}: {failure}"
-        seconds = time.perf_counter() - begin
+        return self._note(head, model, seed, metrics, error, time.perf_counter() - begin, left)
+
+    def _note(
+        self,
+        head: str,
+        model: Model,
+        seed: int,
+        metrics: Mapping[str, float],
+        error: str,
+        seconds: float,
+        left: Sequence[tuple[Model, int]],
+    ) -> Evaluation:
+        """Record a training that has ended, say what it gave, and return it."""
         fitness = metrics.get("fitness", math.nan)
-        without, metrics = parted(metrics)
-        found = Evaluation(model.name, seed, fitness, seconds, error, metrics, without)
+        without, others = parted(metrics)
+        found = Evaluation(model.name, seed, fitness, seconds, error, others, without)
         self._record(model, found)
         said = f"failed ({error})" if error else f"{self.metric} {number(fitness)}"
         self.say(f"{head}  {said}  {duration(seconds)}{self._time_left(left)}")
+        return found
 
     def _time_left(self, left: Sequence[tuple[Model, int]]) -> str:
         """Return an estimate from the trainings of each model, or of all where it has none yet."""
@@ -205,7 +268,8 @@ class Comparison:
             return ""
         usual = sum(known) / len(known)
         own = [leaderboard.seconds(model.name) for model, _ in left]
-        return f"  {duration(sum(usual if math.isnan(s) else s for s in own))} left"
+        seconds = sum(usual if math.isnan(s) else s for s in own) / self.config.at_a_time
+        return f"  {duration(seconds)} left"
 
     @cached_property
     def _trained_on(self) -> TrainedOn:

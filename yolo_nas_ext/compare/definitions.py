@@ -84,6 +84,6 @@ def configured(given: Mapping[str, Any]) -> CompareSettings:
         settings = replace(settings, task=parents.load(weights[0], "models").task)
     return replace(
         settings,
-        threads=settings.threads or usual_threads(),
+        threads=settings.threads or usual_threads(settings.at_a_time),
         fitness="host" if settings.fitness == "auto" else settings.fitness,
     )

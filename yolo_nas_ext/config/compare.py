@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from yolo_nas_ext.config.fields import (
+    BATCH,
+    CORES,
+    EPOCHS,
+    HOURS,
+    REPEATS,
     Parse,
+    devices,
     flag,
     folder_name,
+    limit,
     one_of,
     optional,
     path,
@@ -26,6 +33,7 @@ MAY_CHANGE = (  # on resuming a comparison
     "baseline",
     "seeds",
     "device",
+    "jobs",
     "threads",
     "runtime",
     "precision",
@@ -80,10 +88,12 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "models that the others are compared with; if empty the models of Ultralytics among them, "
         "else the last one",
     )
-    seeds: int = key(3, whole(1), FIRST, "trainings of each model, with seeds from seed= on")
-    epochs: int = key(100, whole(1), FIRST, "epochs of each training")
+    seeds: int = key(
+        3, whole(1, REPEATS), FIRST, "trainings of each model, with seeds from seed= on"
+    )
+    epochs: int = key(100, whole(1, EPOCHS), FIRST, "epochs of each training")
     imgsz: int = key(640, size, FIRST, "image size in pixels, a multiple of 32")
-    batch: int = key(16, whole(1), FIRST, "images per step")
+    batch: int = key(16, whole(1, BATCH), FIRST, "images per step")
     task: str = key(
         "detect",
         text,
@@ -112,12 +122,23 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "(Ultralytics' own loading and defaults)",
     )
     timeout: float | None = key(
-        None, optional(real(0)), TRAINED, "seconds after which a training is stopped"
+        None, limit(real(0, 3600 * HOURS)), TRAINED, "seconds after which a training is stopped"
     )
-    device: str | None = key(None, _nothing, TRAINED, "cpu, mps or the number of a GPU")
+    device: str | None = key(
+        None,
+        optional(devices),
+        TRAINED,
+        "cpu, mps, the number of a GPU, or those of several as in 0,1, which share the trainings",
+    )
+    jobs: int | None = key(
+        None,
+        optional(whole(1, CORES)),
+        TRAINED,
+        "trainings at a time, each in a process of its own; if empty the number of GPUs in device=",
+    )
     threads: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, CORES)),
         TRAINED,
         "CPU threads of a training; half of the logical cores if empty",
     )
@@ -137,7 +158,7 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
     precision: str = key(
         "fp32", text, MEASURED, "precision of the networks there: fp32, fp16, int8"
     )
-    latency_threads: int = key(1, whole(1), MEASURED, "CPU threads there")
+    latency_threads: int = key(1, whole(1, CORES), MEASURED, "CPU threads there")
     project: str = key("runs/nas", text, RUN, "folder of runs")
     name: str = key(
         "compare", folder_name, RUN, "name of the run; a taken one gets a number unless it is given"
@@ -151,6 +172,11 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
     follow_links: bool = key(
         False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"
     )
+
+    @property
+    def at_a_time(self) -> int:
+        """Trainings at a time."""
+        return self.jobs or len((self.device or "").split(","))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +206,7 @@ They come with a 95 % interval over patients."""
     images: str = key(None, path, FIRST, "folder of the JSON's pictures")
     part: str = key("val", part, MEASURED, "val or test, the part of data that is looked at")
     imgsz: int = key(640, size, MEASURED, "image size in pixels, a multiple of 32")
-    device: str | None = key(None, _nothing, MEASURED, "cpu, mps or the number of a GPU")
+    device: str | None = key(None, optional(devices), MEASURED, "cpu, mps or the number of a GPU")
     seed: int = key(0, whole(0), MEASURED, "seed of the intervals' draws")
     json: bool = key(False, flag, MEASURED, "True prints all figures as JSON")
     out: str | None = key(

@@ -31,6 +31,7 @@ from yolo_nas_ext.config.names import (
     SAMPLINGS,
     STRATEGIES,
     TASKS,
+    TRACKERS,
     WAYS,
 )
 from yolo_nas_ext.config.predict import PredictSettings
@@ -60,6 +61,7 @@ class Rule(Generic[S]):
         reason: Why it cannot be.
         way_out: What to do.
         example: Keys and values that break it and no other rule.
+        allowed: The names that the key takes, where the rule is about these.
     """
 
     key: str | Callable[[S], str]
@@ -67,6 +69,7 @@ class Rule(Generic[S]):
     reason: str | Callable[[S], str]
     way_out: str | Callable[[S], str]
     example: str
+    allowed: tuple[str, ...] = ()
 
     def message(self, settings: S) -> str:
         """Return the line that a user gets."""
@@ -136,6 +139,7 @@ def _unknown(
         lambda s: f"no such {noun or key}.{did_you_mean(getattr(s, key), allowed)}",
         f"Allowed: {', '.join(allowed)}{more}",
         example,
+        allowed,
     )
 
 
@@ -213,6 +217,11 @@ def _timed(key: str, example: str, given: bool) -> Rule[Any]:
         "give latency= a device profile (yolo nas-profile), or latency=measure",
         example,
     )
+
+
+def _wrong_tracker(s: SearchSettings) -> str:
+    """Return the first tracker that is not known, if there is one."""
+    return next((name for name in s.tracker if name not in ("auto", *TRACKERS)), "")
 
 
 def _wrong_fidelity(s: SearchSettings) -> str | None:
@@ -297,20 +306,6 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         lambda s: f"fidelity={s.fidelity} decides who goes on",
         "leave out one",
         "fidelity=asha pruner=median",
-    ),
-    Rule(
-        "fidelity",
-        lambda s: s.fidelity and s.executor == "ray",
-        "not with executor=ray, whose tasks report at their end",
-        "use jobs=2 on one machine, or leave it out",
-        "fidelity=asha executor=ray",
-    ),
-    Rule(
-        "pruner",
-        lambda s: s.pruner in PRUNERS[1:] and s.executor == "ray",
-        "not with executor=ray, whose tasks report at their end",
-        "use jobs=2 on one machine, or pruner=none",
-        "pruner=asha executor=ray",
     ),
     Rule(
         "pretrained",
@@ -471,6 +466,24 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         "is of a training of another kind",
         f"give confirm_by={CONFIRM_FULL} or short with it",
         "confirm_epochs=3",
+    ),
+    Rule(
+        "tracker",
+        lambda s: _wrong_tracker(s),
+        lambda s: (
+            f"no such tracker '{_wrong_tracker(s)}'."
+            f"{did_you_mean(_wrong_tracker(s), ('auto', *TRACKERS))}"
+        ),
+        f"Allowed: auto, none, {', '.join(TRACKERS)}",
+        "tracker=mlflo",
+        ("auto", "none", *TRACKERS),
+    ),
+    Rule(
+        "effort",
+        lambda s: s.effort and s.estimator != "short",
+        lambda s: f"estimator={s.estimator} has its own numbers of trials and epochs",
+        "leave it out or give estimator=short",
+        "effort=quick estimator=full",
     ),
     Rule(
         "folds",

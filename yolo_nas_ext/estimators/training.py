@@ -16,7 +16,7 @@ from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.extrapolation import by_flops, projected
 from yolo_nas_ext.estimators.factory import training_options
-from yolo_nas_ext.host import arguments, models
+from yolo_nas_ext.host import arguments, devices, models
 from yolo_nas_ext.host.dataset import DataSet, joined
 from yolo_nas_ext.host.metrics import Seen
 from yolo_nas_ext.host.training import distillation as teachers
@@ -140,7 +140,7 @@ class Training:
         self.val_fraction = val_fraction
         self.split = self._split(settings.seed)
         arguments.check(settings.overrides, nc=data.nc)
-        arguments.check_device(settings.device)
+        devices.pool(settings.device)
         self.source = _loaded(inherit)
         self._parents: list[Source] = []  # at most one, which copies of this training have, too
         if teacher:

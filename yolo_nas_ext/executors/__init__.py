@@ -5,7 +5,7 @@ An executor is one file and one entry in `EXECUTORS`. It may import `study`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from yolo_nas_ext.errors import NASError, did_you_mean
@@ -43,11 +43,13 @@ class Executor(Protocol):
         ...
 
 
-def _local(estimate: Estimate, jobs: int | None, **options: Any) -> Executor:
+def _local(
+    estimate: Estimate, jobs: int | None, *, devices: Sequence[str] = (), **options: Any
+) -> Executor:
     from yolo_nas_ext.executors.inline import Inline
     from yolo_nas_ext.executors.processes import Processes
 
-    return Processes(estimate, jobs) if jobs and jobs > 1 else Inline(estimate)
+    return Processes(estimate, jobs, devices) if jobs and jobs > 1 else Inline(estimate)
 
 
 def _ray(estimate: Estimate, jobs: int | None, **options: Any) -> Executor:
@@ -79,7 +81,8 @@ def make(name: str, estimate: Estimate, jobs: int | None = None, **options: Any)
         name: A key of `EXECUTORS`.
         estimate: Evaluates one trial; it is copied to other processes by value.
         jobs: Number of trials at a time; unless given one, or as many as a cluster has room for.
-        **options: Arguments of an executor on other machines.
+        **options: Arguments of an executor on other machines; ``devices`` of one on this, which its
+            workers share.
 
     Raises:
         NASError: For an unknown name, or one whose extra is not installed.

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, RunError
+from yolo_nas_ext.executors.ray_desk import Desk
 from yolo_nas_ext.executors.run_trial import Estimate, Prune, run_trial
+from yolo_nas_ext.executors.worker import place
 from yolo_nas_ext.study.trial import Trial
 
 STARTS = 2  # attempts to start Ray
@@ -19,14 +21,16 @@ class Cluster:
     """Evaluates each trial in a Ray task; Ray itself runs the trials of a lost node elsewhere.
 
     The estimate, with the data that it holds, goes to the object store once; a node fetches it once
-    and a worker process unpacks it once. Without a cluster, Ray starts on this machine.
+    and a worker process unpacks it once. Without a cluster, Ray starts on this machine. Tasks ask
+    at a desk, an actor, whether to stop. One that runs again after its worker was lost asks anew.
 
     Args:
         estimate: Evaluates one trial.
         jobs: Number of trials at a time; as many as the cluster has room for if 0.
         address: Of a cluster, ``auto`` for the one this machine belongs to.
         cpus: Cores a trial.
-        gpus: GPUs a trial; a part of one is allowed.
+        gpus: GPUs a trial; a part of one is allowed. Where nothing is said one, if the cluster has
+            any.
 
     Raises:
         NASError: Without Ray, or where no cluster answers at the address or Ray does not start.
@@ -39,7 +43,7 @@ class Cluster:
         *,
         address: str | None = None,
         cpus: float = 1,
-        gpus: float = 0,
+        gpus: float | None = None,
     ) -> None:
         try:
             import ray
@@ -54,12 +58,16 @@ class Cluster:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
             start(address)
+        if gpus is None:
+            gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
         self._jobs, self._cpus, self._gpus = jobs, cpus, gpus
         self._estimate = ray.put(estimate)
         self._task = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False
         )(_run)
         self._pending: dict[Any, Trial] = {}
+        self._desk: Any = ray.remote(num_cpus=0)(Desk).remote()
+        self._asking = self._desk.next.remote()
 
     @property
     def slots(self) -> int:
@@ -79,15 +87,22 @@ class Cluster:
 
     def submit(self, trial: Trial) -> None:
         """Hand the trial to Ray."""
-        self._pending[self._task.remote([self._estimate], trial)] = trial
+        device = "0" if self._gpus else None  # as Ray shows a task its own GPUs alone
+        self._pending[self._task.remote([self._estimate], trial, device, self._desk)] = trial
 
     def wait(self, prune: Prune) -> Trial:
-        """Return the next trial that has ended; its learning curve is recorded, never pruned.
+        """Return the next trial that has ended; answer the tasks' questions meanwhile.
 
         Raises:
             NASError: What the estimate raised for bad input.
         """
-        ready, _ = self._ray.wait(list(self._pending), num_returns=1)
+        ready, _ = self._ray.wait([*self._pending, self._asking], num_returns=1)
+        while ready[0] == self._asking:
+            ticket, number, step, value = self._ray.get(self._asking)
+            asks = next((t for t in self._pending.values() if t.number == number), None)
+            self._desk.answer.remote(ticket, asks is not None and prune(asks, step, value))
+            self._asking = self._desk.next.remote()
+            ready, _ = self._ray.wait([*self._pending, self._asking], num_returns=1)
         trial = self._pending.pop(ready[0])
         try:
             return self._ray.get(ready[0])
@@ -103,6 +118,7 @@ class Cluster:
         for reference in self._pending:
             self._ray.cancel(reference, force=True)
         self._pending.clear()
+        self._ray.kill(self._desk)
         if self._mine:
             self._ray.shutdown()
 
@@ -135,7 +151,7 @@ def _failed(trial: Trial, error: Any) -> Trial:
     return replace(trial, state="failed", error=f"worker: {type(error).__name__}: {text}")
 
 
-def _run(holder: list[Any], trial: Trial) -> Trial:
+def _run(holder: list[Any], trial: Trial, device: str | None, desk: Any) -> Trial:
     """Evaluate a trial in a Ray worker."""
     import ray
 
@@ -144,4 +160,9 @@ def _run(holder: list[Any], trial: Trial) -> Trial:
     if name not in _ESTIMATES:
         _ESTIMATES.clear()
         _ESTIMATES[name] = ray.get(reference)
-    return run_trial(trial, _ESTIMATES[name], lambda trial, step, value: False)
+        place(_ESTIMATES[name], device)
+
+    def prune(trial: Trial, step: int, value: float) -> bool:
+        return ray.get(desk.ask.remote(trial.number, step, value))
+
+    return run_trial(trial, _ESTIMATES[name], prune)

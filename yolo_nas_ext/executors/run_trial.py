@@ -11,6 +11,8 @@ from yolo_nas_ext.console import ending
 from yolo_nas_ext.errors import THEN, NASError, TrialError, no_room
 from yolo_nas_ext.study.trial import Trial
 
+STICKY = "device: "  # begins the error after which a process can use its GPU no more
+
 Report = Callable[[int, float], None]  # epoch, from 1, and how good the network is by then
 Estimate = Callable[[Trial, Report], Mapping[str, float]]
 Prune = Callable[[Trial, int, float], bool]

@@ -6,13 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from ultralytics.cfg import get_cfg
 from ultralytics.utils import DEFAULT_CFG_DICT
-from ultralytics.utils.torch_utils import select_device
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.host.dataset import quiet
 
 _OWN = "a search sets this itself; leave it out"
 _LATER = "this belongs to the training of the found model; give it to `yolo detect train`"
@@ -33,7 +30,6 @@ REFUSED: dict[str, str] = {
             "patience",
             "profile",
             "verbose",
-            "deterministic",
             "cache",
             "fraction",
             "compile",
@@ -45,10 +41,12 @@ REFUSED: dict[str, str] = {
         ("pretrained", "distill_model", "dis", "freeze", "quantize", "channels_last"), _LATER
     ),
 }
+WORKERS, LARGE = 1024, 2**31 - 1  # as many as anybody has; what a library's integers hold
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 NAMED = {"optimizer": OPTIMIZERS, "copy_paste_mode": ("flip", "mixup")}
 _TRAINING = (
-    "workers optimizer single_cls cos_lr close_mosaic amp multi_scale classes cls_remap "
+    "workers deterministic optimizer single_cls cos_lr close_mosaic amp multi_scale "
+    "classes cls_remap "
     "overlap_mask mask_ratio dropout max_det iou conf lr0 lrf momentum weight_decay warmup_epochs "
     "warmup_momentum warmup_bias_lr box cls cls_pw dfl pose kobj rle angle nbs hsv_h hsv_s hsv_v "
     "degrees translate scale shear perspective flipud fliplr bgr mosaic mixup cutmix copy_paste "
@@ -74,6 +72,10 @@ def check(overrides: Mapping[str, Any], *, nc: int | None = None) -> None:
                 f"{name}={value}: no such {name}.{did_you_mean(value, allowed)} "
                 f"Allowed: {', '.join(allowed)}"
             )
+    for name, value in overrides.items():
+        most = WORKERS if name == "workers" else LARGE
+        if isinstance(value, (int, float)) and not abs(value) <= most:
+            raise NASError(f"{name}={value}: not allowed; {name} takes a number up to {most}")
     try:
         get_cfg(overrides=dict(overrides))
     except (TypeError, ValueError, SyntaxError, AssertionError) as error:
@@ -92,28 +94,3 @@ def _check_classes(classes: Any, nc: float) -> None:
             f"classes={classes}: give numbers of classes of the data set, from 0{upper}, for "
             "example classes=0 or classes=[0,2]"
         )
-
-
-def check_device(device: str | None) -> None:
-    """Refuse a device that this machine has not; Ultralytics would find out in every training.
-
-    Raises:
-        NASError: Naming what is there.
-    """
-    if device is None:
-        return
-    there = ["cpu", *map(str, range(torch.cuda.device_count()))]
-    there += ["mps"] if torch.backends.mps.is_available() else []
-    threads = torch.get_num_threads()
-    try:
-        with quiet():
-            chosen = torch.device(select_device(device, verbose=False))
-        if "," in device or (device.startswith("mps") and chosen.type != "mps"):
-            raise ValueError("one device")
-    except (ValueError, RuntimeError, AssertionError) as error:
-        raise NASError(
-            f"device={device}: cannot train on it; a search uses one device, here one of "
-            f"{', '.join(there)}"
-        ) from error
-    finally:
-        torch.set_num_threads(threads)  # which Ultralytics changes with the device

@@ -54,6 +54,12 @@ class View:
     sure: np.ndarray | None = None
 
 
+def yolo(path: Path, task: str) -> Any:
+    """Return a model of ours as Ultralytics loads it: a checkpoint, or a definition's new one."""
+    with quiet(), restricted.known(path):
+        return YOLO(path, task=task)
+
+
 class Trained:
     """A checkpoint of Ultralytics, which loads it.
 

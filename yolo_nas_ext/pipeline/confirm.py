@@ -7,8 +7,8 @@ be trusted.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 from yolo_nas_ext.config.names import CONFIRM_AGAIN, CONFIRM_FULL, CONFIRM_TUNED
 from yolo_nas_ext.config.rules import way
 from yolo_nas_ext.config.search import FULL, SearchSettings
-from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.estimators.training import (
@@ -26,6 +25,10 @@ from yolo_nas_ext.estimators.training import (
     ShortTraining,
     Training,
 )
+from yolo_nas_ext.executors import Executor
+from yolo_nas_ext.executors.inline import Inline
+from yolo_nas_ext.executors.run_trial import Estimate
+from yolo_nas_ext.executors.spread import spread
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.pipeline.reevaluate import PART, fittest
 from yolo_nas_ext.study.study import Study
@@ -34,9 +37,10 @@ from yolo_nas_ext.study.trial import Trial
 
 def confirm(
     study: Study,
-    train: Callable[[Trial], Mapping[str, float]],
+    train: Estimate,
     *,
     n: int,
+    executor: Callable[[Estimate], Executor] = Inline,
     on_confirmed: Callable[[Trial], None] = lambda trial: None,
 ) -> None:
     """Train the `n` best trials, and what they are compared with.
@@ -48,6 +52,7 @@ def confirm(
         study: A finished search; the trainings are recorded in it.
         train: Returns metrics with ``fitness`` of a trial after a training of its own.
         n: Number of best candidates, see `Study.candidates`; at most a quarter of them are.
+        executor: Makes what trains; this process, one after the other, unless given.
         on_confirmed: Called with a trial once its training is recorded.
     """
     study.refresh()
@@ -57,18 +62,14 @@ def confirm(
     pencil = sorted(study.known_pencils, key=lambda t: (-t.fitness, t.number))[:1]
     others = [t for t in order[n:] if t.name and t.name not in study.pencils]
     chosen = list({t.number: t for t in (*order[:n], *pencil, *others)}.values()) if n else []
-    for trial in chosen:
-        if trial.number in study.confirmed:
-            continue
-        begin = time.perf_counter()
-        try:
-            metrics = {name: v for name, v in train(trial).items() if name in kept}
-            study.record_confirmation(
-                trial.number, {**metrics, "seconds": time.perf_counter() - begin}
-            )
-        except TrialError:
-            study.record_confirmation(trial.number, {})
-        on_confirmed(next(t for t in study.results if t.number == trial.number))
+    # Costs are known, and are none of what is measured.
+    left = iter([replace(t, cost={}) for t in chosen if t.number not in study.confirmed])
+    for ended in spread(lambda: executor(train), lambda: next(left, None)):
+        metrics = {name: v for name, v in ended.metrics.items() if name in kept}
+        trained = ended.state == "complete"
+        own = {**metrics, "seconds": ended.seconds} if trained else {}
+        study.record_confirmation(ended.number, own)
+        on_confirmed(next(t for t in study.results if t.number == ended.number))
 
 
 WAYS: dict[str, type[Training] | None] = {

@@ -11,7 +11,8 @@ from yolo_nas_ext import executors
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.estimators.multi_fidelity import rung_fitness
 from yolo_nas_ext.estimators.training import localisation
-from yolo_nas_ext.executors.run_trial import Report
+from yolo_nas_ext.executors.run_trial import Estimate, Report
+from yolo_nas_ext.host import devices
 from yolo_nas_ext.pipeline import latency, warm_start
 from yolo_nas_ext.pipeline.baselines import Begin
 from yolo_nas_ext.pipeline.plan import Plan
@@ -72,6 +73,10 @@ class Evaluation:
         )
         return {**found, **measured}
 
+    def use_device(self, device: str) -> None:
+        """Train on that device from now on, in this process."""
+        devices.use(device)
+
     def _latency(self, trial: Trial) -> dict[str, float]:
         """Return the measured latency of a network, where it is measured of each."""
         if self.timing is None or trial.architecture is None:
@@ -96,8 +101,35 @@ def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:
     )
 
 
-def executor(config: SearchSettings, evaluation: Evaluation) -> executors.Executor:
-    """Return what evaluates the trials; workers of this machine share its cores."""
+@dataclass(frozen=True)
+class Again:
+    """Evaluates a trial under another seed; copied to other processes.
+
+    Attributes:
+        evaluate: How trials are evaluated.
+        seed: The seed.
+    """
+
+    evaluate: Evaluation
+    seed: int
+
+    def __call__(self, trial: Trial, report: Report) -> Mapping[str, float]:
+        """Return the metrics of the trial's network; of its learning curve nothing is said."""
+        return self.evaluate(trial, seed=self.seed)
+
+    def use_device(self, device: str) -> None:
+        """Train on that device from now on, in this process."""
+        self.evaluate.use_device(device)
+
+
+def here(config: SearchSettings, estimate: Estimate) -> executors.Executor:
+    """Return what evaluates on this machine, whose workers share its cores and its GPUs."""
+    shared = devices.pool(config.device)
+    return executors.make("local", estimate, config.jobs, devices=shared)
+
+
+def executor(config: SearchSettings, evaluation: Estimate) -> executors.Executor:
+    """Return what evaluates the trials."""
     if config.executor == "ray":
         return executors.make(
             "ray",
@@ -107,4 +139,4 @@ def executor(config: SearchSettings, evaluation: Evaluation) -> executors.Execut
             cpus=config.cpus_per_trial,
             gpus=config.gpus_per_trial,
         )
-    return executors.make(config.executor, evaluation, config.jobs)
+    return here(config, evaluation)

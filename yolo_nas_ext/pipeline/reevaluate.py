@@ -6,11 +6,14 @@ measurement is not.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 
-from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.executors import Executor
+from yolo_nas_ext.executors.inline import Inline
+from yolo_nas_ext.executors.run_trial import Estimate
+from yolo_nas_ext.executors.spread import spread
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -19,10 +22,10 @@ PART = 4  # at most one trial of so many, times two where the order changes
 
 def reevaluate(
     study: Study,
-    evaluate: Callable[[Trial, int], Mapping[str, float]],
+    evaluate: Estimate,
     *,
     n: int,
-    seed: int,
+    executor: Callable[[Estimate], Executor] = Inline,
     on_reevaluated: Callable[[Trial, Trial], None] = lambda before, after: None,
     deadline: float | None = None,
 ) -> None:
@@ -35,9 +38,10 @@ def reevaluate(
 
     Args:
         study: A finished search; the second measurements are recorded in it.
-        evaluate: Returns metrics with ``fitness`` of a trial under another seed.
+        evaluate: Returns metrics with ``fitness`` of a trial under another seed: the search's and
+            one.
         n: Number of best candidates, see `Study.candidates`; at most a quarter of them are.
-        seed: The search's; the second measurement takes the next one.
+        executor: Makes what evaluates; this process, one after the other, unless given.
         on_reevaluated: Called with a trial as it was and as it is thereafter.
         deadline: `time.perf_counter` after which none is started.
     """
@@ -47,26 +51,29 @@ def reevaluate(
     def late() -> bool:
         return deadline is not None and time.perf_counter() > deadline
 
-    def again(trial: Trial) -> None:
-        try:
-            found = evaluate(trial, seed + 1)
-            metrics = [{name: float(v) for name, v in found.items() if math.isfinite(v)}]
-        except TrialError:
-            metrics = []  # measured once: there is nothing to average
-        study.record_repeat(trial.number, metrics)
-        on_reevaluated(trial, next(t for t in study.results if t.number == trial.number))
-        study.refresh()
+    running: dict[int, Trial] = {}
 
-    while len(study.repeats) < 2 * n and not late():
-        trial = next((t for t in fittest(study)[:n] if t.number not in study.repeats), None)
-        if trial is None:
-            break
-        again(trial)
-    while study.repeats and not late():  # the best baseline may be another one thereafter
-        other = beside(study)
-        if other is None or other.number in study.repeats:
-            break
-        again(other)
+    def wanted() -> Trial | None:
+        """Return who is to be evaluated next; others may be among the best after each."""
+        if late():
+            return None
+        known = {*study.repeats, *running}
+        best = next((t for t in fittest(study)[:n] if t.number not in known), None)
+        if len(known) >= 2 * n or best is None:
+            # The best baseline may be another one once all of these are known.
+            other = beside(study) if study.repeats and not running else None
+            best = other if other and other.number not in known else None
+        if best is not None:
+            running[best.number] = best
+            return replace(best, cost={})  # which is known, and no second measurement
+        return None
+
+    for ended in spread(lambda: executor(evaluate), wanted):
+        before = running.pop(ended.number)
+        # Of one that failed the first measurement stays alone.
+        study.record_repeat(before.number, [ended.metrics] if ended.state == "complete" else [])
+        on_reevaluated(before, next(t for t in study.results if t.number == before.number))
+        study.refresh()
 
 
 def beside(study: Study) -> Trial | None:

@@ -24,7 +24,8 @@ VOLUMES = (
     *(".mha", ".mhd"),
 )
 PICTURES = (
-    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm"),
+    *(".ppm", ".tif", ".tiff", ".webp"),
 )
 AXES = ("sagittal", "coronal", "axial")
 STANDARD = ("L", "P", "S")  # what indices grow towards: DICOM's own, and how slices are looked at

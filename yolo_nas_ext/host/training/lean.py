@@ -32,7 +32,7 @@ from yolo_nas_ext.data.splits import divided
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.metrics import Seen, fitness_without, masks, named, results, rows
-from yolo_nas_ext.host.training import bfloat16
+from yolo_nas_ext.host.training import bfloat16, mixed
 from yolo_nas_ext.host.training.batch_cache import replayed
 from yolo_nas_ext.host.training.image_cache import held, held_pictures
 from yolo_nas_ext.host.training.initialisation import MOMENTUM, head_start, norms
@@ -79,8 +79,7 @@ class LeanMixin(_Trainer):
         replay: bool = False,
     ) -> None:
         self._settings = settings
-        # Ultralytics' is of GPUs, and downloads a model; see `bfloat16` for what is done on CPUs.
-        self._half = arguments.get("amp", True)
+        self._half = arguments.get("amp", True) not in (False, "fp32")
         self._seen = Seen(), Seen()  # what a model sees, and what there is
         self.without: list[float] = []  # fitness without each part of the held-out images
         self._taught: Taught | None = None
@@ -99,7 +98,9 @@ class LeanMixin(_Trainer):
             "on_fit_epoch_end": [LeanMixin._after_epoch],
         }
         self.callers_error: Exception | None = None  # of `on_epoch`: not this candidate's failure
-        super().__init__(overrides={**arguments, "amp": False}, _callbacks=events)
+        super().__init__(overrides=dict(arguments), _callbacks=events)
+        if settings.short and self.device.type == "cpu":
+            self.args.amp = False  # see `bfloat16` for what is done there
 
     # Data
 
@@ -191,7 +192,8 @@ class LeanMixin(_Trainer):
 
     def _setup_train(self) -> None:
         """Set up as Ultralytics does; the moving average suits few steps if there are few."""
-        super()._setup_train()
+        with mixed.checked_once():
+            super()._setup_train()
         if not self._settings.short:
             return
         steps = len(self.train_loader) * self.epochs
@@ -200,9 +202,12 @@ class LeanMixin(_Trainer):
         self.ema.decay = lambda x: min(most, (1 + x) / (10 + x))
 
     def build_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """Build Ultralytics' optimiser; one that has a fused step takes it, a tenth of the time."""
+        """Build Ultralytics' optimiser; on a CPU a fused step takes a tenth of the time.
+
+        On GPUs it is Ultralytics' own, which is measured there and goes with its scaler.
+        """
         optimizer = super().build_optimizer(*args, **kwargs)
-        if isinstance(optimizer, FUSED) and self.device.type in ("cpu", "cuda"):
+        if isinstance(optimizer, FUSED) and self.device.type == "cpu":
             for group in optimizer.param_groups:
                 group |= {"fused": True, "foreach": False}
         return optimizer

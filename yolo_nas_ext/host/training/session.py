@@ -23,6 +23,27 @@ NO_MEMORY = (
     "can't allocate memory",
     "not enough memory",
     "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "cudnn_status_not_supported",  # said where no algorithm has the workspace that is left
+    "cudnn_status_internal_error_host_allocation_failed",
+    "cudnn_status_internal_error_device_allocation_failed",
+    "unable to find an engine",
+    "no valid execution plans",
+    "failed to allocate",
+    "mps backend out of memory",
+)
+# How CUDA says that a process cannot use its GPU any more, whatever it tries next.
+STICKY = (
+    "device-side assert",
+    "illegal memory access",
+    "unspecified launch failure",
+    "misaligned address",
+    "illegal instruction",
+    "illegal address space",
+    "hardware stack error",
+    "uncorrectable ecc error",
+    "gpu is lost",
+    "cudaerrorassert",
 )
 
 
@@ -80,6 +101,8 @@ def failure(error: Exception, trainer: Any) -> TrialError | RunError:
     text = " ".join(str(error).split())[:300] or type(error).__name__
     if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
         return TrialError("memory", text)
+    if any(sign in text.lower() for sign in STICKY):
+        return TrialError("device", text)
     built = trainer is not None and isinstance(getattr(trainer, "model", None), torch.nn.Module)
     return TrialError("error" if built else "build", f"{type(error).__name__}: {text}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.host import devices
 from yolo_nas_ext.host.metrics import Measure
 from yolo_nas_ext.host.training.distillation import TeacherFile
 
@@ -22,7 +23,7 @@ class TrainingSettings:
         batch: Images a step.
         task: Ultralytics' task.
         seed: Of weights, order of images and augmentation.
-        device: Ultralytics' device; it chooses one unless given.
+        device: Ultralytics' device, or several, see `host.devices`; it chooses one unless given.
         threads: CPU threads; importing Ultralytics leaves one where nobody set another number.
         overrides: Further arguments of Ultralytics' trainer.
         timeout: Seconds after which a training is stopped.
@@ -38,6 +39,8 @@ class TrainingSettings:
         parts: Parts of the held-out images, or of their groups; fitness without each is measured,
             too, of tasks with boxes.
         teacher: A trained network whose predictions are learned beside the labels.
+        precision: ``int8`` or ``fp16`` where the trained network is measured in that as well, see
+            `host.training.quantised`; empty otherwise.
 
     Raises:
         NASError: For an image size that is no multiple of 32.
@@ -59,6 +62,7 @@ class TrainingSettings:
     shared: bool = False
     parts: int = 0
     teacher: TeacherFile | None = None
+    precision: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an image size that no network can be trained at."""
@@ -83,6 +87,6 @@ class TrainingSettings:
             "epochs": self.epochs,
             "batch": self.batch,
             "seed": self.seed,
-            "device": self.device,
+            "device": devices.mine(self.device),
             **fixed,
         }
