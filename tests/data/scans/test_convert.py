@@ -215,7 +215,7 @@ def test_pseudonyms_need_the_salt_and_the_linkage_is_outside(tmp_path):
     assert oct((tmp_path / "a.csv").stat().st_mode)[-3:] == "600" or os.name == "nt"
     with pytest.raises(NASError, match="inside out"):
         run(tmp_path / "in", tmp_path / "e", linkage=str(tmp_path / "e" / "link.csv"))
-    with pytest.raises(NASError, match="no list of pseudonyms is overwritten"):
+    with pytest.raises(NASError, match="no list of scans is overwritten"):
         run(tmp_path / "in", tmp_path / "e", linkage=str(tmp_path / "a.csv"))
     assert (tmp_path / "a.csv").read_text().splitlines() == rows
     assert not (tmp_path / "e").exists()

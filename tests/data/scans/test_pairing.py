@@ -482,3 +482,41 @@ def test_public_layouts(layout, scans, patients, shared_inputs, capsys):
     assert data.main({"source": str(source)}) == 0
     said = capsys.readouterr().out
     assert f"scans, patients       {scans}, {patients}\n" in said and "masks found of" in said
+
+
+@pytest.mark.parametrize(
+    ("scan", "mask"),
+    [
+        ("imagesVa/amos_{:04d}", "labelsVa/amos_{:04d}"),  # scans, though they end as channels do
+        ("IMG_{:04d}", "MASK_{:04d}"),
+        (
+            "sub-{0:02d}/ses-01/anat/sub-{0:02d}_ses-01_T1w",
+            "derivatives/manual/sub-{0:02d}/ses-01/anat/sub-{0:02d}_ses-01_label-lesion_mask",
+        ),
+    ],
+    ids=("amos", "numbers", "bids"),
+)
+def test_numbers_that_are_whose_a_scan_is(scan, mask, tmp_path):
+    for who in (1, 2, 3):
+        for name in (scan, mask):
+            file = tmp_path / f"{name.format(who)}.nii.gz"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    found = pairing.find(str(tmp_path))
+    assert len({entry.patient for entry in found.entries}) == 3 and not found.structures
+    assert {(e.name, tuple(map(str, e.masks))) for e in found.entries} == {
+        (f"{scan.format(who)}.nii.gz", (str(tmp_path / f"{mask.format(who)}.nii.gz"),))
+        for who in (1, 2, 3)
+    }
+
+
+def test_parts_of_a_split_are_no_structures(tmp_path):
+    for part, numbers in (("Tr", (1, 2, 3)), ("Va", (11, 12))):
+        for number in numbers:
+            for folder in ("images", "labels"):
+                file = tmp_path / f"{folder}{part}/word_{number:04d}.nii.gz"
+                file.parent.mkdir(exist_ok=True)
+                file.touch()
+    found = pairing.find(str(tmp_path))
+    assert len(found.entries) == 5 and not found.names
+    assert all(len(entry.masks) == 1 for entry in found.entries)

@@ -123,12 +123,10 @@ def _structures(
 
     rows = [[(mask, called(first_file(mask))) for mask in entry.masks] for entry in entries]
     found = structures.find(rows, [called(Path(entry.name)) for entry in entries])
-    return [
-        replace(
-            entry, labels=tuple(found.label[mask] for mask in entry.masks if mask in found.label)
-        )
-        for entry in entries
-    ], found
+    if not found.inside and all(len(entry.masks) < 2 for entry in entries):  # label maps
+        return [*entries], structures.Structures({}, {})
+    of = [tuple(found.label[mask] for mask in e.masks if mask in found.label) for e in entries]
+    return [replace(e, labels=labels) for e, labels in zip(entries, of, strict=True)], found
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[tuple[dict[str, Any], str]]]:

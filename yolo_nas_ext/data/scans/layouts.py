@@ -16,6 +16,12 @@ from yolo_nas_ext.data.scans.volumes import stem_of, suffix_of
 
 PHASE = re.compile(r"phase\d+|part\d+(phase\d+)?")  # which `series` finds
 CHANNEL = re.compile(r"_(\d{4})$")  # nnU-Net's: one file a channel
+CHANNELS = 8  # more files of one name are numbered scans
+ENTITY = re.compile(r"(?i)(?<![a-z0-9])(ses|run|echo)[-_]?0*(?=\d)")  # BIDS': ``ses-01``
+ONE = re.compile(r"(ses|run|echo)\d+")
+PART = {  # words for the parts of a split: ``labelsVa``
+    *("tr", "ts", "te", "va", "train", "training", "val", "valid", "validation", "test", "testing"),
+}
 
 # Words of masks, the surest first: where a scan has masks of several kinds, that decides.
 KINDS = (
@@ -64,6 +70,7 @@ class Name:
     Attributes:
         folders: Folders that say whose it is, without the words for images and masks.
         stem: The name without its suffix.
+        bare: The same without the number of a channel.
         core: The words of the stem that say whose it is.
         kind: Words by which a mask says that it is one, from folders and stem.
         named: Words of folders below the one of masks, which may name a class.
@@ -72,6 +79,7 @@ class Name:
 
     folders: tuple[str, ...]
     stem: str
+    bare: str
     core: tuple[str, ...]
     kind: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
@@ -94,12 +102,15 @@ def is_taken(word: str) -> bool:
 
 
 def tokens(text: str) -> list[str]:
-    """Return the parts of a name between its separators."""
+    """Return the parts of a name between its separators; ``ses-01`` is one, ``ses1``."""
+    text = ENTITY.sub(r"\1", text)
     return [part for part in re.split(r"[-_.,+ ()\[\]]+", text) if part]
 
 
 def words(token: str) -> list[str]:
     """Return the words of a part: ``imagesTr`` is ``images`` and ``tr``."""
+    if ONE.fullmatch(token):
+        return [token]
     return [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", token)]
 
 
@@ -124,22 +135,30 @@ def _folder_kind(part: str) -> str:
     return "image" if found & IMAGE or any(_is(t, IMAGE) for t in tokens(part)) else ""
 
 
-def name_of(file: Path, base: Path) -> Name:
-    """Return what a file below a folder is called."""
+def name_of(file: Path, base: Path, channels: bool = True) -> Name:
+    """Return what a file below a folder is called; see `named`."""
     *above, _ = file.relative_to(base).parts
-    return named(above, stem_of(file))
+    return named(above, stem_of(file), channels)
 
 
-def named(above: Sequence[str], stem: str) -> Name:
-    """Return what something is called in these folders."""
+def named(above: Sequence[str], stem: str, channels: bool = True) -> Name:
+    """Return what something is called in these folders.
+
+    Args:
+        above: The folders.
+        stem: Its name without a suffix.
+        channels: Whether four digits at the end number a channel, see `channelled`.
+    """
+    bare = CHANNEL.sub("", stem) if channels else stem
     mask = [i for i, part in enumerate(above) if _folder_kind(part) == "mask"]
     marked = [t for part in above for t in tokens(part) if _marked(t)]
     below = [w for part in above[mask[-1] :] for w in _free(part)] if mask else []
-    parts = tokens(CHANNEL.sub("", stem))
+    parts = tokens(bare)
     kind = [re.sub(r"\d+$", "", t) or t for t in (*marked, *filter(_marked, parts))]
     return Name(
         tuple(rest for part in above if (rest := "_".join(_free(part)))),
         stem,
+        bare,
         _core(parts),
         tuple(dict.fromkeys(kind)),
         tuple(below),
@@ -171,6 +190,33 @@ def by_folder(files: Iterable[Path], base: Path) -> set[Path]:
         if next((kind for kind in reversed(kinds) if kind), "") == "mask":
             found.add(file)
     return found
+
+
+def channelled(files: Sequence[Path], base: Path, masks: Sequence[Path] = ()) -> bool:
+    """Say whether four digits at the end of names are nnU-Net's channels rather than scans.
+
+    Channels of a scan are counted from 0, there are few, and masks have none.
+
+    Args:
+        files: Scans, and masks among them.
+        base: The folder that their paths are relative to.
+        masks: Masks elsewhere.
+    """
+    inside = by_folder(files, base) | {f for f in files if by_name(f)}
+    if any(len(own) > 1 for own in _numbers([*inside, *masks])):
+        return False
+    scans = _numbers([f for f in files if f not in inside])
+    right = sum(own == set(range(min(len(own), CHANNELS))) for own in scans)
+    return 2 * right > len(scans)
+
+
+def _numbers(files: Iterable[Path]) -> list[set[int]]:
+    """Return the four digits at the end of names, by the rest of them."""
+    found: dict[tuple[Path, str], set[int]] = {}
+    for file in files:
+        if number := CHANNEL.search(stem := stem_of(file)):
+            found.setdefault((file.parent, stem[: number.start()]), set()).add(int(number[1]))
+    return [*found.values()]
 
 
 def sure(file: Path, base: Path) -> bool:

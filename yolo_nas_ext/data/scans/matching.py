@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.data.scans.layouts import (
-    CHANNEL,
     KINDS,
     LAST,
     MASK,
@@ -27,7 +26,7 @@ from yolo_nas_ext.data.scans.series import Series
 from yolo_nas_ext.data.scans.volumes import VOLUMES, suffix_of
 
 
-def sort(files: Iterable[Path], base: Path) -> tuple[list[Path], list[Path]]:
+def sort(files: Iterable[Path], base: Path, channels: bool = True) -> tuple[list[Path], list[Path]]:
     """Return pictures and masks, by what they and their folders are called.
 
     A file is a mask by the nearest folder above it that says what it holds, or by its own name
@@ -37,6 +36,7 @@ def sort(files: Iterable[Path], base: Path) -> tuple[list[Path], list[Path]]:
     Args:
         files: What to sort.
         base: The folder that paths are relative to.
+        channels: See `layouts.channelled`.
     """
     files = list(files)
     masks = by_folder(files, base)
@@ -44,13 +44,17 @@ def sort(files: Iterable[Path], base: Path) -> tuple[list[Path], list[Path]]:
         masks = set()
     others = [f for f in files if f not in masks]
     plain = [f for f in others if not by_name(f)] or others
-    pictures = Pairing([(f, name_of(f, base)) for f in plain])
+    pictures = Pairing([(f, name_of(f, base, channels)) for f in plain])
     unsure = {f for f in masks if not sure(f, base)}
-    if unsure and 2 * sum(bool(pictures.of(name_of(f, base))) for f in unsure) < len(unsure):
+    if unsure and 2 * sum(bool(pictures.of(name_of(f, base, channels))) for f in unsure) < len(
+        unsure
+    ):
         masks -= unsure
     marked = [f for f in files if f not in masks and by_name(f)]
-    rest = Pairing([(f, name_of(f, base)) for f in files if f not in masks and f not in {*marked}])
-    fits = [f for f in marked if suffix_of(f) == ".seg.nrrd" or rest.of(name_of(f, base))]
+    rest = Pairing(
+        [(f, name_of(f, base, channels)) for f in files if f not in masks and f not in {*marked}]
+    )
+    fits = [f for f in marked if suffix_of(f) == ".seg.nrrd" or rest.of(name_of(f, base, channels))]
     if 2 * len(fits) >= len(marked):  # so that a mask without a scan is no scan either
         fits = marked
     masks |= set(fits)
@@ -69,7 +73,7 @@ class Pairing:
         self._by: dict[str, dict[Any, list[int]]] = {"stem": {}, "core": {}, "start": {}, "in": {}}
         for index, name in enumerate(self.names):
             self._by["in"].setdefault(name.folders, []).append(index)
-            for stem in {name.stem, CHANNEL.sub("", name.stem)}:
+            for stem in {name.stem, name.bare}:
                 self._by["stem"].setdefault(stem, []).append(index)
             self._by["core"].setdefault(name.core, []).append(index)
             for n in range(1, len(name.core)):

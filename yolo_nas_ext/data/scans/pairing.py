@@ -12,7 +12,15 @@ from yolo_nas_ext.data import groups
 from yolo_nas_ext.data.scans import items, structures
 from yolo_nas_ext.data.scans.contrasts import chosen
 from yolo_nas_ext.data.scans.datalist import datalist
-from yolo_nas_ext.data.scans.layouts import CHANNEL, Name, by_name, is_taken, name_of, named
+from yolo_nas_ext.data.scans.layouts import (
+    CHANNEL,
+    Name,
+    by_name,
+    channelled,
+    is_taken,
+    name_of,
+    named,
+)
 from yolo_nas_ext.data.scans.looks import few_valued
 from yolo_nas_ext.data.scans.matching import link, one_kind, one_reader, pair, sort
 from yolo_nas_ext.data.scans.paired import PairedScan, PairedScans, Source
@@ -70,7 +78,10 @@ def find(
     here = items.find([f for f in files if f not in ignored], base)
     there = items.find(mask_files, base_masks)
     notes += here.notes
-    images, inside = (list(here.plain), []) if masks == NOTHING else sort(here.plain, base)
+    # Numbers of contrasts= are channels, whatever they look like.
+    channels = any(map(str.isdecimal, contrasts)) or channelled([*here.plain], base, mask_files)
+    every = list(here.plain)
+    images, inside = (every, []) if masks == NOTHING else sort(every, base, channels)
     if told:  # by masks=, which those are not of
         inside = []
     if not told and not inside and not here.masks:
@@ -82,19 +93,19 @@ def find(
     asked = told or Path(source).is_file()  # a file that is named is a scan, whatever its name
     called = [] if asked else [f for f in images if by_name(f)]
     images = [f for f in images if f not in {*called}] if called else images
-    if not contrasts:
-        images, channels = _channels(images, volume)
-        notes += channels
-    scans = [(here.plain[f], _named(f, base)) for f in images]
-    given = [(here.plain[f], name_of(f, base)) for f in inside]
-    given += [(there.plain[f], name_of(f, base_masks)) for f in there.plain]
+    if channels and not contrasts:
+        images, several = _channels(images, volume)
+        notes += several
+    scans = [(here.plain[f], _named(f, base, channels)) for f in images]
+    given = [(here.plain[f], name_of(f, base, channels)) for f in inside]
+    given += [(there.plain[f], name_of(f, base_masks, channels)) for f in there.plain]
     one = masks and Path(source).is_file() and Path(masks).is_file()
     pairs, orphans = ([given], []) if one and scans and given else pair(scans, given)
     orphans += link([*here.masks, *there.masks], scans, pairs)
     pairs, readers = one_reader(pairs)
     pairs, several = one_kind(pairs)
     found = structures.find(pairs, [name for _, name in scans])
-    patients = _patients([scan for scan, _ in scans], base, pattern)
+    patients = _patients([scan for scan, _ in scans], base, pattern, channels)
     entries = [
         PairedScan(
             scan,
@@ -178,7 +189,9 @@ def _contrasts(
     )
 
 
-def _patients(scans: Sequence[Source], base: Path, pattern: re.Pattern[str] | None) -> list[str]:
+def _patients(
+    scans: Sequence[Source], base: Path, pattern: re.Pattern[str] | None, channels: bool
+) -> list[str]:
     """Return whose each scan is; of a path that the expression does not find, nobody's.
 
     DICOM says it, and names do: of an image that is one of several, by how it was taken or cut.
@@ -188,9 +201,9 @@ def _patients(scans: Sequence[Source], base: Path, pattern: re.Pattern[str] | No
         matches = [pattern.search(path.as_posix()) for path in paths]
         return [(m[1] if m.groups() else m[0]) or "" if m else "" for m in matches]
     plain = [
-        (parent / _whose(CHANNEL.sub("", stem_of(path)), parent)).as_posix()
+        (parent / _whose(CHANNEL.sub("", stem) if channels else stem, parent)).as_posix()
         for path in paths
-        for parent in [_person(path.parent)]
+        for parent, stem in [(_person(path.parent), stem_of(path))]
     ]
     guessed = groups.groups([f"{path}.x" for path in plain])
     return [
@@ -261,10 +274,10 @@ def _channels(files: Sequence[Path], volume: int | None) -> tuple[list[Path], li
     return [f for f in files if f not in left], [said] * (bool(left) and volume is None)
 
 
-def _named(path: Path, base: Path) -> Name:
+def _named(path: Path, base: Path, channels: bool) -> Name:
     """Return what a scan is called; folders that say that it is one tell nothing of whose it is."""
     *folders, _ = path.relative_to(base).parts
-    return named([f for f in folders if f not in IMAGES], stem_of(path))
+    return named([f for f in folders if f not in IMAGES], stem_of(path), channels)
 
 
 def _first(scan: Source) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yolo_nas_ext.data.scans import mask_volumes
-from yolo_nas_ext.data.scans.layouts import Name
+from yolo_nas_ext.data.scans.layouts import PART, Name
 from yolo_nas_ext.data.scans.options import NONE
 from yolo_nas_ext.data.scans.paired import Mask, PairedScans
 from yolo_nas_ext.data.scans.volumes import ScanError
@@ -89,8 +89,9 @@ def _by_file(found: Sequence[list[tuple[Mask, Name]]], scans: Sequence[Name]) ->
 
 
 def _structure(name: Name, scan: Name) -> str:
-    """Return the words of a mask's name that its scan's does not have."""
-    words = (w for w in (*name.named, *name.core) if not w.isdecimal() and w not in scan.said)
+    """Return the words of a mask's name that its scan's does not have, nor those of a split."""
+    own = (w for w in (*name.named, *name.core) if not w.isdecimal() and w not in PART)
+    words = (w for w in own if w not in scan.said)
     return "_".join(dict.fromkeys(words))
 
 
