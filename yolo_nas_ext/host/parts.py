@@ -101,10 +101,20 @@ def grouped(
     )
 
 
+def real(paths: Sequence[str]) -> list[str]:
+    """Return paths without links; the folders of many files are looked at once."""
+    split = [os.path.split(path) for path in paths]
+    folders = {folder: os.path.realpath(folder) for folder in {folder for folder, _ in split}}
+    return [
+        os.path.realpath(path) if os.path.islink(path) else f"{folders[folder]}{os.sep}{name}"
+        for path, (folder, name) in zip(paths, split, strict=True)
+    ]
+
+
 def same_files(train: Sequence[str], val: Sequence[str]) -> str:
     """Return how many images of val are files of train, in words; nothing where none are."""
-    files = set(map(os.path.realpath, train))
-    twice = [image for image in val if os.path.realpath(image) in files]
+    files = set(real(train))
+    twice = [image for image, file in zip(val, real(val), strict=True) if file in files]
     if not twice:
         return ""
     return (
@@ -123,10 +133,10 @@ def overlap(
         measured: The same of the other part.
         part: What the other part is called.
     """
-    files = {os.path.realpath(path) for path, _, _ in train}
+    files = set(real([path for path, _, _ in train]))
     contents = {content for _, content, _ in train if content}
     kinds = {name for _, _, name in train if name}
-    same = [os.path.realpath(path) in files for path, _, _ in measured]
+    same = [file in files for file in real([path for path, _, _ in measured])]
     equal = [content in contents for _, content, _ in measured]
     twice = [a or b for a, b in zip(same, equal, strict=True)]
     total = len(measured)
