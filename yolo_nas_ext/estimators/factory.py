@@ -9,6 +9,7 @@ from typing import Any
 
 from yolo_nas_ext import plugins
 from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.fields import most_of
 from yolo_nas_ext.config.search import ANALYTIC, PARENT, PROXIES, RESOLVED, SearchSettings
 from yolo_nas_ext.cost.budget import LIMITS, Budget
 from yolo_nas_ext.cost.latency.profile import asked
@@ -42,6 +43,7 @@ def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]
         "timeout": config.timeout,
         "fitness": fitness_of(config),
         "threads": config.threads,
+        "cache": most_of(config.cache),
         "inherit": _start(config),
     }
 

@@ -18,6 +18,7 @@ from yolo_nas_ext.data import lesions
 from yolo_nas_ext.data.builtin.cache import cache_folder
 from yolo_nas_ext.data.groups import compiled
 from yolo_nas_ext.data.scans import recipe
+from yolo_nas_ext.data.splits import subset
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import CLASSES, is_class_name, said
 from yolo_nas_ext.host import classes, doubts, parts, scan_cache
@@ -264,6 +265,31 @@ def overlap(train: DataSet, measured: DataSet, part: str = "val") -> str:
         for data in (train, measured)
     )
     return parts.overlap(ours, theirs, part)
+
+
+def drawn(data: DataSet, images: int, seed: int) -> DataSet:
+    """Return a data set of some of its images, the classes about as frequent as in all.
+
+    Raises:
+        NASError: For more images than there are.
+    """
+    if images > len(data.images):
+        raise NASError(
+            f"images={images}: the training part has {len(data.images)}; give at most as many, or "
+            "leave it out"
+        )
+    chosen = subset(data.classes, images, seed=seed)
+
+    def some(values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(values[index] for index in chosen) if len(values) else ()
+
+    return replace(
+        data,
+        **{
+            name: some(getattr(data, name))
+            for name in ("images", "labels", "contents", "kin", "together")
+        },
+    )
 
 
 def joined(first: DataSet, second: DataSet) -> DataSet:

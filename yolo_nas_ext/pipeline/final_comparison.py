@@ -49,6 +49,7 @@ SAME = (
     "device",
     "jobs",
     "threads",
+    "cache",
     "augment",
     "group",
     "runtime",

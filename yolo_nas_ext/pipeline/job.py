@@ -12,7 +12,8 @@ from typing import Any
 from yolo_nas_ext import loop, report, run_dir
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.models import search_seconds
-from yolo_nas_ext.config.search import PARENT
+from yolo_nas_ext.config.fields import most_of
+from yolo_nas_ext.config.search import HELD_OUT, PARENT
 from yolo_nas_ext.console import finishing, say
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.data.sizes import tiny
@@ -20,6 +21,7 @@ from yolo_nas_ext.errors import RunError
 from yolo_nas_ext.estimators.base import Context, hand_over
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
+from yolo_nas_ext.host.training import image_cache
 from yolo_nas_ext.host.transfer.weights import foretell
 from yolo_nas_ext.pipeline import (
     confirm,
@@ -70,7 +72,7 @@ def search(given: Mapping[str, Any]) -> Job:
     config, folder = run_dir.settings(given)
     plan = plans.make(config)
     config = plan.config  # what a parent says of it, and its limit, are recorded, too
-    finals = final_comparison.prepare(config, plan.data, plan.parent)
+    finals = final_comparison.prepare(config, plan.whole, plan.parent)
     shared = _shared(plan) if config.storage else None  # may not be reached: nothing is written yet
     weights = plan.parent.digest if plan.parent else ""
     folder = folder or run_dir.claim(config, plan.data, weights)
@@ -167,11 +169,23 @@ def _open(
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
     secret = NO_PASSWORD if config.storage != config.values["storage"] else ""
-    small = tiny(plan.data.labels, max(plan.space.sizes(config.imgsz)))
-    told = filter(None, (changed, other, secret, small))
+    largest = max(plan.space.sizes(config.imgsz))
+    small = tiny(plan.data.labels, largest)
+    decoded = _decoded(plan, folder, largest)
+    told = filter(None, (changed, other, secret, small, decoded))
     known = _noise(plan, folder, finals)
     job.notes = [*told, *plan.notes, *warm, *study.elsewhere, *known]
     return job
+
+
+def _decoded(plan: Plan, folder: Path, imgsz: int) -> str:
+    """Return where the decoded images of candidates are going to be."""
+    config, data = plan.config, plan.data
+    if config.task == "classify" or config.estimator not in HELD_OUT:
+        return ""
+    shared = config.executor == "local" and config.jobs > 1
+    cache = most_of(config.cache)
+    return image_cache.said(cache, len(data.images), imgsz, data.channels, folder, shared=shared)
 
 
 def _announce(job: Job) -> None:
