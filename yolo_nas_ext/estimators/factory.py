@@ -24,10 +24,15 @@ from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.space.parent import ParentSpace
 
+WORKERS = 8  # processes that read images for a training on a GPU, as in Ultralytics
+
 
 def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]:
     """Return the arguments of a training that the settings of a search give."""
-    overrides = dict(config.host)
+    # Ultralytics' own number is of one training; several at a time share the cores.
+    jobs = config.at_a_time if isinstance(config, CompareSettings) else config.jobs
+    shared = {"workers": max(1, WORKERS // jobs)} if jobs > 1 else {}
+    overrides = {**shared, **config.host}
     if config.augment:
         chosen = augment.preset(config.augment)
         overrides = {**chosen.keys, **overrides, "augmentations": chosen.transforms()}

@@ -13,7 +13,7 @@ from yolo_nas_ext import loop, report, run_dir
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.config.fields import most_of
-from yolo_nas_ext.config.search import HELD_OUT, PARENT
+from yolo_nas_ext.config.search import HELD_OUT, PARENT, TRAININGS, SearchSettings
 from yolo_nas_ext.console import finishing, say
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.data.sizes import tiny
@@ -165,7 +165,13 @@ def _open(
         pencils=plan.first.pencils,
         measure=plan.measure,
     )
-    progress = Progress(study, plan.trials, config.budget_hours or math.inf)
+    progress = Progress(
+        study,
+        plan.trials,
+        config.budget_hours or math.inf,
+        at_a_time=config.jobs,
+        later=_later(config, finals),
+    )
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
     secret = NO_PASSWORD if config.storage != config.values["storage"] else ""
@@ -176,6 +182,23 @@ def _open(
     known = _noise(plan, folder, finals)
     job.notes = [*told, *plan.notes, *warm, *study.elsewhere, *known]
     return job
+
+
+def _later(config: SearchSettings, finals: Comparison | None) -> float:
+    """Return how many trials take as long as the trainings that come after them.
+
+    Without a training in each trial nothing is said of those that follow.
+    """
+    if config.estimator not in TRAININGS:
+        return 0.0
+    best = min(config.confirm, max(1, config.trials // 4))
+    again = confirm.way(config) == confirm.CONFIRM_AGAIN
+    each = 1 if again else config.folds * confirm.epochs_of(config) / config.epochs
+    final = 0.0
+    if finals:
+        trainings = (config.finalists + len(finals.models)) * config.seeds
+        final = trainings * config.final_epochs / config.epochs / (1 - config.val_fraction)
+    return best * each + final
 
 
 def _decoded(plan: Plan, folder: Path, imgsz: int) -> str:

@@ -367,7 +367,9 @@ class LeanMixin(_Trainer):
         """Measure nothing again."""
 
     def _clear_memory(self, threshold: float | None = None) -> None:
-        """Collect no garbage between epochs."""
+        """Free a device's memory where Ultralytics does; on a CPU there is none to free."""
+        if self.device.type != "cpu":
+            super()._clear_memory(threshold)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Recover from nothing: `_after_batch` has ended a training that went wrong."""
