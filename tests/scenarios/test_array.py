@@ -48,5 +48,7 @@ def test_tasks_of_the_array_share_one_record(tmp_path):
     said = [task.communicate(timeout=600)[0] for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0], said
     tables = [tmp_path / f"runs/task-{index}/shared/trials.csv" for index in range(2)]
-    keys = [[row["key"] for row in csv.DictReader(table.open())] for table in tables]
+    keys = [
+        [row["key"] for row in csv.DictReader(table.read_text().splitlines())] for table in tables
+    ]
     assert max(map(len, keys)) == 8 == len({*keys[0]} | {*keys[1]})
