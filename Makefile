@@ -12,18 +12,23 @@ export YOLO_AUTOINSTALL ?= false
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := test
-.PHONY: install search test test-all lint docs
+.PHONY: install search test test-all test-trackers test-host notebook lint docs release
 
 install: $(VENV)/.installed
 
-# torch comes first, so that its choice of build is not made by a dependency of a dependency.
-$(VENV)/.installed: pyproject.toml .ci/constraints.txt
+# What a search needs and no more. torch comes first, so that its choice of build is not made by a
+# dependency of a dependency.
+$(VENV)/.search: pyproject.toml .ci/constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch torchvision
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.search
 	$(PIP) -e ".[test]"
 	touch $@
 
-search: install
+search: $(VENV)/.search
 	$(VENV)/bin/yolo nas-search $(ARGS)
 
 # Two tests at a time on two cores; a training in a test takes one. Each worker begins with files of
@@ -34,6 +39,25 @@ test: install
 # Everything, the slow tests and those on real data included.
 test-all: install
 	$(VENV)/bin/python -m pytest -m "" $(ARGS)
+
+# The trackers whose clients work offline, for which some forty packages are installed.
+test-trackers: install
+	$(PIP) mlflow-skinny tensorboard
+	$(VENV)/bin/python -m pytest tests/trackers tests/pipeline/test_tracking.py $(ARGS)
+
+# `make test-host VERSION=8.4.191` tests another Ultralytics in build/host-8.4.191, and says what broke.
+test-host: install
+	$(VENV)/bin/python .ci/test_host.py $(VERSION) $(ARGS)
+
+# Wheel and sdist in dist/, checked, and the wheel tested in a clean environment.
+release: install
+	$(PIP) twine
+	$(VENV)/bin/python .ci/release.py $(ARGS)
+
+# The notebook of the first guide, by a kernel.
+notebook: install
+	$(PIP) nbclient ipykernel
+	$(VENV)/bin/python -m pytest -m "" tests/docs/test_notebook.py $(ARGS)
 
 lint: install
 	$(VENV)/bin/ruff check .

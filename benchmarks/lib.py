@@ -101,11 +101,27 @@ def machine() -> Figures:
     return {"cpu": device_name(), "cores": os.cpu_count()}
 
 
-def targets(met: Mapping[str, bool]) -> bool:
-    """Print which targets are met, and return whether all are."""
+def targets(met: Mapping[str, bool | None]) -> bool:
+    """Print which targets are met, missed or, where None, undecided; return whether all are met."""
     for name, good in met.items():
-        print(f"{'met' if good else 'MISSED':<8}{name}")
+        print(f"{'open' if good is None else 'met' if good else 'MISSED':<8}{name}")
     return all(met.values())
+
+
+def reached(value: float, low: float, target: float) -> bool | None:
+    """Return whether a value is at least a target, as far as its interval tells.
+
+    Args:
+        value: The estimate.
+        low: The lower bound of its interval.
+        target: What is asked for.
+
+    Returns:
+        True where all of the interval is, False where the estimate is not, None between them.
+    """
+    if not value >= target - 1e-9:  # of equal numbers one may be rounded; nan is a miss
+        return False
+    return True if low >= target - 1e-9 else None
 
 
 # Tables and rows

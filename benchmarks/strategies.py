@@ -1,7 +1,7 @@
 """Strategies on a table of trained networks with a known optimum: rank of the best found.
 
     python benchmarks/strategies.py [tables=../shared/data/nasbench201] [seeds=50] [jobs=1]
-        [out=runs/strategies.jsonl]
+        [only=bayes,optuna:gp] [out=runs/strategies.jsonl]
 
 The table is NAS-Bench-201's 15,625 cells after 12 epochs on three data sets. A search sees the
 names of six choices with five options each and the validation accuracy of what it asks for.
@@ -12,8 +12,9 @@ names of six choices with five options each and the validation accuracy of what 
 3. Hypervolume of accuracy against latency after 100 evaluations, relative to the true front's, also
    of Optuna's NSGA-II in its own loop.
 
-Runs are kept in `out` and made once; run again to go on. The last line is a JSON object; `pass` is
-whether `bayes` meets its targets.
+Runs are kept in `out` and made once; run again to go on, or to make those of some strategies only.
+`optuna:gp` takes minutes a search and has the first ten seeds. The last line is a JSON object;
+`pass` is whether `bayes` meets its targets.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from lib import SHARED, Figures, Rows, Table, parallel, start
+from lib import SHARED, Figures, Rows, Table, names, parallel, start
 from scipy.stats import wilcoxon
 
 from yolo_nas_ext import ChoiceSpace, search
@@ -40,8 +41,10 @@ from yolo_nas_ext.study.objectives import hypervolume
 DATA = ("cifar10", "cifar100", "imagenet")
 DEVICES = ("pixel3", "raspi4", "1080ti_1")
 BUDGETS = (25, 50, 100)
-STRATEGIES = ("random", "local", "evolution", "reinforce", "nsga2", "optuna:tpe", "bayes")
-RIVALS = ("random", "local", "evolution", "optuna:tpe")
+SLOW = {"optuna:gp": 10}  # seeds of a strategy that takes minutes
+FAST = ("random", "local", "evolution", "reinforce", "nsga2", "optuna:tpe", "bayes")
+STRATEGIES = (*FAST, *SLOW)
+RIVALS = ("random", "local", "evolution", "optuna:tpe", "optuna:gp")
 LIMITED = ("random", "optuna:tpe", "bayes")
 FRONTS = ("random", "optuna's NSGA-II", "nsga2", "bayes")
 TPE = {"cifar10": 137, "cifar100": 67, "imagenet": 50}  # its rank after 25, which bayes must keep
@@ -50,6 +53,7 @@ KEYS = {
     "tables": SHARED / "nasbench201",
     "seeds": 50,
     "jobs": 1,
+    "only": "",
     "out": "runs/strategies.jsonl",
 }
 Run = dict[str, Any]
@@ -59,7 +63,8 @@ def main(given: dict[str, Any]) -> Figures:
     """Make the runs that are missing, print the tables and return the figures."""
     runs = Rows(given["out"])
     have = {_key(run) for run in runs}
-    todo = [task for task in _tasks(given["seeds"]) if _key(task) not in have]
+    only = names(given["only"]) or {*STRATEGIES, *LIMITED, *FRONTS}
+    todo = [t for t in _tasks(given["seeds"]) if _key(t) not in have and t["strategy"] in only]
     print(f"{len(runs)} runs are there, {len(todo)} to do")
     begin = time.monotonic()
     found = parallel(_run, todo, given["jobs"], _start, (given["tables"],))
@@ -75,7 +80,8 @@ def _tasks(seeds: int) -> Iterator[Run]:
     for seed in range(seeds):
         for data in DATA:
             for strategy in STRATEGIES:
-                yield {"part": "rank", "on": data, "strategy": strategy, "seed": seed}
+                if seed < SLOW.get(strategy, seeds):
+                    yield {"part": "rank", "on": data, "strategy": strategy, "seed": seed}
     for seed in range(seeds):
         for device in DEVICES:
             for strategy in LIMITED:
@@ -253,7 +259,8 @@ def _ranks(group: dict[str, list[Run]], on: str, missed: list[str]) -> Run:
         middle = [float(m) for m in np.median(ranks[strategy], axis=0)]
         tests = []
         for i in (1, 2) if strategy in RIVALS else ():
-            p = _p(ranks["bayes"][:, i], ranks[strategy][:, i])
+            paired = min(len(ranks["bayes"]), len(runs))  # the first seeds of both
+            p = _p(ranks["bayes"][:paired, i], ranks[strategy][:paired, i])
             tests.append(f"{p:.1e}")
             if middle[i] > 1 and not p < 0.01:
                 missed.append(f"{on}: bayes against {strategy} at {BUDGETS[i]}: p = {p:.2g}")

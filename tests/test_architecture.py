@@ -29,18 +29,20 @@ PARTS = {
     "executors": "study",
     "report": "network study",
     "run_dir": "config host network",
+    "trackers": "",
     "loop": "executors network space strategies study",
     "vectorized": "config cost estimators network space study",
     "compare": "config cost data estimators executors host metrics report run_dir study",
     "pipeline": "compare config cost data estimators executors host loop metrics network plugins "
-    "report run_dir space strategies study vectorized",
+    "report run_dir space strategies study trackers vectorized",
     "commands": "compare config cost data estimators executors host loop metrics network pipeline "
     "plugins report run_dir space strategies study vectorized",
     "api": "config cost executors loop pipeline space strategies study",
     "cli": "commands config pipeline host.plugin",
+    "python": "config host pipeline report study",
 }
 # The ways in, which have no part of their own.
-DOORS = {"__main__": "cli", "hook": "cli host.plugin"}
+DOORS = {"__main__": "cli", "hook": "cli host.plugin python"}
 EVERYONE = {"errors", "files", "console"}
 NO_TORCH = {"network", "space", "strategies", "study"}
 TOP_LEVEL = set(

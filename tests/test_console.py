@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from yolo_nas_ext import cli, console
-from yolo_nas_ext.console import Progress, aligned, clean, quoted
+from yolo_nas_ext.console import Progress, aligned, clean, quoted, quoted_code
 
 TEXT = "{done} of {total}  {note}  {left} left"
 
@@ -173,6 +173,15 @@ def test_a_quoted_name_is_one_word_of_a_shell(tmp_path, name):
     assert done.stdout == os.fsencode(name) + b"." and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("code", ["f('a b', x=1)", "f('$HOME')", "f('a`b')", 'f("it\'s")'])
+def test_quoted_code_is_one_word_of_a_shell(code):
+    done = subprocess.run(
+        ["bash", "-c", f"printf %s. {quoted_code(code)}"], capture_output=True, check=True
+    )
+    assert done.stdout.decode() == f"{code}."
+    assert quoted_code(code).startswith('"') == (not set(code) & set('$`"'))
+
+
 @pytest.mark.parametrize("name", NASTY)
 def test_a_terminal_obeys_no_name(name):
     assert clean(name).replace("\n", "").isprintable()
@@ -207,3 +216,19 @@ def test_all_that_is_printed_is_cleaned(root):
 def test_what_a_terminal_obeys_is_shown(capsys):
     console.say("a\x1b]0;title\x07b\rc\udcff\nd")
     assert capsys.readouterr().out == "a\\x1b]0;title\\x07b\\x0dc\\xff\nd\n"
+
+
+def test_silence_is_of_standard_output_alone(capsys):
+    other = io.StringIO()
+    with console.silence(False):
+        console.say("said")
+    with console.silence():
+        console.say("not said")
+        console.say("elsewhere", file=other)
+        progress = Progress(2, TEXT, every=0)
+        progress(1)
+        progress.say("nor this")
+        with console.silence(False):
+            console.say("still not")
+    console.say("again")
+    assert capsys.readouterr().out == "said\nagain\n" and other.getvalue() == "elsewhere\n"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from yolo_nas_ext.network.architecture import Architecture, Block
     from yolo_nas_ext.network.block_rows import BlockType, ratio
     from yolo_nas_ext.network.emit import emit
+    from yolo_nas_ext.python.nas_search import nas_search
     from yolo_nas_ext.space import tabular as tables
     from yolo_nas_ext.space.choices import ChoiceSpace
     from yolo_nas_ext.space.detector import DetectorSpace
@@ -43,6 +44,7 @@ __all__ = [
     "__version__",
     "costs",
     "emit",
+    "nas_search",
     "ratio",
     "search",
     "tables",
@@ -63,6 +65,7 @@ _HOME = {  # the module of each; `tables` is one itself
     "TrialError": "errors",
     "costs": "cost.counts",
     "emit": "network.emit",
+    "nas_search": "python.nas_search",
     "ratio": "network.block_rows",
     "search": "api",
     "tables": "space.tabular",

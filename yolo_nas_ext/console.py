@@ -22,6 +22,7 @@ WATCHED = 0.2  # seconds between two looks of a terminal
 # What a scheduler, a closed terminal and `kill` end a process by.
 ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _ending = {"asked": False, "finishing": False}
+_silent = {"on": False}
 
 
 @contextmanager
@@ -68,6 +69,21 @@ def ending() -> bool:
     return _ending["asked"]
 
 
+@contextmanager
+def silence(on: bool = True) -> Iterator[None]:
+    """Print nothing on standard output meanwhile; what goes elsewhere is printed all the same.
+
+    Args:
+        on: Whether to; nothing changes otherwise.
+    """
+    before = _silent["on"]
+    _silent["on"] = before or on
+    try:
+        yield
+    finally:
+        _silent["on"] = before
+
+
 class Progress:
     """Says how far long work is: over one line on a terminal, now and then a line in a log.
 
@@ -97,7 +113,8 @@ class Progress:
     ) -> None:
         self.total, self.done = total, 0.0
         self.stream = stream or sys.stdout
-        self.watched = say is None and self.stream.isatty()
+        self._silent = say is None and stream is None and _silent["on"]
+        self.watched = say is None and self.stream.isatty() and not self._silent
         self._text, self._head, self._keep, self._say = text, head, keep, say
         self._every, self._delay = every, delay
         self._before: float | None = None
@@ -198,6 +215,8 @@ class Progress:
             self._print(line)
 
     def _print(self, line: str) -> None:
+        if self._silent:
+            return
         if self._say is None:
             print(line, file=self.stream, flush=True)
         else:
@@ -275,8 +294,15 @@ def quoted(value: object) -> str:
     return "$'" + "".join(plain) + "'"
 
 
+def quoted_code(code: str) -> str:
+    """Return code whose texts are in single quotes as a word of a shell's command."""
+    return quoted(code) if set(code) & set('"$`\\!') or not code.isprintable() else f'"{code}"'
+
+
 def say(text: str = "", *, file: TextIO | None = None, end: str = "\n") -> None:
     """Print a text without what a terminal obeys; all that the package prints goes this way."""
+    if file is None and _silent["on"]:
+        return
     print(clean(str(text)), file=file, end=end, flush=True)
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
 # What a disk says that has no room for this user, or for a file of that size, or is read alone.
-FULL = frozenset(getattr(errno, name, -1) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS"))
+FULL = frozenset(getattr(errno, name, -1) for name in ("ENOSPC", "EDQUOT", "EFBIG"))
+DENIED = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))  # to this user, or to all
+# What a machine says that is at its end: of its disks, files, memory or network folders.
+_NAMES = ("EIO", "EMFILE", "ENFILE", "ENOMEM", "ESTALE", "ENOTCONN", "ETIMEDOUT", "EREMOTEIO")
+TROUBLE = frozenset(getattr(errno, name, -1) for name in _NAMES)
 THEN = "resume the run: what was recorded is kept"
 # Where passwords stand: in URLs as SQLAlchemy reads them, and behind names in queries and texts.
 _IN_URL = re.compile(r"(://[^:/@\s]*):(\S*)@")
@@ -36,16 +41,26 @@ class RunError(NASError):
 
 
 def no_room(error: BaseException, then: str = "the same command goes on") -> RunError | None:
-    """Return what to say of a disk that is full, or that cannot be written to; None of others.
+    """Return what to say of a disk that is full, or that may not be written; None of others.
 
     Args:
         error: What was raised.
         then: What goes on once there is room.
     """
-    if not isinstance(error, OSError) or error.errno not in FULL:
+    if not isinstance(error, OSError):
         return None
-    where = f"{error.filename}: " if isinstance(error.filename, str) else ""
-    return RunError(f"{where}cannot be written ({error.strerror}); make room, then {then}")
+    file = error.filename
+    where = f"{os.fsdecode(file)}:" if isinstance(file, (str, bytes, os.PathLike)) else "a file"
+    if "temporary directory" in str(error):  # as `tempfile` says of a full disk
+        return RunError(f"{error}; make room there or set TMPDIR, then {then}")
+    if error.errno in FULL:
+        return RunError(f"{where} cannot be written ({error.strerror}); make room, then {then}")
+    if error.errno in DENIED:
+        what = "cannot be read or written"
+        return RunError(f"{where} {what} ({error.strerror}); see to its permissions, then {then}")
+    if error.errno in TROUBLE:
+        return RunError(f"{where} {error.strerror}; see to this machine, then {then}")
+    return None
 
 
 class TrialError(Exception):

@@ -22,7 +22,9 @@ DEEPEST = 50  # parts of a YAML within one another
 GROWN = 100_000  # parts that a YAML's aliases may add
 CLASSES = 30_000  # of a data set; ImageNet's largest edition has 21,841
 OBJECTS = 20_000  # of an image
+DIGITS = 100  # of a whole number; more is none that can be reckoned with
 TOO_DEEP = f"more than {DEEPEST} parts are within one another"
+TOO_LONG = f"a whole number has more than {DIGITS} digits"
 
 
 def resource(*parts: str) -> Path:
@@ -224,12 +226,18 @@ def json_of(text: str | bytes) -> Any:
     """Return what a text of JSON holds.
 
     Raises:
-        ValueError: For what is no JSON, or nested too deep.
+        ValueError: For what is no JSON, nested too deep, or holds a number beyond `DIGITS`.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def _whole(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(TOO_LONG)
+    return int(text)
 
 
 @cache
@@ -282,6 +290,8 @@ def _bounded() -> Any:
             parts: list[Any] = []
             if isinstance(node, yaml.ScalarNode):
                 own += len(node.value) // 16
+                if node.tag.endswith(":int") and len(node.value) > DIGITS:
+                    raise yaml.MarkedYAMLError(problem=TOO_LONG, problem_mark=node.start_mark)
             elif isinstance(node, yaml.MappingNode):
                 self.check_keys(node)
                 parts = [part for pair in node.value for part in pair]

@@ -28,7 +28,7 @@ from yolo_nas_ext.host.dataset import DataSet
 SITTINGS = "seconds.json"
 TRAITS = "trained_on"  # in the settings: what the data set was
 # Keys that say nothing of a run, and are not recorded.
-OF_NOW = ("resume", "rerun", "trial", "follow_links")
+OF_NOW = ("resume", "rerun", "trial", "follow_links", "verbose")
 WEIGHTS = "started_from"  # in the settings: the digest of the parent's file
 S = TypeVar("S", SearchSettings, CompareSettings)
 
@@ -120,7 +120,11 @@ def saved(folder: Path, key: str = "resume") -> dict[str, Any]:
     file = folder / "args.yaml"
     try:
         found = yaml_of(text_of(file)) if file.is_file() else None
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise NASError(
+            f"{key}={folder}: {file} cannot be read ({error.strerror or error})"
+        ) from error
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise NASError(
             f"{key}={folder}: {file} is damaged ({' '.join(str(error).split())}); put back "
             "the settings that the run was started with"

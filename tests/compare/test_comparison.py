@@ -17,7 +17,7 @@ from yolo_nas_ext.host.dataset import read
 def test_in_turns_and_recorded_at_once(make):
     found, training, said = make({"a": 0.3, "yolo": 0.2})
     counts = []
-    found.train(lambda: counts.append(len(found.leaderboard().evaluations)))
+    found.train(lambda _: counts.append(len(found.leaderboard().evaluations)))
     assert training.asked == [("a", 0), ("yolo", 0), ("a", 1), ("yolo", 1)]
     assert counts == [1, 2, 3, 4] and found.complete
     assert found.leaderboard().values("a") == {0: 0.3, 1: 0.31}

@@ -18,6 +18,7 @@ from yolo_nas_ext.cli import main
 from yolo_nas_ext.commands import compare, data
 from yolo_nas_ext.compare import pictures, trained
 from yolo_nas_ext.data.lesions import BY_MASKS, FILE
+from yolo_nas_ext.data.scans import recipe
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import ShortTraining
 from yolo_nas_ext.host.dataset import read
@@ -53,6 +54,7 @@ def scans(tmp_path_factory):
 def perfect(data, task, *, spoil=lambda view: view):
     """A model that sees exactly what the labels say."""
     truth = read(data, task, part="val")
+    between = recipe.resampled(Path(data))
 
     class Perfect:
         names, params = truth.names, 1_000
@@ -68,7 +70,8 @@ def perfect(data, task, *, spoil=lambda view: view):
                     scores = np.eye(len(self.names))[int(label["cls"][0, 0])]
                     yield spoil(View(file, label["shape"], np.zeros((0, 6)), None, scores))
                     continue
-                masks = np.array(pictures.true_masks(label)).reshape(-1, *label["shape"])
+                masks = np.array(pictures.true_masks(label, between=between))
+                masks = masks.reshape(-1, *label["shape"])
                 boxes = pictures.true_boxes(label)
                 if task == "semantic":
                     kinds = np.full(label["shape"], len(self.names) - 1)
@@ -114,7 +117,8 @@ def test_tiles_are_measured_as_slices(task, tmp_path, monkeypatch, capsys):
     truth = read(tmp_path / "out", task, part="val")
     assert found["images"] == len(truth.images) > 6  # tiles, of all six slices
     rows = {Path(str(label["im_file"])).stem: pictures.true_boxes(label) for label in truth.labels}
-    assert froc.evaluate(rows, rows, known=truth.lesions)["froc_cpm"] == 1
+    shapes = {stem: (32, 32) for stem in rows}
+    assert froc.evaluate(rows, rows, known=truth.lesions, shapes=shapes)["froc_cpm"] == 1
 
 
 def test_scans_case_by_case(scans, tmp_path, monkeypatch, capsys):

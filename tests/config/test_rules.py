@@ -21,6 +21,7 @@ from yolo_nas_ext.plugins import named
 from yolo_nas_ext.space.supernet.sampling import RULES as SAMPLINGS
 from yolo_nas_ext.strategies import STRATEGIES
 from yolo_nas_ext.study.pruning import PRUNERS
+from yolo_nas_ext.trackers import TRACKERS
 
 CASES = [
     pytest.param(kind, rule, id=f"{kind.__name__}: {rule.example}")
@@ -70,6 +71,7 @@ def test_a_usual_search_breaks_none():
     ("mine", "known"),
     [
         (names.TASKS, TASKS),
+        (names.TRACKERS, TRACKERS),
         (names.STRATEGIES, STRATEGIES),
         (names.ESTIMATORS, ESTIMATORS),
         (names.EXECUTORS, EXECUTORS),

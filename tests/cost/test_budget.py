@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -45,3 +46,9 @@ def test_an_impossible_budget_says_which_limit_and_by_how_much():
 )
 def test_short(value, text, up):
     assert short(value) == text and short(value, up=True) == up
+
+
+@pytest.mark.parametrize("limits", [{"max_flop": 1e9}, {"max_flops": 0}, {"max_params": math.nan}])
+def test_a_budget_that_is_none_is_refused(limits):
+    with pytest.raises(NASError, match=min(limits)):
+        Budget(limits)

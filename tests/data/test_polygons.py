@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from yolo_nas_ext.data.polygons import fill, objects, outline
+from yolo_nas_ext.data.polygons import covered, fill, objects, outline
 
 
 def blobs(seed, size=40):
@@ -106,3 +106,18 @@ def test_more_pieces_than_any_object_has_are_refused():
     mask[::4, ::4] = 1
     with pytest.raises(ValueError, match="an object in 2,500 pieces, at most 1000 are joined"):
         objects(mask, instances=True)
+
+
+def test_pixels_whose_middle_is_inside_are_covered():
+    for seed in range(20):
+        mask = blobs(seed)
+        for found in objects(mask.astype(int)):
+            line = written(found.polygon, mask.shape)
+            np.testing.assert_array_equal(covered(line, mask.shape), fill(line, mask.shape))
+    # At another size a shape keeps its area, which filling makes larger by half a pixel a side.
+    y, x = np.mgrid[:60, :60] + 0.5
+    disc = np.hypot(x - 30, y - 28) < 20
+    small = outline(disc) * 0.7
+    assert covered(small, (42, 42)).sum() == pytest.approx(disc.sum() * 0.49, rel=0.02)
+    assert fill(small, (42, 42)).sum() > disc.sum() * 0.49 * 1.05
+    assert covered(outline(disc[:25, :11]) * 0.05, (5, 5)).sum() == 1  # that holds no middle

@@ -43,7 +43,7 @@ def test_every_block_is_in_the_documentation(root):
 
 
 def test_the_readmes_second_example_runs(root):
-    code = blocks(root / "README.md", "python")[1]
+    code = blocks(root / "README.md", "python")[2]
     names = {"ChoiceSpace": ChoiceSpace, "search": search}
     exec(code, names)
     assert len(names["study"].trials) == 9
@@ -54,8 +54,19 @@ def test_the_readmes_second_example_runs(root):
 def test_the_readmes_first_example_runs(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(blocks(root / "README.md", "python")[0], names)
+    exec(blocks(root / "README.md", "python")[1], names)
     assert names["model_definition"]["nc"] == 3
+
+
+def test_a_loop_of_ones_own_asks_and_tells(root, capsys):
+    code = blocks(root / "docs" / "python.md", "python")[-1]
+    assert len([line for line in code.splitlines() if line and "import" not in line]) < 10
+    names = {}
+    exec(code, names)
+    assert len(names["study"].trials) == 6
+    assert names["study"].best.point == max(
+        (t.point for t in names["study"].trials), key=lambda p: p["depth"] * p["width"]
+    )
 
 
 def anchors(text):

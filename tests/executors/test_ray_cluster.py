@@ -177,6 +177,83 @@ def test_four_trials_run_at_a_time(tmp_path):  # what that saves: benchmarks/exe
     assert len({t.metrics["fitness"] for t in study.trials}) == 4  # each in a process of its own
 
 
+@pytest.mark.slow
+def test_estimates_that_do_their_worst_cost_one_trial_each(tmp_path):
+    """What leaves a worker is a trial of ours or the error of one, whatever the estimate does."""
+
+    class Weird(Exception):
+        def __init__(self, one, two):
+            super().__init__("weird")
+
+        def __reduce__(self):
+            raise TypeError("cannot be copied")
+
+    def estimate(point):
+        import os
+        import signal
+        import sys
+
+        what = ("killed", "exit", "weird", "text", "list", "infinite", "number", "none", "fine")
+        how = what[point["l0"] * 3 + point["l1"]]
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "exit":
+            sys.exit(3)
+        if how == "weird":
+            raise Weird(1, 2)
+        results = {
+            "text": {"fitness": "__import__('os')"},
+            "list": [1, 2],
+            "infinite": {"fitness": 1e400},
+            "number": 5,
+            "none": None,
+            "fine": {"fitness": 1.0, "other": float("nan")},
+        }
+        return results[how]
+
+    space = ChoiceSpace({"l0": (0, 1, 2), "l1": (0, 1, 2)})
+    study = search(space, estimate, strategy="random", trials=9, executor="ray", jobs=2)
+    states = {tuple(t.point.values()): (t.state, t.error) for t in study.trials}
+    assert [p for p, (state, _) in states.items() if state == "complete"] == [(2, 2)]
+    assert len(states) == 9 and all("\n" not in error for _, error in states.values())
+    assert states[0, 0][1].startswith("worker: ") and states[1, 2][1].startswith("nan: ")
+
+
+# Searches in a folder on Ray of its own, and says that it runs.
+LOST = PROGRAM.replace("time.sleep(0.3)", "time.sleep(0.5)")
+
+
+@pytest.mark.slow
+def test_ray_that_dies_under_a_search_loses_what_ran(tmp_path, root):
+    """Ray ends the process that it served; the record goes on without what ran."""
+    import psutil
+
+    process = subprocess.Popen([sys.executable, "-c", LOST, str(tmp_path)], cwd=root)
+    until, ended = time.monotonic() + 180, 0
+    while ended < 3 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+        if (tmp_path / "study.db").exists():
+            ended = len(Study(SPACE, tmp_path / "study.db").complete)
+    served = psutil.Process(process.pid).children(recursive=True)
+    for child in served:
+        if child.name() in ("raylet", "gcs_server"):
+            child.kill()
+    assert process.wait(timeout=180) != 0
+    for child in served:
+        if child.is_running():
+            child.kill()
+    left = Study(SPACE, tmp_path / "study.db").trials
+    assert ended <= len([t for t in left if t.state == "complete"]) < 27
+    study = search(
+        SPACE,
+        lambda p: {"fitness": float(sum(p.values()))},
+        strategy="random",
+        trials=27,
+        project=tmp_path,
+    )
+    assert [t.number for t in study.trials] == list(range(27)) and len(study.complete) == 27
+
+
 def test_tasks_report_and_are_pruned_and_a_lost_worker_costs_another_attempt(tmp_path):
     """Also: a GPU a task where the cluster has some, which is device 0 to the task."""
     ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)

@@ -121,3 +121,15 @@ def table(trials: int = 20) -> Study:
         point = space.sample(random.Random(number))
         add(study, point["a"] / 4 + number / 100, point=point, seconds=0.001)
     return study
+
+
+class Doubled:
+    """A task of `data.scans.workers`."""
+
+    bytes = 1
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def run(self) -> int:
+        return 2 * self.number

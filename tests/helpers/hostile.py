@@ -174,6 +174,6 @@ def _runs(folder: Path, code: str) -> dict[str, Path]:
         (run / "args.yaml").write_text(yaml.safe_dump(content))
         for file in ("study.db", "supernet.pt", "weights/x.pt"):
             (run / file).write_bytes((folder / "zip.pt").read_bytes())
-        for file in ("seconds.json", "changes.json", "distribution.json"):
+        for file in ("seconds.json", "changes.json", "distribution.json", "tracker.json"):
             (run / file).write_text("[" * 100_000)
     return {f"run_{name}": folder / f"run-{name}" for name in contents}

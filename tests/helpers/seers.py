@@ -1,19 +1,21 @@
 """Models that see exactly what masks say, in place of trained ones."""
 
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from yolo_nas_ext.data.polygons import fill
 from yolo_nas_ext.data.scans import recipe
 from yolo_nas_ext.data.scans.masks import labels
-from yolo_nas_ext.data.scans.slices import label_map, size_of
-from yolo_nas_ext.data.scans.tiles import corners
+from yolo_nas_ext.data.scans.slices import cut, survey
 from yolo_nas_ext.host.predict import View
 
 
 class Seer:
-    """Sees what masks label, a class at a time, scan by scan in the order that they are given in.
+    """Sees the outlines that a conversion makes of masks, scan by scan as they are given.
 
     Args:
         data: The data set whose recipe says how slices are cut.
@@ -32,36 +34,33 @@ class Seer:
         self.params = 1
         self._score, self._index = score, {label: i for i, label in enumerate(found.names)}
         self._cut = found.options.cut
-        self._planes = self._all(masks)
+        self._parts = self._all(masks)
         self.sizes: list[tuple[int, ...]] = []  # of the pictures seen
 
     def _all(self, masks):
         for file in masks:
             mask = labels(file)
-            shape, _ = size_of(mask, self._cut)
-            for index in range(mask.planes(self._cut.axis)):
-                plane = label_map([mask], self._cut, index, shape, ())
-                tile = self._cut.tile or max(shape)
-                for x, y in corners(shape, self._cut.tile, self._cut.overlap):
-                    yield plane[y : y + tile, x : x + tile]
+            how = replace(self._cut, polygons=True, empty=1.0, min_mm2=0.0, keep="none")
+            seen, channels = survey(mask, how.axis), replace(how, channels=1, windows=())
+            yield from cut(mask, (mask,), channels, seen, rng=random.Random(0))
 
-    def look(self, pictures, *, imgsz, least):
+    def look(self, pictures, *, imgsz, least, shape=None):
         views = []
         for picture in pictures:
             self.sizes.append(picture.shape)
-            plane = next(self._planes)
-            assert plane.shape == picture.shape[:2]
-            values = [int(v) for v in np.unique(plane) if v]
-            masks = np.array([plane == v for v in values], bool).reshape(-1, *plane.shape)
+            own = next(self._parts)
+            assert own.pixels.shape == picture.shape[:2]
+            size = shape or picture.shape[:2]
+            factor = np.divide(size, picture.shape[:2])[::-1]
+            lines = [np.round(one.polygon, 6) * factor for one in own.found]  # as they are written
+            masks = np.array([fill(line, size) for line in lines], bool).reshape(-1, *size)
             rows = [
-                [*_box(mask), 0 if self._cut.instances else self._index[v], self._score]
-                for v, mask in zip(values, masks, strict=True)
+                [*(np.reshape(one.box, (2, 2)) * factor).ravel(), self._kind(one), self._score]
+                for one in own.found
             ]
             boxes = np.array(rows, float).reshape(-1, 6)
-            views.append(View("", plane.shape, boxes, masks if self.task == "segment" else None))
+            views.append(View("", size, boxes, masks if self.task == "segment" else None))
         return views
 
-
-def _box(mask):
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    def _kind(self, one):
+        return 0 if self._cut.instances else self._index[one.value]

@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
+from PIL import Image
+from scipy import ndimage
 
 
 def draw(folder: Path, train: int = 12, val: int = 4, size: int = 64, nc: int = 2) -> Path:
@@ -75,3 +77,10 @@ def draw_for(task, folder):
         content = yaml.safe_load(file.read_text())
         file.write_text(yaml.safe_dump({**content, "kpt_shape": [2, 3], "flip_idx": [0, 1]}))
     return file
+
+
+def picture(seed, size=(240, 180)):
+    """A smooth picture with noise, as photographs are."""
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.zoom(rng.uniform(0, 255, (6, 8, 3)), (size[1] / 6, size[0] / 8, 1), order=1)
+    return Image.fromarray((smooth + rng.normal(0, 4, smooth.shape)).clip(0, 255).astype(np.uint8))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tests.helpers.shapes import picture
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import joined, overlap, read
 
@@ -105,8 +106,8 @@ def put(name, text):
     return lambda folder: (folder / "labels" / "train" / name).write_text(text)
 
 
-def names(text, train="train: images/train"):
-    content = f"{train}\nval: images/val\nnames: {text}"
+def names(text, train="train: images/train", val="val: images/val"):
+    content = f"{train}\n{val}\nnames: {text}"
     return lambda folder: (folder / "data.yaml").write_text(content)
 
 
@@ -327,8 +328,20 @@ def test_what_is_in_train_and_in_val(folder):
     shutil.copy(train.images[0], Path(val.images[0]).with_name("copy.png"))
     Image.open(train.images[1]).save(Path(val.images[0]).with_name("again.bmp"))
     assert "2 of the" in overlap(train, read(folder, part="val"))
+    for name in ("copy.png", "again.bmp"):
+        Path(val.images[0]).with_name(name).unlink()
+    large = [picture(seed, (160, 120)) for seed in range(2)]
+    for one, image in enumerate(large):
+        image.save(Path(train.images[one]))
+    large[1].save(Path(val.images[0]).with_name("saved_again.jpg"), quality=60)
+    said = overlap(read(folder), read(folder, part="val"))
+    assert "1 of the" in said and "saved_again.jpg like 001.png" in said
+    large[0].save(Path(train.images[0]).with_name("saved_again.jpg"), quality=60)
+    grouped = read(folder)
+    assert grouped.groups[0] == grouped.groups[-1] and len(set(grouped.groups)) == 12
+    assert any("by how they look (1 are others saved again)" in note for note in grouped.notes)
     (folder / "data.yaml").write_text("train: images/train\nval: images/train\nnames: [a, b]")
-    assert any("BEWARE: 12 of the 12 images of val" in note for note in read(folder).notes)
+    assert any("BEWARE: 13 of the 13 images of val" in note for note in read(folder).notes)
 
 
 def test_patients_in_train_and_in_val(folder):
@@ -353,12 +366,25 @@ def test_patients_in_train_and_in_val(folder):
         (names("{-1: a, 0: b}"), r"key 'names': the classes are -1, 0; number the 2 of them from"),
         (names("{one: a, two: b}"), r"key 'names': the classes are one, two;"),
         (names("[a, b]\nchannels: 0"), "channels=0: give a whole number"),
-        (names("[a, b]\nchannels: rgb"), "channels=rgb: give a whole number"),
+        (names("[a, b]\nchannels: rgb"), "channels='rgb': give a whole number"),
         (names("[a, b]\ntrain: [1, 2]", train=""), r"key 'train': \[1, 2\]; give a folder"),
         (names("[a, b]\npath: nowhere\ndownload: exit(3)"), "its download code exits with 3"),
         (names("[a, ../../b]"), r"'../../b' can be no class"),
         (names("{0: a, 1: /b}"), r"'/b' can be no class"),
         (names(r'["a", "b\nactivation: x"]'), "can be no class"),
+        (names("[a, b]\nnc: '2'"), "nc='2': give a whole number"),
+        (names("[a, b]\ntrain: images/train/000.png", train=""), "000.png is one image; give its"),
+        (
+            lambda f: [p.rename(p.with_suffix(".xml")) for p in (f / "labels").rglob("*.txt")],
+            r"no labels at all.*; \S+labels/train/000.xml is there, which is of another format",
+        ),
+        (
+            lambda f: [
+                p.rename(f / "images/train" / p.name) for p in (f / "labels").rglob("*.txt")
+            ],
+            r"no labels at all.*; \S+images/train/000.txt is there, .* another format or place",
+        ),
+        (names("[a, b]\nvalid: images/val", val=""), "key 'val' is missing: .* it has .*valid"),
         (names("[a, b]\nnc: 1000000000000"), "nc=1000000000000: give a whole number of 0 to"),
         (names("[" + "a," * 30_001 + "]"), "30,001 classes, at most 30,000"),
         (names("[a, b]\nchannels: 1000000000"), "channels=1000000000: give a whole number"),
@@ -379,6 +405,9 @@ def test_a_folder_that_is_no_data_set(tmp_path):
         read(tmp_path)
     with pytest.raises(NASError, match="data=cel: no such file or folder"):
         read("cel")
+    (tmp_path / "set.zip").write_bytes(b"PK")
+    with pytest.raises(NASError, match=r"no data YAML, .* an archive is unpacked"):
+        read(tmp_path / "set.zip")
 
 
 @pytest.mark.realdata

@@ -108,7 +108,7 @@ def test_polygons_and_poses_come_back_as_they_were(tmp_path, task):
     whole |= {"segments": outlines, "keypoints": points}
     none = {n: v[:0] if isinstance(v, (list, np.ndarray)) else v for n, v in whole.items()}
     looked = [
-        Looked(scan_cache.Seen((4, 5), "", "x", 2), whole),
+        Looked(scan_cache.Seen((4, 5), "", "x", 2, b"\0\1"), whole),
         Looked(scan_cache.Seen((4, 5)), {**none, "im_file": "b.png"}),
         Looked(scan_cache.Seen(None, "too small")),
     ]

@@ -135,3 +135,20 @@ def test_what_sees_all_and_nothing_else_is_perfect():
         assert len(voxels) == n and sum(voxels) == (volume > 0).sum()
         for lesions in (known, None):
             assert evaluate(truth, truth, known=lesions)["froc_cpm"] == 1
+
+
+def test_tiles_are_joined_to_slices():
+    """A lesion and a false finding in the overlap of two tiles are one each, through slices."""
+    left, right = (20.0, 4.0, 28.0, 12.0), (4.0, 4.0, 12.0, 12.0)  # one place in tiles 16 apart
+    false = [(x0, y0 + 16, x1, y1 + 16) for x0, y0, x1, y1 in (left, right)]
+    names = [f"p0_a0_000{i}_x{x}_y0" for i in range(2) for x in (0, 16)]
+    truth = {name: np.array([box((left, right)[i % 2])]) for i, name in enumerate(names)}
+    found = {
+        name: np.array([box((left, right)[i % 2], 0, 0.9), box(false[i % 2], 0, 0.5)])
+        for i, name in enumerate(names)
+    }
+    shapes = dict.fromkeys(names, (32, 32))
+    for known in ({}, {name: [0] for name in names}):
+        scans, how = patients(found, truth, known, shapes=shapes)
+        assert how == (BY_MASKS if known else BY_BOXES)
+        assert scans == {"p0": [([0.9], [0.5], 1)]}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from yolo_nas_ext.metrics.noise import SEEDS, SURE, WEIGHT, jackknife, noise
+from yolo_nas_ext.metrics.noise import SHARE, SURE, WEIGHT, jackknife, noise
 
 
 def test_the_error_of_a_mean_is_the_usual_one():
@@ -14,11 +14,13 @@ def test_the_error_of_a_mean_is_the_usual_one():
     assert jackknife(without) == pytest.approx(values.std(ddof=1) / math.sqrt(30))
 
 
-def test_two_trainings_that_are_equal_leave_what_is_known_of_others():
-    found = noise(0.5, 0.5, [0.4, 0.6], [0.4, 0.6])
-    assert found.difference == found.images == 0 and found.alone > 0
-    assert found.seeds == pytest.approx(SEEDS * math.sqrt(WEIGHT / (WEIGHT + 1)))
-    assert found.least() == pytest.approx(SURE * math.sqrt(2) * found.seeds)
+def test_two_trainings_that_are_near_leave_what_is_known_of_others():
+    found = noise(0.5, 0.5, [0.4, 0.6], [0.6, 0.4])
+    assert found.difference == 0 and found.images > 0 and found.alone > 0
+    assert found.seeds == pytest.approx(found.images * math.sqrt(SHARE * WEIGHT / (WEIGHT + 1)))
+    assert found.least() == pytest.approx(
+        SURE * math.hypot(found.images, math.sqrt(2) * found.seeds)
+    )
 
 
 def test_more_objects_and_more_trainings_tell_more():
@@ -32,7 +34,7 @@ def test_what_it_calls_noise_holds_nineteen_of_twenty_differences():
     rng = np.random.default_rng(1)
     inside = []
     for _ in range(600):
-        effect = rng.normal(0, SEEDS, (4, 1))
+        effect = rng.normal(0, math.sqrt(SHARE * 2 * 0.12**2 / 60), (4, 1))
         images = rng.normal(0, 0.15, 60) + rng.normal(0, 0.12, (4, 60)) + effect
         first, second, third, fourth = images
         parts = [np.arange(60) % 20 != part for part in range(20)]

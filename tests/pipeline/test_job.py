@@ -22,7 +22,7 @@ from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.network.parse import read
-from yolo_nas_ext.pipeline import job, plan
+from yolo_nas_ext.pipeline import job, outputs, plan
 
 SMALL = [
     "epochs=1",
@@ -66,6 +66,7 @@ def test_a_run_leaves_everything(run):
         "trials.csv",
         "best.yaml",
         "best.pt",
+        "best.md",
         "report.html",
         "pareto.png",
         "progress.png",
@@ -73,6 +74,7 @@ def test_a_run_leaves_everything(run):
         assert (folder / name).stat().st_size > 0, name
     front = list((folder / "pareto").glob("nas-*.yaml"))
     assert front and all(f"nas-{read(f).key}" == f.stem for f in front)
+    assert {f.with_suffix(".md") for f in front} == {*(folder / "pareto").glob("*.md")}
     assert f"yolo detect train model={folder / 'best.yaml'} data=" in text
     rows = table(folder)
     assert len(rows) == 4 and rows[0]["name"] == "yolov8n"
@@ -274,6 +276,26 @@ def test_ctrl_c_ends_with_what_is_there(monkeypatch, cells, tmp_path, capsys):
     fake(monkeypatch, [0.2] * 9)
     done = search({"resume": str(tmp_path / "search")})
     assert len(done.study.complete) == 9 and done.study.best.fitness == 0.3
+
+
+@pytest.mark.parametrize("where", ["write", "tell"])
+def test_ctrl_c_twice_breaks_off_at_once_and_loses_nothing(
+    monkeypatch, cells, tmp_path, capsys, where
+):
+    """The second comes while results are written, as of somebody who does not want to wait."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    fake(monkeypatch, [0.1, 0.3, KeyboardInterrupt()])
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, where, interrupt)
+        code = main(["search", f"data={cells}", f"project={tmp_path}", "trials=9", "baseline=none"])
+    assert (code, capsys.readouterr().err) == (1, "nas-search: interrupted\n")
+    fake(monkeypatch, [0.2] * 9)
+    done = search({"resume": str(tmp_path / "search")})
+    assert len(done.study.complete) == 9 and done.study.best.fitness == 0.3
+    assert (tmp_path / "search" / "report.html").exists()
 
 
 ENDED = """

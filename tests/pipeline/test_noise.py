@@ -23,7 +23,7 @@ def training(tmp_path_factory):
 
 
 def recorded(folder, first, second):
-    without = [[first] * 3, [second] * 3]
+    without = [[first - 0.03, first, first + 0.03], [second + 0.03, second, second - 0.03]]
     (folder / twice.FILE).write_text(json.dumps({"fitness": [first, second], "without": without}))
 
 

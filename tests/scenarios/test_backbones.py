@@ -1,5 +1,6 @@
 """The drop-in models: each is built by Ultralytics and costs what its header says."""
 
+import random
 import re
 import sys
 from dataclasses import replace
@@ -7,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 from tests.helpers.shapes import draw
+from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import resource
 from yolo_nas_ext.host import models
 from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.network.emit import blocks_of
+from yolo_nas_ext.network.emit import blocks_of, emit
 from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.space.detector import DetectorSpace
 
 FILES = sorted(resource("cfg", "backbones").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
@@ -98,3 +101,15 @@ def test_found_ones_are_those_of_the_proof(name, root):
     winner = root / "benchmarks" / "results" / "winners" / f"{FOUND[name]}.yaml"
     shipped, won = (read(path) for path in (resource("cfg", "backbones", f"{name}.yaml"), winner))
     assert replace(shipped, imgsz=won.imgsz) == won  # for any image size
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_a_transformer_beside_blocks_of_ones_own_is_built_and_counted(shared_inputs):
+    """Its channels come last and its windows are of the image's size."""
+    path = shared_inputs / "swin_space.yaml"
+    space = DetectorSpace.load(path, fix={"backbone": "timm/swin_tiny_patch4_window7_224"})
+    network = space.architecture(space.sample(random.Random(0)))
+    params, flops = models.costs(emit(network, 2), nc=2, channels=3, imgsz=96)
+    ours = costs(network, 2, 96)
+    assert params == ours.params and flops == pytest.approx(ours.flops, rel=0.01)

@@ -24,6 +24,10 @@ from tests.helpers.scans import nifti, phantom, series
 from tests.helpers.shapes import draw
 from yolo_nas_ext import run_dir
 from yolo_nas_ext.commands import score
+from yolo_nas_ext.config.arguments import parse_arguments
+from yolo_nas_ext.config.rules import RULES, check
+from yolo_nas_ext.config.search import SearchSettings, configure
+from yolo_nas_ext.config.settings import keys, read
 from yolo_nas_ext.cost.latency import bundle
 from yolo_nas_ext.cost.latency.profile import Profile, checksum
 from yolo_nas_ext.data.coco.convert import import_coco
@@ -40,7 +44,7 @@ from yolo_nas_ext.study.trial import Trial
 ODD = st.one_of(
     st.none(),
     st.booleans(),
-    st.sampled_from([0, -1, 1, 2**31, 2**63, 10**12, 10**30, -(2**63)]),
+    st.sampled_from([0, -1, 1, 2**31, 2**63, 10**12, 10**30, 10**400, -(2**63)]),
     st.floats(),
     st.sampled_from(["", "a", "../../a", "/etc/passwd", "a\nb", "\x1b[2J", "\0", "é" * 300, "1e9"]),
     st.text(max_size=8),
@@ -64,13 +68,13 @@ def damaged(draw, base):
         place = draw(st.sampled_from(list(parts(content))))
         how = draw(st.sampled_from(["replace", "replace", "delete", "twice", "name"]))
         if not place:
-            content = draw(ODD) if how == "replace" else content
+            content = copy.deepcopy(draw(ODD)) if how == "replace" else content
             continue
         holder = content
         for key in place[:-1]:
             holder = holder[key]
         if how == "replace":
-            holder[place[-1]] = draw(ODD)
+            holder[place[-1]] = copy.deepcopy(draw(ODD))  # which is changed by what follows
         elif how == "delete":
             del holder[place[-1]]
         elif isinstance(holder, list):
@@ -225,6 +229,33 @@ def test_settings_of_runs(tmp_path, examples):
         run_dir.settings({"resume": str(tmp_path)})
 
     fuzz(examples, texts(base), look)
+
+
+HOST = {"lr0": 0.01, "workers": 8, "optimizer": "auto", "augment": False}
+
+
+@FEW
+@pytest.mark.parametrize("kind", RULES, ids=lambda kind: kind.__name__)
+def test_command_lines(examples, kind):
+    """What stands behind a key is anything: the right kinds, too large ones, and none."""
+    names = st.sampled_from([*keys(kind), *HOST, "nokey", "-", ""])
+    signs = st.sampled_from("0189.,:-+eExKMGT_[]{}'\"!&*#|>~ \t\naé\u0663")
+    raw = st.one_of(
+        ODD.map(str),
+        st.integers().map(str),
+        st.floats().map(str),
+        st.lists(signs, max_size=12).map("".join),
+        st.tuples(st.sampled_from("19"), st.integers(1, 900)).map(lambda p: p[0] * p[1]),
+        st.sampled_from(["none", "True", "auto", "a:1,b:2", "1e999", ".inf", "0x1F", "0:5,1:a"]),
+    )
+    line = st.lists(st.tuples(names, raw).map("=".join), max_size=4)
+
+    def look(arguments):
+        given = parse_arguments(arguments, [kind])
+        settings = configure(given, HOST, {}) if kind is SearchSettings else read(kind, given)
+        check(settings)
+
+    fuzz(examples, line, look)
 
 
 SPACE = ChoiceSpace({"a": (0, 1, 2)})

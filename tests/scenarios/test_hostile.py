@@ -2,7 +2,10 @@
 
 import ast
 import hashlib
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from ultralytics.nn import tasks
@@ -131,3 +134,41 @@ def test_every_reader_is_listed(root):
             reading.add(path.relative_to(root / "yolo_nas_ext").as_posix())
     assert reading - listed == set(), "add them to the table of readers in tests/README.md"
     assert listed - reading == set(), "these read no files any more"
+
+
+# What a folder of somebody's scans may hold beside them, with names of what Python imports.
+MODULES = ("numpy", "pickle", "selectors", "multiprocessing", "cloudpickle", "yolo_nas_ext")
+STARTS = {
+    "workers": """
+from yolo_nas_ext.data.scans.workers import Workers
+from tests.helpers.fakes import Doubled
+with Workers(1, 100) as pool:
+    print(*[result for _, _, result in pool.run([Doubled(3)])])
+""",
+    "processes": """
+if __name__ == "__main__":
+    from yolo_nas_ext import ChoiceSpace, search
+    found = search(ChoiceSpace({"a": (6,)}), lambda p: {"fitness": p["a"]}, trials=1, jobs=2)
+    print(int(found.best.fitness))
+""",
+}
+
+
+@pytest.mark.parametrize("kind", ["workers", pytest.param("processes", marks=pytest.mark.slow)])
+def test_processes_import_nothing_from_where_the_command_is_typed(tmp_path, root, kind):
+    if kind == "processes" and sys.version_info < (3, 11):
+        pytest.skip("Python 3.10 cannot be told")
+    for name in MODULES:
+        code = f"open({str(tmp_path / MARKER)!r}, 'w').write({name!r})"
+        (tmp_path / "theirs" / name).mkdir(parents=True)
+        (tmp_path / "theirs" / name / "__init__.py").write_text(code)
+    (tmp_path / "program.py").write_text(STARTS[kind])
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py"],
+        cwd=tmp_path / "theirs",
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "6", done.stderr
+    assert not (tmp_path / MARKER).exists()

@@ -54,6 +54,12 @@ def refused(path, space=SPACE):
     return text
 
 
+def test_an_error_is_one_line_whoever_wrote_it(record):
+    statement = "update trial_user_attributes set value_json=? where key='error' and trial_id=2"
+    change(record, statement, json.dumps("nan\n\nnext:\r\n  rm"))
+    assert Study(SPACE, record).trials[1].error == "nan next: rm"
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

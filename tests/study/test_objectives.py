@@ -25,7 +25,14 @@ def test_values_and_excess():
 
 
 @pytest.mark.parametrize(
-    ("objectives", "limits"), [((), {}), (("a", "a"), {}), (("a",), {"latency_ms": math.nan})]
+    ("objectives", "limits"),
+    [
+        ((), {}),
+        (("a", "a"), {}),
+        (("a",), {"latency_ms": math.nan}),
+        (("a",), {"latency_ms": 0.0}),
+        (("a",), {"params_m": -1.0}),
+    ],
 )
 def test_bad_goals(objectives, limits):
     with pytest.raises(NASError):

@@ -1,21 +1,16 @@
 """Several processes on one record: in SQLite, and in a PostgreSQL server started for the test."""
 
 import csv
-import glob
-import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from tests.helpers.postgresql import server
 from yolo_nas_ext.cli import main
 from yolo_nas_ext.data.builtin.cells import ensure_cells
 from yolo_nas_ext.errors import NASError
@@ -54,35 +49,8 @@ run(Study(SPACE, url, beat=1), make("evolution", SPACE), estimate, trials=trials
 @pytest.fixture(scope="session")
 def postgres():
     """URL of an empty database."""
-    pytest.importorskip("psycopg2", reason="no driver: pip install psycopg2-binary")
-    found = [*glob.glob("/usr/lib/postgresql/*/bin/initdb"), shutil.which("initdb")]
-    if not found[0]:
-        pytest.skip("no PostgreSQL server here: apt-get install postgresql")
-    programs = Path(found[0]).parent
-    # The server refuses to run as root.
-    user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    folder.chmod(0o777)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data, options = folder / "data", f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -F"
-
-    def call(program, *arguments):
-        subprocess.run(
-            [programs / program, *arguments],
-            check=True,
-            cwd=folder,
-            timeout=120,
-            stdout=subprocess.DEVNULL,
-            **user,
-        )
-
-    call("initdb", "-D", data, "-U", "nas", "-A", "trust", "--no-sync")
-    call("pg_ctl", "-D", data, "-w", "-o", options, "-l", folder / "log", "start")
-    yield f"postgresql+psycopg2://nas@127.0.0.1:{port}/postgres"
-    call("pg_ctl", "-D", data, "-m", "immediate", "stop")
-    shutil.rmtree(folder, ignore_errors=True)
+    with server() as url:
+        yield url
 
 
 def together(url, root, tmp_path, number=4):

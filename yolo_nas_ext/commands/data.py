@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from yolo_nas_ext.config.settings import keys, read
 from yolo_nas_ext.console import quoted, say
 from yolo_nas_ext.data.builtin import demo
 from yolo_nas_ext.data.coco.convert import import_coco
-from yolo_nas_ext.data.scans import convert, linkage, pairing, sides
+from yolo_nas_ext.data.scans import convert, datalist, linkage, pairing, sides
 from yolo_nas_ext.data.scans.fingerprint import Fingerprint, fingerprint
 from yolo_nas_ext.data.scans.intensity import windows
+from yolo_nas_ext.data.scans.paired import PairedScans
 from yolo_nas_ext.data.scans.slices import Cut
 from yolo_nas_ext.data.scans.volumes import AXES
 from yolo_nas_ext.errors import NASError
@@ -39,8 +41,11 @@ def main(given: Mapping[str, Any]) -> int:
     settings = read(ConvertSettings, given, refused=_COCO_ALONE)
     check(settings)
     options = _options(settings)
-    out, list_ = (Path(v) if v else None for v in (settings.out, settings.linkage))
+    out, list_, monai = (
+        Path(v) if v else None for v in (settings.out, settings.linkage, settings.datalist)
+    )
     linkage.check(list_)
+    linkage.check(monai, "datalist")
     found = pairing.find(
         settings.source,
         pairing.NOTHING if options.by_folder else settings.masks,
@@ -49,6 +54,9 @@ def main(given: Mapping[str, Any]) -> int:
         fold=settings.fold,
         contrasts=settings.contrasts or (),
     )
+    if found.contrasts:  # a datalist's
+        _check_channels(settings, options.cut.windows, found.contrasts)
+        options = replace(options, contrasts=found.contrasts)
     found = sides.listed(found, {"val": str(settings.val), "test": str(settings.test)})
     for note in found.notes:
         say(f"note: {note}")
@@ -62,6 +70,8 @@ def main(given: Mapping[str, Any]) -> int:
         return 3
     if list_:
         linkage.write(list_, summary.linkage)
+    if monai and summary.out:
+        _write_datalist(monai, found, summary)
     windowed = settings.window not in ("auto", "percentile")
     seen = fingerprint(
         summary.records,
@@ -125,15 +135,31 @@ def _options(settings: ConvertSettings) -> convert.Options:
     )
 
 
-def _check_channels(settings: ConvertSettings, windows: Any) -> None:
+def _check_channels(
+    settings: ConvertSettings, windows: Any, contrasts: Sequence[str] | None = None
+) -> None:
+    contrasts = contrasts or settings.contrasts or ()
     ways = {
         f"window={settings.window}": len(windows) > 1,
-        f"contrasts={','.join(settings.contrasts or ())}": bool(settings.contrasts),
+        f"contrasts={','.join(contrasts)}": bool(contrasts),
         "channels=3": settings.channels == 3,
     }
     given = [way for way, is_given in ways.items() if is_given]
     if len(given) > 1:
         raise NASError(f"{given[0]}: cannot be given with {given[1]}; a picture has three channels")
+
+
+def _write_datalist(path: Path, found: PairedScans, summary: convert.Summary) -> None:
+    """Write the parts, or folds, that scans are in for other tools."""
+    patients = {name: key.split("_")[0] for name, key in summary.linkage.items()}
+    of = {name: summary.folds.get(p, summary.split[p]) for name, p in patients.items()}
+    if left := datalist.write(path, found, _labels(summary), of):
+        say(f"note: {left} scans are not in {path}: of DICOM a list names folders of one series")
+
+
+def _labels(summary: convert.Summary) -> dict[int, str]:
+    """Return class names by label; classes that are folders have no label."""
+    return {label: name for label, name in summary.names.items() if isinstance(label, int)}
 
 
 def _share(value: str | float) -> float:

@@ -19,13 +19,13 @@ from yolo_nas_ext.files import write_json, write_text
 MODEL = "models/model.pt"
 # What monai.bundle run executes; its own keys are given on its command line.
 WORKFLOW: dict[str, Any] = {
-    "imports": ["$from yolo_nas_ext.commands import predict"],
+    "imports": ["$from yolo_nas_ext.commands.predict import main"],
     "bundle_root": ".",
     "dataset_dir": "scans",
     "output_dir": "$@bundle_root + '/found'",
     "format": "auto",
     "run": [
-        f"$predict.main({{'model': @bundle_root + '/{MODEL}', 'source': @dataset_dir, "
+        f"$main({{'model': @bundle_root + '/{MODEL}', 'source': @dataset_dir, "
         "'out': @output_dir, 'format': @format})"
     ],
 }
@@ -110,7 +110,7 @@ def _metadata(name: str, job: Job) -> dict[str, Any]:
                 "image": {
                     "type": "image",
                     "format": "magnitude",
-                    "num_channels": job.recipe.options.cut.channels,
+                    "num_channels": _channels(job),
                     "spatial_shape": [job.imgsz, job.imgsz],
                     "dtype": "float32",
                     "value_range": [0, 1],
@@ -132,6 +132,12 @@ def _metadata(name: str, job: Job) -> dict[str, Any]:
             },
         },
     }
+
+
+def _channels(job: Job) -> int:
+    """Return the channels of a picture."""
+    options = job.recipe.options
+    return 3 if options.contrasts or options.cut.windows else options.cut.channels
 
 
 def _readme(folder: Path, job: Job) -> str:

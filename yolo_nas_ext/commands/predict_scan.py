@@ -145,10 +145,15 @@ def _looked(scan: Scan, job: Job, bar: Any) -> Iterator[tuple[Slice, View]]:
     """Yield every slice of a scan, or every tile of one, with what the model sees in it."""
     how = job.recipe.options.cut
     shape, _ = size_of(scan, how)
+    height, width = scan.plane(how.axis, 0).shape[:2]
     n = scan.planes(how.axis) * len(tiles.corners(shape, how.tile, how.overlap))
     slices = cut(scan, (), how, survey(scan, how.axis), rng=random.Random(0))
+    # Of pictures of another size than their slices, masks are wanted at that of the slices.
+    own = None if how.tile else (height, width)
     while batch := [part for part in islice(slices, job.batch) if part is not None]:
-        views = job.model.look([p.pixels for p in batch], imgsz=job.imgsz, least=job.conf)
+        views = job.model.look(
+            [p.pixels for p in batch], imgsz=job.imgsz, least=job.conf, shape=own
+        )
         yield from zip(batch, views, strict=True)
         bar.update(SHARE * len(batch) / n)
 
@@ -174,7 +179,7 @@ def _painted(
     order = {label: i for i, label in enumerate(job.recipe.names)}
     labels = write_back.empty(scan, how.axis, max(job.recipe.names))
     instances = _Instances() if how.instances and job.model.task != "semantic" else None
-    sheet = Sheet(scan.planes(how.axis))
+    sheet = Sheet(scan.planes(how.axis), scan.spacing_of(how.axis), scan.plane(how.axis, 0).shape)
     for part, view in views:
         marks = list(_marks(view, of_class, job.conf))
         plane, sure = np.zeros(view.shape, np.int32), np.zeros(view.shape, np.float32)

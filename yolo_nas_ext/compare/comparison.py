@@ -153,11 +153,11 @@ class Comparison:
         own = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         return plain if name == first else f"{plain}-{own}"
 
-    def train(self, on_evaluation: Callable[[], None] = lambda: None) -> None:
+    def train(self, on_evaluation: Callable[[Evaluation], None] = lambda _: None) -> None:
         """Train what is not recorded yet.
 
         Args:
-            on_evaluation: Called when a training has been recorded.
+            on_evaluation: Called with a training once it is recorded.
 
         Raises:
             NASError: For what no model could be trained with.
@@ -177,8 +177,8 @@ class Comparison:
             self._train_together(left, at_a_time, on_evaluation)
             return
         for index, (model, seed) in enumerate(left):
-            self._train(self._head(done + index, model, seed), model, seed, left[index + 1 :])
-            on_evaluation()
+            head = self._head(done + index, model, seed)
+            on_evaluation(self._train(head, model, seed, left[index + 1 :]))
 
     def _head(self, done: int, model: Model, seed: int) -> str:
         return f"training {done + 1}/{len(self.turns)}  {model.name}  seed {seed}"
@@ -187,7 +187,7 @@ class Comparison:
         self,
         left: Sequence[tuple[Model, int]],
         at_a_time: int,
-        on_evaluation: Callable[[], None],
+        on_evaluation: Callable[[Evaluation], None],
     ) -> None:
         """Train several models at a time, each in a process of its own."""
         turns = Turns([self._turn(model, seed) for model, seed in left])
@@ -204,7 +204,7 @@ class Comparison:
 
         for ended in spread(pool, wanted):
             model, seed = open_.pop(ended.number)
-            self._note(
+            found = self._note(
                 self._head(done, model, seed),
                 model,
                 seed,
@@ -214,7 +214,7 @@ class Comparison:
                 [*open_.values()],
             )
             done += 1
-            on_evaluation()
+            on_evaluation(found)
 
     def _turn(self, model: Model, seed: int) -> Turn:
         """Return how one model is trained with one seed."""
@@ -226,7 +226,9 @@ class Comparison:
             self.weights(model.name) if seed == self.seeds[0] else None,
         )
 
-    def _train(self, head: str, model: Model, seed: int, left: Sequence[tuple[Model, int]]) -> None:
+    def _train(
+        self, head: str, model: Model, seed: int, left: Sequence[tuple[Model, int]]
+    ) -> Evaluation:
         """Train and record one model with one seed."""
         turn = self._turn(model, seed)
         begin = time.perf_counter()
@@ -237,7 +239,7 @@ class Comparison:
                 metrics = turn.train(lambda epoch, _: progress(epoch))
             except TrialError as failure:
                 error = f"{failure.kind}: {failure}"
-        self._note(head, model, seed, metrics, error, time.perf_counter() - begin, left)
+        return self._note(head, model, seed, metrics, error, time.perf_counter() - begin, left)
 
     def _note(
         self,
@@ -248,14 +250,15 @@ class Comparison:
         error: str,
         seconds: float,
         left: Sequence[tuple[Model, int]],
-    ) -> None:
-        """Record a training that has ended, and say what it gave."""
+    ) -> Evaluation:
+        """Record a training that has ended, say what it gave, and return it."""
         fitness = metrics.get("fitness", math.nan)
         without, others = parted(metrics)
         found = Evaluation(model.name, seed, fitness, seconds, error, others, without)
         self._record(model, found)
         said = f"failed ({error})" if error else f"{self.metric} {number(fitness)}"
         self.say(f"{head}  {said}  {duration(seconds)}{self._time_left(left)}")
+        return found
 
     def _time_left(self, left: Sequence[tuple[Model, int]]) -> str:
         """Return an estimate from the trainings of each model, or of all where it has none yet."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from yolo_nas_ext.data.naming import corner, place
-from yolo_nas_ext.data.polygons import fill
+from yolo_nas_ext.data.polygons import covered, fill
 from yolo_nas_ext.data.scans.tiles import join
 from yolo_nas_ext.host import tiled
 from yolo_nas_ext.host.predict import View
@@ -42,6 +42,8 @@ def looked(
     views: Sequence[View],
     labels: Mapping[str, Mapping[str, Any]],
     known: Mapping[str, Sequence[int]],
+    *,
+    between: bool = False,
 ) -> Iterator[Looked]:
     """Yield the pictures of a scan, slice after slice.
 
@@ -49,16 +51,19 @@ def looked(
         views: What a model sees in its pictures, in the order of its slices.
         labels: Ultralytics' labels of each picture by its file.
         known: The lesion of every label of a picture, see `data.lesions.read`.
+        between: Whether outlines run between pixels, see `data.scans.recipe.resampled`.
     """
     for _, of_slice in groupby(views, lambda view: place(Path(view.file).stem, view.file)[1:]):
-        parts = [_one(view, labels[view.file], known) for view in of_slice]
+        parts = [_one(view, labels[view.file], known, between) for view in of_slice]
         yield from [_joined(parts)] if corner(parts[0].stem) else parts
 
 
-def _one(view: View, label: Mapping[str, Any], known: Mapping[str, Sequence[int]]) -> Looked:
+def _one(
+    view: View, label: Mapping[str, Any], known: Mapping[str, Sequence[int]], between: bool
+) -> Looked:
     stem, boxes, masks = Path(view.file).stem, true_boxes(label), None
     if view.masks is not None or view.classes is not None:
-        masks = np.array(true_masks(label), bool).reshape(-1, *view.shape)
+        masks = np.array(true_masks(label, between=between), bool).reshape(-1, *view.shape)
     lesions = known.get(stem, ())
     index = place(stem, view.file)[2]
     return Looked(stem, index, view, boxes, masks, lesions if len(lesions) == len(boxes) else None)
@@ -89,7 +94,13 @@ def true_boxes(label: Mapping[str, Any]) -> np.ndarray:
     return np.concatenate((corners * (width, height, width, height), label["cls"], ones), 1)
 
 
-def true_masks(label: Mapping[str, Any]) -> list[np.ndarray]:
-    """Return the masks (h, w) of a picture's polygons, as Ultralytics draws them."""
+def true_masks(label: Mapping[str, Any], *, between: bool = False) -> list[np.ndarray]:
+    """Return the masks (h, w) of a picture's polygons, as Ultralytics draws them.
+
+    Args:
+        label: Ultralytics' label.
+        between: Whether outlines run between pixels, and a pixel is inside where its middle is.
+    """
     height, width = label["shape"]
-    return [fill(segment * (width, height), label["shape"]) for segment in label["segments"]]
+    drawn = covered if between else fill
+    return [drawn(segment * (width, height), label["shape"]) for segment in label["segments"]]

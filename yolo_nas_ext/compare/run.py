@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,7 @@ from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.console import quoted, say
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.report.verdict import sentences
+from yolo_nas_ext.study.leaderboard import Evaluation
 
 
 def announce(comparison: Comparison, resume: Path) -> None:
@@ -48,11 +50,14 @@ def write_definitions(comparison: Comparison) -> None:
         write_text(comparison.definition(model.name), text)
 
 
-def run(comparison: Comparison) -> tuple[Comparison, bool]:
+def run(
+    comparison: Comparison, on_evaluation: Callable[[Evaluation], None] = lambda _: None
+) -> tuple[Comparison, bool]:
     """Measure latencies, train what is left, write the results each time and say the verdict.
 
     Args:
         comparison: With its folder.
+        on_evaluation: Called with a training once it is recorded and the results are written.
 
     Returns:
         The comparison with the latencies, and whether Ctrl-C ended it.
@@ -62,7 +67,12 @@ def run(comparison: Comparison) -> tuple[Comparison, bool]:
         if protocol := latency.protocol(comparison.config):
             comparison = latency.measured(comparison, protocol)
         outputs.write(comparison)
-        comparison.train(lambda: outputs.write(comparison))
+
+        def on_recorded(evaluation: Evaluation) -> None:
+            outputs.write(comparison)
+            on_evaluation(evaluation)
+
+        comparison.train(on_recorded)
     except KeyboardInterrupt:
         interrupted = True
     leaderboard = comparison.leaderboard()

@@ -218,13 +218,14 @@ class _Seen:
         folder = data.yaml.parent if data.yaml else Path(data.source)
         voxels = lesions.voxels(folder)
         self._known: dict[str, Sequence[int]] = dict(data.lesions)
+        self._between = recipe.resampled(where)
         self.cases = Cases(nc, self._known, voxels, recipe.spacings(where))
 
     def add(self, scan: Sequence[View]) -> None:
         """Take the pictures of a scan."""
         same = {index: index + 1 for index in self._data.names}
         pictures: dict[str, Slice] = {}
-        for one in looked(scan, self._labels, self._known):
+        for one in looked(scan, self._labels, self._known, between=self._between):
             view = one.view
             image = self._truth.add(
                 view.shape, one.boxes, () if one.masks is None else [*one.masks]

@@ -10,7 +10,7 @@ from typing import Any
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.config.settings import Settings, keys
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.files import yaml_of
+from yolo_nas_ext.files import DIGITS, yaml_of
 
 PATTERNS = ("group",)  # keys of regular expressions, which look like anything
 
@@ -56,7 +56,7 @@ def parse_arguments(
             else:
                 result[name] = _text(raw) if name in texts else _value(raw)
         except yaml.YAMLError as error:
-            raise NASError(f"{name}={raw}: cannot be read as a value") from error
+            raise NASError(f"{name}={raw[:80]}: cannot be read as a value") from error
     return result
 
 
@@ -73,7 +73,7 @@ def _value(raw: str) -> Any:
     """
     if raw.lower() in ("none", "null"):
         return None
-    if re.fullmatch(r"[-+]?[0-9]+", raw):
+    if re.fullmatch(rf"[-+]?[0-9]{{1,{DIGITS}}}", raw):
         return int(raw)
     if re.fullmatch(r"[-+]?[0-9_]+(:[0-9_.]+)+", raw):
         return raw

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from yolo_nas_ext.config.fields import (
+    BATCH,
+    CORES,
+    EPOCHS,
+    HOURS,
+    REPEATS,
     Parse,
     cached,
     devices,
     flag,
     folder_name,
+    limit,
     one_of,
     optional,
     path,
@@ -83,10 +89,12 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "models that the others are compared with; if empty the models of Ultralytics among them, "
         "else the last one",
     )
-    seeds: int = key(3, whole(1), FIRST, "trainings of each model, with seeds from seed= on")
-    epochs: int = key(100, whole(1), FIRST, "epochs of each training")
+    seeds: int = key(
+        3, whole(1, REPEATS), FIRST, "trainings of each model, with seeds from seed= on"
+    )
+    epochs: int = key(100, whole(1, EPOCHS), FIRST, "epochs of each training")
     imgsz: int = key(640, size, FIRST, "image size in pixels, a multiple of 32")
-    batch: int = key(16, whole(1), FIRST, "images per step")
+    batch: int = key(16, whole(1, BATCH), FIRST, "images per step")
     task: str = key(
         "detect",
         text,
@@ -123,7 +131,7 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "say how much at the most",
     )
     timeout: float | None = key(
-        None, optional(real(0)), TRAINED, "seconds after which a training is stopped"
+        None, limit(real(0, 3600 * HOURS)), TRAINED, "seconds after which a training is stopped"
     )
     device: str | None = key(
         None,
@@ -133,13 +141,13 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
     )
     jobs: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, CORES)),
         TRAINED,
         "trainings at a time, each in a process of its own; if empty the number of GPUs in device=",
     )
     threads: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, CORES)),
         TRAINED,
         "CPU threads of a training; half of the logical cores if empty",
     )
@@ -159,7 +167,7 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
     precision: str = key(
         "fp32", text, MEASURED, "precision of the networks there: fp32, fp16, int8"
     )
-    latency_threads: int = key(1, whole(1), MEASURED, "CPU threads there")
+    latency_threads: int = key(1, whole(1, CORES), MEASURED, "CPU threads there")
     project: str = key("runs/nas", text, RUN, "folder of runs")
     name: str = key(
         "compare", folder_name, RUN, "name of the run; a taken one gets a number unless it is given"

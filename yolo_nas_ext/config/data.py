@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import (
+    CORES,
+    LARGE,
+    PIXELS,
     Parse,
     flag,
     one_of,
@@ -202,7 +204,7 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
     )
     jobs: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, CORES)),
         WRITTEN,
         "scans that are converted at a time; if empty as many as there are cores and room in half "
         "of the free memory",
@@ -212,6 +214,13 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
         optional(text),
         WRITTEN,
         "new file for the pseudonym of every scan, outside of out; keep it secret",
+    )
+    datalist: str | None = key(
+        None,
+        optional(text),
+        WRITTEN,
+        "new JSON, outside of out: MONAI's datalist of the scans with their folds or parts, for "
+        "other tools on the same split; keep it secret",
     )
     axis: str = key(
         "finest",
@@ -248,7 +257,7 @@ Makes a data set of scans: NIfTI, NRRD, DICOM series, or pictures with masks."""
     )
     tile: int | None = key(
         None,
-        optional(whole(32)),
+        optional(whole(32, PIXELS)),
         SLICES,
         "cut slices into tiles of so many pixels a side, for large pictures and tiny objects",
     )
@@ -290,7 +299,7 @@ Converts a COCO JSON; images= says that it is one."""
     images: str = key(None, path, COCO, "folder that its file names are relative to")
     out: str = key(None, path, COCO, "folder to create")
     val: float = key(0.2, real(0, 1), COCO, "part of the images in val")
-    seed: int = key(0, whole(-math.inf), COCO, "seed of the split and of the subset")
+    seed: int = key(0, whole(-LARGE), COCO, "seed of the split and of the subset")
     task: str = key("detect", text, COCO, "detect (boxes) or segment (polygons)")
     min_box_px: float = key(
         2.0, real(0, open_low=False), COCO, "smallest side of an object, in pixels"

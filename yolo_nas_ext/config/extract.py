@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from yolo_nas_ext.config.fields import flag, optional, path, real, whole
+from yolo_nas_ext.config.fields import EPOCHS, flag, limit, optional, path, real, whole
 from yolo_nas_ext.config.settings import Settings, key
 
 FRONT = "front"
@@ -33,25 +33,25 @@ Networks of a supernet as stock models with its weights, with no training unless
         "keys of evaluated networks, separated by commas; front for those no other beats",
     )
     max_latency: float | None = key(
-        None, optional(real(0)), KEYS, "take the best network of at most so many milliseconds"
+        None, limit(real(0)), KEYS, "take the best network of at most so many milliseconds"
     )
     max_flops: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         KEYS,
         "take the best network of at most so many FLOPs",
         kind="number",
     )
     max_params: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         KEYS,
         "take the best network of at most so many parameters",
         kind="number",
     )
     tune: int = key(
         0,
-        whole(0),
+        whole(0, EPOCHS),
         KEYS,
         "epochs that a network is trained on for, on all of train; measured on val",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -23,6 +24,11 @@ def devices(value: Any) -> str:
     return ",".join(n for i, n in enumerate(names) if n == "-1" or n not in names[:i])
 
 
+def allowed(parse: Callable[[Any], Any]) -> tuple[str, ...]:
+    """Return the values that a type takes, where they are few; nothing else."""
+    return ("True", "False") if parse is flag else tuple(map(str, vars(parse).get("allowed", ())))
+
+
 def flag(value: Any) -> bool:
     """Accept true or false."""
     if not isinstance(value, bool):
@@ -32,6 +38,12 @@ def flag(value: Any) -> bool:
 
 CACHES = ("auto", "ram", "disk", "none")
 Parse = Callable[[Any], Any]
+# Beyond what anybody has or waits for; more fails in its own way: in the C integers of a library,
+# in a system's timers, or by a machine that starts all these threads.
+LARGE = 2**31 - 1
+CORES = 1024  # threads, processes or devices
+EPOCHS, BATCH, REPEATS, TRIALS, PIXELS = 100_000, 65_536, 1000, 100_000_000, 16_384
+HOURS = 100_000
 SUFFIXES = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
@@ -73,6 +85,8 @@ def texts(value: Any) -> tuple[str, ...]:
 def bounds(value: Any) -> dict[str, float]:
     """Accept bounds on metrics, ``latency_ms:5,map50:0.3``, or a dictionary of them."""
     if not isinstance(value, dict):
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("metrics with bounds, or none")
         pairs = [part.partition(":") for part in texts(value)]
         value = {name.strip(): bound for name, _, bound in pairs}
     try:
@@ -81,14 +95,15 @@ def bounds(value: Any) -> dict[str, float]:
         raise ValueError("metrics with bounds, for example latency_ms:5,map50:0.3") from error
 
 
-def whole(low: float, high: float = math.inf) -> Parse:
+def whole(low: float, high: float = LARGE) -> Parse:
     """Accept a whole number between two bounds."""
 
     def parse(value: Any) -> int:
-        least = f" of {low} or more" if low > -math.inf else ""
+        least = f" of {low} or more" if low > -LARGE else ""
         number = _number(value, f"a whole number{least}")
         if number != int(number) or not low <= number <= high:
-            between = f" of {low} to {high:.0f}" if high < math.inf else least
+            # a bound that nobody comes near is news only to who went beyond it
+            between = f" of {low} to {high}" if high <= CORES or number > high else least
             raise ValueError(f"a whole number{between}")
         return int(number)
 
@@ -109,10 +124,10 @@ def real(low: float, high: float = math.inf, *, open_low: bool = True) -> Parse:
 
 
 def size(value: Any) -> int:
-    """Accept an image size: a positive multiple of 32."""
+    """Accept an image size: a positive multiple of 32, up to `PIXELS`."""
     number = _number(value)
-    if number < 32 or number % 32:
-        raise ValueError("a multiple of 32, for example 128 or 640")
+    if not 32 <= number <= PIXELS or number % 32:
+        raise ValueError(f"a multiple of 32 up to {PIXELS}, for example 128 or 640")
     return int(number)
 
 
@@ -123,7 +138,9 @@ def sizes(value: Any) -> tuple[int, ...]:
     try:
         found = sorted({size(part) for part in parts if part != ""})
     except (TypeError, ValueError) as error:
-        raise ValueError("multiples of 32 separated by commas, for example 96,128,160") from error
+        raise ValueError(
+            f"multiples of 32 up to {PIXELS} separated by commas, for example 96,128,160"
+        ) from error
     return tuple(found)
 
 
@@ -136,6 +153,7 @@ def one_of(*allowed: Any) -> Parse:
             raise ValueError(f"one of {', '.join(map(str, allowed))}.{hint}".rstrip("."))
         return value
 
+    parse.__dict__["allowed"] = allowed
     return parse
 
 
@@ -161,6 +179,18 @@ def optional(parse: Parse) -> Parse:
     def maybe(value: Any) -> Any:
         return None if value is None or value == "" else parse(value)
 
+    maybe.__dict__.update(vars(parse))
+    return maybe
+
+
+def limit(parse: Parse) -> Parse:
+    """Accept nothing as None, but no empty text: who typed it meant a number."""
+
+    def maybe(value: Any) -> Any:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("a number, or none for no limit")
+        return None if value is None else parse(value)
+
     return maybe
 
 
@@ -169,10 +199,10 @@ def _number(value: Any, wanted: str = "a number") -> float:
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*([KMGT])?\s*", value, re.IGNORECASE)
         if match:
-            try:
-                return float(match[1]) * SUFFIXES.get((match[2] or "").upper(), 1.0)
-            except ValueError:
-                pass
+            with contextlib.suppress(ValueError):
+                number = float(match[1]) * SUFFIXES.get((match[2] or "").upper(), 1.0)
+                if math.isfinite(number):  # else a limit that nothing breaks
+                    return number
         raise ValueError(f"{wanted}, with K, M, G or T behind it if you like")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(wanted)

@@ -28,6 +28,7 @@ GROWS = ("epochs", "imgsz", "images")  # what fidelity=asha lets grow
 AUGMENTATIONS = ("mri", "ct", "xray", "microscopy", "natural")
 RELAXATIONS = ("single", "gates", "continuous")
 SAMPLINGS = ("spos", "fair", "sandwich", "progressive")
+TRACKERS = ("mlflow", "tensorboard", "wandb", "clearml", "comet")
 FREE = ("fitness", "params_m", "flops_g", "memory_mb")  # metrics of every trial
 MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
     "map50",

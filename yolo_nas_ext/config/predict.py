@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from yolo_nas_ext.config.fields import one_of, optional, path, real, size, text, whole
+from yolo_nas_ext.config.fields import BATCH, one_of, optional, path, real, size, text, whole
 from yolo_nas_ext.config.settings import Settings, key
 
 READ = "What is read"
@@ -57,7 +57,7 @@ bundle= nothing is predicted: the model becomes a bundle of MONAI, for monai.bun
     imgsz: int | None = key(
         None, optional(size), SEEN, "image size in pixels; that of the training if empty"
     )
-    batch: int = key(16, whole(1), SEEN, "slices at a time")
+    batch: int = key(16, whole(1, BATCH), SEEN, "slices at a time")
     device: str | None = key(None, optional(text), SEEN, "cpu, mps or the number of a GPU")
     out: str = key(None, path, WRITTEN, "folder to create")
     format: str = key(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from yolo_nas_ext.config.fields import optional, real, size, text, texts, whole
+from yolo_nas_ext.config.fields import BATCH, CORES, HOURS, optional, real, size, text, texts, whole
 from yolo_nas_ext.config.settings import Settings, key
 
 LAYERED = ("onnx", "torch", "openvino")  # runtimes that layers are timed in
@@ -47,13 +47,13 @@ where it was. For a device that is elsewhere bundle= writes a zip: unpack it the
     runtime: str = key("onnx", text, WHAT, "what runs the networks: onnx, torch or openvino")
     device: str = key("cpu", str, WHAT, "cpu, or the number of a GPU")
     imgsz: tuple[int, ...] = key("320,640", sizes, WHAT, "image sizes in pixels")
-    threads: int = key(1, whole(1), WHAT, "CPU threads of the runtime")
+    threads: int = key(1, whole(1, CORES), WHAT, "CPU threads of the runtime")
     precision: str = key("fp32", text, WHAT, "precision of the networks: fp32, fp16 or int8")
-    batch: int = key(1, whole(1), WHAT, "images at a time; a search needs 1")
+    batch: int = key(1, whole(1, BATCH), WHAT, "images at a time; a search needs 1")
     spaces: tuple[str, ...] = key(
         "tiny,yolo,damo", texts, WHAT, "spaces whose networks the profile is for"
     )
-    minutes: float = key(8, real(0), HOW, "how long it takes, roughly")
+    minutes: float = key(8, real(0, 60 * HOURS), HOW, "how long it takes, roughly")
     out: str | None = key(
         None, optional(text), HOW, "the profile; if empty named after the device and the runtime"
     )

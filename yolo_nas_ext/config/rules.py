@@ -31,6 +31,7 @@ from yolo_nas_ext.config.names import (
     SAMPLINGS,
     STRATEGIES,
     TASKS,
+    TRACKERS,
     WAYS,
 )
 from yolo_nas_ext.config.predict import PredictSettings
@@ -60,6 +61,7 @@ class Rule(Generic[S]):
         reason: Why it cannot be.
         way_out: What to do.
         example: Keys and values that break it and no other rule.
+        allowed: The names that the key takes, where the rule is about these.
     """
 
     key: str | Callable[[S], str]
@@ -67,6 +69,7 @@ class Rule(Generic[S]):
     reason: str | Callable[[S], str]
     way_out: str | Callable[[S], str]
     example: str
+    allowed: tuple[str, ...] = ()
 
     def message(self, settings: S) -> str:
         """Return the line that a user gets."""
@@ -136,6 +139,7 @@ def _unknown(
         lambda s: f"no such {noun or key}.{did_you_mean(getattr(s, key), allowed)}",
         f"Allowed: {', '.join(allowed)}{more}",
         example,
+        allowed,
     )
 
 
@@ -213,6 +217,11 @@ def _timed(key: str, example: str, given: bool) -> Rule[Any]:
         "give latency= a device profile (yolo nas-profile), or latency=measure",
         example,
     )
+
+
+def _wrong_tracker(s: SearchSettings) -> str:
+    """Return the first tracker that is not known, if there is one."""
+    return next((name for name in s.tracker if name not in ("auto", *TRACKERS)), "")
 
 
 def _wrong_fidelity(s: SearchSettings) -> str | None:
@@ -466,6 +475,24 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         "confirm_epochs=3",
     ),
     Rule(
+        "tracker",
+        lambda s: _wrong_tracker(s),
+        lambda s: (
+            f"no such tracker '{_wrong_tracker(s)}'."
+            f"{did_you_mean(_wrong_tracker(s), ('auto', *TRACKERS))}"
+        ),
+        f"Allowed: auto, none, {', '.join(TRACKERS)}",
+        "tracker=mlflo",
+        ("auto", "none", *TRACKERS),
+    ),
+    Rule(
+        "effort",
+        lambda s: s.effort and s.estimator != "short",
+        lambda s: f"estimator={s.estimator} has its own numbers of trials and epochs",
+        "leave it out or give estimator=short",
+        "effort=quick estimator=full",
+    ),
+    Rule(
         "folds",
         lambda s: s.folds > 1 and (way(s) == CONFIRM_AGAIN or not s.confirm),
         "only trainings that confirm the best are held out in turn",
@@ -547,12 +574,14 @@ PROFILE: tuple[Rule[ProfileSettings], ...] = (
 )
 
 
-def _secret(example: str) -> Rule[Any]:
+def _secret(example: str, key: str = "linkage") -> Rule[Any]:
     """Return the rule that what tells who the patients are lies apart from what others see."""
     return Rule(
-        "linkage",
+        key,
         lambda s: (
-            s.out and s.linkage and Path(s.linkage).resolve().is_relative_to(Path(s.out).resolve())
+            s.out
+            and getattr(s, key)
+            and Path(getattr(s, key)).resolve().is_relative_to(Path(s.out).resolve())
         ),
         lambda s: f"is inside out={s.out}, which others may see",
         "put it elsewhere",
@@ -563,6 +592,14 @@ def _secret(example: str) -> Rule[Any]:
 CONVERT: tuple[Rule[ConvertSettings], ...] = (
     _required("source", "yolo nas-data source=scans out=my_data task=segment", "out=a"),
     _secret("source=a out=b linkage=b/c.csv"),
+    _secret("source=a out=b datalist=b/c.json", "datalist"),
+    Rule(
+        "datalist",
+        lambda s: s.datalist and not s.out,
+        "is of a conversion, and without out= nothing is written",
+        "give out",
+        "source=a datalist=c.json",
+    ),
 )
 
 _PREDICT = "yolo nas-predict model=best.pt source=scans out=found"

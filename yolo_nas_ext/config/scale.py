@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from yolo_nas_ext.config.fields import optional, path, size, text, whole
+from yolo_nas_ext.config.fields import BATCH, EPOCHS, REPEATS, optional, path, size, text, whole
 from yolo_nas_ext.config.settings import Settings, key
+from yolo_nas_ext.files import CLASSES
 
 LETTERS = "smlx"  # of the larger networks of a family
 FAMILY = "The family"
@@ -19,7 +20,7 @@ def factors(value: Any) -> tuple[tuple[float, bool], ...]:
     found = []
     for part in value if isinstance(value, list) else str(value).split(","):
         match = re.fullmatch(r"\s*([0-9.]+)\s*([xKMGT])\s*", str(part), re.IGNORECASE)
-        if not match or match[1].count(".") > 1:
+        if not match or match[1].count(".") > 1 or not float(match[1].strip(".") or 0):
             raise ValueError("budgets such as 2x,4x,8x or 12G,24G")
         unit = {"x": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}[match[2].lower()]
         found.append((float(match[1]) * unit, match[2].lower() == "x"))
@@ -55,7 +56,7 @@ the untrained network chooses; with data=, short trainings choose between the be
         None, optional(size), FAMILY, "image size that the model is meant for; its own if empty"
     )
     nc: int | None = key(
-        None, optional(whole(1)), FAMILY, "number of classes; the model's own if empty"
+        None, optional(whole(1, CLASSES)), FAMILY, "number of classes; the model's own if empty"
     )
     out: str | None = key(
         None,
@@ -64,9 +65,11 @@ the untrained network chooses; with data=, short trainings choose between the be
         "a new folder, runs/nas/family-<key> if empty; its YAMLs need nothing but Ultralytics",
     )
     data: str = key(None, path, CHOSEN, "data set of the trainings; none if empty")
-    tries: int = key(4, whole(1), CHOSEN, "networks, the best by the score, that are trained")
-    epochs: int = key(6, whole(1), CHOSEN, "epochs of a training, as of nas-search")
-    batch: int = key(8, whole(1), CHOSEN, "images per step")
+    tries: int = key(
+        4, whole(1, REPEATS), CHOSEN, "networks, the best by the score, that are trained"
+    )
+    epochs: int = key(6, whole(1, EPOCHS), CHOSEN, "epochs of a training, as of nas-search")
+    batch: int = key(8, whole(1, BATCH), CHOSEN, "images per step")
     device: str | None = key(None, optional(text), CHOSEN, "cpu, mps or the number of a GPU")
     seed: int = key(0, whole(0), CHOSEN, "seed of the trainings")
 

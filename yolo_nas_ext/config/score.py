@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from yolo_nas_ext.config.fields import flag, optional, size, text, whole
+from yolo_nas_ext.config.fields import CORES, flag, optional, size, text, whole
 from yolo_nas_ext.config.settings import Settings, key
+from yolo_nas_ext.files import CLASSES
 
 
 def anything(value: Any) -> Any:
@@ -39,7 +40,7 @@ Costs and analytic scores of models, in milliseconds. A model is
         640, size, WHAT, "image size in pixels; a network found for another size has its own"
     )
     nc: int | None = key(
-        None, optional(whole(1)), WHAT, "number of classes; the model's own if empty"
+        None, optional(whole(1, CLASSES)), WHAT, "number of classes; the model's own if empty"
     )
     project: str = key("runs/nas", text, WHAT, "folder of runs, where a key is looked for")
     json: bool = key(False, flag, WHAT, "True prints nothing but JSON")
@@ -59,7 +60,7 @@ Costs and analytic scores of models, in milliseconds. A model is
     )
     runtime: str = key("onnx", text, TIMED, "what runs the networks: onnx, torch or openvino")
     precision: str = key("fp32", text, TIMED, "precision of the networks: fp32, int8 or fp16")
-    threads: int = key(1, whole(1), TIMED, "CPU threads of the runtime")
+    threads: int = key(1, whole(1, CORES), TIMED, "CPU threads of the runtime")
 
 
 HELP = (ScoreSettings,)

@@ -11,11 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import (
+    BATCH,
+    CORES,
+    EPOCHS,
+    HOURS,
+    REPEATS,
+    TRIALS,
     bounds,
     cached,
     devices,
     flag,
     folder_name,
+    limit,
+    one_of,
     optional,
     options,
     real,
@@ -76,6 +84,27 @@ FROM_WEIGHTS = {
     "seeds": 1,
     "final_epochs": 30,
 }
+# What `effort` sets, of a search from random weights and of one from a parent; normal is what a
+# search does where nothing is said.
+QUICK, NORMAL, THOROUGH = "quick", "normal", "thorough"
+EFFORTS: Mapping[str, tuple[Mapping[str, int], Mapping[str, int]]] = {
+    QUICK: (
+        {"trials": 6, "epochs": 3, "confirm": 1},
+        {"trials": 12, "epochs": 3, "confirm": 1, "final_epochs": 15},
+    ),
+    NORMAL: ({}, {}),
+    THOROUGH: (
+        {"trials": 48, "epochs": 12, "confirm": 8, "finalists": 3},
+        {
+            "trials": 60,
+            "epochs": 12,
+            "confirm": 4,
+            "finalists": 3,
+            "seeds": 3,
+            "final_epochs": 60,
+        },
+    ),
+}
 MOST = ("max_params", "max_flops", "max_memory", "max_layers", "max_latency")  # limits on costs
 MEASURE = "measure"  # of the key latency: no profile, but each network on this machine
 MAY_CHANGE = (  # on resuming a run
@@ -95,6 +124,8 @@ MAY_CHANGE = (  # on resuming a run
     "seeds",
     "resume",
     "follow_links",
+    "tracker",
+    "verbose",
 )
 
 FIRST = "What most searches need"
@@ -115,9 +146,10 @@ class SearchSettings(Settings):
     """The settings of one search: the keys of `yolo nas-search`."""
 
     command: ClassVar[str] = "nas-search"
-    unsaid: ClassVar[tuple[str, ...]] = (  # model= says it; or it is of one trial
+    unsaid: ClassVar[tuple[str, ...]] = (  # model= says it; how it is looked at; of one trial
         *Settings.unsaid,
         "pretrained",
+        "verbose",
         "rerun",
         "trial",
     )
@@ -150,7 +182,7 @@ class SearchSettings(Settings):
     )
     epochs: int = key(
         6,
-        whole(1),
+        whole(1, EPOCHS),
         FIRST,
         "epochs of a candidate's training; 100 with estimator=full; 60, of the supernet, with "
         "estimator=supernet",
@@ -163,14 +195,14 @@ class SearchSettings(Settings):
     )
     trials: int = key(
         12,
-        whole(0),
+        whole(0, TRIALS),
         FIRST,
         "number of candidates, baselines included; 24 with model=, 200 with estimator=supernet; 0 "
         "with model= fine-tunes the parent alone",
     )
     max_flops: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         FIRST,
         "FLOPs that a candidate may have for one image at imgsz, 2 x multiply-adds as Ultralytics "
         "counts them, for example 2.5G. Where no max_* is given the limit is the parent's cost, "
@@ -179,7 +211,7 @@ class SearchSettings(Settings):
     )
     max_latency: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         FIRST,
         "milliseconds that a candidate may take for one image at imgsz, known by latency=; with "
         "model= the parent's where no max_* is given",
@@ -194,7 +226,7 @@ class SearchSettings(Settings):
     )
     finalists: int = key(
         0,
-        whole(0),
+        whole(0, REPEATS),
         FIRST,
         "best networks of the final comparison: trained on all of train with the complete "
         "schedule and compared on val with the parent and the models of baseline=; 0 for none, 1 "
@@ -250,7 +282,7 @@ class SearchSettings(Settings):
         "random, optuna:<sampler> or <file.py>:<class> of your own",
     )
     population: int = key(
-        8, whole(2), HOW, "newest trials that may have children in strategy=evolution"
+        8, whole(2, TRIALS), HOW, "newest trials that may have children in strategy=evolution"
     )
     objectives: tuple[str, ...] = key(
         "fitness",
@@ -284,11 +316,21 @@ class SearchSettings(Settings):
         "asha: train in three rungs, a third of the epochs each time, and of three candidates let "
         "one go on; asha:imgsz+images lets these grow too",
     )
+    effort: str | None = key(
+        None,
+        optional(one_of(QUICK, NORMAL, THOROUGH)),
+        HOW,
+        "quick, normal or thorough: sets trials, epochs, confirm, finalists, final_epochs and "
+        "seeds where they are not given (docs/results.md); normal is what a search does anyway. "
+        "With budget_hours trials are what fits",
+    )
     budget_hours: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0, HOURS)),
         HOW,
-        "no candidate starts after this many hours of trials; without a limit if empty",
+        "no candidate starts after this many hours of trials; without a limit if empty. Where "
+        "neither trials nor epochs are given, some steps of a training are timed, and the search "
+        "is planned to end within these hours, its final comparison included",
     )
     seed: int = key(
         0,
@@ -314,7 +356,7 @@ class SearchSettings(Settings):
         "objects; free), or a proxy of the untrained network: naswot, synflow, snip, grad_norm, "
         "jacov, zen, zico, swap, az_nas; or <file.py>:<class> of your own",
     )
-    batch: int = key(8, whole(1), EVALUATED, "images per step; 16 with estimator=full")
+    batch: int = key(8, whole(1, BATCH), EVALUATED, "images per step; 16 with estimator=full")
     fraction: float = key(
         1.0,
         real(0, 1),
@@ -367,7 +409,7 @@ class SearchSettings(Settings):
     )
     confirm: int = key(
         5,
-        whole(0),
+        whole(0, REPEATS),
         EVALUATED,
         "best candidates re-evaluated before the winner is named, at most a quarter of the trials; "
         "0 for none; 2 with model=",
@@ -383,7 +425,7 @@ class SearchSettings(Settings):
     )
     confirm_epochs: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, EPOCHS)),
         EVALUATED,
         "epochs of such a training; if empty 100 of full, those of the final comparison with "
         "model=, the search's of short, a fifth of the supernet's of tuned, all of them of full "
@@ -397,12 +439,15 @@ class SearchSettings(Settings):
         "the best are confirmed by full or short; their mean decides",
     )
     final_epochs: int = key(
-        100, whole(1), END, "epochs of each training in the final comparison; 30 with model="
+        100,
+        whole(1, EPOCHS),
+        END,
+        "epochs of each training in the final comparison; 30 with model=",
     )
-    final_batch: int = key(16, whole(1), END, "images per step of these trainings")
+    final_batch: int = key(16, whole(1, BATCH), END, "images per step of these trainings")
     seeds: int = key(
         3,
-        whole(1),
+        whole(1, REPEATS),
         END,
         "trainings of each model in the final comparison, with seeds from seed= on; 1 with model=",
     )
@@ -437,14 +482,14 @@ class SearchSettings(Settings):
     )
     distill: float = key(
         0,
-        real(0, open_low=False),
+        real(0, 1000, open_low=False),
         SUPERNET,
         "weight of the first candidate's predictions, in sandwich the largest's, as a target of "
         "the step's others; with model= of the fine-tuned parent's, as a target of all",
     )
     cost_weight: float = key(
         0,
-        real(0, open_low=False),
+        real(0, 1000, open_low=False),
         SUPERNET,
         "weight of the logarithm of the expected FLOPs in the loss that strategy=darts learns from",
     )
@@ -465,7 +510,7 @@ class SearchSettings(Settings):
     )
     timeout: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0, 3600 * HOURS)),
         EVALUATED,
         "seconds after which a candidate's training is stopped; without a limit if empty",
     )
@@ -479,22 +524,22 @@ class SearchSettings(Settings):
     )
     threads: int | None = key(
         None,
-        optional(whole(1)),
+        optional(whole(1, CORES)),
         EVALUATED,
         "CPU threads of a training; half of the logical cores if empty. Another number may give "
         "other digits",
     )
-    max_params: float | None = key(None, optional(real(0)), COST, "parameters", kind="number")
+    max_params: float | None = key(None, limit(real(0)), COST, "parameters", kind="number")
     max_memory: float | None = key(
         None,
-        optional(real(0)),
+        limit(real(0)),
         COST,
         "bytes of activations alive at once for one image, in single precision",
         kind="number",
     )
     max_layers: int | None = key(
         None,
-        optional(whole(1)),
+        limit(whole(1)),
         COST,
         "layers of the backbone by DAMO-YOLO's count: the stem's one and two a block repeat",
     )
@@ -513,7 +558,7 @@ class SearchSettings(Settings):
     )
     jobs: int = key(
         1,
-        whole(1),
+        whole(1, CORES),
         WHERE,
         "candidates at a time, each in a process of its own; the number of GPUs where device= has "
         "several; with executor=ray at most so many, 1 for one",
@@ -530,10 +575,10 @@ class SearchSettings(Settings):
         WHERE,
         "address of a Ray cluster, auto for the one that this machine belongs to",
     )
-    cpus_per_trial: float = key(1, real(0), WHERE, "cores a Ray task asks for")
+    cpus_per_trial: float = key(1, real(0, CORES), WHERE, "cores a Ray task asks for")
     gpus_per_trial: float | None = key(
         None,
-        optional(real(0, open_low=False)),
+        optional(real(0, CORES, open_low=False)),
         WHERE,
         "GPUs a Ray task asks for; a part of one lets several share it; if empty one where the "
         "cluster has any",
@@ -570,6 +615,15 @@ class SearchSettings(Settings):
     follow_links: bool = key(
         False, flag, RUN, "resume a folder that has links to elsewhere, and write there, too"
     )
+    tracker: tuple[str, ...] = key(
+        "auto",
+        texts,
+        RUN,
+        "where a run for the search and one for each trial are shown, live: mlflow, tensorboard, "
+        "wandb, clearml or comet, several by commas; auto takes those that are installed and that "
+        "`yolo settings` turns on; none",
+    )
+    verbose: bool = key(True, flag, RUN, "False prints nothing but errors")
 
     @property
     def parent_key(self) -> str:
@@ -633,6 +687,8 @@ def configure(
         settings = usually(**FROM_WEIGHTS)
         if settings.storage or not settings.trials:
             settings = usually(finalists=0)
+    if settings.effort:
+        settings = with_effort(settings, settings.effort)
     if settings.estimator == "full":
         settings = usually(**FULL)
     if settings.strategy == "darts":
@@ -650,3 +706,16 @@ def configure(
     if settings.vectorized:  # for which a candidate costs nothing
         settings = replace(usually(**INNER), strategy="evolution")
     return settings
+
+
+def with_effort(settings: SearchSettings, effort: str) -> SearchSettings:
+    """Return settings with what an effort sets, but for keys that were given.
+
+    Args:
+        settings: Those of a search that trains for a few epochs.
+        effort: A key of `EFFORTS`.
+    """
+    values = EFFORTS[effort][settings.model is not None]
+    kept = {"finalists"} if settings.storage or not settings.trials else set()
+    left = {n: v for n, v in values.items() if n not in settings.given | kept}
+    return replace(settings, effort=effort, **left)

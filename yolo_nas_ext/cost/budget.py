@@ -10,6 +10,7 @@ from functools import lru_cache
 from yolo_nas_ext.console import short
 from yolo_nas_ext.cost.counts import Costs, costs
 from yolo_nas_ext.cost.latency.profile import Profile
+from yolo_nas_ext.errors import NASError, did_you_mean
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.rows import KEYPOINTS
 
@@ -37,6 +38,9 @@ class Budget:
         task: What the networks do.
         keypoints: See `cost.counts.costs`.
         profile: The device whose latency is predicted.
+
+    Raises:
+        NASError: For a limit that is not known, or no number above 0.
     """
 
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -46,6 +50,14 @@ class Budget:
     task: str = "detect"
     keypoints: tuple[int, int] = KEYPOINTS
     profile: Profile | None = None
+
+    def __post_init__(self) -> None:
+        for name, bound in self.limits.items():
+            if name not in LIMITS:
+                known = f"Allowed: {', '.join(LIMITS)}"
+                raise NASError(f"{name}: no such limit.{did_you_mean(name, LIMITS)} {known}")
+            if not 0 < bound < math.inf:
+                raise NASError(f"{name}={bound}: give a number above 0, or leave it out")
 
     @property
     def margin(self) -> float:

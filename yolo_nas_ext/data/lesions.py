@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from yolo_nas_ext.data.naming import corner, place
+from yolo_nas_ext.data.naming import place
 from yolo_nas_ext.files import json_of, text_of
 
 FILE = "lesions.json"  # of a data set that `nas-data` made
@@ -207,22 +207,21 @@ def by_scan(
 
     Returns:
         For each scan the lesions of the boxes of each of its pictures; the stems of the pictures in
-        the order of the slices, those of tiles at one place after another; and how lesions were
-        made: `BY_MASKS` or `BY_BOXES`.
+        the order of the slices; and how lesions were made: `BY_MASKS` or `BY_BOXES`.
     """
-    stems: dict[str, list[tuple[tuple[int, int], int, str]]] = {}
+    stems: dict[str, list[tuple[int, str]]] = {}
     for stem in truth:
         _, scan, index = place(stem)
-        stems.setdefault(scan, []).append((corner(stem) or (0, 0), index, stem))
+        stems.setdefault(scan, []).append((index, stem))
     found: dict[str, list[list[int]]] = {}
     order: dict[str, list[str]] = {}
     whole = True
     for scan, parts in stems.items():
         parts.sort()
-        order[scan] = [stem for *_, stem in parts]
+        order[scan] = [stem for _, stem in parts]
         if all(len(known.get(stem, ())) == len(truth[stem]) for stem in order[scan]):
             found[scan] = [list(known.get(stem, ())) for stem in order[scan]]
         else:
             whole = False
-            found[scan], _ = of_boxes((index, truth[stem]) for _, index, stem in parts)
+            found[scan], _ = of_boxes((index, truth[stem]) for index, stem in parts)
     return found, order, BY_MASKS if whole and known else BY_BOXES

@@ -26,3 +26,8 @@ def corner(stem: str) -> tuple[int, int] | None:
     """Return the left and upper corner of a tile in pixels of its slice; None for what is none."""
     match = NAME.match(stem)
     return (int(match["x"]), int(match["y"])) if match and match["x"] else None
+
+
+def whole(stem: str) -> str:
+    """Return the name of the slice that a tile is of; that of any other picture is its own."""
+    return stem if corner(stem) is None else stem[: stem.rindex("_x")]

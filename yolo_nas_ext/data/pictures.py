@@ -6,31 +6,61 @@ of them is PostScript, for which another program is run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+import stat
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 FORMATS = (
     *("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"),
 )
 
 
-def opened(path: str | Path, how: Callable[..., Any] | None = None) -> Any:
+HEIC = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)  # how such a file begins
+NO_HEIC = "a HEIC picture, which pi-heif reads: pip install pi-heif, or save it as PNG or JPEG"
+
+
+def opened(path: str | Path) -> Any:
     """Return a picture as `PIL.Image.open` does.
 
     Args:
         path: The file.
-        how: What opens it, with arguments as Pillow's, which it is unless given.
 
     Raises:
-        OSError: For what is none, or of another format.
+        OSError: For what is none, or of another format; a pipe or a device is not waited for.
     """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("is no file")
     # Ultralytics puts a function of its own in its place, which installs a package where it fails.
     own = getattr(Image.open, "__globals__", {}).get("_image_open", Image.open)
-    return (how or own)(path, formats=_known())
+    try:
+        return own(path, formats=_known())
+    except UnidentifiedImageError as error:
+        if not _is_heic(path):
+            raise
+        if "HEIF" not in Image.OPEN and not _reads_heic():
+            raise UnidentifiedImageError(NO_HEIC) from error
+        return own(path, formats=("HEIF",))
+
+
+def _is_heic(path: str | Path) -> bool:
+    """Say whether a file begins as those of phones, whatever it is called."""
+    with open(path, "rb") as file:
+        return HEIC.match(file.read(12)) is not None
+
+
+def _reads_heic() -> bool:
+    """Have Pillow read HEIC where the package for it is there, which takes a second to load."""
+    try:
+        import pi_heif
+    except ImportError:
+        return False
+    pi_heif.register_heif_opener()
+    return True
 
 
 @cache

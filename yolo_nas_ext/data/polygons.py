@@ -15,6 +15,7 @@ from yolo_nas_ext.files import OBJECTS
 # Outlines run along the edges of pixels, this far inside of them. Ultralytics cuts points to whole
 # numbers: each is in the pixel whose edge it is on, also after being written with six decimals.
 INSET = 0.02
+FINER = 9  # an odd number, so that one of the finer pixels is in the middle
 PIECES = 1000  # of an object; the time grows with their square
 
 
@@ -25,15 +26,16 @@ class MaskObject:
     Attributes:
         value: Its label.
         box: Left, top, right and bottom edge in pixels; a pixel at column 3 reaches from 3 to 4.
+            Whole numbers, but of a picture of another size than its mask.
         polygon: Its outline (n, 2) in pixels, along the edges of pixels; holes and pieces are
             joined by bridges of no width. None where it was not asked for.
         area: Pixels.
     """
 
     value: int
-    box: tuple[int, int, int, int]
+    box: tuple[float, float, float, float]
     polygon: np.ndarray | None
-    area: int
+    area: float
 
 
 def objects(
@@ -142,3 +144,21 @@ def fill(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     mask = np.zeros(shape, np.uint8)
     cv2.fillPoly(mask, [np.asarray(polygon).astype(np.int32)], (1,))
     return mask.astype(bool)
+
+
+def covered(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the mask (h, w) of the pixels whose middle a polygon (n, 2) in pixels holds.
+
+    `fill` adds every pixel that the outline runs through, half a pixel a side where it does not run
+    along edges. Both give the same where it does. What holds no middle is filled.
+    """
+    start = np.floor(polygon.min(0)).clip(0).astype(int)
+    end = np.minimum(np.ceil(polygon.max(0)).astype(int), shape[::-1])
+    width, height = np.maximum(end - start, 0)
+    fine = fill((polygon - start) * FINER, (height * FINER, width * FINER))
+    middles = fine[FINER // 2 :: FINER, FINER // 2 :: FINER]
+    if not middles.any():
+        return fill(polygon, shape)
+    mask = np.zeros(shape, bool)
+    mask[start[1] : end[1], start[0] : end[0]] = middles
+    return mask

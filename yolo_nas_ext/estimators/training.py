@@ -456,7 +456,7 @@ def _network(architecture: Any, definition: Mapping[str, Any]) -> Architecture:
 
 
 def _froc(found: Seen, true: Seen, data: DataSet, cross: bool) -> dict[str, float]:
-    return froc.evaluate(found.boxes, true.boxes, known=data.lesions)
+    return froc.evaluate(found.boxes, true.boxes, known=data.lesions, shapes=true.shapes)
 
 
 def _dice(found: Seen, true: Seen, data: DataSet, cross: bool) -> dict[str, float]:

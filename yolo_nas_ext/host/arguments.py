@@ -41,6 +41,7 @@ REFUSED: dict[str, str] = {
         ("pretrained", "distill_model", "dis", "freeze", "quantize", "channels_last"), _LATER
     ),
 }
+WORKERS, LARGE = 1024, 2**31 - 1  # as many as anybody has; what a library's integers hold
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 NAMED = {"optimizer": OPTIMIZERS, "copy_paste_mode": ("flip", "mixup")}
 _TRAINING = (
@@ -71,6 +72,10 @@ def check(overrides: Mapping[str, Any], *, nc: int | None = None) -> None:
                 f"{name}={value}: no such {name}.{did_you_mean(value, allowed)} "
                 f"Allowed: {', '.join(allowed)}"
             )
+    for name, value in overrides.items():
+        most = WORKERS if name == "workers" else LARGE
+        if isinstance(value, (int, float)) and not abs(value) <= most:
+            raise NASError(f"{name}={value}: not allowed; {name} takes a number up to {most}")
     try:
         get_cfg(overrides=dict(overrides))
     except (TypeError, ValueError, SyntaxError, AssertionError) as error:

@@ -116,7 +116,7 @@ def _scanned(folder: Path, names: dict[int, str]) -> Scanned:
 
 def _side(whole: Scanned, part: str, group: str | None) -> Scanned:
     """Return one side of what has no split, groups of images kept together."""
-    together, _ = grouped(whole.images, whole.contents, group, classes=True)
+    together, _ = grouped(whole.images, whole.contents, group, looks=whole.looks, classes=True)
     present = [[int(label["cls"][0, 0])] for label in whole.labels]
     sides = hold_out(present, fraction=HELD, groups=together)
     chosen = sides[0] if part == "train" else sides[1]
@@ -124,6 +124,7 @@ def _side(whole: Scanned, part: str, group: str | None) -> Scanned:
         [whole.images[i] for i in chosen],
         [whole.labels[i] for i in chosen],
         [whole.contents[i] for i in chosen],
+        [whole.looks[i] for i in chosen],
         whole.skipped if part == "train" else [],
         0,
         list(whole.notes),

@@ -19,6 +19,8 @@ from yolo_nas_ext.files import resource, yaml_of
 from yolo_nas_ext.host import parts
 from yolo_nas_ext.host.labels import text
 
+SUFFIXES = (".yaml", ".yml")
+
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
@@ -114,6 +116,11 @@ def checked(file: Path, path: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 def mapping(path: Path) -> dict[str, Any]:
     """Return the keys of a YAML."""
+    if path.suffix.lower() not in SUFFIXES and path.is_file():
+        raise NASError(
+            f"data={path}: no data YAML, whose name ends with .yaml or .yml; an archive is "
+            "unpacked first, and a COCO JSON becomes a data set by yolo nas-data source="
+        )
     try:
         content = yaml_of(text(path))
     except yaml.YAMLError as error:

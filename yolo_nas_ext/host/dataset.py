@@ -54,6 +54,7 @@ class DataSet:
         data: Ultralytics' data dictionary.
         keypoints: Number of keypoints and numbers a point, of the task pose.
         contents: For each image a digest of its pixels.
+        looks: For each image what it looks like, as of `data.near_copies`.
         kin: For each image the group that its name says; empty where it says none.
         together: For each image what it may not be separated from.
         notes: What was found beside what is left out, for the user.
@@ -71,6 +72,7 @@ class DataSet:
     data: dict[str, Any] = field(repr=False)
     keypoints: tuple[int, int] = KEYPOINTS
     contents: tuple[str, ...] = field(default=(), repr=False)
+    looks: tuple[bytes, ...] = field(default=(), repr=False)
     kin: tuple[str, ...] = field(default=(), repr=False)
     together: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
@@ -201,8 +203,9 @@ def _read(data: str, path: Path, task: str, part: str, group: str | None) -> Dat
         raise NASError(
             f"data={data}: {part}: no labels at all; each image needs a text file such as {where} "
             "with a line 'class x y width height' an object, relative to the image's size"
+            f"{doubts.of_others(found.images[0], where)}"
         )
-    together, said, kin = _kinship(found.images, found.contents, group)
+    together, said, kin = _kinship(found.images, found.contents, found.looks, group)
     if said and part == "train":
         notes.append(said)
     return DataSet(
@@ -218,6 +221,7 @@ def _read(data: str, path: Path, task: str, part: str, group: str | None) -> Dat
         content,
         (keypoints if task == "pose" else None) or KEYPOINTS,
         tuple(found.contents),
+        tuple(found.looks),
         kin,
         together,
         tuple(notes),
@@ -225,7 +229,7 @@ def _read(data: str, path: Path, task: str, part: str, group: str | None) -> Dat
 
 
 def _kinship(
-    images: Sequence[str], contents: Sequence[str], group: str | None
+    images: Sequence[str], contents: Sequence[str], looks: Sequence[bytes], group: str | None
 ) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
     """Return what each image may not be separated from, what is said of it, and named groups.
 
@@ -233,7 +237,7 @@ def _kinship(
     """
 
     def made() -> list[Any]:
-        return [*grouped(images, contents, group), named(images, compiled(group))]
+        return [*grouped(images, contents, group, looks=looks), named(images, compiled(group))]
 
     about = "\0".join([str(group), *images, *contents])
     together, said, kin = scan_cache.kept(cache_folder(), about, made, len(images) >= WORTH)
@@ -259,10 +263,7 @@ def _listed(skipped: Sequence[str]) -> str:
 def overlap(train: DataSet, measured: DataSet, part: str = "val") -> str:
     """Return what a part shares with train that it must not; nothing where that is nothing."""
     ours, theirs = (
-        [*zip(data.images, data.contents, data.kin or [""] * len(data.images), strict=True)]
-        if data.contents
-        else [(image, "", "") for image in data.images]
-        for data in (train, measured)
+        parts.Side(data.images, data.contents, data.kin, data.looks) for data in (train, measured)
     )
     return parts.overlap(ours, theirs, part)
 
@@ -287,7 +288,7 @@ def drawn(data: DataSet, images: int, seed: int) -> DataSet:
         data,
         **{
             name: some(getattr(data, name))
-            for name in ("images", "labels", "contents", "kin", "together")
+            for name in ("images", "labels", "contents", "looks", "kin", "together")
         },
     )
 
@@ -302,6 +303,7 @@ def joined(first: DataSet, second: DataSet) -> DataSet:
         labels=labels,
         skipped=first.skipped + second.skipped,
         contents=first.contents + second.contents,
+        looks=first.looks + second.looks,
         kin=first.kin + second.kin,
         together=first.groups + second.groups,
         notes=(*first.notes, *second.notes, *filter(None, [note])),
@@ -315,7 +317,7 @@ def _keypoints(path: Path, content: dict[str, Any]) -> tuple[int, int]:
         not isinstance(shape, (list, tuple))
         or len(shape) != 2
         or shape[1] not in (2, 3)
-        or not isinstance(shape[0], int)
+        or type(shape[0]) is not int
         or not 0 < shape[0] <= POINTS
     ):
         raise NASError(
@@ -338,7 +340,9 @@ def _classes(source: str, folder: Path, part: str, group: str | None) -> DataSet
         "channels": 3,
     }
     scanned = found.scanned
-    together, said = grouped(scanned.images, scanned.contents, group, classes=True)
+    together, said = grouped(
+        scanned.images, scanned.contents, group, looks=scanned.looks, classes=True
+    )
     return DataSet(
         source,
         None,
@@ -351,6 +355,7 @@ def _classes(source: str, folder: Path, part: str, group: str | None) -> DataSet
         tuple(scanned.skipped),
         content,
         contents=tuple(scanned.contents),
+        looks=tuple(scanned.looks),
         kin=tuple(named(scanned.images, compiled(group), classes=True)),
         together=together,
         notes=(*scanned.notes, *([said] if said and part == "train" else [])),
@@ -386,7 +391,10 @@ def _host_dictionary(path: Path) -> dict[str, Any]:
     _check_values(path, content)
     for key in ("train", "val"):
         if not content.get(key) and not (key == "val" and content.get("validation")):
-            raise NASError(f"data={path}: key '{key}' is missing: the folder of its images")
+            raise NASError(
+                f"data={path}: key '{key}' is missing: the folder of its images; it has "
+                f"{', '.join(str(k)[:20] for k in [*content][:NAMED])}"
+            )
     try:
         with quiet(), _beside(path, content) as file:
             data = {**checked(file, path, content), "yaml_file": str(path)}
@@ -479,7 +487,9 @@ def _check_values(path: Path, content: dict[str, Any]) -> None:
         value = content.get(key, least)
         whole = type(value) is int or (key == "nc" and value is None)
         if not whole or not least <= (value or 0) <= most:
-            raise NASError(f"data={path}: {key}={value}: give a whole number of {least} to {most}")
+            raise NASError(
+                f"data={path}: {key}={value!r}: give a whole number of {least} to {most}"
+            )
 
 
 def _check_names(path: Path, names: Any) -> None:
@@ -553,6 +563,8 @@ def _images(source: str | Sequence[str], where: str) -> list[str]:
         if path.is_dir():
             # Without hidden files, as Ultralytics: macOS leaves a "._name" beside every image.
             found += glob.glob(str(Path(glob.escape(str(path))) / "**" / "*.*"), recursive=True)
+        elif path.suffix[1:].lower() in utils.IMG_FORMATS:
+            raise NASError(f"{where}: {path} is one image; give its folder, or a list of images")
         elif path.is_file():
             lines = text(path).split("\n")
             found += [

@@ -93,3 +93,22 @@ def of_list(source: str | Sequence[str]) -> str:
                 "image, from the list's own folder where it begins with ./"
             )
     return ""
+
+
+def of_others(image: str, label: str) -> str:
+    """Return which files of other formats may hold an image's labels; nothing where none does.
+
+    Args:
+        image: Its path.
+        label: Where its labels would be.
+    """
+    places = {Path(image).parent, Path(label).parent, Path(label).parent.parent}
+    stem = Path(image).stem
+    found = sorted(
+        path
+        for place in places
+        if place.is_dir()
+        for path in place.iterdir()
+        if path.stem == stem and str(path) != image and path.is_file()
+    )
+    return f"; {found[0]} is there, which is of another format or place" if found else ""

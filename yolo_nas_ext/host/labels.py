@@ -34,6 +34,7 @@ class Scanned:
         images: Those that can be used.
         labels: Ultralytics' label dictionary of each.
         contents: A digest of each one's pixels.
+        looks: What each one looks like, as of `data.near_copies`.
         skipped: A line for each image that is left out.
         badly: How many of them are left out for their labels.
         notes: What the user should know.
@@ -42,6 +43,7 @@ class Scanned:
     images: list[str] = field(default_factory=list)
     labels: list[dict[str, Any]] = field(default_factory=list)
     contents: list[str] = field(default_factory=list)
+    looks: list[bytes] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     badly: int = 0
     notes: list[str] = field(default_factory=list)
@@ -51,6 +53,7 @@ class Scanned:
         self.images.append(image)
         self.labels.append(label)
         self.contents.append(seen.content)
+        self.looks.append(seen.look)
 
     def skip(self, image: str, reason: str) -> None:
         """Leave an image out."""

@@ -16,12 +16,14 @@ class Seen:
     """What is in pictures, or what a model sees in them, by the picture's stem.
 
     Attributes:
-        boxes: Rows (left, top, right, bottom, class, score) in pixels of the network.
+        boxes: Rows (left, top, right, bottom, class, score) in pixels of the picture.
+        shapes: Height and width of the picture.
         masks: Scores (classes, h, w) of the surest that covers each pixel, 0 where nothing does
             and 1 where something is; of segmentation alone.
     """
 
     boxes: dict[str, np.ndarray] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
     masks: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -77,12 +79,20 @@ def fitness_without(metrics: Any, parts: Sequence[int]) -> list[float]:
     return found
 
 
-def rows(part: Mapping[str, Any]) -> np.ndarray:
-    """Return boxes as rows (left, top, right, bottom, class, score); objects have the score 1."""
+def rows(part: Mapping[str, Any], place: Mapping[str, Any]) -> np.ndarray:
+    """Return boxes as rows (left, top, right, bottom, class, score); objects have the score 1.
+
+    Args:
+        part: Ultralytics' boxes of a picture, in pixels of the network.
+        place: How the picture was laid into the network's, ``ratio_pad``.
+    """
     classes = part["cls"].reshape(-1, 1)
     scores = part["conf"].reshape(-1, 1) if "conf" in part else torch.ones_like(classes)
-    table = torch.cat((part["bboxes"].reshape(-1, 4), classes, scores), 1)
-    return table.cpu().numpy().astype(float)
+    table = torch.cat((part["bboxes"].reshape(-1, 4), classes, scores), 1).cpu().numpy()
+    (down, across), (x, y) = place["ratio_pad"]
+    table = table.astype(float)
+    table[:, :4] = (table[:, :4] - (x, y, x, y)) / (across, down, across, down)
+    return table
 
 
 def masks(part: Mapping[str, Any], nc: int) -> np.ndarray:

@@ -6,9 +6,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_nas_ext.data import groups as kin
+from yolo_nas_ext.data import near_copies
 from yolo_nas_ext.errors import NASError
 
 PARTS = {
@@ -57,7 +59,12 @@ def named(
 
 
 def grouped(
-    images: Sequence[str], contents: Sequence[str], group: str | None, *, classes: bool = False
+    images: Sequence[str],
+    contents: Sequence[str],
+    group: str | None,
+    *,
+    looks: Sequence[bytes] = (),
+    classes: bool = False,
 ) -> tuple[tuple[str, ...], str]:
     """Return what each image may not be separated from, and what is said of it.
 
@@ -65,6 +72,8 @@ def grouped(
         images: Paths.
         contents: A digest of each one's pixels.
         group: Regular expression that finds the group in a path; guessed from names without.
+        looks: What each one looks like, as of `data.near_copies`: where neither its name nor
+            `group` says what it belongs to, a picture that was saved again is of its first.
         classes: See `named`.
 
     Raises:
@@ -80,7 +89,14 @@ def grouped(
         raise NASError(
             f"group={group}: finds nothing in the paths of {len(images)} images such as {images[0]}"
         )
-    found = kin.merged([n or i for n, i in zip(by_name, images, strict=True)], contents)
+    again = near_copies.firsts(
+        [b"" if group or name else look for name, look in zip(by_name, looks, strict=True)]
+        if looks
+        else [b""] * len(images)
+    )
+    found = kin.merged(
+        [n or i for n, i in zip(by_name, images, strict=True)], contents, [images[i] for i in again]
+    )
     sizes = Counter(found)
     if len(sizes) == len(found):
         return tuple(found), ""
@@ -93,6 +109,9 @@ def grouped(
     twins = len(contents) - len(set(contents))
     ways = ["by group="] if group else ["by their names"] if any(by_name) else []
     ways += ["by equal content"] * bool(twins)
+    copied = {contents[one] for one, first in enumerate(again) if contents[one] != contents[first]}
+    if copied:
+        ways.append(f"by how they look ({len(copied)} are others saved again)")
     example = Path(images[found.index(largest)]).name
     return tuple(found), (
         f"{len(images)} training images are {len(sizes)} groups {' and '.join(ways)}, the largest "
@@ -123,29 +142,59 @@ def same_files(train: Sequence[str], val: Sequence[str]) -> str:
     )
 
 
-def overlap(
-    train: Sequence[tuple[str, str, str]], measured: Sequence[tuple[str, str, str]], part: str
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The images of a part, to be told from those of another.
+
+    Attributes:
+        images: Paths.
+        contents: For each a digest of its pixels; none where they were not looked at.
+        kin: For each the group that its name says; empty where it says none.
+        looks: For each what it looks like, as of `data.near_copies`.
+    """
+
+    images: Sequence[str]
+    contents: Sequence[str] = ()
+    kin: Sequence[str] = ()
+    looks: Sequence[bytes] = ()
+
+    def unnamed(self) -> list[bytes]:
+        """Return what images look like of which no name says what they belong to."""
+        if not self.looks:
+            return [b""] * len(self.images)
+        return [b"" if n else s for n, s in zip(self.kin, self.looks, strict=True)]
+
+
+def overlap(train: Side, measured: Side, part: str) -> str:
     """Return what is wrong with a part that shares images with train; nothing where none are.
 
     Args:
-        train: For each image its path, a digest of its pixels, and the group that its name says.
-        measured: The same of the other part.
+        train: The images of train.
+        measured: Those of the other part.
         part: What the other part is called.
     """
-    files = set(real([path for path, _, _ in train]))
-    contents = {content for _, content, _ in train if content}
-    kinds = {name for _, _, name in train if name}
-    same = [file in files for file in real([path for path, _, _ in measured])]
-    equal = [content in contents for _, content, _ in measured]
+    files = set(real(train.images))
+    contents, kinds = {*train.contents} - {""}, {*train.kin} - {""}
+    same = [file in files for file in real(measured.images)]
+    equal = [content in contents for content in measured.contents] or [False] * len(same)
     twice = [a or b for a, b in zip(same, equal, strict=True)]
-    total = len(measured)
+    total = len(measured.images)
+    firsts = near_copies.firsts([*train.unnamed(), *measured.unnamed()])[len(train.images) :]
     if any(twice):
         what = f"{sum(twice)} of the {total} images of {part} are training images"
         how = "the same files" if all(same) else "by file or by content"
-        example = next(path for (path, _, _), bad in zip(measured, twice, strict=True) if bad)
+        example = next(path for path, bad in zip(measured.images, twice, strict=True) if bad)
         what += f" ({how}, such as {Path(example).name})"
-    elif near := [path for path, _, name in measured if name in kinds and name]:
+    elif again := [i for i, first in enumerate(firsts) if first < len(train.images)]:
+        one = measured.images[again[0]]
+        what = (
+            f"{len(again)} of the {total} images of {part} look like training images that were "
+            f"saved again, such as {Path(one).name} like "
+            f"{Path(train.images[firsts[again[0]]]).name}"
+        )
+    elif near := [
+        p for p, name in zip(measured.images, measured.kin, strict=False) if name in kinds
+    ]:
         what = (
             f"{len(near)} of the {total} images of {part} are of groups that train has too, by "
             f"their names, such as {Path(near[0]).name}"

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from ultralytics.data import utils
 from ultralytics.utils import NUM_THREADS, patches
 
+from yolo_nas_ext.data import near_copies
 from yolo_nas_ext.data.pictures import opened
 
 SMALLEST = 10  # pixels; Ultralytics refuses smaller images
@@ -37,12 +38,14 @@ class Seen:
         wrong: Why it cannot be used; empty where it can.
         content: A digest of its pixels, or of its size and both ends where it was not decoded.
         pages: How many pages it has, of which the training reads the first alone.
+        look: What it looks like, as of `data.near_copies`.
     """
 
     shape: tuple[int, int] | None
     wrong: str = ""
     content: str = ""
     pages: int = 1
+    look: bytes = b""
 
 
 def looked_at(images: Sequence[str], channels: int = 3) -> list[Seen]:
@@ -78,10 +81,8 @@ def _seen(image: str, channels: int, whole: bool, size: int, time: int) -> Seen:
 
     Ultralytics only looks at the header and rewrites JPEGs that end early; here nothing is written.
     """
-    # Ultralytics' `Image.open` takes a damaged file for a HEIF image and wants to install a plugin.
-    heif = image.lower().endswith((".heic", ".heif"))
     try:
-        with opened(image, Image.open if heif else None) as file:
+        with opened(image) as file:
             if not whole and (found := _by_header(image, file, channels, size)):
                 return found
             width, height = utils.exif_size(file)
@@ -89,15 +90,18 @@ def _seen(image: str, channels: int, whole: bool, size: int, time: int) -> Seen:
             file.load()
             content = hashlib.blake2b(file.tobytes(), digest_size=12)
             content.update(f"{file.mode} {file.size}".encode())
+            seen = near_copies.look(file)
             turned = _turned(file)
-            odd = file.format == "TIFF" or file.mode not in PLAIN or channels not in (1, 3)
+            odd = (
+                file.format in ("TIFF", "HEIF") or file.mode not in PLAIN or channels not in (1, 3)
+            )
             wrong = _unread(image, file, channels, turned) if turned or odd else ""
     except Exception as error:  # a damaged file makes decoders fail in many ways
         return Seen(None, " ".join(str(error).split()) or type(error).__name__)
     if min(width, height) < SMALLEST:
         wrong = f"{width} x {height} pixels is too small"
     shape = None if wrong else (height, width)
-    return Seen(shape, wrong, content.hexdigest(), 1 if channels not in (1, 3) else pages)
+    return Seen(shape, wrong, content.hexdigest(), pages if channels in (1, 3) else 1, seen)
 
 
 def _by_header(image: str, file: Any, channels: int, size: int) -> Seen | None:

@@ -21,6 +21,7 @@ from yolo_nas_ext.data.scans import recipe
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host import restricted
 from yolo_nas_ext.host.dataset import quiet
+from yolo_nas_ext.host.mask_size import masks_at
 
 # As Ultralytics' validator predicts, so that both measure the same detections.
 LEAST, OVERLAP, MOST = 0.001, 0.7, 300
@@ -51,6 +52,12 @@ class View:
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
     classes: np.ndarray | None = None
     sure: np.ndarray | None = None
+
+
+def yolo(path: Path, task: str) -> Any:
+    """Return a model of ours as Ultralytics loads it: a checkpoint, or a definition's new one."""
+    with quiet(), restricted.known(path):
+        return YOLO(path, task=task)
 
 
 class Trained:
@@ -117,21 +124,39 @@ class Trained:
             for seen in self._predict(str(listed), imgsz, LEAST, BATCH):
                 yield _view(given[seen.path], seen, masks=self.task == "segment")
 
-    def look(self, pictures: Sequence[np.ndarray], *, imgsz: int, least: float) -> list[View]:
+    def look(
+        self,
+        pictures: Sequence[np.ndarray],
+        *,
+        imgsz: int,
+        least: float,
+        shape: tuple[int, int] | None = None,
+    ) -> list[View]:
         """Return what the model sees in pictures, in one batch.
 
         Args:
             pictures: Bytes (h, w), or (h, w, 3) in the order of `data.scans`: red first.
             imgsz: Image size in pixels.
             least: Score from which objects count.
+            shape: Height and width that views have in place of their pictures', for pictures that
+                were made of larger or smaller ones: masks are drawn at once at that size.
         """
         # Ultralytics takes arrays as OpenCV reads files: blue first.
         given = [np.ascontiguousarray(p[..., ::-1]) if p.ndim == 3 else p for p in pictures]
-        found = self._predict(given, imgsz, least, len(given))
-        return [_view("", seen, masks=self.task == "segment") for seen in found]
+        if shape is not None and all(p.shape[:2] == shape for p in pictures):
+            shape = None
+        found = self._predict(given, imgsz, least, len(given), shape)
+        return [_view("", seen, masks=self.task == "segment", shape=shape) for seen in found]
 
-    def _predict(self, source: Any, imgsz: int, least: float, batch: int) -> Iterator[Any]:
-        with quiet(), _all_labels(), _probabilities():
+    def _predict(
+        self,
+        source: Any,
+        imgsz: int,
+        least: float,
+        batch: int,
+        shape: tuple[int, int] | None = None,
+    ) -> Iterator[Any]:
+        with quiet(), _all_labels(), _probabilities(), masks_at(shape):
             yield from self._model.predict(
                 source,
                 stream=True,
@@ -190,18 +215,22 @@ def _sure(logit: torch.Tensor, size: Any, shape: Any) -> np.ndarray:
     return (found[0].sigmoid() - 0.5).abs().add(0.5).cpu().numpy()
 
 
-def _view(file: str, seen: Any, *, masks: bool) -> View:
+def _view(file: str, seen: Any, *, masks: bool, shape: tuple[int, int] | None = None) -> View:
+    """Return what Ultralytics' results say, as of a picture of a shape (its own without)."""
+    own = shape or seen.orig_shape
     if seen.semantic_mask is not None:
         classes = seen.semantic_mask.data.cpu().numpy()
         if len(seen.names) == 1:  # Ultralytics' 1 is its one class then, and 0 is none
             classes = np.where(classes > 0, 0, NONE)
         sure = getattr(seen, "sure", np.ones(classes.shape))
-        return View(file, seen.orig_shape, np.zeros((0, 6)), classes=classes, sure=sure)
+        return View(file, own, np.zeros((0, 6)), classes=classes, sure=sure)
     if seen.probs is not None:
-        return View(file, seen.orig_shape, np.zeros((0, 6)), None, seen.probs.data.cpu().numpy())
+        return View(file, own, np.zeros((0, 6)), None, seen.probs.data.cpu().numpy())
     found = seen.boxes.data.cpu().numpy().astype(float)  # left, top, right, bottom, score, class
+    if shape is not None:
+        found[:, :4] *= (*np.divide(shape, seen.orig_shape)[::-1],) * 2
     shapes = None
     if masks:
-        nothing = np.zeros((0, *seen.orig_shape), bool)
+        nothing = np.zeros((0, *own), bool)
         shapes = nothing if seen.masks is None else seen.masks.data.cpu().numpy().astype(bool)
-    return View(file, seen.orig_shape, found[:, [0, 1, 2, 3, 5, 4]], shapes)
+    return View(file, own, found[:, [0, 1, 2, 3, 5, 4]], shapes)

@@ -21,7 +21,7 @@ from yolo_nas_ext.files import json_of, replacing, text_of, write_text
 from yolo_nas_ext.host.pictures import Seen
 
 FOLDER = "labels"  # in the cache folder
-VERSION = 1  # of the files' layout and of what is read
+VERSION = 2  # of the files' layout and of what is read
 KEPT = 40  # files in the folder; the oldest go
 # What a `.cache` of Ultralytics is made of, by which alone it is read.
 HARMLESS = {
@@ -90,17 +90,19 @@ def _taken(
     at = {name: index for index, name in enumerate(names)}
     rows = np.array([at.get(image, -1) for image in images])
     same = (rows >= 0) & (held["stamps"][rows] == now).all(1)
-    ends, corners = (
-        np.concatenate([[0], held[n].cumsum()]).tolist() for n in ("counts", "corners")
+    ends, corners, sights = (
+        np.concatenate([[0], held[n].cumsum()]).tolist() for n in ("counts", "corners", "sights")
     )
     shapes, pages, outlined = (held[n].tolist() for n in ("shapes", "pages", "outlined"))
+    looks = held["looks"].tobytes()
     cls, boxes, outlines = held["cls"], held["bboxes"], held["segments"]
     points = held["keypoints"] if held["keypoints"].ndim == 3 else None
     found: dict[int, Looked] = {}
     for index in np.flatnonzero(same).tolist():
         row = int(rows[index])
         shape = tuple(shapes[row]) if shapes[row][0] > 0 else None
-        seen = Seen(shape, wrongs[row], contents[row], pages[row])
+        look = looks[sights[row] : sights[row + 1]]
+        seen = Seen(shape, wrongs[row], contents[row], pages[row], look)
         label = None
         if shape and not reasons[row]:
             start, end = ends[row], ends[row + 1]
@@ -138,6 +140,8 @@ def save(file: Path, images: Sequence[str], now: np.ndarray, looked: Sequence[Lo
             stamps=now,
             shapes=np.array([one.seen.shape or (0, 0) for one in looked], np.int32),
             pages=np.array([one.seen.pages for one in looked], np.int32),
+            looks=np.frombuffer(b"".join(one.seen.look for one in looked), np.uint8),
+            sights=np.array([len(one.seen.look) for one in looked], np.int64),
             contents=_joined([one.seen.content for one in looked]),
             wrongs=_joined([one.seen.wrong for one in looked]),  # why an image cannot be used
             reasons=_joined([one.wrong for one in looked]),  # why its labels cannot

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
 from yolo_nas_ext.data.lesions import by_scan, ious
-from yolo_nas_ext.data.naming import corner, place
+from yolo_nas_ext.data.naming import corner, place, whole
+from yolo_nas_ext.data.scans.tiles import join
 from yolo_nas_ext.errors import TrialError
 
 # False positives a scan at which sensitivities are averaged: the CPM of LUNA16 (Setio et al. 2017).
@@ -179,21 +179,21 @@ def evaluate(
     truth: Mapping[str, np.ndarray],
     *,
     known: Mapping[str, Sequence[int]] | None = None,
+    shapes: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, float]:
     """Return the CPM of detections in pictures as ``fitness`` and ``froc_cpm``.
 
     Args:
-        found: Rows (left, top, right, bottom, class, score) by the picture's stem.
+        found: Rows (left, top, right, bottom, class, score) in pixels by the picture's stem.
         truth: Rows of every picture looked at; scores do not matter.
         known: The lesion of every true box, see `data.lesions.read`.
-
-    Tiles are looked at place by place through their slices: a false finding that two tiles show
-    counts twice.
+        shapes: Height and width of the pictures that are tiles, which are joined to slices.
 
     Raises:
         TrialError: Where there is no lesion in any picture.
     """
-    value = cpm([scan for part in patients(found, truth, known)[0].values() for scan in part])
+    of, _ = patients(found, truth, known, shapes=shapes)
+    value = cpm([scan for part in of.values() for scan in part])
     if np.isnan(value):
         raise TrialError("nan", "the held-out pictures have no lesions, so there is no FROC")
     return {"fitness": value, "froc_cpm": value}
@@ -203,35 +203,49 @@ def patients(
     found: Mapping[str, np.ndarray],
     truth: Mapping[str, np.ndarray],
     known: Mapping[str, Sequence[int]] | None = None,
+    *,
+    shapes: Mapping[str, tuple[int, int]] | None = None,
 ) -> tuple[dict[str, list[Scores]], str]:
     """Return what `cpm` takes, by patient, from rows as `evaluate` takes them.
 
     Returns:
         The scores of scans by patient, and how lesions were made, see `data.lesions.by_scan`.
     """
-    of, stems, how = by_scan(truth, known or {})
+    found, truth, known = _joined(found, truth, known or {}, shapes or {})
+    of, stems, how = by_scan(truth, known)
     result: dict[str, list[Scores]] = {}
     for scan, names in stems.items():
-        own = dict(zip(names, of[scan], strict=True))
-        parts = []
-        for _, at in groupby(names, corner):  # the tiles of one place, or all slices
-            column = [*at]
-            slices = [(place(name)[2], found.get(name, NOTHING)) for name in column]
-            parts.append(match(slices, [truth[n] for n in column], [own[n] for n in column]))
-        result.setdefault(place(names[0])[0], []).append(_together(parts).scores)
+        slices = [(place(name)[2], found.get(name, NOTHING)) for name in names]
+        matched = match(slices, [truth[name] for name in names], of[scan])
+        result.setdefault(place(names[0])[0], []).append(matched.scores)
     return result, how
 
 
-def _together(parts: Sequence[Matched]) -> Matched:
-    """Return what became of a scan whose tiles were matched place by place."""
-    if len(parts) == 1:
-        return parts[0]
-    found: dict[int, float] = {}
-    for part in parts:
-        for lesion, score in part.found.items():
-            found[lesion] = max(found.get(lesion, 0.0), score)
-    kinds = {lesion: kind for part in parts for lesion, kind in part.kinds.items()}
-    return Matched(found, kinds, [one for part in parts for one in part.false])
+def _joined(
+    found: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+    known: Mapping[str, Sequence[int]],
+    shapes: Mapping[str, tuple[int, int]],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Sequence[int]]]:
+    """Return the rows and lesions of slices, from those of their tiles: what two show is one."""
+    tiles: dict[str, list[str]] = {}
+    for stem in truth:
+        tiles.setdefault(whole(stem), []).append(stem)
+    rows, boxes, lesions = {}, {}, {}
+    for name, parts in tiles.items():
+        if parts == [name]:
+            rows[name], boxes[name] = found.get(name, NOTHING), truth[name]
+            lesions[name] = known.get(name, ())
+            continue
+        corners = [corner(part) or (0, 0) for part in parts]
+        sizes = [shapes[part] for part in parts]
+        frames = [(x, y, x + w, y + h) for (x, y), (h, w) in zip(corners, sizes, strict=True)]
+        rows[name], _ = join([found.get(part, NOTHING) for part in parts], frames)
+        boxes[name], members = join([truth[part] for part in parts], frames)
+        of = [known.get(part, ()) for part in parts]
+        if all(len(own) == len(truth[part]) for own, part in zip(of, parts, strict=True)):
+            lesions[name] = [of[tile][row] for (tile, row), *_ in members]
+    return rows, boxes, lesions
 
 
 def cpm(scans: Sequence[Scores]) -> float:

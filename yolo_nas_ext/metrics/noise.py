@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-# Standard deviation of one training's mAP50-95 over seeds, on images that stay the same: 0.010 of
-# 16 and 0.016 of 18 degrees of freedom on two sets (benchmarks/results/proof.csv). One difference
-# of two seeds knows it with one degree of freedom, so that this counts for three.
-SEEDS, WEIGHT = 0.013, 3
+# Variance of one training over seeds as a part of that of the images: on four sets short trainings
+# from trained weights differ by 0.7 to 1.5 times what the images explain (docs/evidence.md). One
+# difference of two seeds knows it with one degree of freedom, so that this counts for three.
+SHARE, WEIGHT = 0.1, 3
 SURE = 1.96  # standard deviations of a normal distribution that hold 95 %
 
 
@@ -73,9 +73,15 @@ def noise(
     apart = [a - b for a, b in zip(without_first, without_second, strict=True)]
     images = jackknife(apart)
     alone = math.sqrt(fmean(jackknife(w) ** 2 for w in (without_first, without_second)))
+    return of_errors((first, second), images, alone)
+
+
+def of_errors(values: tuple[float, float], images: float, alone: float) -> Noise:
+    """Return the noise of two trainings whose errors by the images are known; see `Noise`."""
+    first, second = values
     own = max(0.0, (first - second) ** 2 - images**2) / 2
-    seeds = math.sqrt((WEIGHT * SEEDS**2 + own) / (WEIGHT + 1))
-    return Noise((first, second), seeds, images, alone)
+    seeds = math.sqrt((WEIGHT * SHARE * images**2 + own) / (WEIGHT + 1))
+    return Noise(values, seeds, images, alone)
 
 
 def jackknife(without: Sequence[float]) -> float:

@@ -12,6 +12,7 @@ from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
 from yolo_nas_ext.pipeline.state import Job
+from yolo_nas_ext.strategies.held_out import held_out_tau
 from yolo_nas_ext.study.trial import Trial
 
 ON_VAL = "val_fitness"  # of the metrics of a trial
@@ -31,6 +32,13 @@ def hand_over(job: Job) -> None:
     members = sorted(job.study.front, key=_cost)
     if not members:
         return
+    paths = [trial for trial in job.study.complete if not trial.name]
+    if (tau := held_out_tau(job.plan.space, paths)) is not None:
+        job.notes.append(
+            f"a model of the {len(paths)} measured paths orders those that it has not seen by tau "
+            f"{tau:.2f} (five parts, each foretold from the others)"
+        )
+        say(f"note: {job.notes[-1]}")
     write_text(job.folder / FILE, _listed(job, members))
     say(f"\n{table(job, members)}")
 

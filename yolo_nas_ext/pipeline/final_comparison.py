@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.pipeline import baselines
 from yolo_nas_ext.report.facts import label
 from yolo_nas_ext.study import leaderboard as roles
-from yolo_nas_ext.study.leaderboard import Model
+from yolo_nas_ext.study.leaderboard import Evaluation, Model
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -196,12 +196,17 @@ def _taught(comparison: Comparison, teacher: Path) -> Comparison:
     return replace(comparison, tuned=tuned, taught=digest)
 
 
-def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
+def hold(
+    comparison: Comparison,
+    folder: Path,
+    on_evaluation: Callable[[Evaluation], None] = lambda _: None,
+) -> tuple[Comparison, bool]:
     """Train the finalists and the baselines, as far as that is not recorded, and compare.
 
     Args:
         comparison: From `enter`.
         folder: The run folder; ``verdict.md`` goes there.
+        on_evaluation: Called with a training once it is recorded.
 
     Returns:
         The comparison with the latencies, and whether Ctrl-C ended it.
@@ -216,7 +221,7 @@ def hold(comparison: Comparison, folder: Path) -> tuple[Comparison, bool]:
     announce(comparison, folder)
     write_definitions(comparison)
     try:
-        comparison, interrupted = run(comparison)
+        comparison, interrupted = run(comparison, on_evaluation)
     finally:
         shutil.rmtree(comparison.folder / "images", ignore_errors=True)
     said = (comparison.folder / "verdict.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.models import search_seconds
 from yolo_nas_ext.config.fields import most_of
 from yolo_nas_ext.config.search import HELD_OUT, PARENT, TRAININGS, SearchSettings
-from yolo_nas_ext.console import finishing, say
+from yolo_nas_ext.console import finishing, say, silence
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.data.sizes import tiny
 from yolo_nas_ext.errors import RunError
@@ -35,12 +35,15 @@ from yolo_nas_ext.pipeline import (
 from yolo_nas_ext.pipeline import plan as plans
 from yolo_nas_ext.pipeline.confirmation import Confirmation
 from yolo_nas_ext.pipeline.evaluation import Again, evaluation, executor, here
+from yolo_nas_ext.pipeline.live_report import LiveReport
 from yolo_nas_ext.pipeline.parent import candidates
 from yolo_nas_ext.pipeline.plan import Plan
 from yolo_nas_ext.pipeline.progress import Progress
 from yolo_nas_ext.pipeline.random_baseline import difference
 from yolo_nas_ext.pipeline.reevaluate import reevaluate
-from yolo_nas_ext.pipeline.state import Job
+from yolo_nas_ext.pipeline.state import Job, Observer
+from yolo_nas_ext.pipeline.tracking import Tracking
+from yolo_nas_ext.pipeline.tracking import chosen as tracking_by
 from yolo_nas_ext.report.darts_plot import collapse, learned_png
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy
@@ -57,11 +60,12 @@ NO_PASSWORD = (
 FINAL = ("finalists", "final_epochs", "final_batch", "seeds")
 
 
-def search(given: Mapping[str, Any]) -> Job:
+def search(given: Mapping[str, Any], observers: Sequence[Observer] = ()) -> Job:
     """Run, or resume, a search and write its results; the steps are listed below.
 
     Args:
         given: Keys and raw values, as on the command line.
+        observers: Who is told what happens, beside the report, which is written meanwhile.
 
     Returns:
         The finished or interrupted job.
@@ -70,15 +74,29 @@ def search(given: Mapping[str, Any]) -> Job:
         NASError: For bad input; nothing is written then.
     """
     config, folder = run_dir.settings(given)
+    with silence(not config.verbose):
+        return _search(config, folder, {*given}, observers)
+
+
+def _search(
+    config: SearchSettings,
+    folder: Path | None,
+    given: Collection[str],
+    observers: Sequence[Observer],
+) -> Job:
+    """Run, or resume, a search of these settings."""
     plan = plans.make(config)
     config = plan.config  # what a parent says of it, and its limit, are recorded, too
     finals = final_comparison.prepare(config, plan.whole, plan.parent)
+    tracking = Tracking(tracking_by(config))
     shared = _shared(plan) if config.storage else None  # may not be reached: nothing is written yet
     weights = plan.parent.digest if plan.parent else ""
     folder = folder or run_dir.claim(config, plan.data, weights)
     with run_dir.locked(folder):
-        job = _open(plan, folder, finals, shared, accepted={*given})
+        job = _open(plan, folder, finals, shared, accepted=given)
+        job.observers = (LiveReport(), tracking, *observers)
         take(BEGIN, job)
+        job.tell(lambda observer: observer.start(job))
         try:
             take(SEARCH, job)
         except KeyboardInterrupt:
@@ -92,6 +110,7 @@ def search(given: Mapping[str, Any]) -> Job:
                 f"{folder}: results cannot be written ({error.strerror}); check that the disk has "
                 f"room, then resume={folder}: every trial is recorded"
             ) from error
+        job.tell(lambda observer: observer.end(job))
     return job
 
 
@@ -269,6 +288,10 @@ def _try_candidates(job: Job) -> None:
         job.progress(trial)
         if trial.state == "complete" and plan.parent and trial.name == plan.parent.name:
             _say_noise(job)
+        if trial.state == "running":
+            job.tell(lambda observer: observer.begun(job, trial))
+        else:
+            job.tell(lambda observer: observer.trial(job, trial))
 
     with run_dir.sitting(job.folder):
         if job.config.vectorized:
@@ -354,13 +377,18 @@ def _confirm(job: Job) -> None:
 
 def _reevaluate_best(job: Job) -> None:
     """Evaluate the best again, where another seed gives another measurement."""
+
+    def on_reevaluated(before: Trial, after: Trial) -> None:
+        job.progress.again(before, after)
+        job.tell(lambda observer: observer.confirmed(job, after))
+
     if job.plan.estimator.seeded and not job.warm:
         reevaluate(
             job.study,
             Again(job.evaluate, job.config.seed + 1),
             n=job.config.confirm,
             executor=partial(here, job.config),
-            on_reevaluated=job.progress.again,
+            on_reevaluated=on_reevaluated,
         )
 
 
@@ -369,12 +397,17 @@ def _train_best(job: Job) -> None:
     plan = job.plan
     usual = candidates(job.config, plan.parent)
     taught = {"teacher": job.teacher and str(job.teacher)} if usual.teacher == PARENT else {}
+
+    def on_confirmed(trial: Trial) -> None:
+        job.progress.confirmed(trial)
+        job.tell(lambda observer: observer.confirmed(job, trial))
+
     confirm.confirm(
         job.study,
         Confirmation(usual, job.data, plan.estimator, job.folder, plan.first.begins, taught),
         n=job.config.confirm,
         executor=partial(here, job.config),
-        on_confirmed=job.progress.confirmed,
+        on_confirmed=on_confirmed,
     )
 
 
@@ -469,7 +502,11 @@ def _hold_finals(job: Job) -> None:
     say("\n" + report.summary_table(job.study))
     job.finals = job.entered
     try:
-        job.finals, job.interrupted = final_comparison.hold(job.entered, job.folder)
+        job.finals, job.interrupted = final_comparison.hold(
+            job.entered,
+            job.folder,
+            lambda training: job.tell(lambda observer: observer.final(job, training)),
+        )
     except KeyboardInterrupt:
         job.interrupted = True
     outputs.write(job)

@@ -49,8 +49,9 @@ def line(
     found = twice.read(folder)
     if found is None or not any(found.values) or not isinstance(training, Training):
         return ""  # trainings too short to find anything are said to be so
+    if not (least := found.least()):
+        return ""
     objects = _objects(training)
-    least = found.least()
     said = (
         f"{len(training.split[1])} images with {objects} objects are held out. Two trainings of "
         f"{parent} have {number(found.values[0])} and {number(found.values[1])} there, so that "

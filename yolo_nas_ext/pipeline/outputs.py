@@ -2,8 +2,8 @@
 
 | file | written by |
 |---|---|
-| ``best.yaml``, ``best.pt`` | `write_best` |
-| ``pareto/*.yaml`` | `write_front` |
+| ``best.yaml``, ``best.pt``, ``best.md`` | `write_best` |
+| ``pareto/*.yaml``, ``pareto/*.md`` | `write_front` |
 | ``pareto/*.pt``, of a supernet | `write_front_weights` |
 | ``report.html``, ``trials.csv``, ``trials.jsonl``, the plots | `write_report` |
 | ``data.yaml``, of a data set without one | `data_yaml` |
@@ -29,7 +29,7 @@ from yolo_nas_ext.config.search import (
     SearchSettings,
 )
 from yolo_nas_ext.config.settings import repeating
-from yolo_nas_ext.console import number, quoted, say
+from yolo_nas_ext.console import number, quoted, quoted_code, say
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.estimators.training import SHORT
 from yolo_nas_ext.files import replacing, write_text
@@ -37,7 +37,7 @@ from yolo_nas_ext.host import models
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import to_yaml
 from yolo_nas_ext.network.parse import read
-from yolo_nas_ext.pipeline import confirm, warm_start
+from yolo_nas_ext.pipeline import confirm, model_card, warm_start
 from yolo_nas_ext.pipeline.state import Job, best_of
 from yolo_nas_ext.report.facts import label
 from yolo_nas_ext.report.summary import Findings
@@ -63,11 +63,11 @@ def write(job: Job) -> None:
 
 
 def write_best(job: Job) -> None:
-    """Write ``best.yaml``, and ``best.pt`` where the best network was trained."""
+    """Write ``best.yaml`` with its card, and ``best.pt`` where the best network was trained."""
     if (best := job.best) is None:
         return
-    _write_model(job, job.folder / "best.yaml", best)
     _copy_weights(_weights(job, best), job.folder / "best.pt")
+    _write_model(job, job.folder / "best.yaml", best)
 
 
 def _weights(job: Job, trial: Trial) -> Path:
@@ -90,7 +90,7 @@ def _initial_weights(config: SearchSettings) -> str:
 
 
 def _write_model(job: Job, path: Path, trial: Trial) -> Path:
-    """Write a network's model definition, with what is known of it in the header."""
+    """Write a network's model definition, with what is known of it in the header and in a card."""
     config, data, cost = job.config, job.data, trial.cost
     findings = Findings(job.study)
     shown = next(t for t in findings.trials if t.number == trial.number)
@@ -115,6 +115,8 @@ def _write_model(job: Job, path: Path, trial: Trial) -> Path:
             f"complete trainings of {config.final_epochs} epochs"
             + (f", from {config.model}" if config.model else "")
         )
+    weights = path.with_suffix(".pt").is_file()
+    write_text(path.with_suffix(".md"), model_card.card(job, trial, path, notes, weights))
     return write_text(path, to_yaml(trial.network, data.nc, config.task, notes, data.keypoints))
 
 
@@ -139,6 +141,7 @@ def write_front(job: Job) -> None:
     for file in pareto.glob("nas-*.yaml"):
         if file not in kept:
             file.unlink()
+            file.with_suffix(".md").unlink(missing_ok=True)
 
 
 def write_front_weights(estimator: Any, study: Study, folder: Path) -> None:
@@ -169,8 +172,14 @@ def keep_best_weights(folder: Path, study: Study) -> None:
 # The report
 
 
-def write_report(job: Job) -> None:
-    """Write ``report.html``, the trials as CSV and JSON lines, and the plots."""
+def write_report(job: Job, *, running: str = "") -> None:
+    """Write ``report.html``, the trials as CSV and JSON lines, and the plots.
+
+    Args:
+        job: The search.
+        running: How far it is, while it runs: the page then reloads itself, and plots, which take
+            longer than all else, and the next command wait for the end.
+    """
     folder, config, finals = job.folder, job.config, job.finals
     shown: dict[str, Any] = {}
     if finals:
@@ -183,7 +192,8 @@ def write_report(job: Job) -> None:
         settings={**config.values, **config.host},
         notes=job.notes,
         command=repeating(config),
-        next_command="\n".join(next_commands(job)),
+        next_command="" if running else "\n".join(next_commands(job)),
+        running=running,
         data_name=config.data,
         protocol=_protocol(job),
         pictures={
@@ -310,7 +320,7 @@ def _from_python(model: str, keys: Mapping[str, Any], config: SearchSettings) ->
         f"YOLO({model!r}, task={config.task!r}).train({given}, "
         f"augmentations=preset({config.augment!r}).transforms())"
     )
-    return f"python -c {quoted(code)}"
+    return f"python -c {quoted_code(code)}"
 
 
 def _finished(job: Job) -> Path | None:

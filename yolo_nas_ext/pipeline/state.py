@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +15,35 @@ from yolo_nas_ext.pipeline.evaluation import Evaluation
 from yolo_nas_ext.pipeline.parent import trial_of
 from yolo_nas_ext.pipeline.plan import Plan
 from yolo_nas_ext.pipeline.progress import Progress
+from yolo_nas_ext.study.leaderboard import Evaluation as Training
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
+
+
+class Observer:
+    """Is told what a search does: in the search's own process, of what is recorded already.
+
+    The methods here take no notice. What one raises ends the search as Python's errors do, and the
+    record is kept; who reports to somebody else catches what that raises.
+    """
+
+    def start(self, job: Job) -> None:
+        """Take notice that the search begins, or goes on: its folder and its record are there."""
+
+    def begun(self, job: Job, trial: Trial) -> None:
+        """Take notice that a trial has started."""
+
+    def trial(self, job: Job, trial: Trial) -> None:
+        """Take notice that a trial has ended, whatever became of it."""
+
+    def confirmed(self, job: Job, trial: Trial) -> None:
+        """Take notice that a trial has been evaluated again, or confirmed by a training."""
+
+    def final(self, job: Job, training: Training) -> None:
+        """Take notice that a training of the final comparison has ended."""
+
+    def end(self, job: Job) -> None:
+        """Take notice that the results are written, also of an interrupted search."""
 
 
 @dataclass
@@ -33,6 +61,7 @@ class Job:
         notes: What the user should know: skipped images, baselines left out.
         entered: The final comparison with the finalists in it, once the search has them.
         finals: The same while it is held and thereafter, when it names the best.
+        observers: Who is told what happens.
     """
 
     plan: Plan
@@ -45,6 +74,12 @@ class Job:
     notes: list[str] = field(default_factory=list)
     entered: Comparison | None = None
     finals: Comparison | None = None
+    observers: Sequence[Observer] = ()
+
+    def tell(self, say: Callable[[Observer], None]) -> None:
+        """Tell every observer, in their order."""
+        for observer in self.observers:
+            say(observer)
 
     @property
     def config(self) -> SearchSettings:

@@ -32,8 +32,8 @@ __all__ = [
 def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
     """Write the trials as CSV and JSON lines, two plots and ``report.html`` into a folder.
 
-    Each file replaces the one of the same name whole or not at all: a reader never sees half of one
-    while a search goes on.
+    While a search runs the two plots are left out, as drawing them takes longest. Each file
+    replaces the one of the same name whole or not at all: a reader never sees half of one.
 
     Args:
         study: The record; any number of complete trials, none included.
@@ -52,6 +52,8 @@ def write(study: Study, folder: Path, **page_kwargs: Any) -> None:
         "progress.png": lambda path: progress_png(study, path),
         "report.html": lambda path: path.write_bytes(page(study, **page_kwargs).encode()),
     }
+    if page_kwargs.get("running"):
+        files = {name: fill for name, fill in files.items() if not name.endswith(".png")}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, fill in files.items():

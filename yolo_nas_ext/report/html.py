@@ -47,7 +47,8 @@ def page(template: str, **values: object) -> str:
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
     own = {"policy": policy, "style": Markup(style), "script": Markup(script)}
-    return render(template, version=__version__, **own, **values) + "\n"
+    usual = {"running": "", "reload": 0}
+    return render(template, version=__version__, **{**usual, **values, **own}) + "\n"
 
 
 @cache

@@ -48,6 +48,7 @@ TITLES = {
     "latency_iqr_ms": "Its quartiles apart (ms)",
 }
 LATENCY = ("latency_ms", "latency_measured_ms")
+RELOAD = 10  # seconds after which the page of a search that runs is loaded again
 
 
 def page(
@@ -66,6 +67,7 @@ def page(
     finals_command: str = "",
     beside: Mapping[str, Architecture] = MappingProxyType({}),
     changes: Sequence[Any] = (),
+    running: str = "",
 ) -> str:
     """Return the report of a search as one HTML page for any screen and for paper.
 
@@ -87,11 +89,14 @@ def page(
         finals_command: What repeats them.
         beside: Baselines to draw beside the best one, by name.
         changes: What single changes of a parent cost and give; see `strategies.additive.Change`.
+        running: How far a search is that still runs: the page then reloads itself.
     """
     findings = Findings(study)
     return html.page(
         "search.html",
         title=title,
+        running=running,
+        reload=RELOAD,
         counts=" · ".join(_counts(findings, finals, data_name)),
         finals={"verdict": sentences(finals), "section": section(finals)} if finals else None,
         verdict=_verdict(findings),

@@ -58,7 +58,7 @@ def pencils(
                 break
     above = (size for size in sizes if size >= usual and not keeps(replace(parent, imgsz=size)))
     size = next(above, None)
-    if size is not None and (cut := _cut(replace(parent, imgsz=size), keeps)):
+    if size is not None and (cut := cut_evenly(replace(parent, imgsz=size), keeps)):
         factor, network = cut
         found[f"parent x {factor:g} wide{_at(size)}"] = network
     return found
@@ -84,12 +84,16 @@ def _without_top(space: ParentSpace) -> dict[str, str]:
     return {}
 
 
-def _cut(
+def cut_evenly(
     parent: Architecture, keeps: Callable[[Architecture], bool]
 ) -> tuple[float, Architecture] | None:
     """Return the widest even cut of a parent above the limit that keeps it, and its factor.
 
     None where no cut does. A wider cut is taken to cost more, so that few are asked for.
+
+    Args:
+        parent: The network.
+        keeps: Says whether a network is within the limit.
     """
     factors = {_evenly(parent, factor): factor for factor in reversed(CUTS)}  # the highest of each
     factors.pop(parent, None)

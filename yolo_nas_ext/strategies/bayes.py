@@ -152,6 +152,25 @@ class Bayes:
         met = sum(len(choices[name]) * tried.get((name, value), 0) for name, value in items)
         return met / max(len(items), 1)
 
+    def foretold(self, history: Sequence[Trial], points: Sequence[Point]) -> np.ndarray:
+        """Return the fitness that the model expects of points, of shape (points,).
+
+        The goal has one objective, and no limit of it counts.
+        """
+        with one_thread():
+            past = self._past.read(history)
+            model = self.model(past, [], random.Random(0))
+            places = self._code.places(points)
+            found, _ = model.process.predict(places, self._features(model, points, places))
+            known = [t.point for t in past.trials if t.point is not None]
+            seen = self._code.places(known)
+            own, _ = model.process.predict(seen, self._features(model, known, seen))
+        fitness = past.values[:, 0]
+        if not np.ptp(own):
+            return np.full(len(points), fitness.mean())
+        slope, level = np.polyfit(own, fitness, 1)  # from normalised targets back
+        return level + slope * found
+
     # The model
 
     def model(self, past: Past, waiting: Sequence[Point], rng: random.Random) -> Model:

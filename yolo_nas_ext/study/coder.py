@@ -129,7 +129,7 @@ class Coder:
                 metrics=attrs["metrics"],
                 cost=attrs["cost"],
                 seconds=attrs["seconds"],
-                error=attrs["error"],
+                error=" ".join(attrs["error"].split()),  # a line, whoever wrote it
                 name=attrs["name"],
                 curve=dict(frozen.intermediate_values),
             )

@@ -29,13 +29,16 @@ HALF_MADE = re.compile(r"no such table|does not exist|doesn't exist|multiple hea
 # What is wrong, by what the database says of it, and what to do.
 ADVICE: tuple[tuple[str, str], ...] = (
     (r"trial \d+ is damaged", "put back a copy of the record"),
-    (r"disk is full|no space left|full", "check that the disk has room"),
+    (r"disk is full|no space left|full|disk i/o", "check that the disk has room"),
     (r"locked|busy", "other processes write it all the time; try again, with fewer of them"),
     (
         r"unable to open|no such file|is a directory",
         "check that its folder is there and can be written",
     ),
-    (r"readonly|read-only|permission denied for", "check that it may be written"),
+    (
+        r"readonly|read-only|permission denied for",
+        "check that it may be written, or copy the run elsewhere",
+    ),
     (
         r"not a database|malformed|corrupt|encrypted",
         "the file is no SQLite database, or is damaged; give a copy of it or another file",

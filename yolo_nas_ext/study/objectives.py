@@ -33,7 +33,8 @@ class Goal:
             measured for.
 
     Raises:
-        NASError: For no objective, or one named twice, or a limit that is no number.
+        NASError: For no objective, or one named twice, or a limit that is no number, or of a cost
+            that nothing can keep.
     """
 
     objectives: tuple[str, ...] = ("fitness",)
@@ -50,6 +51,11 @@ class Goal:
         for name, bound in self.limits.items():
             if not math.isfinite(bound):
                 raise NASError(f"limit {name}={bound}: give a number")
+            if sign(name) < 0 and bound <= 0 and "loss" not in name.lower():
+                raise NASError(
+                    f"limits={name}:{bound:g}: every network costs more; give a number above 0, or "
+                    "leave it out"
+                )
 
     def values(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """Return the objectives, all of them to be maximised; nan for one that is missing."""

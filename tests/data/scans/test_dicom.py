@@ -1,8 +1,10 @@
 """DICOM as hospitals have it: mixed series, many frames, compressed pixels, masks of its own."""
 
 import json
+import shutil
 
 import highdicom
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -13,7 +15,14 @@ from pydicom.uid import generate_uid
 
 from tests.helpers.scans import SECRETS, nifti, series
 from yolo_nas_ext.commands import data
-from yolo_nas_ext.data.scans import dicom, dicom_masks, mask_volumes, pairing
+from yolo_nas_ext.data.scans import (
+    dicom,
+    dicom_masks,
+    grids,
+    mask_volumes,
+    pairing,
+    write_back,
+)
 from yolo_nas_ext.data.scans.volumes import ScanError
 
 SHAPE = (8, 20, 16)  # slices, rows, columns
@@ -378,3 +387,47 @@ def test_low_is_bright_with_a_window(shared_inputs, tmp_path):
     pictures = [np.asarray(Image.open(f)) for f in (out / "images").rglob("*.png")]
     expected = 255 - np.rint(np.clip((values - 2600.0) / 1400, 0, 1) * 255)
     assert any(np.abs(p - e).max() <= 1 for p in pictures for e in expected)
+
+
+def test_copies_of_files_are_left_out_and_said(tmp_path):
+    files = series(tmp_path, noise())
+    shutil.copy(files[2], tmp_path / "IM0002 (1).dcm")
+    (scan,), _ = read([*tmp_path.iterdir()])
+    assert scan.facts.notes == ("1 slice of a copied file is left out",)
+    assert np.array_equal(planes(scan), noise() * 2.0 - 1000)
+    assert not any("other kinds" in note for note in pairing.find(str(tmp_path)).notes)
+
+
+def test_slices_that_name_no_series_are_of_their_folder(tmp_path):
+    for who in "ab":
+        series(tmp_path / who, noise(), change=lambda _, h: delattr(h, "SeriesInstanceUID"))
+    found = pairing.find(str(tmp_path)).entries
+    assert [np.array_equal(planes(dicom.read(e.source)), noise() * 2.0 - 1000) for e in found] == [
+        True,
+        True,
+    ]
+
+
+def test_a_tilted_gantry_is_where_itk_puts_it_too(tmp_path):
+    """ITK knows axes at right angles alone: masks that were drawn with it stand upright."""
+
+    def tilted(index, header):
+        header.ImagePositionPatient[1] += 0.8 * index
+
+    files = series(tmp_path / "a", noise(), change=tilted)
+    (scan,), _ = read(files)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "a")))
+    seen = reader.Execute()
+    labels = np.random.default_rng(0).integers(0, 3, noise().shape).astype(np.uint8)
+    mask = sitk.GetImageFromArray(labels)
+    mask.CopyInformation(seen)
+    sitk.WriteImage(mask, str(tmp_path / "m.nii.gz"))
+    found, notes = mask_volumes.read(tmp_path / "m.nii.gz", scan, 2)
+    assert notes == (grids.OTHERWISE,) and np.array_equal(planes(found), labels)
+    file = write_back.write(scan, found.stored, tmp_path / "back", "nifti")
+    again = sitk.ReadImage(str(file))
+    assert np.array_equal(sitk.GetArrayFromImage(again), labels)
+    for of in ("GetOrigin", "GetSpacing", "GetDirection"):
+        assert getattr(again, of)() == pytest.approx(getattr(seen, of)(), abs=1e-5), of
+    np.testing.assert_allclose(nib.load(file).affine[:3, 2], [0, -0.8, 2.0], atol=1e-6)

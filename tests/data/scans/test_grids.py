@@ -111,6 +111,24 @@ def test_a_mask_without_a_place_is_in_the_order_of_its_scans_file(codes, lost, t
     assert notes == (grids.PLACELESS,) and np.array_equal(planes(laid), planes(scan))
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_mask_may_lie_where_a_header_puts_its_scan_second(order, tmp_path):
+    """Readers take the sform or the qform, and masks that are drawn with them have that one."""
+    truth = blobs((12, 14, 9))
+    sform = np.eye(4)
+    sform[:3, :3] = affine(degrees=25)[:3, :3][:, order]
+    image = nib.Nifti1Image(truth.astype(np.int16), AFFINE)
+    image.set_sform(sform, 2)
+    image.set_qform(AFFINE, 1)
+    nib.save(image, tmp_path / "i.nii")
+    scan, mask = reading.read(tmp_path / "i.nii"), read(tmp_path, "m.nii", truth, AFFINE)
+    laid, notes = grids.lay(scan, mask, 2)
+    assert notes == (grids.OTHERWISE,) and np.array_equal(planes(laid), planes(scan))
+    other = read(tmp_path, "n.nii", truth, affine(shift=(9.0, 0, 0)))
+    with pytest.raises(ScanError, match=r"elsewhere|outside"):
+        grids.lay(scan, other, 2)
+
+
 def test_pictures_have_one_size(tmp_path):
     from PIL import Image
 

@@ -77,6 +77,11 @@ def test_the_axis_with_the_finest_pixels(spacings, axis, tmp_path):
         len(set(spacings)) > 1))  # fmt: skip
 
 
+def test_a_single_slice_is_cut_along_its_own_plane(tmp_path):
+    file = nifti(tmp_path / "a.nii", np.zeros((1, 40, 36), np.int16), np.eye(4))
+    assert headers.finest([file])[0] == 0
+
+
 def test_slices_are_cut_where_pixels_are_finest(tmp_path, capsys):
     source = pairs(tmp_path / "in", n=2, shape=(12, 44, 40), boxes=((5, 8, 1, 9, 15, 4, 1),))
     for file in source.rglob("*.nii.gz"):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from yolo_nas_ext.host.plugin import startup
 from yolo_nas_ext.host.plugin.startup import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -66,12 +67,13 @@ def run(fake_ultralytics: Path) -> Run:
         code: str,
         *arguments: str,
         hook: bool = True,
-        site: Path | str = fake_ultralytics,
+        site: Path | str | list[str] = fake_ultralytics,
         package: Path = ROOT,
         debug: bool = False,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        start = f"import sys, site; sys.path[1:1] = {[str(site)]!r}; sys.path.remove('')\n"
+        sites = site if isinstance(site, list) else [str(site)]
+        start = f"import sys, site; sys.path[1:1] = {sites!r}; sys.path.remove('')\n"
         if hook:
             # The package's own folder comes last, as after an editable install's `.pth`.
             start += f"site.addsitedir({str(HOOK)!r}); sys.path.append({str(package)!r})\n"
@@ -217,9 +219,48 @@ def test_a_broken_patch_does_not_break_ultralytics(run: Run, tmp_path: Path, bod
 def test_a_patch_that_fails_does_not_break_ultralytics(run: Run, fake_ultralytics: Path) -> None:
     (fake_ultralytics / "ultralytics" / "cfg" / "__init__.py").write_text("entry_point = 1")
     code = "import ultralytics.cfg; print(ultralytics.cfg.entry_point)"
-    quiet = run(code)
-    assert (quiet.stdout, quiet.stderr) == ("1\n", "")
+    assert run(code).stdout == "1\n"
     assert "Traceback" in run(code, debug=True).stderr
+
+
+# What a later Ultralytics may have changed: each is left as it is, and one line says so.
+CHANGED = {
+    "cfg/__init__.py": [
+        "def main(): ...",
+        "ARGV = []\ndef entrypoint(debug=''): ...",
+        "ARGV, CLI_HELP_MSG = [], None\ndef entrypoint(debug=''): ...",
+        "CLI_HELP_MSG = ''\ndef entrypoint(debug=''): ...",
+        "ARGV, CLI_HELP_MSG, entrypoint = [], '', None",
+        "ARGV, CLI_HELP_MSG = None, ''\ndef entrypoint(debug=''): ...",
+    ],
+    "nn/tasks.py": ["def parse(d): ..."],
+    "models/yolo/model.py": ["class Yolo: ..."],
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [(file, text) for file, texts in CHANGED.items() for text in texts]
+)
+def test_a_host_that_is_not_known_stays_as_it_is(
+    run: Run, fake_ultralytics: Path, file: str, text: str
+) -> None:
+    path = fake_ultralytics / "ultralytics" / file
+    for folder in (path.parent, path.parent.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "__init__.py").exists() and folder != fake_ultralytics:
+            (folder / "__init__.py").touch()
+    (fake_ultralytics / "ultralytics" / "__init__.py").write_text("__version__ = '9.0.0'")
+    path.write_text(text)
+    name = "ultralytics." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    code = (
+        f"import importlib; module = importlib.import_module({name!r}); importlib.reload(module)\n"
+        "found = {k: str(v) for k, v in vars(module).items() if not k.startswith('__')}\n"
+        "print({k: v.split(' at ')[0] for k, v in found.items()})"
+    )
+    ours, theirs = run(code), run(code, hook=False)
+    assert ours.stdout == theirs.stdout
+    (line,) = ours.stderr.splitlines()
+    assert line.startswith("yolo_nas_ext: Ultralytics 9.0.0 is not one that it knows (")
 
 
 @pytest.mark.parametrize("body", ["syntax error", "", "raise KeyboardInterrupt", "\\0"])
@@ -310,10 +351,40 @@ except SyntaxError as error:
 
 
 def test_the_real_ultralytics(run: Run) -> None:
-    site = sysconfig.get_path("purelib")
+    site = [path for path in sys.path if Path(path).name == "site-packages"]
     # Before it stands the word on the settings file that Ultralytics makes in a new folder.
     ours, theirs = (
         run(REAL, hook=hook, site=site).stdout.partition("> yolo help")[2] for hook in (True, False)
     )
     assert ours.count("yolo nas-search") == 2  # in the help and in the error's help
     assert without_our_lines(without_our_lines(ours)) == theirs
+
+
+def test_a_model_can_search_once_ultralytics_is_loaded(run: Run, fake_ultralytics: Path) -> None:
+    folder = fake_ultralytics / "ultralytics" / "models" / "yolo"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder.parent / "__init__.py").touch()
+    (folder / "model.py").write_text("class YOLO: ...\nclass YOLOE: ...\n")
+    code = """
+from ultralytics.models.yolo.model import YOLO, YOLOE
+print([m for m in sys.modules if m.startswith("yolo_nas_ext.") and ".host" not in m])
+import types
+module = types.ModuleType("yolo_nas_ext.python.nas_search")
+module.nas_search = lambda model, **keys: (type(model).__name__, keys)
+sys.modules[module.__name__] = module
+print(YOLO().nas_search(data="x"), YOLO.nas_search is module.nas_search)
+print(hasattr(YOLOE, "nas_search"))
+"""
+    done = run(code, debug=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["[]", "('YOLO', {'data': 'x'}) True", "False"]
+
+
+def test_the_hook_of_an_earlier_version_works_with_the_package_of_today() -> None:
+    # An editable install copies the hook, and the package changes under it.
+    finders = [type("Finder", (), {"find_spec": lambda *_: None})()]
+    assert startup.find_spec(finders[0], len, "ultralytics.cfg.no_such_module", None, None) is None
+    module = ModuleType("ultralytics.models.yolo.model")
+    startup.patch(module, len)
+    assert not hasattr(module, "YOLO")

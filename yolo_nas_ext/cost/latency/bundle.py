@@ -16,9 +16,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from yolo_nas_ext.cost.latency import probe, runtimes
+from yolo_nas_ext.cost.latency import probe
 from yolo_nas_ext.cost.latency.fit import FEW, Model, more_copies
 from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
+from yolo_nas_ext.cost.latency.int8 import quantized
 from yolo_nas_ext.cost.latency.onnx_layer import TILE, layer_model
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import NASError, RunError
@@ -108,7 +109,7 @@ def write(
 
             def add(name: str, model: bytes) -> str:
                 nonlocal largest
-                model = runtimes.quantized(model) if int8 else model
+                model = quantized(model) if int8 else model
                 small, bytes_read = shared_weights(model)
                 for what, version in versions(small).items():
                     manifest["needs"][what] = max(manifest["needs"][what], version)

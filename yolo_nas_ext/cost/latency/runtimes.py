@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from yolo_nas_ext.cost.latency import probe
+from yolo_nas_ext.cost.latency.int8 import quantized
 from yolo_nas_ext.cost.latency.probe import Run
 from yolo_nas_ext.cost.latency.protocol import PACKAGES, Protocol, runtimes_here
 from yolo_nas_ext.errors import NASError
-
-CALIBRATION = 2  # random images from which the ranges of int8 are taken; they matter for no time
 
 
 def runtime_version(runtime: str) -> str:
@@ -142,56 +138,6 @@ def _openvino(model: bytes, protocol: Protocol) -> Run:
     for index, array in enumerate(inputs([list(i.shape) for i in compiled.inputs])):
         request.set_input_tensor(index, openvino.Tensor(array))
     return request.infer
-
-
-def quantized(model: bytes) -> bytes:
-    """Return an ONNX model in int8, statically quantised with ranges of random images.
-
-    That is for its time alone: what it computes is worth nothing.
-    """
-    import onnx
-    from onnxruntime import quantization
-
-    class Random(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            graph = onnx.load_from_string(model).graph
-            known = {i.name for i in graph.initializer}
-            shapes = {
-                i.name: [d.dim_value for d in i.type.tensor_type.shape.dim]
-                for i in graph.input
-                if i.name not in known
-            }
-            self.left = [
-                dict(zip(shapes, inputs(list(shapes.values()), seed), strict=True))
-                for seed in range(CALIBRATION)
-            ]
-
-        def get_next(self) -> Any:
-            return self.left.pop() if self.left else None
-
-    with TemporaryDirectory() as folder:
-        source, target = Path(folder) / "a.onnx", Path(folder) / "b.onnx"
-        source.write_bytes(model)
-        with _without_warnings():  # it recommends a preparation that Ultralytics' export has had
-            quantization.quantize_static(
-                str(source),
-                str(target),
-                Random(),
-                per_channel=True,
-                quant_format=quantization.QuantFormat.QDQ,
-            )
-        return target.read_bytes()
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Keep warnings off the log for a while."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 @contextmanager

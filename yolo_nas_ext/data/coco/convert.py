@@ -24,6 +24,7 @@ from yolo_nas_ext.data.coco.annotations import PART, find_images, read
 from yolo_nas_ext.data.coco.objects import inspect, rectangle, relative
 from yolo_nas_ext.data.coco.subset import choose, stratified
 from yolo_nas_ext.data.groups import groups, merged
+from yolo_nas_ext.data.near_copies import firsts
 from yolo_nas_ext.data.pictures import opened
 from yolo_nas_ext.data.splits import hold_out
 from yolo_nas_ext.errors import NASError, did_you_mean
@@ -82,18 +83,22 @@ class _Item:
     objects: tuple[tuple[int, tuple[float, ...]], ...]
     part: str = ""
     turn: bool = False  # whether it is written turned, as a training would not turn it
+    look: bytes = b""
 
 
 def _split(
     items: Sequence[_Item], val_fraction: float, rng: random.Random, seed: int, notes: list[str]
 ) -> dict[str, list[_Item]]:
     """Return the items of train and val, at least one each, copies of one source on one side."""
-    together = merged(groups([item.source.as_posix() for item in items]), _contents(items))
+    names = groups([item.source.as_posix() for item in items])
+    own = [item.source.with_suffix("").as_posix() for item in items]
+    unnamed = [i.look if n == o else b"" for i, n, o in zip(items, names, own, strict=True)]
+    together = merged(names, _contents(items), [own[first] for first in firsts(unnamed)])
     n = len(set(together))
     if 1 < n < len(items):
         notes.append(
-            f"{len(items)} images are {n} groups by their names or by equal content: each is on "
-            "one side"
+            f"{len(items)} images are {n} groups by their names, by equal content or by how they "
+            "look: each is on one side"
         )
         present = [{category for category, _ in item.objects} for item in items]
         sides = hold_out(present, fraction=val_fraction, seed=seed, groups=together)
@@ -204,7 +209,9 @@ def _convert(
         suffix = path.suffix.lower() if seen.understood else ".png"
         part = str(row.get(PART, ""))
         upright = not seen.understood
-        items.append(_Item(path, stem + suffix, seen.linkable, tuple(objects), part, upright))
+        items.append(
+            _Item(path, stem + suffix, seen.linkable, tuple(objects), part, upright, seen.look)
+        )
     return items, counts, skipped
 
 

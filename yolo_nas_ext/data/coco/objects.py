@@ -14,8 +14,11 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
+from yolo_nas_ext.data import near_copies
 from yolo_nas_ext.data.pictures import opened
 from yolo_nas_ext.data.polygons import join
+
+LEAST = 64  # pixels a side that a JPEG is decoded with
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Found:
         format: Its format.
         linkable: Whether a hard link is safe.
         pages: Its pages, of which a training reads the first alone.
+        look: What it looks like, as of `data.near_copies`.
     """
 
     size: tuple[int, int]
@@ -37,6 +41,7 @@ class Found:
     format: str
     linkable: bool
     pages: int = 1
+    look: bytes = b""
 
     @property
     def understood(self) -> bool:
@@ -53,6 +58,10 @@ def inspect(path: Path) -> Found:
     try:
         with opened(path) as image:
             kind = str(image.format)
+            if kind == "HEIF":  # under another name, which a training goes by
+                raise OSError(
+                    f"a HEIC picture that is called {path.suffix}: save it as PNG or JPEG"
+                )
             stored = size = image.size
             # Ultralytics rewrites a JPEG without an end mark in place: by a link, the original.
             jpeg = kind in ("JPEG", "MPO")
@@ -65,16 +74,17 @@ def inspect(path: Path) -> Found:
                 size = stored[::-1]
             pages = getattr(image, "n_frames", 1) if kind == "TIFF" else 1
             image.draft(  # reads all, computes an eighth
-                "L", (max(stored[0] // 8, 1), max(stored[1] // 8, 1))
+                "L", (max(stored[0] // 8, LEAST), max(stored[1] // 8, LEAST))
             )
             image.load()
+            look = near_copies.look(image)
         whole = True
         if jpeg:
             with path.open("rb") as file:
                 file.seek(-2, os.SEEK_END)
                 whole = file.read() == b"\xff\xd9"
         turned = orientation if orientation in range(1, 9) else 1
-        return Found(size, stored, turned, kind, whole, pages)
+        return Found(size, stored, turned, kind, whole, pages, look)
     except Exception as error:  # for damaged files Pillow raises nearly anything
         raise OSError(str(error) or type(error).__name__) from error
 

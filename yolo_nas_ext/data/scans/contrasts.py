@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from yolo_nas_ext.data.scans.channels import MOST
-from yolo_nas_ext.data.scans.layouts import CHANNEL, Name
+from yolo_nas_ext.data.scans.layouts import CHANNEL, Name, is_taken, name_of
 from yolo_nas_ext.data.scans.paired import PairedScan
 from yolo_nas_ext.errors import NASError
 
@@ -42,6 +43,23 @@ def chosen(
         else:
             found.append(first)
     return found, bad
+
+
+def names_of(files: Sequence[Path]) -> tuple[str, ...]:
+    """Return what the channels of one image are called, as `chosen` takes it; nothing if unsure.
+
+    Args:
+        files: A file a channel, whose names tell it: by nnU-Net's number or by a word for how a
+            scan was taken (``flair``).
+    """
+    numbers = [CHANNEL.search(file.stem.partition(".")[0]) for file in files]
+    if all(numbers):
+        found = [str(int(number[1])) for number in numbers if number]
+    else:
+        own = [name_of(file, file.parent).said for file in files]
+        words = [{w for w in said if is_taken(w) and sum(w in o for o in own) == 1} for said in own]
+        found = [min(one) for one in words if one]
+    return tuple(found) if len(set(found)) == len(files) else ()
 
 
 def _joined(

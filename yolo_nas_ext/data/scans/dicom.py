@@ -71,6 +71,7 @@ def read(series: Series, volume: int | None = None) -> Scan:
         planes = _planes(series.files, headers, volume)
         if "ImagePositionPatient" in planes[0].header:
             order, affine = _geometry([plane.header for plane in planes])
+            facts = replace(facts, other=_straight(affine))
             return _stack([planes[i] for i in order], affine, facts)
         if len(planes) > 1:
             return _stack(planes, _by_number(planes), replace(facts, placed=False))
@@ -190,6 +191,19 @@ def _geometry(headers: Sequence[Any]) -> tuple[list[int], np.ndarray]:
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = cosines[0, :3] * dx, cosines[0, 3:] * dy, step
     affine[:3, 3] = places[order[0]]
     return order, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def _straight(affine: np.ndarray) -> np.ndarray | None:
+    """Return an affine without the tilt of a gantry, as ITK reads such a series; None without one.
+
+    ITK knows no axes but those at right angles: it keeps the distance of slices.
+    """
+    across, down, step = affine[:3, :3].T
+    normal = np.cross(across, down)
+    straight = affine.copy()
+    distance = np.linalg.norm(step)
+    straight[:3, 2] = normal / np.linalg.norm(normal) * distance * np.sign(normal @ step)
+    return None if np.linalg.norm(straight[:3, 2] - step) < PARALLEL * distance else straight
 
 
 def _thickness(header: Any) -> float:

@@ -171,8 +171,8 @@ def _of_scans(
         found.append(f"{patients} patients: figures measured on so few vary a lot")
     if thick > THICK:
         found.append(
-            f"slices are {thick:.1f} times as far apart as pixels: cut along the axis they were "
-            "acquired in; channels=3 shows a slice between its neighbours"
+            f"slices are {thick:.1f} times as far apart as pixels: channels=3 shows a slice "
+            "between its neighbours"
         )
     if spacing.max() > MIXED * spacing.min():
         found.append(

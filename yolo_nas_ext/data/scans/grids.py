@@ -8,6 +8,7 @@ import numpy as np
 from nibabel import orientations
 
 from yolo_nas_ext.data.scans.volumes import STANDARD, Facts, Scan, ScanError, Volume
+from yolo_nas_ext.data.scans.write_back import native
 
 SAME = 0.1  # voxels that the corners of a mask may be off those of its image without a word
 HALF = 0.5  # voxels; up to here the nearest voxel is the one of the same index
@@ -15,6 +16,7 @@ TIE = 1e-6  # voxels; between two voxels the later one is taken, whatever roundi
 
 NUDGED = f"masks up to {HALF:g} voxels off are taken voxel by voxel"
 PLACELESS = "masks whose header says no place are taken voxel by voxel"
+OTHERWISE = "scans that readers put at two places (sform and qform, or a tilt) have masks at either"
 UNPLACED = "scans whose header says no place take their masks voxel by voxel"
 RESAMPLED = "masks on another grid are resampled (nearest)"
 CUT = "labelled voxels of masks that lie outside of the scan are lost"
@@ -97,6 +99,8 @@ def _volumes(image: Volume, mask: Volume, *, same_frame: bool) -> tuple[Scan, tu
         by_index = _by_index(image, mask)
         if by_index.stored.shape == image.stored.shape:
             return by_index, (PLACELESS,)
+    if _at_the_other(image, mask):
+        return _by_index(image, mask), (OTHERWISE,)
     if alike and not same_frame:
         voxels = np.linalg.inv(image.affine) @ mask.affine
         turned = np.abs(voxels[:3, :3] - np.eye(3)).max() * max(image.stored.shape)
@@ -115,6 +119,19 @@ def _volumes(image: Volume, mask: Volume, *, same_frame: bool) -> tuple[Scan, tu
     return Laid(mask, image), (*[RESAMPLED] * (not _part_of(image, mask)), *_lost(image, mask))
 
 
+def _at_the_other(image: Volume, mask: Volume) -> bool:
+    """Say whether a mask lies where other readers put its scan; see `volumes.Facts.other`."""
+    (voxels, own), (labels, its) = native(image, image.stored), native(mask, mask.stored)
+    if voxels.shape != labels.shape:
+        return False
+    ways = [
+        [a for a in (v, f.other) if a is not None]
+        for v, f in ((own, image.facts), (its, mask.facts))
+    ]
+    near = SAME * min(image.spacing)
+    return any(_apart(a, b, voxels.shape) <= near for a in ways[0] for b in ways[1])
+
+
 def _part_of(image: Volume, mask: Volume) -> bool:
     """Say whether a mask's voxels are some of its image's, so that nothing is resampled."""
     voxels = np.linalg.inv(image.affine) @ mask.affine
@@ -124,10 +141,12 @@ def _part_of(image: Volume, mask: Volume) -> bool:
 
 def _off(image: Volume, mask: Volume) -> float:
     """Return how far corners of voxels of the same index are apart, in mm."""
-    corners = np.array(
-        [[*((np.array(image.stored.shape) - 1) * c), 1] for c in np.ndindex(2, 2, 2)]
-    )
-    return float(np.linalg.norm(((image.affine - mask.affine) @ corners.T)[:3], axis=0).max())
+    return _apart(image.affine, mask.affine, image.stored.shape)
+
+
+def _apart(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
+    corners = np.array([[*((np.array(shape) - 1) * c), 1] for c in np.ndindex(2, 2, 2)])
+    return float(np.linalg.norm(((one - other) @ corners.T)[:3], axis=0).max())
 
 
 def _by_index(image: Volume, mask: Volume) -> Volume:

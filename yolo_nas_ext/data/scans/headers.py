@@ -16,6 +16,7 @@ from nibabel.orientations import io_orientation
 from yolo_nas_ext.data.scans import itk_files, reading
 from yolo_nas_ext.data.scans.paired import Source
 from yolo_nas_ext.data.scans.series import Series
+from yolo_nas_ext.data.scans.slices import SMALLEST
 from yolo_nas_ext.data.scans.volumes import AXES, PICTURES, suffix_of, unsaid
 
 ROUND = 1.1  # times as far apart; nearer spacings are taken for the same
@@ -74,9 +75,7 @@ def finest(sources: Iterable[Source]) -> tuple[int, str]:
     Axial slices are taken where no other are finer, by more than a tenth, in most of the scans.
     """
     axial = AXES.index("axial")
-    votes = Counter(
-        _coarsest(header.spacing) for source in sources if (header := peek(source)) is not None
-    )
+    votes = Counter(_coarsest(header) for source in sources if (header := peek(source)) is not None)
     if not votes:
         return axial, ""
     most = max(votes, key=lambda axis: (votes[axis], axis == axial))
@@ -91,10 +90,14 @@ def finest(sources: Iterable[Source]) -> tuple[int, str]:
     )
 
 
-def _coarsest(spacing: tuple[float, float, float]) -> int:
+def _coarsest(header: Header) -> int:
+    """Return the axis across which pixels are finest; one that gives pictures, where any does."""
     axial = AXES.index("axial")
-    axis = int(np.argmax(spacing))
-    return axis if spacing[axis] > ROUND * spacing[axial] else axial
+    able = [a for a in range(3) if min(np.delete(header.shape, a)) >= SMALLEST] or range(3)
+    axis = max(able, key=lambda a: (header.spacing[a], a == axial))
+    if axial in able and header.spacing[axis] <= ROUND * header.spacing[axial]:
+        return axial
+    return axis
 
 
 def _turned(shape: Any, directions: np.ndarray, size: int) -> Header:

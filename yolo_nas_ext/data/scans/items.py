@@ -52,7 +52,7 @@ def find(files: Sequence[Path], base: Path) -> Items:
     """
     found, bad = series.find([f for f in files if series.may_be(f)])
     scans = [s for s in found if s.kind == "scan"]
-    dicom = {f for s in found for f in s.files} | {f for f, _ in bad}
+    dicom = {f for s in found for f in (*s.files, *s.left)} | {f for f, _ in bad}
     flat = [f for f in files if suffix_of(f) in (*VOLUMES, *PICTURES)]
     notes = []
     if scans or any(suffix_of(f) in VOLUMES for f in flat):  # pictures beside volumes show them

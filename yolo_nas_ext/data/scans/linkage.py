@@ -10,16 +10,19 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import replacing
 
 
-def check(path: Path | None) -> None:
+def check(path: Path | None, key: str = "linkage") -> None:
     """Refuse a list that is there already.
+
+    Args:
+        path: Its file.
+        key: The user's key that names it.
 
     Raises:
         NASError: As above.
     """
     if path and path.exists():
         raise NASError(
-            f"linkage={path}: exists; give the name of a new file, as no list of pseudonyms is "
-            "overwritten"
+            f"{key}={path}: exists; give the name of a new file, as no list of scans is overwritten"
         )
 
 

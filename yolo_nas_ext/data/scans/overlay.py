@@ -24,10 +24,14 @@ class Sheet:
 
     Attributes:
         planes: How many slices there are.
+        spacing: Distance of their rows and of their columns in mm, as pixels need not be square.
+        shape: Their height and width in pixels.
         kept: Area found, number, picture, outlines by class index and score, of each slice.
     """
 
     planes: int
+    spacing: tuple[float, float]
+    shape: tuple[int, int]
     kept: list[tuple[float, int, np.ndarray, list[tuple[np.ndarray, int, float]]]] = field(
         default_factory=list
     )
@@ -39,8 +43,8 @@ class Sheet:
 
         Args:
             index: Its number.
-            pixels: Its picture (h, w), or (h, w, 3) of colours.
-            marks: Mask (h, w), class index and score of what is in it.
+            pixels: Its picture (h, w), or (h, w, 3) of colours, of any size.
+            marks: Mask (h, w) of any size, class index and score of what is in it.
         """
         area = float(sum(mask.sum() for mask, _, _ in marks))
         if not area and index not in np.linspace(0, self.planes - 1, MOST).astype(int):
@@ -58,7 +62,8 @@ class Sheet:
         """
         found = any(area for area, *_ in self.kept)
         shown = sorted((one for one in self.kept if one[0] or not found), key=lambda one: one[1])
-        tiles = [_tile(pixels, marks, index, names) for _, index, pixels, marks in shown]
+        size = self._size()
+        tiles = [_tile(pixels, marks, index, names, size) for _, index, pixels, marks in shown]
         height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
         columns = min(COLUMNS, len(tiles))
         sheet = np.zeros((height * math.ceil(len(tiles) / columns), width * columns, 3), np.uint8)
@@ -67,20 +72,26 @@ class Sheet:
             sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
         return sheet
 
+    def _size(self) -> tuple[int, int]:
+        """Return width and height that a slice is drawn at, as wide and high as it is in mm."""
+        mm = [n * spacing for n, spacing in zip(self.shape, self.spacing, strict=True)]
+        side = max(SIDE, *self.shape)
+        height, width = (max(1, round(side * length / max(mm))) for length in mm)
+        return width, height
+
 
 def _tile(
     pixels: np.ndarray,
     marks: Sequence[tuple[np.ndarray, int, float]],
     index: int,
     names: Mapping[int, str],
+    size: tuple[int, int],
 ) -> np.ndarray:
     """Return a slice with outlines, and a line below that says which slice and what is in it."""
     picture = np.repeat(pixels[..., None], 3, 2) if pixels.ndim == 2 else pixels
-    factor = max(1, math.ceil(SIDE / max(picture.shape[:2])))
-    size = picture.shape[1] * factor, picture.shape[0] * factor
     picture = np.ascontiguousarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC))
     for mask, kind, _ in marks:
-        large = np.kron(mask.astype(np.uint8), np.ones((factor, factor), np.uint8))
+        large = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
         lines, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, lines, -1, COLOURS[kind % len(COLOURS)], 1)
     best: dict[int, float] = {}

@@ -52,6 +52,7 @@ class PairedScans:
         notes: What was found and how, for the user.
         structures: Whether `names` are of structures that masks name.
         inside: Whether files of masks name them in their headers.
+        contrasts: What the channels of a datalist's images are called, see `contrasts.chosen`.
     """
 
     entries: list[PairedScan]
@@ -62,3 +63,4 @@ class PairedScans:
     notes: tuple[str, ...] = ()
     structures: bool = False
     inside: bool = False
+    contrasts: tuple[str, ...] = ()

@@ -59,7 +59,7 @@ def find(
     """
     pattern = groups.compiled(group)
     if source.lower().endswith(".json"):
-        return datalist(Path(source), pattern, fold)
+        return datalist(Path(source), pattern, fold, contrasts)
     base, files = _files(source, "source")
     told = masks is not None
     base_masks, mask_files = (base, []) if masks in (None, NOTHING) else _files(masks, "masks")

@@ -160,7 +160,12 @@ def _facts(image: Any) -> Facts:
     """Say whether a header says where voxels are, and more than nothing turned."""
     header = image.header
     coded = "sform_code" not in header or header["sform_code"] or header["qform_code"]
-    return Facts(placed=bool(coded), blank=np.array_equal(image.affine, np.eye(4)))
+    two = "sform_code" in header and header["sform_code"] and header["qform_code"]
+    return Facts(
+        placed=bool(coded),
+        blank=np.array_equal(image.affine, np.eye(4)),
+        other=header.get_qform() if two else None,
+    )
 
 
 def _check_size(path: Path, shape: tuple[int, ...], kind: np.dtype, offset: int) -> None:

@@ -88,6 +88,18 @@ def spacings(data: str | Path) -> dict[str, tuple[float, float, float]]:
     return result
 
 
+def resampled(data: str | Path) -> bool:
+    """Say whether pictures have other pixels than their scans, so that outlines run between them.
+
+    Args:
+        data: See `beside`.
+    """
+    try:
+        return bool(_record(data)["recipe"]["options"]["cut"]["spacing"])
+    except (KeyError, TypeError):
+        return False
+
+
 def beside(data: str | Path) -> Recipe | None:
     """Return the recipe of a data set; None for one that was not made of scans.
 

@@ -59,6 +59,7 @@ class Series:
         phase: What is one of several volumes of a series, as ``phase2``.
         notes: What was left out, for the user.
         names: Names of the structures of masks.
+        left: Files of it that are left out, as its notes say.
         grid: Rows, columns, their distances and that of slices in mm, and the directions of rows
             and columns; nothing where slices have no place.
     """
@@ -73,6 +74,7 @@ class Series:
     phase: str = ""
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    left: tuple[Path, ...] = ()
     grid: tuple[float, ...] = ()
 
 
@@ -155,10 +157,15 @@ def find(files: Sequence[Path]) -> tuple[list[Series], list[tuple[Path, str]]]:
             if modality and modality not in REPORTS:
                 bad.append((file, f"is a DICOM file of {modality} without a picture"))
             continue  # a report, a directory: no picture
-        series = str(header.get("SeriesInstanceUID", "") or file)
+        series = str(header.get("SeriesInstanceUID", "") or _unnamed(file, header))
         study = str(header.get("StudyInstanceUID", "") or series)
         found.setdefault((study, series), []).append((file, header))
     return [part for key, rows in found.items() for part in _parts(key, rows)], bad
+
+
+def _unnamed(file: Path, header: Any) -> Path:
+    """Return what stands for the series of a file that does not say it: of a slice its folder."""
+    return file.parent if "ImagePositionPatient" in header else file
 
 
 def _parts(key: tuple[str, str], rows: list[tuple[Path, Any]]) -> list[Series]:
@@ -166,17 +173,19 @@ def _parts(key: tuple[str, str], rows: list[tuple[Path, Any]]) -> list[Series]:
     kind = str(rows[0][1].get("SOPClassUID", ""))
     if kind in SEGMENTATION or kind == STRUCTURES:
         return [_mask(key, row) for row in rows]
+    whole, (rows, copies) = rows, _once(rows)
     placed = [row for row in rows if "ImagePositionPatient" in row[1]]
     alone = [row for row in rows if "ImagePositionPatient" not in row[1]]
     found: list[Series] = []
     if _stacked(alone):
         said = "slices without a place are in the order of their numbers"
         ordered = sorted(alone, key=lambda row: int(row[1].InstanceNumber))
-        found.append(_series(key, ordered, notes=(said,)))
+        found.append(_series(key, ordered, notes=(*copies, said)))
     else:
         found += [_series((key[0], f"{key[1]}/{i}"), [row]) for i, row in enumerate(alone)]
     if placed:
         main, others, notes = _alike(placed)
+        notes = (*copies, *notes)
         for number, group in enumerate((main, *others)):
             phases = _phases(group)
             for index, phase in enumerate(phases, 1):
@@ -185,7 +194,24 @@ def _parts(key: tuple[str, str], rows: list[tuple[Path, Any]]) -> list[Series]:
                 found.append(
                     _series(key, phase, notes=() if number or index > 1 else notes, phase=name)
                 )
+    if found:
+        used = {file for one in found for file in one.files}
+        left = tuple(file for file, _ in whole if file not in used)
+        found[0] = replace(found[0], left=left)
     return found
+
+
+def _once(rows: Sequence[tuple[Path, Any]]) -> tuple[list[tuple[Path, Any]], tuple[str, ...]]:
+    """Return the files of a series without copies, and what is said of those.
+
+    Copies say the same identifier and the same place; de-identified files may all say one.
+    """
+    first: dict[Any, tuple[Path, Any]] = {}
+    for file, header in rows:
+        place = str(header.get("ImagePositionPatient", "")), _number(header)
+        first.setdefault((str(header.get("SOPInstanceUID", "") or file), *place), (file, header))
+    n = len(rows) - len(first)
+    return [*first.values()], (_left(n, "of a copied file"),) if n else ()
 
 
 def _series(

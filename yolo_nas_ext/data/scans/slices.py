@@ -13,6 +13,7 @@ import numpy as np
 from yolo_nas_ext.data.lesions import Components
 from yolo_nas_ext.data.polygons import MaskObject, objects
 from yolo_nas_ext.data.scans.channels import Channels
+from yolo_nas_ext.data.scans.cutout import Cutout
 from yolo_nas_ext.data.scans.intensity import percentiles, to_8_bits
 from yolo_nas_ext.data.scans.tiles import corners
 from yolo_nas_ext.data.scans.volumes import AXES, Picture, Scan, ScanError, Stack, check_labels
@@ -91,7 +92,7 @@ class Slice:
         pixels: Bytes (h, w) or (h, w, 3).
         found: Its objects, in pixels of the picture.
         small: Objects that were left out as too small.
-        labels: Pixels of each label in the picture.
+        labels: Pixels of each label, those of the scan.
         corner: Left and upper corner of a tile in its slice.
         pieces: For each object its number in `data.lesions.Components`.
         kept: Whether it is for training, too; others are for patients that are measured, of whom
@@ -191,18 +192,22 @@ def cut(
     Raises:
         ScanError: For labels that are not whole numbers.
     """
-    shape, spacing = size_of(scan, how)
+    shape, _ = size_of(scan, how)
+    own = scan.plane(how.axis, 0).shape[:2]
     ends = _ends(scan, how, seen)
-    least = how.min_mm2 / (spacing[0] * spacing[1])
+    least = how.min_mm2 / math.prod(scan.spacing_of(how.axis))
     places = corners(shape, how.tile, how.overlap)
     for index in range(scan.planes(how.axis)):
-        whole = label_map(masks, how, index, shape, classes)
+        # Objects are traced on the scan's own grid: outlines lie between the pixels of pictures of
+        # another size, and labels of small objects would lose a border there.
+        whole = label_map(masks, how, index, own, classes)
         pixels: np.ndarray | None = None
         if together is not None:
             together.add(index, whole)
         for x, y in places:
             there = np.s_[y : y + how.tile, x : x + how.tile] if how.tile else np.s_[:, :]
-            plane = whole[there]
+            at = Cutout(shape, own, (x, y), how.tile)
+            plane = whole[at.window]
             found = _found(plane, how, least)
             kept = bool(found) or not masks or rng.random() < how.empty
             if not kept and not every:
@@ -213,7 +218,8 @@ def cut(
             values, counts = np.unique(plane, return_counts=True)
             areas = {int(v): int(c) for v, c in zip(values, counts, strict=True) if v}
             small = 0 if not least else _count(plane, how) - len(found)
-            pieces = [] if together is None else together.within(there, least)
+            pieces = [] if together is None else together.within(at.window, least)
+            found = [at.scaled(one) for one in found]
             yield Slice(index, pixels[there], found, small, areas, (x, y), pieces, kept)
 
 
@@ -249,12 +255,11 @@ def label_map(
     shape: tuple[int, int],
     classes: Sequence[int],
 ) -> np.ndarray:
-    """Return the label map of a slice at the written size."""
+    """Return the label map of a slice, of the shape (h, w) that scan and masks have."""
     result = np.zeros(shape, np.int64)
     one = len(masks) == 1 and not classes
     for number, mask in zip(classes or range(1, len(masks) + 1), masks, strict=True):
         plane = check_labels(mask.plane(how.axis, index))
-        plane = _resized(plane.astype(np.int32), shape, "nearest-exact").astype(np.int64)
         plane = np.where(plane > 0, plane if one or not number else number, 0)
         result = np.where(plane > 0, plane, result)
     before = result.copy()
@@ -298,14 +303,14 @@ def _pixels(
     Its channels are neighbours, windows or contrasts; a third that is missing is black.
     """
     if scan.facts.colour:
-        return _resized(_bytes(scan.plane(how.axis, index), *ends[0]), shape, "area")
+        return _resized(_bytes(scan.plane(how.axis, index), *ends[0]), shape)
     last = scan.planes(how.axis) - 1
     around = (index,) if how.channels == 1 else (max(index - 1, 0), index, min(index + 1, last))
     of = scan.parts if isinstance(scan, Channels) else (scan,) * len(ends)
     planes = []
     for part, (low, high) in zip(of, ends, strict=True):
         for i in around:
-            plane = _resized(to_8_bits(part.plane(how.axis, i), low, high), shape, "area")
+            plane = _resized(to_8_bits(part.plane(how.axis, i), low, high), shape)
             planes.append(255 - plane if part.facts.inverted else plane)
     if len(planes) == 1:
         return planes[0]
@@ -316,16 +321,15 @@ def _bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return values if values.dtype == np.uint8 else to_8_bits(values, low, high)
 
 
-def _resized(values: np.ndarray, shape: tuple[int, int], mode: str) -> np.ndarray:
-    """Return a plane (h, w) or (h, w, c) at another size; averaged, or labels as they are."""
+def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a plane (h, w) or (h, w, c) at another size: averaged, or between pixels."""
     if values.shape[:2] == shape:
         return values
     from monai.transforms.spatial.array import Resize
 
     channels_first = values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
     grows = shape[0] > values.shape[0] or shape[1] > values.shape[1]
-    mode = "bilinear" if grows and mode == "area" else mode
-    resize: Any = Resize(shape, mode=mode)
+    resize: Any = Resize(shape, mode="bilinear" if grows else "area")
     resized = np.asarray(resize(channels_first.astype(np.float32)))
     resized = np.rint(resized).astype(values.dtype)
     return resized[0] if values.ndim == 2 else np.moveaxis(resized, 0, -1)

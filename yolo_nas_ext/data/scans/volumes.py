@@ -24,7 +24,8 @@ VOLUMES = (
     *(".mha", ".mhd"),
 )
 PICTURES = (
-    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm"),
+    *(".ppm", ".tif", ".tiff", ".webp"),
 )
 AXES = ("sagittal", "coronal", "axial")
 STANDARD = ("L", "P", "S")  # what indices grow towards: DICOM's own, and how slices are looked at
@@ -57,6 +58,8 @@ class Facts:
         placed: Whether the header says where voxels are.
         blank: Whether what it says is nothing but the identity, as tools without a header leave it.
         notes: What was repaired or left out, for the user.
+        other: Where other readers put the voxels in the file's order, an affine (4, 4): by a
+            NIfTI's qform where it is another than its sform, or without the tilt of a gantry.
     """
 
     removed: tuple[str, ...] = ()
@@ -67,6 +70,7 @@ class Facts:
     placed: bool = True
     blank: bool = False
     notes: tuple[str, ...] = ()
+    other: np.ndarray | None = field(default=None, compare=False)
 
 
 class Scan(Protocol):

@@ -127,13 +127,16 @@ class Workers:
                 yield index, kind, result
 
 
+# Not `python -m`, which takes modules from the folder where the command is typed first: there may
+# be others' scans in it, and beside them a `numpy.py`.
+START = f"import sys; sys.path[:] = eval(sys.argv[1]); from {__name__} import main; main()"
+
+
 def _started() -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(
-        [sys.executable, "-m", __spec__.name if __spec__ else __name__],
+        [sys.executable, "-c", START, repr([*filter(None, sys.path)])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=environment,
     )
 
 
@@ -164,7 +167,3 @@ def _answer(task: Task) -> tuple[str, Any]:
         return FILE, (error.errno, error.strerror, str(error.filename or ""))
     except Exception:
         return BUG, traceback.format_exc()
-
-
-if __name__ == "__main__":
-    main()

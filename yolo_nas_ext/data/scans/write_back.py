@@ -5,7 +5,6 @@ A file holds labels and geometry, and nothing else of the scan's header: names a
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +155,9 @@ def write(
         image: Any = nib.Nifti1Image(np.asfortranarray(voxels), affine)  # type: ignore[attr-defined]
         if source is not None and suffix_of(source) in (".nii", ".nii.gz"):
             _same_place(image, source)
+        elif (other := scan.facts.other) is not None:  # of tilted slices, that ITK opens the file
+            image.set_qform(other, "scanner")
+            image.header["pixdim"][3] = np.linalg.norm(affine[:3, 2])
         image.to_filename(file)
     elif kind == "nrrd":
         directions = (LPS @ affine)[:3, :3].T
@@ -183,37 +185,21 @@ def _same_place(image: Any, source: Path) -> None:
 
 
 def _mha(file: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
-    """Write a MetaImage: a header of text, and compressed voxels behind it.
+    """Write a MetaImage, compressed.
 
     Args:
         file: Where to.
         voxels: Labels (x, y, z).
         affine: From indices to mm in DICOM's directions.
     """
+    import SimpleITK as sitk
+
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = (affine[:3, :3] / spacing).T  # a row an axis
-    data = zlib.compress(np.ascontiguousarray(voxels.transpose(2, 1, 0)).tobytes())
-    kind = {1: "MET_UCHAR", 2: "MET_USHORT"}[voxels.dtype.itemsize]
-
-    def row(numbers: Any) -> str:
-        return " ".join(repr(float(v)) for v in np.ravel(numbers))
-
-    header = [
-        "ObjectType = Image",
-        "NDims = 3",
-        "BinaryData = True",
-        "BinaryDataByteOrderMSB = False",
-        "CompressedData = True",
-        f"CompressedDataSize = {len(data)}",
-        f"TransformMatrix = {row(cosines)}",
-        f"Offset = {row(affine[:3, 3])}",
-        "CenterOfRotation = 0 0 0",
-        f"ElementSpacing = {row(spacing)}",
-        "DimSize = " + " ".join(str(n) for n in voxels.shape),
-        f"ElementType = {kind}",
-        "ElementDataFile = LOCAL",
-    ]
-    file.write_bytes("\n".join([*header, ""]).encode("ascii") + data)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    sitk.WriteImage(image, str(file), useCompression=True)
 
 
 def _picture(values: np.ndarray, path: Path) -> Path:

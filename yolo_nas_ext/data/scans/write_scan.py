@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from yolo_nas_ext.data.lesions import Components
+from yolo_nas_ext.data.polygons import MaskObject
 from yolo_nas_ext.data.scans import (
     channels,
     dicom,
@@ -107,12 +109,13 @@ def write_scan(
         picture = {"name": name, "labels": _classes(part, how, options, entry)}
         picture["lesions"] = part.pieces if together else [f.value for f in part.found]
         (pictures if part.kept else more).append(picture)
-        objects += [[*_size(f.box), f.area, 1 if how.instances else f.value] for f in part.found]
+        objects += [[*_sizes(f), 1 if how.instances else f.value] for f in part.found]
         if folder:
             _write(folder, name, part, options)
     if by_mask and not values and not options.empty_masks:
         raise ScanError("empty", "has an empty mask; empty_masks=true keeps such scans as healthy")
-    voxels = _lesions(pictures, together)
+    share = size[0] * size[1] / math.prod(scan.plane(how.axis, 0).shape[:2])
+    voxels = _lesions(pictures, together, share)
     record = {
         "key": key,
         "stamp": stamp,
@@ -141,14 +144,22 @@ def write_scan(
     return record
 
 
-def _lesions(pictures: list[dict[str, Any]], together: Components | None) -> list[int]:
-    """Number the lesions of a scan in its pictures; return the voxels of each, where known."""
+def _lesions(
+    pictures: list[dict[str, Any]], together: Components | None, share: float
+) -> list[int]:
+    """Number the lesions of a scan in its pictures; return the voxels of each, where known.
+
+    Args:
+        pictures: The records of its pictures, with the pieces in them.
+        together: Joins the pieces; None where each is a lesion.
+        share: Pixels of a picture for one of the slice that it is made of.
+    """
     of, sizes = together.lesions() if together else ([], [])
     numbers: dict[int, int] = {}
     for picture in pictures:
         own = [of[piece] if together else piece for piece in picture["lesions"]]
         picture["lesions"] = [numbers.setdefault(lesion, len(numbers)) for lesion in own]
-    return [sizes[lesion] for lesion in numbers] if together else []
+    return [max(1, round(sizes[lesion] * share)) for lesion in numbers] if together else []
 
 
 def load(entry: pairing.PairedScan, options: Options) -> volumes.Scan:
@@ -175,8 +186,10 @@ def _between(scan: volumes.Scan, axis: int) -> dict[str, Any]:
     return {"between_mm": round(found[0], 4), "was": found[1]} if found else {}
 
 
-def _size(box: tuple[int, int, int, int]) -> tuple[int, int]:
-    return box[2] - box[0], box[3] - box[1]
+def _sizes(found: MaskObject) -> tuple[float, float, float]:
+    """Return width, height and area of an object in pixels."""
+    left, top, right, bottom = found.box
+    return round(right - left, 3), round(bottom - top, 3), round(found.area, 3)
 
 
 def _classes(part: Slice, how: Cut, options: Options, entry: pairing.PairedScan) -> Any:

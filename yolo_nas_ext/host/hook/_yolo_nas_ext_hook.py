@@ -15,7 +15,7 @@ def found(finder, name, path=None, target=None):
     try:
         from yolo_nas_ext.host.plugin import startup
 
-        return startup.find_spec(finder, run, name, path, target)
+        return startup.find_spec(finder, run, name, path, target, method)
     except BaseException:  # Ultralytics is then found without us, also where Ctrl-C fell here
         import os
 
@@ -32,12 +32,19 @@ def run(argv):
     return cli.main(argv)
 
 
+def method():
+    """Return the function that is `YOLO.nas_search`."""
+    from yolo_nas_ext.python.nas_search import nas_search
+
+    return nas_search
+
+
 class YoloNasExt:
     """The same finder as that of the line."""
 
     def find_spec(self, name, path=None, target=None):
         """Return what `found` does for a patched module, and None for every other."""
-        if name == "ultralytics.cfg" or name == "ultralytics.nn.tasks":
+        if name in ("ultralytics.cfg", "ultralytics.nn.tasks", "ultralytics.models.yolo.model"):
             return found(self, name, path, target)
 
 

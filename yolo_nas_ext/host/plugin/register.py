@@ -25,13 +25,14 @@ def register(tasks: Any, plugins: Mapping[str, type] | None = None) -> None:
         plugins: Modules by their names in a YAML; the shipped ones, with what the parser needs for
             them, if None. The rows of a supernet, in `host.supernet.elastic`, bring what they need.
     """
+    parse = tasks.parse_model  # first, as a host without it is left alone
     from yolo_nas_ext.host.plugin.modules import PLUGINS
 
     for name, module in (PLUGINS if plugins is None else plugins).items():
         if not hasattr(tasks, name):
             setattr(tasks, name, module)
-    if plugins is None and not hasattr(tasks.parse_model, _OURS):
-        tasks.parse_model = _with_plugins(tasks, tasks.parse_model)
+    if plugins is None and not hasattr(parse, _OURS):
+        tasks.parse_model = _with_plugins(tasks, parse)
 
 
 def _with_plugins(tasks: ModuleType, parse: Callable[..., Any]) -> Callable[..., Any]:

@@ -249,7 +249,8 @@ class LeanMixin(_Trainer):
                     true = validator._prepare_batch(index, batch)
                     stem = Path(true["im_file"]).stem
                     for seen, own in zip(self._seen, (pred, true), strict=True):
-                        seen.boxes[stem] = rows(own)
+                        seen.boxes[stem] = rows(own, true)
+                        seen.shapes[stem] = int(true["ori_shape"][0]), int(true["ori_shape"][1])
                         if "masks" in own:
                             seen.masks[stem] = masks(own, self.data["nc"])
 

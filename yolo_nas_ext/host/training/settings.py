@@ -40,6 +40,8 @@ class TrainingSettings:
             too, of tasks with boxes.
         cache: Where decoded images are kept, see `image_cache.place`.
         teacher: A trained network whose predictions are learned beside the labels.
+        precision: ``int8`` or ``fp16`` where the trained network is measured in that as well, see
+            `host.training.quantised`; empty otherwise.
 
     Raises:
         NASError: For an image size that is no multiple of 32.
@@ -62,6 +64,7 @@ class TrainingSettings:
     cache: tuple[str, float | None] = ("auto", None)
     parts: int = 0
     teacher: TeacherFile | None = None
+    precision: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an image size that no network can be trained at."""

@@ -14,7 +14,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.metrics import results
-from yolo_nas_ext.host.training import bfloat16, checkpoint
+from yolo_nas_ext.host.training import bfloat16, checkpoint, quantised
 from yolo_nas_ext.host.training.initialisation import USUAL, norms
 from yolo_nas_ext.host.training.lean import TRAINERS, Initial, OnEpoch, Split
 from yolo_nas_ext.host.training.session import session
@@ -33,6 +33,7 @@ class TrainingResult:
             ``loss_teacher`` is what a teacher added to them, ``val_loss_*`` are mean losses on the
             held-out images. An end-to-end head also has ``loss_many_*`` and ``val_loss_many_*`` of
             its one-to-many branch, which compare with other heads' losses.
+            ``int8_*`` are the same of the network in int8, where that was asked for.
         seconds: Wall time.
         epochs: Epochs trained.
     """
@@ -96,7 +97,10 @@ def train(
 
     def use(trainer: Any) -> dict[str, float]:
         trainer.train()
-        return _finish(trainer, weights)
+        metrics = _finish(trainer, weights)
+        if settings.precision:
+            metrics |= quantised.measured(trainer, settings.precision, metrics)
+        return metrics
 
     metrics = session(make, settings.arguments(), use, threads=settings.threads)
     return TrainingResult(metrics, time.perf_counter() - begin, settings.epochs)
