@@ -101,7 +101,8 @@ def planned(data: Path, tree: Path, folder: Path) -> tuple[float, float, float]:
     environment = {**os.environ, "PYTHONPATH": str(tree), "XDG_CACHE_HOME": str(folder / "cache")}
     command = [sys.executable, "-c", PLAN, str(data), str(folder / "runs")]
     measured = [sys.executable, "-c", MEASURE, str(note), *command]
-    subprocess.run(measured, env=environment, check=True)
+    # From elsewhere: Python takes the package of the folder that it is started in.
+    subprocess.run(measured, env=environment, cwd=folder, check=True)
     code, seconds, used, peak = json.loads(note.read_text())
     if code:
         raise RuntimeError(f"{tree}: the start failed with exit code {code}")

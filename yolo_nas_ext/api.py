@@ -69,6 +69,7 @@ def search(
 
     Raises:
         NASError: For bad input.
+        KeyboardInterrupt: After Ctrl-C, once the results so far are written.
 
     Example:
         >>> space = ChoiceSpace({"a": (1, 2, 3), "b": (1, 2, 3)})
@@ -95,7 +96,10 @@ def search(
             "storage": storage,
             **settings,
         }
-        return job.search({n: v for n, v in given.items() if v is not None}).study
+        done = job.search({n: v for n, v in given.items() if v is not None})
+        if done.interrupted:  # its results are written; a loop over data sets is to end, too
+            raise KeyboardInterrupt(f"{done.folder}: interrupted; resume= goes on with it")
+        return done.study
     if not isinstance(space, ChoiceSpace):
         raise NASError(f"space={space!r}: with a callable estimator, give a ChoiceSpace")
     if unknown := set(settings) - RAY_KEYS.keys():

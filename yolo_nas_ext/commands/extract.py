@@ -21,6 +21,7 @@ from yolo_nas_ext.host import arguments, dataset
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import to_yaml
 from yolo_nas_ext.pipeline.outputs import write_weights
+from yolo_nas_ext.pipeline.plan import searched_on
 from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.study import Study
@@ -62,7 +63,8 @@ def main(given: Mapping[str, Any]) -> int:
     study = Study(space, folder / "study.db", Goal(config.objectives, config.limits))
     limits = {name: v for name in LIMITED if (v := getattr(settings, name)) is not None}
     wanted = _within(study, limits, folder) if limits else _wanted(study, settings.key_, folder)
-    data = dataset.read(config.data, config.task, group=config.group)
+    whole = dataset.read(config.data, config.task, group=config.group)
+    data = searched_on(config, whole)
     estimator = make(config, data)
     hand_over(Context(folder), estimator)
     out = Path(settings.out or folder / "pareto")
@@ -72,7 +74,7 @@ def main(given: Mapping[str, Any]) -> int:
         path = out / f"nas-{network.key}.yaml"
         note = f"{name} {number(metrics['fitness'])} with the supernet's weights"
         if settings.tune:
-            tuned = _tuned(config, data, network, path.with_suffix(".pt"), settings.tune)
+            tuned = _tuned(config, whole, network, path.with_suffix(".pt"), settings.tune)
             note = f"{name} {number(tuned)} on val after {settings.tune} epochs more"
         text = to_yaml(network, data.nc, config.task, [note], data.keypoints)
         files.write_text(path, text)

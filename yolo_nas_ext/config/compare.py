@@ -12,6 +12,7 @@ from yolo_nas_ext.config.fields import (
     HOURS,
     REPEATS,
     Parse,
+    cached,
     devices,
     flag,
     folder_name,
@@ -120,6 +121,14 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         TRAINED,
         "how models that start from weights are trained: ours (docs/estimators.md) or stock "
         "(Ultralytics' own loading and defaults)",
+    )
+    cache: str = key(
+        "auto",
+        cached,
+        TRAINED,
+        "where decoded images are kept: auto (in memory where they fit into half of it, else in a "
+        "file, else nowhere), ram, disk (a file in the run folder) or none; ram:8G and disk:200G "
+        "say how much at the most",
     )
     timeout: float | None = key(
         None, limit(real(0, 3600 * HOURS)), TRAINED, "seconds after which a training is stopped"

@@ -36,6 +36,7 @@ def flag(value: Any) -> bool:
     return value
 
 
+CACHES = ("auto", "ram", "disk", "none")
 Parse = Callable[[Any], Any]
 # Beyond what anybody has or waits for; more fails in its own way: in the C integers of a library,
 # in a system's timers, or by a machine that starts all these threads.
@@ -154,6 +155,22 @@ def one_of(*allowed: Any) -> Parse:
 
     parse.__dict__["allowed"] = allowed
     return parse
+
+
+def cached(value: Any) -> str:
+    """Accept where decoded images are kept, with the most that they may take behind a colon."""
+    kind, colon, most = str("none" if value is False else value).strip().lower().partition(":")
+    if kind not in CACHES or (colon and kind in ("auto", "none")):
+        raise ValueError("auto, ram, disk or none; ram and disk with a size, as in ram:8G")
+    if colon:
+        _number(most, "auto, ram, disk or none; ram and disk with a size, as in ram:8G")
+    return kind + colon + most.upper()
+
+
+def most_of(cache: str) -> tuple[str, float | None]:
+    """Return where decoded images are kept and how many bytes they may take, where that is said."""
+    kind, _, most = cache.partition(":")
+    return kind, _number(most) if most else None
 
 
 def optional(parse: Parse) -> Parse:

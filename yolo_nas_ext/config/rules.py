@@ -294,6 +294,13 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
     _unknown("executor", EXECUTORS, "executor=rey"),
     _unknown("pruner", PRUNERS, "pruner=medain"),
     _unknown("confirm_by", WAYS, "confirm_by=tunned", noun="training"),
+    Rule(
+        "images",
+        lambda s: s.images is not None and "fraction" in s.given,
+        "fraction says the same",
+        "leave one of them out",
+        "images=100 fraction=0.1",
+    ),
     _unknown("augment", AUGMENTATIONS, "augment=mrt", noun="preset"),
     _unknown(
         "sampling",

@@ -20,6 +20,7 @@ from yolo_nas_ext.config.fields import (
     REPEATS,
     TRIALS,
     bounds,
+    cached,
     devices,
     flag,
     folder_name,
@@ -121,6 +122,7 @@ MAY_CHANGE = (  # on resuming a run
     "trials",
     "budget_hours",
     "timeout",
+    "cache",
     "device",
     "jobs",
     "executor",
@@ -370,6 +372,27 @@ class SearchSettings(Settings):
         "jacov, zen, zico, swap, az_nas; or <file.py>:<class> of your own",
     )
     batch: int = key(8, whole(1, BATCH), EVALUATED, "images per step; 16 with estimator=full")
+    fraction: float = key(
+        1.0,
+        real(0, 1),
+        EVALUATED,
+        "part of the training images that is searched on, the classes in share; the final "
+        "comparison trains on all",
+    )
+    images: int | None = key(
+        None,
+        optional(whole(2)),
+        EVALUATED,
+        "the same as a number of images, for example 12000",
+    )
+    cache: str = key(
+        "auto",
+        cached,
+        EVALUATED,
+        "where decoded images are kept: auto (in memory where they fit into half of it, else in a "
+        "file, else nowhere), ram, disk (a file in the run folder) or none; ram:8G and disk:200G "
+        "say how much at the most",
+    )
     val_fraction: float = key(
         0.25,
         real(0, 0.9),

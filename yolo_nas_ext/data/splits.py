@@ -213,21 +213,23 @@ def _draw(
             have.update(has[group])
             left.subtract(has[group])
 
+    holders: dict[int, list[int]] = {}
+    for group in order:
+        for c in has[group]:
+            holders.setdefault(c, []).append(group)
     # Every class once, by the group with the most classes that are still missing; then each up to
     # its share; then what rounding left over.
     for rare in rarest_first:
         if not have[rare]:
-            holders = [group for group in order if rare in has[group]]
-            for group in sorted(holders, key=lambda g: sum(have[c] > 0 for c in has[g])):
+            for group in sorted(holders[rare], key=lambda g: sum(have[c] > 0 for c in has[g])):
                 if have[rare]:
                     break
                 take(group)
     for rare in rarest_first:
-        for group in order:
+        for group in holders[rare]:
             if have[rare] >= wanted[rare] - 0.5:
                 break
-            if rare in has[group]:
-                take(group)
+            take(group)
     for group in order:
         take(group)
     return list(taken) or [min(order, key=lambda g: len(members[g]))]

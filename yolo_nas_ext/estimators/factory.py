@@ -9,6 +9,7 @@ from typing import Any
 
 from yolo_nas_ext import plugins
 from yolo_nas_ext.config.compare import CompareSettings
+from yolo_nas_ext.config.fields import most_of
 from yolo_nas_ext.config.names import PRECISIONS, QUANTISED
 from yolo_nas_ext.config.search import ANALYTIC, PARENT, PROXIES, RESOLVED, SearchSettings
 from yolo_nas_ext.cost.budget import LATENCY, LIMITS, Budget
@@ -24,10 +25,15 @@ from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.space.networks import NetworkSpace
 from yolo_nas_ext.space.parent import ParentSpace
 
+WORKERS = 8  # processes that read images for a training on a GPU, as in Ultralytics
+
 
 def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]:
     """Return the arguments of a training that the settings of a search give."""
-    overrides = dict(config.host)
+    # Ultralytics' own number is of one training; several at a time share the cores.
+    jobs = config.at_a_time if isinstance(config, CompareSettings) else config.jobs
+    shared = {"workers": max(1, WORKERS // jobs)} if jobs > 1 else {}
+    overrides = {**shared, **config.host}
     if config.augment:
         chosen = augment.preset(config.augment)
         overrides = {**chosen.keys, **overrides, "augmentations": chosen.transforms()}
@@ -43,6 +49,7 @@ def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]
         "timeout": config.timeout,
         "fitness": fitness_of(config),
         "threads": config.threads,
+        "cache": most_of(config.cache),
         "inherit": _start(config),
         "precision": _of_candidates(config),
     }

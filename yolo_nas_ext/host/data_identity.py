@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -19,6 +20,7 @@ import numpy as np
 
 from yolo_nas_ext.console import short
 from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.scanning import MANY
 
 MASK = "mask_file"  # key of Ultralytics under which a label names a picture
 YAML_KEYS = ("channels", "kpt_shape", "flip_idx", "label_mapping")  # that say what labels mean
@@ -52,7 +54,9 @@ def identity(
         ``content`` of images and masks. And ``seen``, a digest of sizes and modification times: it
         decides whether content is read.
     """
-    pictures = [*data.images, *(str(label[MASK]) for label in data.labels if MASK in label)]
+    masks = [str(label[MASK]) for label in data.labels if MASK in label]
+    looked = len(data.images) >= MANY and len(data.contents) == len(data.images)
+    pictures = [*data.images, *masks]
     stats = [_stat(file) for file in pictures]
     seen = _digest(json.dumps(stat).encode() for stat in stats)
     known = before.get("content") if before and before.get("seen") == seen else None
@@ -63,7 +67,8 @@ def identity(
         "labels": _digest(part for label in data.labels for part in _written(label)),
         "files": _digest(_named(stat) for stat in stats[: len(data.images)]),
         "yaml": _digest([json.dumps(_meaning(data), sort_keys=True, default=str).encode()]),
-        "content": known or _contents(pictures, stats, say),
+        # Of many images what was read of them is in their digests already.
+        "content": known or (_looked(data) if looked else _contents(pictures, stats, say)),
         "seen": seen,
     }
 
@@ -132,7 +137,7 @@ def _meaning(data: DataSet) -> dict[str, Any]:
 
 def _written(label: Mapping[str, Any]) -> Iterator[bytes]:
     """Yield which image a label is of and what it says, of whichever task."""
-    yield json.dumps([Path(label["im_file"]).name]).encode()
+    yield json.dumps([os.path.basename(label["im_file"])]).encode()
     for name in sorted(label):
         values = label[name] if isinstance(label[name], list) else [label[name]]
         yield from (value.tobytes() for value in values if isinstance(value, np.ndarray))
@@ -147,12 +152,12 @@ def _named(stat: tuple[str, int, int]) -> bytes:
 
 def _stat(file: str) -> tuple[str, int, int]:
     """Return a file's name, its size in bytes and when it was modified; zeros where it is gone."""
-    path = Path(file)
+    name = os.path.basename(file)
     try:
-        found = path.stat()
+        found = os.stat(file)
     except OSError:
-        return path.name, 0, 0
-    return path.name, found.st_size, found.st_mtime_ns
+        return name, 0, 0
+    return name, found.st_size, found.st_mtime_ns
 
 
 def _contents(
@@ -172,6 +177,12 @@ def _contents(
             json.dumps([name]).encode() + content
             for (name, _, _), content in zip(stats, found, strict=True)
         )
+
+
+def _looked(data: DataSet) -> str:
+    """Return a digest of names and of the digests that reading the images has left."""
+    names = (os.path.basename(image) for image in data.images)
+    return _digest(f"{n}\0{c}\0".encode() for n, c in zip(names, data.contents, strict=True))
 
 
 @cache  # a search and its final comparison have their training images in common

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import glob
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,14 +15,17 @@ import yaml
 from ultralytics.data import utils
 
 from yolo_nas_ext.data import lesions
+from yolo_nas_ext.data.builtin.cache import cache_folder
 from yolo_nas_ext.data.groups import compiled
 from yolo_nas_ext.data.scans import recipe
+from yolo_nas_ext.data.splits import subset
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import CLASSES, is_class_name, said
-from yolo_nas_ext.host import classes, doubts, parts
+from yolo_nas_ext.host import classes, doubts, parts, scan_cache
 from yolo_nas_ext.host.data_yaml import checked, located, mapping, quiet
 from yolo_nas_ext.host.labels import even, scan, scan_masks, text
 from yolo_nas_ext.host.parts import grouped, named
+from yolo_nas_ext.host.scanning import MANY, WORTH
 from yolo_nas_ext.network.rows import KEYPOINTS
 
 BAD = 0.1  # part of the images whose labels may be none
@@ -114,7 +118,7 @@ class DataSet:
     @property
     def classes(self) -> tuple[frozenset[int], ...]:
         """Classes in each image."""
-        return tuple(frozenset(int(c) for c in label["cls"].ravel()) for label in self.labels)
+        return tuple(frozenset(map(int, label["cls"].ravel().tolist())) for label in self.labels)
 
 
 def read(
@@ -141,6 +145,24 @@ def read(
     path = located(str(data))
     if task == "classify":
         return _classes(str(data), path, part, group)
+    with _no_collection():
+        return _read(str(data), path, task, part, group)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Look for no garbage meanwhile, as Ultralytics: of many labels that takes most of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _read(data: str, path: Path, task: str, part: str, group: str | None) -> DataSet:
+    """Return a data set with labels of objects."""
     content = _folder(path) if path.is_dir() else _host_dictionary(path)
     keypoints = _keypoints(path, content) if task == "pose" else _points_beside(content)
     names = {int(index): str(name) for index, name in content["names"].items()}
@@ -153,7 +175,8 @@ def read(
     if drawn:
         found = scan_masks(images[part], content, f"data={data}")
     else:
-        found = scan(images[part], content, task, keypoints)
+        whole = sum(map(len, images.values())) < MANY
+        found = scan(images[part], content, task, keypoints, whole=whole, folder=cache_folder())
     if found.badly > max(1, BAD * len(images[part])):
         raise NASError(
             f"data={data}: {part}: {found.badly} of {len(images[part])} images have labels that "
@@ -182,11 +205,11 @@ def read(
             "with a line 'class x y width height' an object, relative to the image's size"
             f"{doubts.of_others(found.images[0], where)}"
         )
-    together, said = grouped(found.images, found.contents, group, looks=found.looks)
+    together, said, kin = _kinship(found.images, found.contents, found.looks, group)
     if said and part == "train":
         notes.append(said)
     return DataSet(
-        str(data),
+        data,
         None if path.is_dir() else path,
         task,
         names,
@@ -199,10 +222,26 @@ def read(
         (keypoints if task == "pose" else None) or KEYPOINTS,
         tuple(found.contents),
         tuple(found.looks),
-        tuple(named(found.images, compiled(group))),
+        kin,
         together,
         tuple(notes),
     )
+
+
+def _kinship(
+    images: Sequence[str], contents: Sequence[str], looks: Sequence[bytes], group: str | None
+) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+    """Return what each image may not be separated from, what is said of it, and named groups.
+
+    Of many images it is kept with what was read of them.
+    """
+
+    def made() -> list[Any]:
+        return [*grouped(images, contents, group, looks=looks), named(images, compiled(group))]
+
+    about = "\0".join([str(group), *images, *contents])
+    together, said, kin = scan_cache.kept(cache_folder(), about, made, len(images) >= WORTH)
+    return tuple(together), said, tuple(kin)
 
 
 def _reasons(skipped: Sequence[str]) -> list[str]:
@@ -227,6 +266,31 @@ def overlap(train: DataSet, measured: DataSet, part: str = "val") -> str:
         parts.Side(data.images, data.contents, data.kin, data.looks) for data in (train, measured)
     )
     return parts.overlap(ours, theirs, part)
+
+
+def drawn(data: DataSet, images: int, seed: int) -> DataSet:
+    """Return a data set of some of its images, the classes about as frequent as in all.
+
+    Raises:
+        NASError: For more images than there are.
+    """
+    if images > len(data.images):
+        raise NASError(
+            f"images={images}: the training part has {len(data.images)}; give at most as many, or "
+            "leave it out"
+        )
+    chosen = subset(data.classes, images, seed=seed)
+
+    def some(values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(values[index] for index in chosen) if len(values) else ()
+
+    return replace(
+        data,
+        **{
+            name: some(getattr(data, name))
+            for name in ("images", "labels", "contents", "looks", "kin", "together")
+        },
+    )
 
 
 def joined(first: DataSet, second: DataSet) -> DataSet:

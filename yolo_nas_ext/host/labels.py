@@ -16,10 +16,13 @@ from ultralytics.utils import NUM_THREADS
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import OBJECTS, text_of
-from yolo_nas_ext.host.pictures import Seen, looked_at
+from yolo_nas_ext.host import scan_cache, scanning
+from yolo_nas_ext.host.pictures import Seen, look, looked_at
+from yolo_nas_ext.host.scan_cache import Looked
 
 HEAVY = 20_000_000  # bytes of a label file
 SHORTEST = 10  # bytes of a line in it
+POLYGONS = ("segment", "semantic", "obb")  # tasks whose labels are not boxes
 TOLERANCE = 0.01  # how far a coordinate may lie outside [0, 1], as in Ultralytics
 
 
@@ -73,7 +76,13 @@ def text(path: Path) -> str:
 
 
 def scan(
-    images: Sequence[str], content: Mapping[str, Any], task: str, keypoints: tuple[int, int] | None
+    images: Sequence[str],
+    content: Mapping[str, Any],
+    task: str,
+    keypoints: tuple[int, int] | None,
+    *,
+    whole: bool = True,
+    folder: Path | None = None,
 ) -> Scanned:
     """Return the images that Ultralytics would train on, with their labels.
 
@@ -82,28 +91,72 @@ def scan(
         content: Ultralytics' data dictionary.
         task: What the labels are for.
         keypoints: Number of keypoints and numbers a point, where the data set says so.
+        whole: Whether images are decoded to their end, see `pictures.look`.
+        folder: Where what was read is kept for the next time, if anywhere.
     """
-    found = Scanned()
-    seen = dict(zip(images, looked_at(images, content.get("channels", 3)), strict=True))
-    pages = sum(one.pages > 1 for one in seen.values())
+    nc, found = len(content["names"]), Scanned()
+    read = Reading(content.get("channels", 3), nc, task, keypoints, whole)
+    files = utils.img2label_paths(list(images))
+    about = (task == "pose", content.get("bg_class_idx") or nc, content.get("kpt_shape"), False)
+    part = scanning.Part(
+        images, files, read, repr(read), lambda: scan_cache.of_host(images, files, about)
+    )
+    seen = scanning.looked(part, folder)
+    pages = sum(one.seen.pages > 1 for one in seen)
     if pages:
         found.notes.append(
             f"{pages} images have several pages, of which the training reads the first alone; "
             "nas-data pages= makes pictures or channels of them"
         )
-    for image, file in zip(images, utils.img2label_paths(list(images)), strict=True):
-        if seen[image].shape is None:
-            found.skip(image, seen[image].wrong)
-            continue
-        label, wrong = _label(image, file, seen[image], len(content["names"]), task, keypoints)
-        if label is None:
-            found.skip(image, wrong)
-            found.badly += 1
+    for image, one in zip(images, seen, strict=True):
+        if one.label is not None:
+            found.add(image, one.label, one.seen)
         else:
-            found.add(image, label, seen[image])
+            found.skip(image, one.seen.wrong if one.seen.shape is None else one.wrong)
+            found.badly += one.seen.shape is not None
     if note := even(found.labels, task):
         found.notes.append(note)
     return found
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Reads an image and its label file.
+
+    Attributes:
+        channels: Channels that the data set's images have.
+        nc: Number of classes.
+        task: What the labels are for.
+        keypoints: Number of keypoints and numbers a point, where the data set says so.
+        whole: Whether images are decoded to their end.
+    """
+
+    channels: int
+    nc: int
+    task: str
+    keypoints: tuple[int, int] | None
+    whole: bool = True
+
+    def look(self, image: str) -> Seen:
+        """Return what an image is."""
+        return look(image, self.channels, whole=self.whole)
+
+    def __call__(self, image: str, file: str) -> Looked:
+        """Return the same with what its label file says."""
+        seen = self.look(image)
+        if seen.shape is None:
+            return Looked(seen)
+        return Looked(seen, *_label(image, file, seen, self.nc, self.task, self.keypoints))
+
+    def with_label(self, image: str, label: dict[str, Any]) -> Looked:
+        """Return the same with a label that Ultralytics has kept."""
+        seen = self.look(image)
+        if seen.shape is None:
+            return Looked(seen)
+        if len(label["cls"]) and not label["segments"] and self.task in POLYGONS:
+            file = utils.img2label_paths([image])[0]
+            return Looked(seen, None, f"{file}: {_wrong_length(5, self.task, self.keypoints)}")
+        return Looked(seen, {**label, "im_file": image, "shape": seen.shape})
 
 
 def even(labels: Sequence[dict[str, Any]], task: str) -> str:
@@ -145,7 +198,7 @@ def _label(
         message = " ".join(str(found[-1]).partition("corrupt image/label: ")[2].split())
         return None, _reason(Path(file), nc, task, keypoints) or f"{file}: {message}"
     _, rows, shape, segments, points = found[:5]
-    if len(rows) and not segments and task in ("segment", "semantic", "obb"):
+    if len(rows) and not segments and task in POLYGONS:
         return None, f"{file}: {_wrong_length(5, task, keypoints)}"
     return {
         "im_file": image,

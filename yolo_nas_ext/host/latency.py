@@ -224,7 +224,7 @@ def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> 
     module: Any = built(model, nc=nc, task=task, where=where)
     if hasattr(module, "end2end"):
         module.end2end = False  # as in an export, so that the runtimes compute the same
-    device = "cpu" if protocol.device == "cpu" else f"cuda:{protocol.device}"
+    device = protocol.place
     with quiet():
         module = module.float().eval().fuse(verbose=False)
     shape = (protocol.batch, module.yaml.get("channels", 3), protocol.imgsz, protocol.imgsz)
@@ -236,7 +236,7 @@ def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> 
     def run() -> None:
         module(image)
         if device != "cpu":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
 
     return run
 
@@ -259,6 +259,6 @@ def _tensorrt(model: Model, protocol: Protocol, nc: int, task: str, where: str) 
 
     def run() -> None:
         backend(image)
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
 
     return run

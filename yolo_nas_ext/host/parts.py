@@ -120,10 +120,20 @@ def grouped(
     )
 
 
+def real(paths: Sequence[str]) -> list[str]:
+    """Return paths without links; the folders of many files are looked at once."""
+    split = [os.path.split(path) for path in paths]
+    folders = {folder: os.path.realpath(folder) for folder in {folder for folder, _ in split}}
+    return [
+        os.path.realpath(path) if os.path.islink(path) else f"{folders[folder]}{os.sep}{name}"
+        for path, (folder, name) in zip(paths, split, strict=True)
+    ]
+
+
 def same_files(train: Sequence[str], val: Sequence[str]) -> str:
     """Return how many images of val are files of train, in words; nothing where none are."""
-    files = set(map(os.path.realpath, train))
-    twice = [image for image in val if os.path.realpath(image) in files]
+    files = set(real(train))
+    twice = [image for image, file in zip(val, real(val), strict=True) if file in files]
     if not twice:
         return ""
     return (
@@ -163,9 +173,9 @@ def overlap(train: Side, measured: Side, part: str) -> str:
         measured: Those of the other part.
         part: What the other part is called.
     """
-    files = set(map(os.path.realpath, train.images))
+    files = set(real(train.images))
     contents, kinds = {*train.contents} - {""}, {*train.kin} - {""}
-    same = [os.path.realpath(path) in files for path in measured.images]
+    same = [file in files for file in real(measured.images)]
     equal = [content in contents for content in measured.contents] or [False] * len(same)
     twice = [a or b for a, b in zip(same, equal, strict=True)]
     total = len(measured.images)

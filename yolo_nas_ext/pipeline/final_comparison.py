@@ -50,6 +50,7 @@ SAME = (
     "device",
     "jobs",
     "threads",
+    "cache",
     "augment",
     "group",
     "runtime",

@@ -13,7 +13,8 @@ from typing import Any
 from yolo_nas_ext import loop, report, run_dir
 from yolo_nas_ext.compare.comparison import Comparison
 from yolo_nas_ext.compare.models import search_seconds
-from yolo_nas_ext.config.search import PARENT, SearchSettings
+from yolo_nas_ext.config.fields import most_of
+from yolo_nas_ext.config.search import HELD_OUT, PARENT, TRAININGS, SearchSettings
 from yolo_nas_ext.console import finishing, say, silence
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.data.sizes import tiny
@@ -23,6 +24,7 @@ from yolo_nas_ext.estimators.factory import precision_of
 from yolo_nas_ext.estimators.training import Training
 from yolo_nas_ext.files import write_text
 from yolo_nas_ext.host import dataset
+from yolo_nas_ext.host.training import image_cache
 from yolo_nas_ext.host.transfer.weights import foretell
 from yolo_nas_ext.pipeline import (
     confirm,
@@ -89,7 +91,7 @@ def _search(
     plan = plans.make(config)
     config = plan.config  # what a parent says of it, and its limit, are recorded, too
     bench = plan.timing.bench if plan.timing else None
-    finals = final_comparison.prepare(config, plan.data, plan.parent, bench)
+    finals = final_comparison.prepare(config, plan.whole, plan.parent, bench)
     tracking = Tracking(tracking_by(config))
     shared = _shared(plan) if config.storage else None  # may not be reached: nothing is written yet
     weights = plan.parent.digest if plan.parent else ""
@@ -186,15 +188,50 @@ def _open(
         pencils=plan.first.pencils,
         measure=plan.measure,
     )
-    progress = Progress(study, plan.trials, config.budget_hours or math.inf)
+    progress = Progress(
+        study,
+        plan.trials,
+        config.budget_hours or math.inf,
+        at_a_time=config.jobs,
+        later=_later(config, finals),
+    )
     job = Job(plan, folder, study, evaluation(plan, folder, study), progress, asked=finals)
     warm = warm_start.notes(study, folder) if job.warm else []
     secret = NO_PASSWORD if config.storage != config.values["storage"] else ""
-    small = tiny(plan.data.labels, max(plan.space.sizes(config.imgsz)))
-    told = filter(None, (changed, other, secret, small))
+    largest = max(plan.space.sizes(config.imgsz))
+    small = tiny(plan.data.labels, largest)
+    decoded = _decoded(plan, folder, largest)
+    told = filter(None, (changed, other, secret, small, decoded))
     known = _noise(plan, folder, finals)
     job.notes = [*told, *plan.notes, *warm, *study.elsewhere, *known]
     return job
+
+
+def _later(config: SearchSettings, finals: Comparison | None) -> float:
+    """Return how many trials take as long as the trainings that come after them.
+
+    Without a training in each trial nothing is said of those that follow.
+    """
+    if config.estimator not in TRAININGS:
+        return 0.0
+    best = min(config.confirm, max(1, config.trials // 4))
+    again = confirm.way(config) == confirm.CONFIRM_AGAIN
+    each = 1 if again else config.folds * confirm.epochs_of(config) / config.epochs
+    final = 0.0
+    if finals:
+        trainings = (config.finalists + len(finals.models)) * config.seeds
+        final = trainings * config.final_epochs / config.epochs / (1 - config.val_fraction)
+    return best * each + final
+
+
+def _decoded(plan: Plan, folder: Path, imgsz: int) -> str:
+    """Return where the decoded images of candidates are going to be."""
+    config, data = plan.config, plan.data
+    if config.task == "classify" or config.estimator not in HELD_OUT:
+        return ""
+    shared = config.executor == "local" and config.jobs > 1
+    cache = most_of(config.cache)
+    return image_cache.said(cache, len(data.images), imgsz, data.channels, folder, shared=shared)
 
 
 def _announce(job: Job) -> None:

@@ -26,6 +26,8 @@ GROUP = 12  # networks that are measured in turns at once
 AGAIN = 2  # times that is measured again whose times are far apart
 MOST = 4  # times as many networks are measured, at most, as are to be confirmed
 
+ON_GPU = ("torch", "tensorrt")  # runtimes of GPUs
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -74,7 +76,7 @@ class Timing:
         if self.bench is not None:
             return self.bench.command.text
         version = runtimes.runtime_version(self.protocol.runtime) if self.here else "not measured"
-        return f"{device_name()}, {version}, {self.protocol.setting}"
+        return f"{named_here(self.protocol)}, {version}, {self.protocol.setting}"
 
     @property
     def latency_of(self) -> str:
@@ -186,8 +188,8 @@ def _profiled(
     """Return the timing of a device with a profile."""
     profile = asked(file)
     protocol = _fitting(config, profile, sizes, file)
-    mine = device_name()
-    here = profile.protocol.device != "cpu" or profile.device_name == mine
+    mine = named_here(protocol)
+    here = profile.device_name == mine
     notes = []
     if here:
         runtimes.check(protocol)
@@ -201,6 +203,24 @@ def _profiled(
             "measure them on the device"
         )
     return Timing(protocol, profile, limit, here, notes, nc, config.task, name=name)
+
+
+def named_here(protocol: Protocol) -> str:
+    """Return the name of this machine's device that a protocol is of, a GPU's own for a GPU."""
+    if protocol.device == "cpu":
+        return device_name()
+    import torch  # which a search whose latency is of a CPU does without
+
+    try:
+        return torch.cuda.get_device_name(int(protocol.device))
+    except (RuntimeError, AssertionError, ValueError):  # there is none
+        return device_name()
+
+
+def _device(config: SearchSettings) -> str:
+    """Return what each candidate is measured on: the user's GPU, by a runtime that takes one."""
+    first = (config.device or "cpu").partition(",")[0]
+    return first if config.runtime in ON_GPU and first not in ("mps", "-1") else "cpu"
 
 
 def _fitting(config: SearchSettings, profile: Profile, sizes: Sequence[int], file: str) -> Protocol:
@@ -236,7 +256,7 @@ def _measured(config: SearchSettings, nc: int, sizes: Sequence[int], limit: floa
     A network with an image size of its own is measured at that.
     """
     usual = config.imgsz if config.imgsz in sizes else sizes[0]
-    protocol = Protocol(config.runtime, precision=config.precision, imgsz=usual)
+    protocol = Protocol(config.runtime, _device(config), precision=config.precision, imgsz=usual)
     runtimes.check(protocol)
     busy = runtimes.busy_note()
     notes = [busy] if busy else []

@@ -52,7 +52,8 @@ class Plan:
 
     Attributes:
         config: Its settings.
-        data: The data set.
+        data: The data set that is searched on.
+        whole: All of it, which finals train on.
         budget: What a candidate may cost.
         space: Where it looks, within the budget.
         goal: Objectives and limits.
@@ -69,6 +70,7 @@ class Plan:
 
     config: SearchSettings
     data: dataset.DataSet
+    whole: dataset.DataSet
     budget: Budget
     space: NetworkSpace
     goal: Goal
@@ -110,7 +112,8 @@ def make(config: SearchSettings) -> Plan:
     config, parent, said = parents.settle(config)
     rules.check(config)
     config = _sized(config)
-    data = dataset.read(config.data, config.task, group=config.group)
+    whole_data = dataset.read(config.data, config.task, group=config.group)
+    data = searched_on(config, whole_data)
     if parent:
         parent.check(data)
     named = baselines.named(config, parent)
@@ -149,6 +152,7 @@ def make(config: SearchSettings) -> Plan:
         *data.said,
         *data.notes,
         *_sampled(config, data),
+        *_part(data, whole_data),
         *unlimited,
         *said,
         *planned,
@@ -160,6 +164,7 @@ def make(config: SearchSettings) -> Plan:
     return Plan(
         config,
         data,
+        whole_data,
         budget,
         space,
         goal,
@@ -173,6 +178,28 @@ def make(config: SearchSettings) -> Plan:
         changes,
         measure_of(config, estimator),
     )
+
+
+def searched_on(config: SearchSettings, data: dataset.DataSet) -> dataset.DataSet:
+    """Return the part of the training images that a search looks at.
+
+    Raises:
+        NASError: For more images than there are.
+    """
+    images = config.images or max(2, round(config.fraction * len(data.images)))
+    if config.images is None and images >= len(data.images):
+        return data
+    return dataset.drawn(data, images, config.seed)
+
+
+def _part(data: dataset.DataSet, whole: dataset.DataSet) -> list[str]:
+    """Return what to say where a part of the images is searched on."""
+    if data is whole:
+        return []
+    return [
+        f"searched on {len(data.images)} of {len(whole.images)} training images, the classes in "
+        "share; a final comparison trains on all"
+    ]
 
 
 def _none(config: SearchSettings, name: str) -> bool:

@@ -20,12 +20,21 @@ class Progress:
         trials: Number of trials in all.
         hours: Limit of the search's time.
         stream: Where to print.
+        at_a_time: Trials at a time.
+        later: Trainings that follow the trials, as many trials as take the same time.
     """
 
     def __init__(
-        self, study: Study, trials: int, hours: float, stream: TextIO | None = None
+        self,
+        study: Study,
+        trials: int,
+        hours: float,
+        stream: TextIO | None = None,
+        *,
+        at_a_time: int = 1,
+        later: float = 0.0,
     ) -> None:
-        self.study = study
+        self.study, self.at_a_time, self.later = study, at_a_time, later
         self.trials = trials
         self.hours = hours
         self._line = console.Progress(trials, stream=stream)
@@ -127,12 +136,14 @@ class Progress:
         self._line.say(f"{what:<{6 + 2 * self._digits}}  {label(trial):<14}  {text}")
 
     def left(self) -> str:
-        """Return an estimate of the time left, from the trials so far."""
+        """Return an estimate of the time left, from the trials so far.
+
+        It counts the repeats, confirmations and final trainings that come after them.
+        """
         ended = [t.seconds for t in self.study.trials if t.state != "running"]
-        remaining = self.trials - len(ended)
-        if not ended or remaining <= 0:
+        remaining = max(0, self.trials - len(ended))
+        if not ended or not (remaining or self.later):
             return ""
-        recent = ended[-10:]
-        seconds = remaining * sum(recent) / len(recent)
-        seconds = min(seconds, max(0.0, 3600 * self.hours - sum(ended)))
-        return f"{duration(seconds)} left"
+        usual, spent = sum(ended[-10:]) / len(ended[-10:]), sum(ended) / self.at_a_time
+        seconds = min(remaining * usual / self.at_a_time, max(0.0, 3600 * self.hours - spent))
+        return f"{duration(seconds + self.later * usual / self.at_a_time)} left"

@@ -32,7 +32,7 @@ class Protocol:
 
     Attributes:
         runtime: One of `RUNTIMES`.
-        device: ``cpu``, or the number of a GPU.
+        device: ``cpu``, or the number of a GPU; ``cuda:0`` is taken for ``0``.
         precision: One of `PRECISIONS`.
         imgsz: Height and width of the image in pixels.
         batch: Images at once; the latency is that of all of them.
@@ -53,6 +53,8 @@ class Protocol:
     processing: str = PROCESSING
 
     def __post_init__(self) -> None:
+        number = self.device.removeprefix("cuda:")
+        object.__setattr__(self, "device", "0" if number == "cuda" else number)
         for name, value, known in (
             ("runtime", self.runtime, RUNTIMES),
             ("precision", self.precision, PRECISIONS),
@@ -73,6 +75,11 @@ class Protocol:
         """Return the protocol that `to_dict` described; unknown keys are left out."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in data.items() if name in known})
+
+    @property
+    def place(self) -> str:
+        """The device as torch calls it."""
+        return self.device if self.device == "cpu" else f"cuda:{self.device}"
 
     @property
     def setting(self) -> str:

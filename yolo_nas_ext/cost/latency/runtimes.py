@@ -52,7 +52,7 @@ def check(protocol: Protocol) -> None:
         )
     if protocol.runtime == "torch" and protocol.device != "cpu":
         there = devices_here()
-        if protocol.device.removeprefix("cuda:") not in there:
+        if protocol.device not in there:
             raise NASError(
                 f"device={protocol.device}: torch has no such device here; devices here: "
                 f"{', '.join(there)}"

@@ -23,7 +23,7 @@ def layer_run(op: Op, copies: int, protocol: Protocol) -> Run:
         copies: How many; those of a convolution read the same input.
         protocol: Device, precision, threads and batch.
     """
-    device = "cpu" if protocol.device == "cpu" else f"cuda:{protocol.device}"
+    device = protocol.place
     kind = torch.float16 if protocol.precision == "fp16" else torch.float32
     make = Tensors(protocol.batch, device, kind)
     runs = [MAKERS[op.kind](op, make) for _ in range(copies)]
@@ -33,7 +33,7 @@ def layer_run(op: Op, copies: int, protocol: Protocol) -> Run:
         for layer in runs:
             layer()
         if device != "cpu":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
 
     return run
 

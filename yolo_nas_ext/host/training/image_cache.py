@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from copy import copy
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -20,6 +20,7 @@ from ultralytics.data.augment import classify_augmentations, classify_transforms
 from ultralytics.data.dataset import PolygonSemanticDataset, SemanticDataset
 from ultralytics.utils import NUM_THREADS
 
+from yolo_nas_ext.console import short
 from yolo_nas_ext.files import json_of, replacing, text_of, write_text
 
 # An image file's (time of change, length), and what Ultralytics' `load_image` returned for it.
@@ -28,6 +29,7 @@ Decoded = tuple[Stamp, tuple[np.ndarray, tuple[int, int], tuple[int, int]]]
 
 MEMORY = 0.5  # part of the free memory that decoded images may take
 DISK = 0.5  # part of the free disk that they may take where they are mapped
+WORTH_SAYING = 1e9  # bytes
 SETS = 2  # sets of decoded images kept; a search has one for each image size
 # Decoded images by (data set, image size, channels), for all candidates of this process.
 _IMAGES: dict[tuple[Any, ...], MutableMapping[str, Decoded]] = {}
@@ -40,6 +42,8 @@ class HeldImages(YOLODataset):
         labels: Ultralytics' label dictionaries.
         known: Decoded images by file, which the data sets of all candidates share and fill; None
             to decode nothing beforehand.
+        most: Bytes that they may take; a part of the free memory unless given.
+        check: Raises where there is no time left.
         *args: Ultralytics'.
         **kwargs: Ultralytics'.
     """
@@ -49,9 +53,11 @@ class HeldImages(YOLODataset):
         labels: Sequence[dict[str, Any]],
         known: MutableMapping[str, Decoded] | None,
         *args: Any,
+        most: float | None = None,
+        check: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
-        self._held = labels
+        self._held, self._most, self._check = labels, most, check
         self.stamps: list[Stamp] = []  # of the decoded images, in order
         super().__init__([label["im_file"] for label in labels], *args, **kwargs)  # pyright: ignore[reportArgumentType]
         self.cache = "ram"  # mosaics draw from all images rather than from a buffer of recent ones
@@ -69,11 +75,11 @@ class HeldImages(YOLODataset):
             if file not in known or known[file][0] != stamp:
                 known.pop(file, None)
                 new.append(index)
-        if new and self.bytes_of(len(new)) <= MEMORY * psutil.virtual_memory().available:
+        if new and self.bytes_of(len(new)) <= (free() if self._most is None else self._most):
             with ThreadPool(NUM_THREADS) as pool:
-                images = pool.map(super().load_image, new)
-            for index, image in zip(new, images, strict=True):
-                known[self.im_files[index]] = stamps[index], image
+                for index, image in zip(new, pool.imap(super().load_image, new), strict=True):
+                    known[self.im_files[index]] = stamps[index], image
+                    self._check()
         if all(file in known for file in self.im_files):
             self.stamps = stamps
         buffers: Any = (self.ims, self.im_hw0, self.im_hw)
@@ -84,7 +90,7 @@ class HeldImages(YOLODataset):
     def bytes_of(self, images: int) -> int:
         """Return what so many decoded images take at the most."""
         size = self.imgsz if isinstance(self.imgsz, int) else max(self.imgsz)
-        return images * size * size * self.channels
+        return bytes_of(images, size, self.channels)
 
     def map_to(self, folder: Path) -> dict[str, Decoded]:
         """Return all images, decoded into one file of the folder and mapped from there.
@@ -111,7 +117,8 @@ class HeldImages(YOLODataset):
 
     def _write(self, target: Path) -> None:
         """Decode all images into a file, with an index beside it that comes first."""
-        if self.bytes_of(self.ni) > DISK * shutil.disk_usage(target.parent).free:
+        most = DISK * shutil.disk_usage(target.parent).free if self._most is None else self._most
+        if self.bytes_of(self.ni) > most:
             raise OSError(f"{target.parent}: no room for {self.ni} decoded images")
         index: dict[str, Any] = {}
         with replacing(target) as temporary:
@@ -121,6 +128,7 @@ class HeldImages(YOLODataset):
                     start = out.tell()
                     out.write(np.ascontiguousarray(image).data)
                     index[file] = start, out.tell(), image.shape, before, after
+                    self._check()
             write_text(target.with_suffix(".json"), json.dumps(index))
 
     def get_img_files(self, img_path: Any) -> list[str]:
@@ -170,6 +178,7 @@ def held(
     *,
     folder: Path | None = None,
     shared: bool = False,
+    cache: tuple[str, float | None] = ("auto", None),
     **arguments: Any,
 ) -> HeldImages:
     """Return Ultralytics' data set over some images of a data set.
@@ -180,19 +189,89 @@ def held(
         source: Name of the data set.
         folder: Where decoded images that do not fit into memory are kept, if anywhere.
         shared: Whether other processes use the folder too, so that memory would hold copies.
-        **arguments: Ultralytics', of its data set.
+        cache: Where decoded images are kept, see `place`.
+        **arguments: Ultralytics', of its data set, and `check` of `HeldImages`.
     """
     kind = _kind(arguments)
     key = (source, arguments["imgsz"], arguments["data"].get("channels", 3))
     if kind is not HeldImages:  # whose images are larger where they are augmented
         key = (*key, arguments["augment"])
+    channels = arguments["data"].get("channels", 3)
+    size = bytes_of(len(everything), arguments["imgsz"], channels)
+    where, most = place(cache, size, folder, shared)
     if key in _IMAGES:
         _IMAGES[key] = _IMAGES.pop(key)  # the latest is last
     else:
-        _IMAGES[key] = _mapped(everything, folder, shared, arguments) if folder else {}
+        _IMAGES[key] = {}
+        if where == "disk" and folder is not None:
+            _IMAGES[key] = _mapped(everything, folder, most, arguments)
     while len(_IMAGES) > SETS:
         del _IMAGES[next(iter(_IMAGES))]
-    return kind(labels, _IMAGES[key], **arguments)
+    if cache[0] == "disk":
+        most = 0.0  # of the memory
+    return kind(labels, _IMAGES[key] if where != "none" else None, most=most, **arguments)
+
+
+def bytes_of(images: int, imgsz: int, channels: int) -> int:
+    """Return what so many decoded images take at the most."""
+    return images * imgsz * imgsz * channels
+
+
+def free() -> float:
+    """Return how many bytes of the memory decoded images may take."""
+    return MEMORY * psutil.virtual_memory().available
+
+
+def place(
+    cache: tuple[str, float | None], size: float, folder: Path | None, shared: bool
+) -> tuple[str, float | None]:
+    """Return where the decoded images of a data set are kept, and what they may take there.
+
+    Args:
+        cache: ``auto``, ``ram``, ``disk`` or ``none``; and the bytes that they may take, if said.
+        size: Bytes of all of them.
+        folder: A folder for them, if there is one.
+        shared: Whether other processes hold the same images.
+
+    Returns:
+        ``ram``, ``disk`` or ``none``; and bytes, where something else than a part of what is free
+        holds.
+    """
+    kind, most = cache
+    if kind == "auto":
+        fits = size <= free()
+        return ("ram" if fits and not (shared and folder) else "disk" if folder else "ram"), None
+    if (most is not None and size > most) or (kind == "disk" and folder is None):
+        return "none", 0.0
+    return kind, most
+
+
+def said(
+    cache: tuple[str, float | None],
+    images: int,
+    imgsz: int,
+    channels: int,
+    folder: Path,
+    *,
+    shared: bool,
+) -> str:
+    """Return where decoded images are going to be, in words; nothing where that is not much."""
+    size = bytes_of(images, imgsz, channels)
+    where, most = place(cache, size, folder, shared)
+    room = free() if where == "ram" else DISK * shutil.disk_usage(folder).free
+    if where != "none" and size > (room if most is None else most):
+        where = "none"
+    if size < WORTH_SAYING and where != "none":
+        return ""
+    ways = {
+        "ram": "are kept in memory",
+        "disk": f"are kept in {folder / 'images'} while the search runs",
+        "none": "are not kept: each is read whenever it is used",
+    }
+    return (
+        f"{images} decoded images at {imgsz} px take up to {short(size)}B and {ways[where]} "
+        f"(cache={cache[0]})"
+    )
 
 
 def kept() -> dict[tuple[Any, ...], MutableMapping[str, Decoded]]:
@@ -213,15 +292,15 @@ def _kind(arguments: Mapping[str, Any]) -> type[HeldImages]:
 
 
 def _mapped(
-    everything: Sequence[dict[str, Any]], folder: Path, shared: bool, arguments: Mapping[str, Any]
+    everything: Sequence[dict[str, Any]],
+    folder: Path,
+    most: float | None,
+    arguments: Mapping[str, Any],
 ) -> dict[str, Decoded]:
-    """Return mapped images, or none where memory holds them or the disk does not."""
+    """Return mapped images, or none where the disk has no room for them."""
     kind = _kind(arguments)
     augment = arguments["augment"] and kind is not HeldImages
-    images = kind(everything, None, **{**arguments, "augment": augment})
-    fits = images.bytes_of(images.ni) <= MEMORY * psutil.virtual_memory().available
-    if fits and not shared:
-        return {}
+    images = kind(everything, None, most=most, **{**arguments, "augment": augment})
     try:
         return images.map_to(folder)
     except OSError:  # then images are read at every use, as without a folder

@@ -96,6 +96,7 @@ class LeanMixin(_Trainer):
             "on_train_batch_start": [LeanMixin._before_batch],
             "on_train_batch_end": [LeanMixin._after_batch],
             "on_fit_epoch_end": [LeanMixin._after_epoch],
+            "on_val_batch_start": [lambda validator: self._in_time()],
         }
         self.callers_error: Exception | None = None  # of `on_epoch`: not this candidate's failure
         super().__init__(overrides=dict(arguments), _callbacks=events)
@@ -137,6 +138,8 @@ class LeanMixin(_Trainer):
             data.source,
             folder=self._settings.images,
             shared=self._settings.shared,
+            cache=self._settings.cache,
+            check=self._in_time,
             imgsz=args.imgsz,
             augment=augment,
             hyp=args,
@@ -167,6 +170,7 @@ class LeanMixin(_Trainer):
             if self._halves():
                 bfloat16.halve(model)
         self.model = model
+        self._in_time()
 
     def _halves(self) -> bool:
         """Say whether convolutions are computed in half the digits where nothing is measured."""
@@ -280,8 +284,13 @@ class LeanMixin(_Trainer):
     def _after_batch(self) -> None:
         if not torch.isfinite(self.loss).all():
             raise TrialError("nan", f"the loss is {self.loss.item()} in epoch {self.epoch + 1}")
+        self._in_time()
+
+    def _in_time(self) -> None:
+        """Stop where the time is up: while images are decoded, too, and while it is measured."""
         if time.perf_counter() > self._deadline:
-            raise TrialError("timeout", f"stopped in epoch {self.epoch + 1} of {self.epochs}")
+            epoch = getattr(self, "epoch", 0) + 1
+            raise TrialError("timeout", f"stopped in epoch {epoch} of {self._settings.epochs}")
 
     def _after_epoch(self) -> None:
         if self._measures() and not np.isfinite(self.fitness):
@@ -359,7 +368,9 @@ class LeanMixin(_Trainer):
         """Measure nothing again."""
 
     def _clear_memory(self, threshold: float | None = None) -> None:
-        """Collect no garbage between epochs."""
+        """Free a device's memory where Ultralytics does; on a CPU there is none to free."""
+        if self.device.type != "cpu":
+            super()._clear_memory(threshold)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Recover from nothing: `_after_batch` has ended a training that went wrong."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import tempfile
 import traceback
@@ -90,6 +91,17 @@ def session(
                     if loader := getattr(trainer, name, None):
                         loader.close()  # ends its workers
                 trainer.__dict__.clear()
+                free_memory()
+
+
+def free_memory() -> None:
+    """Give the memory of a candidate back to its device, for the next one of another size."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        gc.collect()
+        torch.mps.empty_cache()
 
 
 def failure(error: Exception, trainer: Any) -> TrialError | RunError:

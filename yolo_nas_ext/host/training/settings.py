@@ -38,6 +38,7 @@ class TrainingSettings:
             so that no process holds a copy.
         parts: Parts of the held-out images, or of their groups; fitness without each is measured,
             too, of tasks with boxes.
+        cache: Where decoded images are kept, see `image_cache.place`.
         teacher: A trained network whose predictions are learned beside the labels.
         precision: ``int8`` or ``fp16`` where the trained network is measured in that as well, see
             `host.training.quantised`; empty otherwise.
@@ -60,6 +61,7 @@ class TrainingSettings:
     measure: Measure | None = None
     images: Path | None = None
     shared: bool = False
+    cache: tuple[str, float | None] = ("auto", None)
     parts: int = 0
     teacher: TeacherFile | None = None
     precision: str = ""
