@@ -47,7 +47,8 @@ EVERYONE = {"errors", "files", "console"}
 NO_TORCH = {"network", "space", "strategies", "study"}
 TOP_LEVEL = set(
     "yolo_nas_ext cfg tests datasets benchmarks docs .ci "
-    "pyproject.toml README.md Makefile LICENSE CHANGELOG.md CITATION.cff .gitignore".split()
+    "pyproject.toml README.md Makefile LICENSE CHANGELOG.md CITATION.cff .gitignore "
+    "Dockerfile .dockerignore".split()
 )
 
 MODULES = {

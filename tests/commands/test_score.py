@@ -176,3 +176,30 @@ def test_a_checkpoint_of_grey_images_is_counted_as_one(capsys, tmp_path):
     torch.save({"model": model, "train_args": {}}, tmp_path / "grey.pt")
     wanted = sum(p.numel() for p in model.parameters())
     assert scored(capsys, f"model={tmp_path / 'grey.pt'}", "imgsz=64")["params"] == wanted
+
+
+def test_a_task_that_is_not_searched_is_counted_and_timed(capsys, tmp_path):
+    model = models.build(models.scaled(*models.definition("yolo26n-depth")), task="depth")
+    torch.save({"model": model, "train_args": {}}, tmp_path / "depth.pt")
+    wanted = sum(p.numel() for p in model.parameters())
+    both = scored(capsys, f"model=yolo26n-depth,{tmp_path / 'depth.pt'}", "imgsz=64")
+    assert [row["params"] for row in both] == [wanted, wanted] and both[0]["madnas"] is None
+    found = scored(
+        capsys, f"model={tmp_path / 'depth.pt'}", "imgsz=32", "measure=True", "runtime=torch"
+    )
+    assert found["latency_ms"] > 0
+
+
+def test_another_head_is_counted_by_its_own_class(capsys):
+    assert models.given_task(models.definition("rtdetr-l")[0]) == "rtdetr"
+    assert models.given_task({"head": [[-1, 1, "WorldDetect", []]]}) is None
+    assert scored(capsys, "model=rtdetr-l", "imgsz=64")["params"] > 3e7
+
+
+@pytest.mark.parametrize("key", ["model", "baseline"])
+def test_a_search_refuses_a_task_that_it_does_not_know_by_one_line(key, capsys, tmp_path):
+    model = models.build(models.scaled(*models.definition("yolo26n-depth")), task="depth")
+    torch.save({"model": model, "train_args": {}}, tmp_path / "depth.pt")
+    assert main(["search", "data=cells", f"{key}={tmp_path / 'depth.pt'}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{key}=" in line and "DepthModel" in line

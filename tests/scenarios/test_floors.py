@@ -1,5 +1,6 @@
 """The lowest versions that are declared: they are safe ones, and the package runs with them."""
 
+import ast
 import os
 import re
 import subprocess
@@ -80,3 +81,22 @@ def test_a_search_runs_with_the_lowest_direct_versions(root, tmp_path):
     out = tmp_path / "converted"
     subprocess.run([*command, "data", f"source={scans}", f"out={out}"], env=env, check=True)
     assert Path(out, "data.yaml").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+def test_every_python_has_versions_of_all_that_is_declared(root, version, resolution):
+    """Resolved by uv, whose index has to be in reach; no interpreter of that version is needed."""
+    how = ["--python-version", version, "--resolution", resolution, "-q", "--no-header"]
+    command = [*UV, "pip", "compile", root / "pyproject.toml", *how, "--no-annotate"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if re.search(r"connect|dns error|timed out", done.stderr):
+        pytest.skip(f"no index in reach: {done.stderr[:200]}")
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert re.search(r"^ultralytics==8\.4\.", done.stdout, re.M)
+
+
+def test_the_code_is_of_the_oldest_python(root):
+    for file in (root / "yolo_nas_ext").rglob("*.py"):
+        ast.parse(file.read_text(encoding="utf-8"), str(file), feature_version=(3, 10))

@@ -256,7 +256,13 @@ def _model(name: str, project: Path) -> Scored:
     if path.suffix == ".pt":
         from yolo_nas_ext.host.transfer import parents  # loads torch and Ultralytics
 
-        found = parents.load(name, "model")
+        try:
+            found = parents.load(name, "model")
+        except NASError:
+            if (given := parents.as_given(name)) is None:
+                raise
+            definition, nc, task = given
+            return Scored(name, None, nc, definition, task=task)
         own: Any = {
             "task": found.task,
             "points": _points(found.definition),
@@ -275,7 +281,7 @@ def _model(name: str, project: Path) -> Scored:
     from yolo_nas_ext.host import models  # loads torch and Ultralytics
 
     definition, scale = models.definition(name, key="model")
-    nc, task = 0, models.task_of(definition)
+    nc, task = 0, models.given_task(definition)
     own: Any = {"task": task or "detect", "points": _points(definition)}
     try:
         nc = classes_of(definition)

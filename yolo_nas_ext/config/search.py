@@ -161,6 +161,7 @@ class SearchSettings(Settings):
     unsaid: ClassVar[tuple[str, ...]] = (  # model= says it; how it is looked at; of one trial
         *Settings.unsaid,
         "pretrained",
+        "tracker",
         "verbose",
         "rerun",
         "trial",

@@ -22,7 +22,14 @@ from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol, runtimes_h
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import restricted
 from yolo_nas_ext.host.dataset import quiet
-from yolo_nas_ext.host.models import build, building, check_rows, definition, reason
+from yolo_nas_ext.host.models import (
+    build,
+    building,
+    check_rows,
+    definition,
+    given_task,
+    reason,
+)
 from yolo_nas_ext.host.training import checkpoint
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
@@ -113,7 +120,7 @@ def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "mod
                 check_rows(definition(str(model), task, where)[0])
             with building(), restricted.known(model):
                 return YOLO(str(model)).model  # pyright: ignore[reportReturnType]
-        return build(model, task=str(tasks.guess_model_task(dict(model))))
+        return build(model, task=given_task(model) or "detect")
     except NASError:
         raise
     except Exception as error:
@@ -198,7 +205,7 @@ def _export(
     """Export into a folder and return the file."""
     module: Any = built(model, nc=nc, task=task, where=where)
     module.pt_path = str(Path(folder) / f"{stem}.pt")  # the exporter writes beside it
-    module.task = tasks.guess_model_task(module)
+    module.task = tasks.guess_model_task(module) or "detect"
     arguments = {
         "format": form,
         "imgsz": protocol.imgsz,

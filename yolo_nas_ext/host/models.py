@@ -54,6 +54,17 @@ BUILT: dict[str, Any] = {
     "semantic": SemanticSegmentationModel,
 }
 
+# Heads of networks that are taken as given: counted by Ultralytics and timed, and not trained here.
+# An earlier Ultralytics has not all of their classes.
+GIVEN: dict[str, tuple[str, Any]] = {
+    head: (task, getattr(tasks, kind))
+    for head, task, kind in (
+        ("RTDETRDecoder", "rtdetr", "RTDETRDetectionModel"),
+        ("Depth", "depth", "DepthModel"),
+    )
+    if hasattr(tasks, kind)
+}
+
 
 def definition(
     name: str, task: str = "detect", key: str = "baseline"
@@ -116,6 +127,16 @@ def task_of(definition: Mapping[str, Any]) -> str | None:
     return next(found, None)
 
 
+def given_task(definition: Mapping[str, Any]) -> str | None:
+    """Return the task of a definition by its last row, also where it is only counted and timed."""
+    if known := task_of(definition):
+        return known
+    try:
+        return GIVEN.get(str(definition["head"][-1][2]), (None,))[0]
+    except (LookupError, TypeError):
+        return None
+
+
 def scaled(definition: Mapping[str, Any], scale: str) -> dict[str, Any]:
     """Return a model definition that needs no file name to say which of its scales is meant."""
     return {**definition, "scale": scale} if scale else dict(definition)
@@ -167,7 +188,8 @@ def build(definition: Mapping[str, Any], *, task: str, loaded: Any = None, **arg
     with building():
         try:
             check_rows(definition)
-            model = BUILT[task](deepcopy(dict(definition)), verbose=False, **arguments)
+            kind = BUILT.get(task) or dict(GIVEN.values())[task]
+            model = kind(deepcopy(dict(definition)), verbose=False, **arguments)
             if loaded is not None:
                 model.load(loaded, verbose=False)
             return model
@@ -270,4 +292,6 @@ def reason(error: Exception) -> str:
 def _without(stem: str, scale: str) -> str:
     """Return ``yolo11-p2`` for ``yolo11n-p2`` and ``n``."""
     head, _, tail = stem.partition("-")
+    if not head.endswith(scale):  # of yoloe-11n
+        tail = tail.removesuffix(scale)
     return head.removesuffix(scale) + (f"-{tail}" if tail else "")

@@ -105,5 +105,6 @@ def _figures(job: Job, trial: Trial) -> dict[str, str]:
     """Return what was measured and counted, with finite values."""
     measured = job.study.measure.restated(trial).metrics
     found = {**measured, **{name: v for name, v in trial.cost.items() if name not in measured}}
-    whole = {name: f"{v:,.0f}" for name, v in found.items() if math.isfinite(v) and v >= 1000}
-    return {n: whole.get(n) or number(v) for n, v in found.items() if math.isfinite(v)}
+    finite = [(name, v) for name, v in found.items() if math.isfinite(v)]
+    whole = {name: f"{v:,.0f}" for name, v in finite if v >= 1000 or v == round(v)}
+    return {name: whole.get(name) or number(v) for name, v in finite}

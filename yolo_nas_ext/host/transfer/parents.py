@@ -20,7 +20,7 @@ from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.transfer.weights import Source, check_finite, of_its_network, source
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
-from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.network.parse import classes_of, read
 from yolo_nas_ext.network.rows import KEYPOINTS, Task
 
 SUFFIX = ".pt"
@@ -153,6 +153,24 @@ def load(name: str | Path, key: str = "model") -> Parent:
     path = located(str(name), key)
     stat = path.stat()
     return _load(path, key, (stat.st_mtime_ns, stat.st_size))
+
+
+def as_given(name: str, key: str = "model") -> tuple[dict[str, Any], int, str] | None:
+    """Return definition, classes and task of a checkpoint that is counted and timed alone.
+
+    See `host.models.GIVEN`; None for any other.
+
+    Raises:
+        NASError: For a file that is missing, damaged or hostile.
+    """
+    path = located(name, key)
+    content = restricted.content(path, f"{key}={path}")
+    model: Any = content.get("ema") or content.get("model")
+    task = next((task for task, kind in models.GIVEN.values() if type(model) is kind), None)
+    definition = getattr(model, "yaml", None)
+    if task is None or not isinstance(definition, dict):
+        return None
+    return definition, classes_of(definition), task
 
 
 @lru_cache(maxsize=8)
