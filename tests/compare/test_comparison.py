@@ -43,7 +43,7 @@ def test_several_gpus_share_the_trainings(make, monkeypatch):
     monkeypatch.setattr(comparison.devices, "pool", lambda device: tuple(device.split(",")))
     found, training, said = make({"a": 0.3, "b": ValueError("bad"), "yolo": 0.2}, device="0,1")
     counts = []
-    found.train(lambda: counts.append(len(found.leaderboard().evaluations)))
+    found.train(lambda _: counts.append(len(found.leaderboard().evaluations)))
     assert asked == [(2, ("0", "1"))] and counts == [1, 2, 3, 4, 5, 6] and found.complete
     assert sorted(training.asked) == [(n, s) for n in ("a", "b", "yolo") for s in (0, 1)]
     assert found.leaderboard().values("a") == {0: 0.3, 1: 0.31}

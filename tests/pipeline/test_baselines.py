@@ -53,7 +53,9 @@ def test_the_parent_comes_first_and_its_pencils_follow(shapes, mine):
     limit = found.config.max_flops
     assert all(costs(t.network, 2, t.network.imgsz).flops <= limit for t in others)
     assert len({t.network.key for t in found.baselines}) == len(found.baselines)
-    assert isinstance(found.estimator, FineTuning) and not found.first.begins
+    assert isinstance(found.estimator, FineTuning)
+    assert [*found.first.begins] == ["mine"]  # which is trained twice, for the noise
+    assert not made(shapes, model=str(mine), noise=False).first.begins
     assert names(made(shapes, model=str(mine), pencils=False)) == ["mine"]
 
 

@@ -32,7 +32,7 @@ WORKFLOW: dict[str, Any] = {
 README = """\
 # {name}
 
-A model of the task {task} for scans, found by [yolo_nas_ext](https://pypi.org/project/yolo-nas-ext)
+A model of the task {task} for scans, found by the package yolo-nas-ext
 {version}. It knows: {classes}.
 
 ```sh
