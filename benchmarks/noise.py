@@ -11,7 +11,7 @@ twice on each of some splits of train. Of every split the noise is foretold; the
 - in `pairs` with the root of the mean square of the differences of two trainings on one split.
 
 The target is a factor of 1.5 either way, on four sets at least, for both. The usual part of the
-seeds was chosen on raccoon, cells, coco and brain; the other sets judge it, and `pass` is of them. `results/noise.jsonl`
+seeds was chosen on raccoon, cells, coco and brain; `pass` is of the others. `results/noise.jsonl`
 keeps a row a split, and what is there is not done again.
 """
 
