@@ -156,8 +156,6 @@ def test_a_resumed_search_over_rungs_is_the_same(data, tmp_path, monkeypatch):
         ("fidelity=asha pruner=median", "pruner=median: fidelity=asha decides"),
         ("fidelity=asha estimator=naswot", "fidelity=asha: estimator=naswot does not train"),
         ("fidelity=hyperband", "no such fidelity 'hyperband'"),
-        ("fidelity=asha executor=ray", "fidelity=asha: not with executor=ray"),
-        ("pruner=asha executor=ray", "pruner=asha: not with executor=ray"),
         ("inherit=parent jobs=2", "inherit=parent: parents are looked up in this process"),
         ("inherit=parent storage=sqlite:///x.db", "inherit=parent: parents are looked up"),
         ("control=random storage=sqlite:///x.db", "control=random: not with storage"),

@@ -186,7 +186,7 @@ def test_the_metadata(wheel: Path) -> None:
         what, _, marker = requirement.partition("; extra == ")
         required.setdefault(marker.strip("'\""), set()).add(what)
     everything = required.pop("all")
-    assert set(required) == {"", "ray", "openvino", "test", "docs"}
+    assert set(required) == {"", "ray", "openvino", "heic", "test", "docs"}
     assert everything == set().union(*(required[extra] for extra in required if extra))
 
 

@@ -54,5 +54,5 @@ def test_another_gpu_is_not_this_machine(gpus, monkeypatch):
 )
 def test_candidates_are_measured_where_the_user_says(gpus, keys, device):
     config = configure({"latency": "measure", **keys}, {}, {})
-    timing = latency.settle(config, 3, DetectorSpace.load("tiny", "detect"))
-    assert timing is not None and timing.protocol.device == device
+    (timing,) = latency.settle(config, 3, DetectorSpace.load("tiny", "detect"))
+    assert timing.protocol.device == device

@@ -115,7 +115,9 @@ def _say_unknown(error: BaseException) -> None:
     _said = True
     version = getattr(sys.modules.get("ultralytics"), "__version__", "of this version")
     what = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-    print(
+    from yolo_nas_ext.console import say  # which nobody else waits for
+
+    say(
         f"yolo_nas_ext: Ultralytics {version} is not one that it knows ({what}), and is left as it "
         "is; install a newer yolo-nas-ext, or 'ultralytics<8.5'",
         file=sys.stderr,
