@@ -122,6 +122,7 @@ def test_at_the_end_the_best_alone_is_kept(whole):
     assert any("some 2 bytes a parameter" in note for note in whole.notes)
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_as_it_would_have(
     whole, shapes, tmp_path, monkeypatch, capsys
 ):

@@ -62,7 +62,7 @@ def test_an_error_of_the_images_makes_intervals_wider():
     assert differences({"a": [0.4]}, [0.3], images={"a": (0.03, 20)})["a"].low == -math.inf
 
 
-@pytest.mark.parametrize("rivals", [1, 3])
+@pytest.mark.parametrize("rivals", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_images_have_a_say_beside_seeds(rivals):
     """Figures are means over 100 images; models and images interact, and so do trainings."""
     rng, held, plain = np.random.default_rng(0), 0, 0
