@@ -43,7 +43,9 @@ LOADED = (
 )
 STAND_IN = {
     "__init__.py": "",
-    "cfg/__init__.py": 'CLI_HELP_MSG = ""\ndef entrypoint(debug: str = "") -> None: ...\n',
+    "cfg/__init__.py": (
+        'ARGV, CLI_HELP_MSG = [], ""\ndef entrypoint(debug: str = "") -> None: ...\n'
+    ),
     "nn/__init__.py": "",
     "nn/tasks.py": "def parse_model(): ...\n",
 }

@@ -115,13 +115,12 @@ def _say_unknown(error: BaseException) -> None:
     _said = True
     version = getattr(sys.modules.get("ultralytics"), "__version__", "of this version")
     what = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-    from yolo_nas_ext.console import say  # which nobody else waits for
-
-    say(
+    line = (
         f"yolo_nas_ext: Ultralytics {version} is not one that it knows ({what}), and is left as it "
-        "is; install a newer yolo-nas-ext, or 'ultralytics<8.5'",
-        file=sys.stderr,
+        "is; install a newer yolo-nas-ext, or 'ultralytics<8.5'"
     )
+    # As `console.say` would, whose module takes as long to load as all else here.
+    sys.stderr.write("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) + "\n")
 
 
 def patch(module: ModuleType, run: Run, method: Method | None = None) -> None:
