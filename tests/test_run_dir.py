@@ -1,6 +1,7 @@
 """The folder of a run: claimed before anything is read, and tidied by whoever holds it."""
 
 import pytest
+from filelock import FileLock
 
 from yolo_nas_ext import cli, run_dir
 from yolo_nas_ext.config.search import configure
@@ -13,9 +14,28 @@ def settings(folder, **more):
 
 def test_a_taken_name_is_refused_before_images_are_read(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "args.yaml").touch()
     monkeypatch.setattr(run_dir, "identity", lambda *_, **__: pytest.fail("images were read"))
     with pytest.raises(NASError, match=r"name=mine: .* exists"):
         run_dir.claim(settings(tmp_path, name="mine"), data="a data set")
+
+
+@pytest.mark.parametrize("left", [(), (".lock",), (".lock", ".args.yaml.x.tmp")])
+def test_a_folder_that_was_left_before_anything_was_written_is_taken_over(tmp_path, left):
+    (tmp_path / "mine").mkdir()
+    for name in left:
+        (tmp_path / "mine" / name).touch()
+    found = settings(tmp_path, name="mine")
+    assert run_dir.claim(found) == tmp_path / "mine"
+    assert (tmp_path / "mine" / "args.yaml").is_file()
+
+
+def test_a_folder_in_which_another_process_begins_is_not(tmp_path):
+    (tmp_path / "mine").mkdir()
+    with FileLock(tmp_path / "mine" / ".lock"):
+        with pytest.raises(NASError, match=r"name=mine: .* exists"):
+            run_dir.claim(settings(tmp_path, name="mine"))
+    assert not (tmp_path / "mine" / "args.yaml").exists()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, NASError("broken")])

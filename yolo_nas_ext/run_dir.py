@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from yolo_nas_ext import __version__
 from yolo_nas_ext.config.compare import CompareSettings
@@ -28,6 +28,7 @@ from yolo_nas_ext.host.dataset import DataSet
 SITTINGS = "seconds.json"
 TRAITS = "trained_on"  # in the settings: what the data set was
 # Keys that say nothing of a run, and are not recorded.
+LOCK = ".lock"  # in a run folder, held by the process that writes there
 OF_NOW = ("resume", "rerun", "trial", "follow_links", "verbose")
 WEIGHTS = "started_from"  # in the settings: the digest of the parent's file
 S = TypeVar("S", SearchSettings, CompareSettings)
@@ -179,10 +180,10 @@ def claim(
     settings = {n: v for n, v in given.items() if n != "version"}
     given["given"] = sorted(config.given)  # some keys mean more where they were given
     given |= {WEIGHTS: weights} if weights else {}
-    folder = None
+    folder, lock = None, None
     try:
         project.mkdir(parents=True, exist_ok=True)
-        folder = _new_folder(config, project)
+        folder, lock = _new_folder(config, project)
         # Reading the images may take its time, so the folder is there first; or it goes again.
         given |= {TRAITS: identity(data, say=say)} if data else {}
         given |= {trust.SIGNED: signed} if (signed := trust.signature(settings)) else {}
@@ -196,19 +197,38 @@ def claim(
             f"project={config.project}: cannot write there ({error.strerror}); give a folder "
             "that can be written with project="
         ) from error
+    finally:
+        if lock is not None:
+            lock.release()
     return folder
 
 
-def _new_folder(config: SearchSettings | CompareSettings, project: Path) -> Path:
-    """Make and return the folder of the run's name, or of that with the first free number."""
+def _new_folder(
+    config: SearchSettings | CompareSettings, project: Path
+) -> tuple[Path, BaseFileLock]:
+    """Make and return the folder of the run's name, or of that with the first free number.
+
+    It comes with its lock. One of the name that was asked for is taken over where a process was
+    killed before it had written anything.
+    """
     number = 1
     while True:
         folder = project / (config.name + (str(number) if number > 1 else ""))
+        lock, named = FileLock(folder / LOCK, timeout=0), "name" in config.given
         try:
             folder.mkdir()
-            return folder
+            lock.acquire()
+            return folder, lock
+        except Timeout:  # another process was faster, and took it for one that was left
+            pass
         except FileExistsError:
-            if "name" in config.given:
+            if named and _abandoned(folder):
+                with suppress(Timeout):
+                    lock.acquire()
+                    if _abandoned(folder):  # still, now that nobody else writes there
+                        return folder, lock
+                    lock.release()
+            if named:
                 raise NASError(
                     f"name={config.name}: {folder} exists; resume={folder} goes on with it, or "
                     "give another name"
@@ -216,10 +236,22 @@ def _new_folder(config: SearchSettings | CompareSettings, project: Path) -> Path
         number += 1
 
 
+def _abandoned(folder: Path) -> bool:
+    """Say whether nothing is in a folder but what a process that was killed at its start leaves."""
+    return (
+        folder.is_dir()
+        and not folder.is_symlink()
+        and all(
+            found.name == LOCK or (found.name.startswith(".") and found.suffix == ".tmp")
+            for found in folder.iterdir()
+        )
+    )
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process alone; the lock goes with it, however it ends."""
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:

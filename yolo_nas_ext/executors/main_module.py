@@ -7,13 +7,17 @@ every worker, too.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.process import current_process
 from multiprocessing.spawn import get_preparation_data
 from types import FrameType
 
 from yolo_nas_ext.errors import NASError
 
+SAFE = "PYTHONSAFEPATH"
 UNGUARDED = 93  # exit code of a process that was about to start a search as it was imported
 PATH = "init_main_from_path"  # where `multiprocessing` says which script a process imports
 
@@ -55,10 +59,29 @@ def check_guard(jobs: int | None) -> None:
     if not jobs or jobs < 2 or PATH not in get_preparation_data("") or not _at_top_level():
         return
     process = multiprocessing.get_context("spawn").Process(target=_nothing)
-    process.start()
+    with from_elsewhere():
+        process.start()
     process.join()
     if process.exitcode == UNGUARDED:
         raise NoGuardError(f"jobs={jobs}")
+
+
+@contextmanager
+def from_elsewhere() -> Iterator[None]:
+    """Have a process that is started import nothing from the folder where the command is typed.
+
+    Until it knows the paths of this one, it would look there first, where others' files may be.
+    Python 3.10 cannot be told.
+    """
+    before = os.environ.get(SAFE)
+    os.environ[SAFE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE]
+        else:
+            os.environ[SAFE] = before
 
 
 def _at_top_level() -> bool:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -16,13 +14,12 @@ import cloudpickle
 
 from yolo_nas_ext.console import ENDS
 from yolo_nas_ext.errors import NASError, RunError
-from yolo_nas_ext.executors.main_module import UNGUARDED, NoGuardError
+from yolo_nas_ext.executors.main_module import UNGUARDED, NoGuardError, from_elsewhere
 from yolo_nas_ext.executors.run_trial import STICKY, Estimate, Prune
 from yolo_nas_ext.executors.worker import READY, work
 from yolo_nas_ext.study.trial import Trial
 
 GRACE = 0.5  # seconds in which a signal that ended a worker comes here, too
-SAFE = "PYTHONSAFEPATH"
 PATIENCE = 5.0  # seconds that a worker has to end by itself
 STARTS = 3  # workers one after the other that die before they have begun, until all is given up
 
@@ -144,7 +141,7 @@ class Processes:
         device = min(load, key=lambda one: load[one])
         mine, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs,))
-        with _from_elsewhere():
+        with from_elsewhere():
             process.start()
         theirs.close()
         worker = Worker(process, mine, device)
@@ -196,21 +193,3 @@ class Processes:
                 )
         assert worker.trial is not None
         return replace(worker.trial, state="failed", error=f"worker: ended {how}")
-
-
-@contextmanager
-def _from_elsewhere() -> Iterator[None]:
-    """Have a process that is started import nothing from the folder where the command is typed.
-
-    Until it knows the paths of this one, it would look there first, where others' files may be.
-    Python 3.10 cannot be told.
-    """
-    before = os.environ.get(SAFE)
-    os.environ[SAFE] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[SAFE]
-        else:
-            os.environ[SAFE] = before
