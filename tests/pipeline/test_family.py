@@ -5,19 +5,25 @@ import csv
 import pytest
 from ultralytics import YOLO
 
+from tests.helpers.devices import made_up
 from tests.helpers.parents import checkpoint
 from tests.helpers.shapes import draw
 from yolo_nas_ext.cli import main
+from yolo_nas_ext.cost.latency.profile import save
+
+
+def searched(folder, *more):
+    """Search for a family in a folder."""
+    keys = ["imgsz=64", "epochs=1", "final_epochs=1", "batch=4", "trials=6"]
+    given = [f"data={draw(folder / 'shapes')}", f"model={checkpoint(folder, nc=2)}", "threads=1"]
+    own = ["estimator=supernet", "workers=0", f"project={folder}", "name=s"]
+    assert main(["search", *given, *keys, *own, *more]) == 0
+    return folder / "s"
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("family")
-    keys = ["imgsz=64", "sizes=64,96", "epochs=1", "final_epochs=1", "batch=4", "trials=6"]
-    given = [f"data={draw(folder / 'shapes')}", f"model={checkpoint(folder, nc=2)}", "threads=1"]
-    more = ["estimator=supernet", "workers=0", f"project={folder}", "name=s"]
-    assert main(["search", *given, *keys, *more]) == 0
-    return folder / "s"
+    return searched(tmp_path_factory.mktemp("family"), "sizes=64,96")
 
 
 def rows(file):
@@ -52,6 +58,30 @@ def test_the_best_within_a_limit_is_taken_out_later(run, tmp_path, capsys):
     assert "max_flops=9: no network that the search" in capsys.readouterr().err
     assert main(["extract", f"run={run}", "max_latency=9", f"out={tmp_path}"]) == 2
     assert "knows no latency_ms" in capsys.readouterr().err
+
+
+def test_a_limit_for_each_device_of_the_run(run, tmp_path, capsys):
+    assert main(["extract", f"run={run}", "max_latency=9,8", f"out={tmp_path}"]) == 2
+    assert "max_latency=9,8: the run's latency=None names 1 device" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_family_for_two_devices(tmp_path, capsys):
+    profile = made_up()
+    for name in ("pi", "desk"):
+        save(profile, tmp_path / f"{name}.json")
+    devices = f"latency={tmp_path / 'pi.json'},{tmp_path / 'desk.json'}"
+    run = searched(tmp_path, devices, "sizes=64")
+    columns = ("latency_pi_ms", "latency_desk_ms")
+    family = rows(run / "family.csv")
+    assert all(float(row[name]) > 0 for row in family for name in columns)
+    assert "ms pi    ms desk" in capsys.readouterr().out
+    times = [float(family[0][name]) for name in columns]
+    limits = ",".join(map(str, times))
+    assert main(["extract", f"run={run}", f"max_latency={limits}", f"out={tmp_path}"]) == 0
+    assert family[0]["key"] in capsys.readouterr().out
+    assert main(["extract", f"run={run}", f"max_latency={times[0]}", f"out={tmp_path}"]) == 2
+    assert "names 2 devices; give one limit for each" in capsys.readouterr().err
 
 
 @pytest.mark.slow

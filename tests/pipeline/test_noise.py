@@ -1,6 +1,8 @@
 """What a search can find, said before it."""
 
 import json
+from copy import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -36,6 +38,16 @@ def test_the_line_names_images_objects_and_the_difference(training, tmp_path):
     least = twice.read(tmp_path).least()
     assert f"differences below {least:.4f} mAP50-95 are noise" in said
     assert least > noise.COARSE and said.endswith(noise.ADVICE)
+
+
+def test_one_patient_is_said_to_be_one(training, tmp_path):
+    recorded(tmp_path, 0.50, 0.51)
+    data = training.data
+    groups = tuple(f"patient {i in training.split[1]}" for i in range(len(data.images)))
+    alone = copy(training)
+    alone.data = replace(data, together=groups)
+    assert "All are of one patient or group" in noise.line(tmp_path, "mine", "mAP50-95", alone)
+    assert "patient" not in noise.line(tmp_path, "mine", "mAP50-95", training)
 
 
 def test_nothing_is_said_where_nothing_was_measured_or_found(training, tmp_path):

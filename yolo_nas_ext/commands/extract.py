@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext import files, run_dir
-from yolo_nas_ext.config.extract import FRONT, LIMITED, ExtractSettings
+from yolo_nas_ext.config.extract import FRONT, ExtractSettings
 from yolo_nas_ext.config.names import metric_name
 from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.search import SearchSettings, configure
@@ -26,6 +26,7 @@ from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.study import Study
 
+COUNTED = {"flops": "max_flops", "params": "max_params"}  # limits on counts, by what they bound
 RATE = 0.0003  # of what has been fine-tuned already; the usual one would undo that in few epochs
 
 
@@ -61,7 +62,7 @@ def main(given: Mapping[str, Any]) -> int:
     load_blocks(config.blocks)
     space = space_file(config)
     study = Study(space, folder / "study.db", Goal(config.objectives, config.limits))
-    limits = {name: v for name in LIMITED if (v := getattr(settings, name)) is not None}
+    limits = _limits(settings, config)
     wanted = _within(study, limits, folder) if limits else _wanted(study, settings.key_, folder)
     whole = dataset.read(config.data, config.task, group=config.group)
     data = searched_on(config, whole)
@@ -82,6 +83,26 @@ def main(given: Mapping[str, Any]) -> int:
     return 0
 
 
+def _limits(settings: ExtractSettings, config: SearchSettings) -> dict[str, float]:
+    """Return the limits that are given, by the metric or count that they bound.
+
+    Raises:
+        NASError: For another number of latencies than the run has devices.
+    """
+    given = {name: getattr(settings, key) for name, key in COUNTED.items()}
+    found = {name: bound for name, bound in given.items() if bound is not None}
+    if settings.max_latency is None:
+        return found
+    names, bounds = config.latencies or ["latency_ms"], settings.max_latency
+    if len(names) != len(bounds):
+        shown = ",".join(f"{bound:g}" for bound in bounds)
+        raise NASError(
+            f"max_latency={shown}: the run's latency={config.latency} names {len(names)} "
+            f"device{'s' * (len(names) > 1)}; give one limit for each, in the same order"
+        )
+    return {**dict(zip(names, bounds, strict=True)), **found}
+
+
 def _within(study: Study, limits: Mapping[str, float], folder: Path) -> list[Architecture]:
     """Return the best network that was evaluated within limits.
 
@@ -90,8 +111,8 @@ def _within(study: Study, limits: Mapping[str, float], folder: Path) -> list[Arc
     """
     known = [t for t in study.complete if t.architecture]
     costs = {t.number: {**t.cost, **t.metrics} for t in known}
-    for key, bound in limits.items():
-        name = "latency_ms" if key == "max_latency" else key.removeprefix("max_")
+    for name, bound in limits.items():
+        key = f"max_{name}" if name in COUNTED else "max_latency"
         have = [t for t in known if name in costs[t.number]]
         if not have:
             raise NASError(f"{key}={bound:g}: the search in {folder} knows no {name}; leave it out")

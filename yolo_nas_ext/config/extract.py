@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from yolo_nas_ext.config.fields import EPOCHS, flag, limit, optional, path, real, whole
+from yolo_nas_ext.config.fields import EPOCHS, flag, limit, limits, optional, path, real, whole
 from yolo_nas_ext.config.settings import Settings, key
 
 FRONT = "front"
@@ -32,8 +32,13 @@ Networks of a supernet as stock models with its weights, with no training unless
         KEYS,
         "keys of evaluated networks, separated by commas; front for those no other beats",
     )
-    max_latency: float | None = key(
-        None, limit(real(0)), KEYS, "take the best network of at most so many milliseconds"
+    max_latency: tuple[float, ...] | None = key(
+        None,
+        limits(real(0)),
+        KEYS,
+        "take the best network of at most so many milliseconds; 20,8 for two devices, in the order "
+        "of the run's latency=",
+        kind="number",
     )
     max_flops: float | None = key(
         None,

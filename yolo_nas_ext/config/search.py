@@ -764,8 +764,8 @@ def configure(
     if settings.strategy == "darts":
         settings = usually(estimator="supernet")
     if settings.estimator == "supernet" and settings.model:
-        cost = next(iter(settings.latencies), "flops_g")
-        settings = usually(**FAMILY, objectives=("fitness", cost))
+        costs = settings.latencies or ["flops_g"]
+        settings = usually(**FAMILY, objectives=("fitness", *costs))
     elif settings.estimator == "supernet":
         plain = settings.strategy != "darts" and settings.task == "detect"
         settings = usually(**SHARED, **(SEVERAL if plain and not {*SEVERAL} & {*given} else {}))

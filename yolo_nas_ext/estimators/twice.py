@@ -58,7 +58,7 @@ class Twice:
         fidelity = dict(fidelity or {})
         first = self.training.estimate(architecture, fidelity, report, weights, inherit)
         without, metrics = parted(first)
-        if self._folder and "seed" not in fidelity:
+        if self._folder and "seed" not in fidelity and without:  # of one image nothing is told
             again = {**fidelity, "replicate": 1}
             second = self.training.estimate(architecture, again, None, None, inherit)
             found = {

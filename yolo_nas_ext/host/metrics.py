@@ -62,7 +62,8 @@ def fitness_without(metrics: Any, parts: Sequence[int]) -> list[float]:
 
     Args:
         metrics: Ultralytics' metrics of boxes before they are made of what was noted.
-        parts: The part of each image, in the order in which images were measured.
+        parts: The part of each image, in the order in which images were measured; two different
+            ones at least.
     """
     noted, metrics.stats = metrics.stats, {}
     blank = deepcopy(metrics)

@@ -22,7 +22,6 @@ from yolo_nas_ext.study.trial import Trial
 ON_VAL = "val_fitness"  # of the metrics of a trial
 FILE = "family.csv"
 QUANTISED = re.compile(rf"val_(int8|fp16)_(fitness|{RETAINED})")
-COLUMNS = "key file name imgsz params flops latency_ms held_out val".split()
 
 
 def hand_over(job: Job) -> None:
@@ -34,7 +33,8 @@ def hand_over(job: Job) -> None:
     except (NASError, TrialError) as error:
         job.notes.append(f"the family is not measured on val: {error}")
         say(f"note: {job.notes[-1]}")
-    members = sorted(job.study.front, key=_cost)
+    first = (job.config.latencies or ["latency_ms"])[0]
+    members = sorted(job.study.front, key=lambda trial: trial.metrics.get(first, _gflops(trial)))
     if not members:
         return
     paths = [trial for trial in job.study.complete if not trial.name]
@@ -79,7 +79,9 @@ def _listed(job: Job, members: Sequence[Trial]) -> str:
     """Return the family as CSV, the cheapest first."""
     text = io.StringIO()
     more = sorted({n for t in members for n in t.metrics if QUANTISED.fullmatch(n)})
-    rows = csv.DictWriter(text, [*COLUMNS, *more], lineterminator="\n")
+    timed = job.config.latencies or ["latency_ms"]
+    columns = "key file name imgsz params flops".split()
+    rows = csv.DictWriter(text, [*columns, *timed, "held_out", "val", *more], lineterminator="\n")
     rows.writeheader()
     for trial in members:
         key = trial.network.key
@@ -91,7 +93,7 @@ def _listed(job: Job, members: Sequence[Trial]) -> str:
                 "imgsz": trial.network.imgsz or job.config.imgsz,
                 "params": trial.cost.get("params", ""),
                 "flops": trial.cost.get("flops", ""),
-                "latency_ms": trial.metrics.get("latency_ms", ""),
+                **{name: trial.metrics.get(name, "") for name in timed},
                 "held_out": trial.fitness,
                 "val": trial.metrics.get(ON_VAL, ""),
                 **{name: trial.metrics.get(name, "") for name in more},
@@ -102,18 +104,23 @@ def _listed(job: Job, members: Sequence[Trial]) -> str:
 
 def table(job: Job, members: Sequence[Trial]) -> str:
     """Return what the family has to offer, a line a network, and how to take one out."""
-    timed = "latency_ms" in members[0].metrics  # of one device; several have columns of their own
-    name, unit = job.study.measure.name, "ms" if timed else "GFLOPs"
+    name, timed = job.study.measure.name, [n for n in job.config.latencies if _has(members, n)]
+    units = [_unit(metric) for metric in timed] or ["GFLOPs"]
+    costs = "  ".join(f"{unit:>9}" for unit in units)
     lines = [f"the family: {len(members)} finished networks in {job.folder / 'pareto'}"]
-    lines.append(f"  {unit:>9}  {'imgsz':>5}  {name + ' held out':>18}  {'on val':>7}  file")
+    lines.append(f"  {costs}  {'imgsz':>5}  {name + ' held out':>18}  {'on val':>7}  file")
     for trial in members:
         val: Any = trial.metrics.get(ON_VAL)
+        values = [trial.metrics[metric] for metric in timed] or [_gflops(trial)]
+        costs = "  ".join(
+            f"{value:{max(9, len(unit))}.3f}" for value, unit in zip(values, units, strict=True)
+        )
         lines.append(
-            f"  {_cost(trial):9.3f}  {trial.network.imgsz or job.config.imgsz:5d}  "
+            f"  {costs}  {trial.network.imgsz or job.config.imgsz:5d}  "
             f"{number(trial.fitness):>18}  {'' if val is None else number(val):>7}  "
             f"nas-{trial.network.key}.pt{f'  ({trial.name})' if trial.name else ''}{_kept(trial)}"
         )
-    limit = "max_latency=<ms>" if timed else "max_flops=<FLOPs>"
+    limit = f"max_latency={','.join(['<ms>'] * len(timed))}" if timed else "max_flops=<FLOPs>"
     lines.append(f"the best within a limit: yolo nas-extract run={quoted(job.folder)} {limit}")
     return "\n".join(lines)
 
@@ -127,6 +134,14 @@ def _kept(trial: Trial) -> str:
     return ""
 
 
-def _cost(trial: Trial) -> float:
-    """Return the latency in ms, or the GFLOPs where none is known."""
-    return trial.metrics.get("latency_ms", trial.cost.get("flops", 0.0) / 1e9)
+def _has(members: Sequence[Trial], metric: str) -> bool:
+    return all(metric in trial.metrics for trial in members)
+
+
+def _unit(metric: str) -> str:
+    """Return what a column of milliseconds is called: ms, or ms and the device of several."""
+    return f"ms {metric.removeprefix('latency_').removesuffix('ms').rstrip('_')}".rstrip()
+
+
+def _gflops(trial: Trial) -> float:
+    return trial.cost.get("flops", 0.0) / 1e9

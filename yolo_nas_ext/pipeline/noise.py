@@ -51,12 +51,14 @@ def line(
         return ""  # trainings too short to find anything are said to be so
     if not (least := found.least()):
         return ""
-    objects = _objects(training)
+    objects, groups = _objects(training), training.data.groups
     said = (
         f"{len(training.split[1])} images with {objects} objects are held out. Two trainings of "
         f"{parent} have {number(found.values[0])} and {number(found.values[1])} there, so that "
         f"between two candidates differences below {number(least)} {metric} are noise"
     )
+    if groups and len({groups[index] for index in training.split[1]}) == 1:
+        said += ". All are of one patient or group: between several there is more noise"
     if finals is not None:
         seeds, measured_on = finals.config.seeds, finals.training.split[1]
         share = max(_objects(finals.training), 1) / max(objects, 1)

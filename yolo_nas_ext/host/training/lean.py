@@ -261,7 +261,10 @@ class LeanMixin(_Trainer):
             def note_parts() -> Any:
                 data, held_out = self.data_set, self._split[1]
                 groups = [data.groups[i] for i in held_out] if data.groups else held_out
-                self.without = fitness_without(metrics, divided(groups, self._settings.parts))
+                if len({*groups}) < 2:  # of one patient the images are all that can be parted
+                    groups = held_out
+                parts = divided(groups, self._settings.parts)
+                self.without = fitness_without(metrics, parts) if max(parts) else []
                 return of_all()
 
             validator.get_stats = note_parts
