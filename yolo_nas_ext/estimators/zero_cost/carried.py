@@ -24,7 +24,7 @@ from yolo_nas_ext.network.architecture import Architecture
 
 # Images that networks are fitted on and compared on, as there are many networks: so many of a side
 # in pixels, fewer of larger ones.
-SEEN, SIDE, LEAST = 16, 224, 4
+SEEN, SIDE, LEAST = 8, 224, 4
 TASKS = ("detect", "segment", "obb", "pose")  # whose heads predict scores and boxes
 
 

@@ -47,7 +47,7 @@ def fill(
     weight, bias = state[f"{mine}.weight"], state[f"{mine}.bias"]
     if known == 1 < count:
         # A bell of deviation 1 around d: -(i - d)^2 / 2, of which a softmax does not see -d^2 / 2.
-        steps = torch.arange(count, dtype=bias.dtype)
+        steps = torch.arange(count).to(bias)
         w, b = given[f"{theirs}.weight"].to(weight), given[f"{theirs}.bias"].to(bias)
         columns = min(w.shape[1], weight.shape[1])
         weight.zero_()

@@ -211,7 +211,7 @@ def _regressed(gram: torch.Tensor, wanted: torch.Tensor, *ridges: float) -> torc
         *ridges: Relative to the mean variance of the inputs.
     """
     size = gram.diagonal(dim1=-1, dim2=-2).mean(-1).clamp_min(TINY)
-    step = size[..., None, None] * torch.eye(gram.shape[-1], dtype=gram.dtype)
+    step = size[..., None, None] * torch.eye(gram.shape[-1]).to(gram)
     return torch.stack([torch.linalg.solve(gram + ridge * step, wanted) for ridge in ridges])
 
 
