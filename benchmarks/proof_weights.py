@@ -234,7 +234,10 @@ class Proof:
         keys = (
             f"data={self.data}",
             f"task={self.task}",
-            f"baseline={self.given}" if self.untrained else f"model={self.given}",
+            # A score without a training knows no weights.
+            f"baseline={self.base}.yaml"
+            if self.untrained or arm == "free"
+            else f"model={self.given}",
             f"sizes={','.join(map(str, self.sizes))}",
             f"imgsz={self.sizes[0]}",
             *own.values(),

@@ -69,7 +69,7 @@ def main(given: Mapping[str, Any]) -> Figures:
     """Run what is missing, print the tables and return the figures."""
     if given["suite"] not in SUITES:
         raise NASError(f"suite={given['suite']}: no such suite; allowed: {', '.join(SUITES)}")
-    out, work = Path(given.get("out") or RESULTS / "suite"), Path(given.get("work") or "runs/suite")
+    out, work = Path(given.get("out") or RESULTS), Path(given.get("work") or "runs/proof")
     parents = _known("parents", names(given.get("parents")) or [*PARENTS], PARENTS)
     sets = _known("sets", names(given.get("sets")) or [*SETS], [*SETS])
     out.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,16 @@
 
 import os
 import pickle
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 from ultralytics.data import YOLODataset, utils
 
-from yolo_nas_ext.host import dataset, labels, scan_cache, scanning
+from yolo_nas_ext.estimators import training
+from yolo_nas_ext.estimators.training import ShortTraining
+from yolo_nas_ext.host import data_identity, dataset, labels, scan_cache, scanning
 from yolo_nas_ext.host.scan_cache import Looked
 
 LABELS = ("0 0.5 0.5 0.4 0.2", "1 0.3 0.4 0.2 0.2\n0 0.6 0.6 0.3 0.3", "", "7 0.5 0.5 0.4 0.2")
@@ -61,6 +64,35 @@ def test_a_second_start_knows_what_the_first_has_read(many, monkeypatch):
     monkeypatch.setattr(labels.Reading, "__call__", forbidden)
     assert said(dataset.read(many)) == plain
     assert len(plain[3]) == 2  # half a picture, and a class that is none
+
+
+def test_what_follows_from_the_files_is_known_as_well(many, monkeypatch):
+    """The split and the identity of many images: kept, and as without, until a file changes."""
+    monkeypatch.setattr(data_identity, "MANY", 1)
+    first = dataset.read(many)
+    plain = replace(first, stamp="")
+    split = ShortTraining(first, val_fraction=0.3).split
+    assert split == ShortTraining(plain, val_fraction=0.3).split
+    assert split != ShortTraining(first, val_fraction=0.3, seed=1).split
+    known = data_identity.identity(first)
+    assert known == data_identity.identity(plain)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "hold_out", forbidden)
+        again = dataset.read(many)
+        assert data_identity.identity(replace(again, labels=()), known) == known  # not read
+        assert ShortTraining(again, val_fraction=0.3).split == split
+    file = many.parent / "labels" / "train" / "3.txt"
+    file.write_text(file.read_text().replace("0.5", "0.4"))
+    os.utime(file, ns=(1, 1))
+    now = dataset.read(many)
+    assert now.stamp != first.stamp
+    assert data_identity.changes(known, data_identity.identity(now, known)) == ["other labels"]
+
+
+def test_a_choice_of_images_is_not_what_was_kept_of_all(many):
+    data = dataset.read(many)
+    assert data.stamp and not dataset.drawn(data, 4, seed=0).stamp
+    assert not dataset.joined(data, dataset.read(many, part="val")).stamp
 
 
 def test_what_has_changed_is_read_again_alone(many, monkeypatch):

@@ -17,7 +17,7 @@ from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.extrapolation import by_flops, projected
 from yolo_nas_ext.estimators.factory import training_options
 from yolo_nas_ext.host import arguments, devices, models
-from yolo_nas_ext.host.dataset import DataSet, joined
+from yolo_nas_ext.host.dataset import DataSet, joined, kept_of
 from yolo_nas_ext.host.metrics import Seen
 from yolo_nas_ext.host.training import distillation as teachers
 from yolo_nas_ext.host.training.augmented import augmented_batches
@@ -327,7 +327,12 @@ class Training:
 
     def _split(self, seed: int) -> tuple[list[int], list[int]]:
         data, fraction = self.data, self.val_fraction
-        return hold_out(data.classes, fraction=fraction, seed=seed, groups=data.groups)
+        train_on, held_out = kept_of(
+            data,
+            ["held out", fraction, seed],
+            lambda: hold_out(data.classes, fraction=fraction, seed=seed, groups=data.groups),
+        )
+        return train_on, held_out
 
     def _fold_of(self, fold: int, n: int, seed: int) -> tuple[list[int], list[int]]:
         """Return the split that holds out one of `n` parts."""

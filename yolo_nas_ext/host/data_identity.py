@@ -12,14 +12,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yolo_nas_ext.console import short
-from yolo_nas_ext.host.dataset import DataSet
+from yolo_nas_ext.host.dataset import DataSet, kept_of
 from yolo_nas_ext.host.scanning import MANY
 
 MASK = "mask_file"  # key of Ultralytics under which a label names a picture
@@ -56,10 +56,27 @@ def identity(
     """
     masks = [str(label[MASK]) for label in data.labels if MASK in label]
     looked = len(data.images) >= MANY and len(data.contents) == len(data.images)
+    if not looked:
+        return _identity(data, masks, looked, before or {}, say)
+    # What was read of many images is kept by sizes and times, and so is this.
+    make = partial(_identity, data, masks, looked, {}, say)
+    found = kept_of(data, ["identity", _meaning(data)], make)
+    same = before and before.get("seen") == found["seen"] and before.get("content")
+    return {**found, "content": same or found["content"]}
+
+
+def _identity(
+    data: DataSet,
+    masks: list[str],
+    looked: bool,
+    before: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return the same; of images that were looked at the content is known already."""
     pictures = [*data.images, *masks]
     stats = [_stat(file) for file in pictures]
     seen = _digest(json.dumps(stat).encode() for stat in stats)
-    known = before.get("content") if before and before.get("seen") == seen else None
+    known = before.get("content") if before.get("seen") == seen else None
     return {
         "images": len(data.images),
         "objects": sum(len(label["cls"]) for label in data.labels),

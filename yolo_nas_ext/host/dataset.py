@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import glob
+import hashlib
+import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,8 @@ class DataSet:
         kin: For each image the group that its name says; empty where it says none.
         together: For each image what it may not be separated from.
         notes: What was found beside what is left out, for the user.
+        stamp: Digest of the names, sizes and times of its files, by which what follows from them is
+            kept; empty of few images, and of a choice of images.
     """
 
     source: str
@@ -76,6 +80,7 @@ class DataSet:
     kin: tuple[str, ...] = field(default=(), repr=False)
     together: tuple[str, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
+    stamp: str = ""
 
     @property
     def scans(self) -> dict[str, Any] | None:
@@ -225,6 +230,7 @@ def _read(data: str, path: Path, task: str, part: str, group: str | None) -> Dat
         kin,
         together,
         tuple(notes),
+        found.stamp,
     )
 
 
@@ -242,6 +248,21 @@ def _kinship(
     about = "\0".join([str(group), *images, *contents])
     together, said, kin = scan_cache.kept(cache_folder(), about, made, len(images) >= WORTH)
     return tuple(together), said, tuple(kin)
+
+
+def kept_of(data: DataSet, what: Sequence[Any], make: Callable[[], Any]) -> Any:
+    """Return what follows from a data set's files alone, kept for the next start where it is worth.
+
+    Args:
+        data: The data set; what follows from one without a stamp is not kept.
+        what: What it is and all else that it follows from, in numbers and texts.
+        make: Returns it, of what JSON knows.
+    """
+    if not data.stamp:
+        return make()
+    groups = hashlib.sha256("\0".join(data.together).encode("utf-8", "replace")).hexdigest()
+    meaning = [data.stamp, data.task, groups, list(data.names.values()), data.skipped, what]
+    return scan_cache.kept(cache_folder(), json.dumps(meaning, default=str), make, True)
 
 
 def _reasons(skipped: Sequence[str]) -> list[str]:
@@ -286,6 +307,7 @@ def drawn(data: DataSet, images: int, seed: int) -> DataSet:
 
     return replace(
         data,
+        stamp="",
         **{
             name: some(getattr(data, name))
             for name in ("images", "labels", "contents", "looks", "kin", "together")
@@ -299,6 +321,7 @@ def joined(first: DataSet, second: DataSet) -> DataSet:
     note = even(labels, first.task)  # one part may hold polygons, and the other boxes
     return replace(
         first,
+        stamp="",
         images=first.images + second.images,
         labels=labels,
         skipped=first.skipped + second.skipped,

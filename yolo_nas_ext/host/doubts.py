@@ -56,7 +56,10 @@ def of_labels(
         part: ``train``, ``val`` or ``test``.
     """
     files = utils.img2label_paths(list(images))
-    without = [file for file in files if not os.path.isfile(file)]
+    held = {folder: _entries(folder) for folder in {os.path.dirname(file) for file in files}}
+    there = {entry.path for entries in held.values() for entry in entries}
+    # A folder tells of all its files at once, which counts where there are many.
+    without = [file for file in files if file not in there and not os.path.isfile(file)]
     said = []
     if without and len(without) < len(files):
         said.append(
@@ -68,9 +71,8 @@ def of_labels(
         known = {*files, *utils.img2label_paths(list(others))}
         over = [
             entry.path
-            for folder in sorted({os.path.dirname(file) for file in files})
-            if os.path.isdir(folder)
-            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
+            for folder in sorted(held)
+            for entry in sorted(held[folder], key=lambda entry: entry.name)
             if entry.name.lower().endswith(".txt") and not entry.name.startswith(".")
             if entry.name.lower() not in LISTS and entry.path not in known
         ]
@@ -80,6 +82,14 @@ def of_labels(
                 f"{over[0]}; images end with {', '.join(sorted(utils.IMG_FORMATS))}"
             )
     return said
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """Return what a folder holds; nothing where there is none."""
+    try:
+        return list(os.scandir(folder))
+    except OSError:
+        return []
 
 
 def of_list(source: str | Sequence[str]) -> str:

@@ -38,6 +38,7 @@ class Scanned:
         skipped: A line for each image that is left out.
         badly: How many of them are left out for their labels.
         notes: What the user should know.
+        stamp: Digest of the names, sizes and times of all files; empty of few images.
     """
 
     images: list[str] = field(default_factory=list)
@@ -47,6 +48,7 @@ class Scanned:
     skipped: list[str] = field(default_factory=list)
     badly: int = 0
     notes: list[str] = field(default_factory=list)
+    stamp: str = ""
 
     def add(self, image: str, label: dict[str, Any], seen: Seen) -> None:
         """Add an image."""
@@ -101,7 +103,7 @@ def scan(
     part = scanning.Part(
         images, files, read, repr(read), lambda: scan_cache.of_host(images, files, about)
     )
-    seen = scanning.looked(part, folder)
+    seen, found.stamp = scanning.looked(part, folder)
     pages = sum(one.seen.pages > 1 for one in seen)
     if pages:
         found.notes.append(

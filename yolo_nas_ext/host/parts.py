@@ -124,10 +124,19 @@ def real(paths: Sequence[str]) -> list[str]:
     """Return paths without links; the folders of many files are looked at once."""
     split = [os.path.split(path) for path in paths]
     folders = {folder: os.path.realpath(folder) for folder in {folder for folder, _ in split}}
+    links = {(folder, name) for folder in folders for name in _links(folder)}
     return [
-        os.path.realpath(path) if os.path.islink(path) else f"{folders[folder]}{os.sep}{name}"
-        for path, (folder, name) in zip(paths, split, strict=True)
+        os.path.realpath(path) if at in links else f"{folders[at[0]]}{os.sep}{at[1]}"
+        for path, at in zip(paths, split, strict=True)
     ]
+
+
+def _links(folder: str) -> list[str]:
+    """Return the names of the links in a folder; none where it cannot be read."""
+    try:
+        return [entry.name for entry in os.scandir(folder or ".") if entry.is_symlink()]
+    except OSError:
+        return []
 
 
 def same_files(train: Sequence[str], val: Sequence[str]) -> str:

@@ -63,9 +63,18 @@ def _stamp(file: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
+def stamp(file: Path, images: Sequence[str], now: np.ndarray) -> str:
+    """Return a digest of images and label files as they are, read as a file of `place` says."""
+    found = hashlib.sha256(file.stem.encode())
+    found.update(_joined(images).tobytes())
+    found.update(now.tobytes())
+    return found.hexdigest()
+
+
 def place(folder: Path, images: Sequence[str], what: str) -> Path:
     """Return the file of what is known of the images in a folder, read in some way."""
-    where = os.path.commonpath({os.path.abspath(os.path.dirname(image)) for image in images})
+    folders = {os.path.dirname(image) for image in images}
+    where = os.path.commonpath({os.path.abspath(folder) for folder in folders})
     about = f"{VERSION}\0{where}\0{what}"
     return (
         folder / FOLDER / f"{hashlib.sha256(about.encode('utf-8', 'replace')).hexdigest()[:16]}.npz"

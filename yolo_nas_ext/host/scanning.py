@@ -69,15 +69,16 @@ class Part:
     known: Callable[[], dict[str, dict[str, Any]]] = dict
 
 
-def looked(part: Part, folder: Path | None) -> list[Looked]:
-    """Return what each image is, with its label.
+def looked(part: Part, folder: Path | None) -> tuple[list[Looked], str]:
+    """Return what each image is, with its label; and a digest of all files' names, sizes and times.
 
     Args:
         part: The images.
-        folder: Where it is kept for the next start, if anywhere.
+        folder: Where it is kept for the next start, if anywhere; without, the digest is empty, as
+            it is for few images.
     """
     if len(part.images) < WORTH or folder is None:
-        return list(_read(part, range(len(part.images))))
+        return list(_read(part, range(len(part.images)))), ""
     stamps = scan_cache.stamps(part.images, part.files)
     file = scan_cache.place(folder, part.images, part.what)
     found = scan_cache.load(file, part.images, stamps)
@@ -87,7 +88,8 @@ def looked(part: Part, folder: Path | None) -> list[Looked]:
             found[index] = one
         with contextlib.suppress(OSError):  # a full disk costs the next start some time
             scan_cache.save(file, part.images, stamps, [found[i] for i in range(len(stamps))])
-    return [found[index] for index in range(len(part.images))]
+    stamp = scan_cache.stamp(file, part.images, stamps)
+    return [found[index] for index in range(len(part.images))], stamp
 
 
 def _read(part: Part, wanted: Sequence[int]) -> Iterator[Looked]:
