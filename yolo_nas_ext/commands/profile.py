@@ -23,7 +23,7 @@ from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
 from yolo_nas_ext.cost.latency.onnx_layer import OPSET
 from yolo_nas_ext.cost.latency.probe import Clock, of_group
 from yolo_nas_ext.cost.latency.profile import Profile, load, save
-from yolo_nas_ext.cost.latency.protocol import Protocol
+from yolo_nas_ext.cost.latency.protocol import CLASSES, Protocol
 from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -83,6 +83,12 @@ def summary(profile: Profile) -> str:
             f"predicted from the others: median error {at.error(0.5):.1%}, 90 % within "
             f"{at.error(0.9):.1%}"
         )
+        if at.suppression:
+            lines.append(
+                f"{imgsz} px, with nms=True: {at.suppression[0]:.2f} ms more at {CLASSES[0]} class "
+                f"and {at.suppression[1]:.2f} ms at {CLASSES[1]} classes; of an end-to-end head "
+                f"{at.choice[0]:.2f} and {at.choice[1]:.2f} ms"
+            )
     return "\n".join(lines)
 
 
@@ -135,6 +141,7 @@ def _carried(settings: ProfileSettings) -> Profile:
     device = latency.device_name_of(protocol)
     version = runtimes.runtime_version(protocol.runtime)
     profile = carry.carried(before, device, version, protocol, models, about=_about(settings))
+    profile = _suppressing(profile)
     _usable(profile, settings)
     save(profile, _out(settings, device, protocol.runtime))
     return profile
@@ -214,12 +221,25 @@ def _profile(settings: ProfileSettings) -> Profile:
     models = {size: profile_networks.timed(networks, group, size) for size, group in times.items()}
     about["seconds"] = round(record.seconds)
     profile = fit(device, version, protocol, layers, models, about=about, seed=settings.seed)
+    profile = _suppressing(profile)
     try:
         _usable(profile, settings)
     finally:
         record.delete()  # of times that are worth nothing, too
     save(profile, out)
     return profile
+
+
+def _suppressing(profile: Profile) -> Profile:
+    """Return a profile of this device that knows the time of non-maximum suppression, too."""
+    from yolo_nas_ext.host import suppression
+
+    sizes = {}
+    with runtimes.torch_threads(profile.protocol.threads):
+        for imgsz, at in profile.sizes.items():
+            nms, choice = suppression.timed(replace(profile.protocol, imgsz=imgsz))
+            sizes[imgsz] = replace(at, suppression=nms, choice=choice)
+    return replace(profile, sizes=sizes)
 
 
 def _usable(profile: Profile, settings: ProfileSettings) -> None:

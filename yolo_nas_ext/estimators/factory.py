@@ -101,7 +101,7 @@ def space_of(config: SearchSettings, data: Any) -> tuple[NetworkSpace, Budget]:
 
 def budget_of(config: SearchSettings, data: Any) -> Budget:
     """Return the budget of a search without its limits: what costs are of."""
-    devices = {name: asked(file) for name, file in config.profiles}
+    devices = {name: asked(file, config.nms) for name, file in config.profiles}
     return Budget(
         {},
         data.nc,
