@@ -163,7 +163,8 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "onnx",
         _nothing,
         MEASURED,
-        "what latency is measured with, of all models in turns: onnx, torch, openvino or none",
+        "what latency is measured with, of all models in turns: onnx, torch, openvino, ncnn, "
+        "litert or none",
     )
     precision: str = key(
         "fp32", text, MEASURED, "precision of the networks there: fp32, fp16, int8"

@@ -58,7 +58,12 @@ where it was. For a device that is elsewhere bundle= writes a zip: unpack it the
 With from= a profile of another device, or of another runtime, becomes one of this by ten whole
 networks alone, which take a minute."""
 
-    runtime: str = key("onnx", text, WHAT, "what runs the networks: onnx, torch or openvino")
+    runtime: str = key(
+        "onnx",
+        text,
+        WHAT,
+        "what runs the networks: onnx, torch or openvino; with from= ncnn or litert, too",
+    )
     device: str = key("cpu", str, WHAT, "cpu, or the number of a GPU")
     imgsz: tuple[int, ...] = key("320,640", sizes, WHAT, "image sizes in pixels")
     threads: int = key(1, whole(1, CORES), WHAT, "CPU threads of the runtime")

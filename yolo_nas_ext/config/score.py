@@ -58,7 +58,9 @@ Costs and analytic scores of models, in milliseconds. A model is
         "True times each network on this machine, in turns, as Ultralytics exports it: median and "
         "interquartile range of a run in milliseconds",
     )
-    runtime: str = key("onnx", text, TIMED, "what runs the networks: onnx, torch or openvino")
+    runtime: str = key(
+        "onnx", text, TIMED, "what runs the networks: onnx, torch, openvino, ncnn or litert"
+    )
     precision: str = key("fp32", text, TIMED, "precision of the networks: fp32, int8 or fp16")
     threads: int = key(1, whole(1, CORES), TIMED, "CPU threads of the runtime")
     nms: bool = key(

@@ -570,7 +570,8 @@ class SearchSettings(Settings):
         "onnx",
         text,
         MEASURED_BY,
-        "what runs the networks that are measured: onnx, torch or openvino; a profile has its own",
+        "what runs the networks that are measured: onnx, torch, openvino, ncnn or litert; a "
+        "profile has its own",
     )
     precision: str = key(
         "fp32",

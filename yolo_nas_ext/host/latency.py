@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +21,14 @@ from ultralytics.nn import tasks
 
 from yolo_nas_ext.cost.energy import Zone, millijoules
 from yolo_nas_ext.cost.latency import runtimes
-from yolo_nas_ext.cost.latency.probe import Run, device_name, interleaved
-from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol, runtimes_here, summary
+from yolo_nas_ext.cost.latency.probe import Run, device_name, interleaved, network
+from yolo_nas_ext.cost.latency.protocol import (
+    EXPORTS,
+    Measurement,
+    Protocol,
+    runtimes_here,
+    summary,
+)
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.host import restricted, suppression
 from yolo_nas_ext.host.dataset import quiet
@@ -135,7 +144,8 @@ def load(
         boxes = suppression.of_file(Path(model), where)
     else:
         model = built(model, nc=nc, task=task, where=where)
-        boxes = suppression.of_module(model, protocol.imgsz, where)
+        final = protocol.runtime != "ncnn"  # which has no top-k: the other branch is exported
+        boxes = suppression.of_module(model, protocol.imgsz, where, final=final)
     run = _network(model, protocol, nc, task, where)
     if boxes is None:
         return run
@@ -154,6 +164,8 @@ def _network(model: Model, protocol: Protocol, nc: int, task: str, where: str) -
         return _torch(model, protocol, nc, task, where)
     if protocol.runtime == "tensorrt":
         return _tensorrt(model, protocol, nc, task, where)
+    if protocol.runtime in EXPORTS:
+        return _other(model, protocol, nc, task, where)
     return runtimes.load(exported(model, protocol, nc=nc, task=task, where=where), protocol, where)
 
 
@@ -277,10 +289,28 @@ def _export(
     if form == "engine" and protocol.precision == "fp16":
         arguments["quantize"] = 16
     try:
-        with quiet():
+        with quiet(), _mute(form == "ncnn"):
             return str(Exporter(overrides=arguments)(model=module))
     except Exception as error:
         raise NASError(f"{where}: Ultralytics cannot export it ({reason(error)})") from error
+
+
+@contextmanager
+def _mute(wanted: bool) -> Iterator[None]:
+    """Keep a programme that an export runs from the screen, where it prints each of its steps."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    before = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(nowhere)
 
 
 def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> Run:
@@ -303,6 +333,26 @@ def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> 
         if device != "cpu":
             torch.cuda.synchronize(device)
 
+    return run
+
+
+def _other(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> Run:
+    """Return what runs a model in NCNN or LiteRT, as Ultralytics exports it."""
+    with TemporaryDirectory() as folder:
+        if isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
+            raise NASError(
+                f"{where}: runtime={protocol.runtime} runs no ONNX file; give the .pt or .yaml"
+            )
+        file = _export(model, EXPORTS[protocol.runtime], protocol, folder, nc, task, where)
+        how = protocol.threads, protocol.imgsz, protocol.precision
+        try:
+            run = network(protocol.runtime, file, *how)
+            run()
+        except Exception as error:  # each runtime has errors of its own
+            raise NASError(
+                f"{where}: {runtimes.runtime_version(protocol.runtime)} cannot run it "
+                f"({reason(error)}); try another runtime="
+            ) from error
     return run
 
 

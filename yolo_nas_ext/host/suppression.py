@@ -44,8 +44,14 @@ class Boxes:
     rotated: bool = False
 
 
-def of_module(module: nn.Module, imgsz: int, where: str) -> Boxes | None:
+def of_module(module: nn.Module, imgsz: int, where: str, *, final: bool = True) -> Boxes | None:
     """Return what a network of Ultralytics puts out; None where no suppression follows.
+
+    Args:
+        module: The network.
+        imgsz: Image size in pixels.
+        where: What it is called in messages.
+        final: Whether an end-to-end head is run by the branch whose boxes are final.
 
     Raises:
         NASError: For a network without boxes.
@@ -55,7 +61,7 @@ def of_module(module: nn.Module, imgsz: int, where: str) -> Boxes | None:
         if hasattr(head, "num_queries"):  # of a transformer, whose boxes are final
             return None
         raise NASError(f"nms=True: {where} finds no boxes that could be suppressed; leave nms out")
-    if getattr(head, "one2one_cv2", None) is not None:
+    if final and getattr(head, "one2one_cv2", None) is not None:
         return None
     anchors = sum((imgsz // int(stride)) ** 2 for stride in head.stride.tolist())
     extra = next((int(getattr(head, n)) for n in ("nm", "nk", "ne") if hasattr(head, n)), 0)

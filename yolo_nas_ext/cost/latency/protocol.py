@@ -16,8 +16,11 @@ PACKAGES = {  # behind each runtime
     "onnx": "onnxruntime",
     "torch": "torch",
     "openvino": "openvino",
+    "ncnn": "ncnn",
+    "litert": "ai_edge_litert",
     "tensorrt": "tensorrt",
 }
+EXPORTS = {"ncnn": "ncnn", "litert": "litert"}  # runtimes that run what Ultralytics' export makes
 RUNTIMES = tuple(PACKAGES)
 PRECISIONS = ("fp32", "fp16", "int8")
 BOXES, OBJECTS = 150, 10  # that are suppressed where a latency includes it, see `host.suppression`

@@ -50,6 +50,10 @@ def check(protocol: Protocol) -> None:
             f"precision={protocol.precision}: runtime={protocol.runtime} on {protocol.device} does "
             f"not compute in it here; allowed: {', '.join(allowed)}"
         )
+    if protocol.runtime == "ncnn" and protocol.batch > 1:
+        raise NASError(
+            f"batch={protocol.batch}: runtime=ncnn takes one image at a time; give batch=1"
+        )
     if protocol.runtime == "torch" and protocol.device != "cpu":
         there = devices_here()
         if protocol.device not in there:
@@ -84,6 +88,8 @@ def _precisions(protocol: Protocol) -> tuple[str, ...]:
 
         able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("fp32", *(("fp16",) if "FP16" in able else ()), "int8")
+    if protocol.runtime == "litert":
+        return ("fp32",)
     return ("fp32", "fp16")
 
 
