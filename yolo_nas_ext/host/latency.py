@@ -166,7 +166,8 @@ def _network(model: Model, protocol: Protocol, nc: int, task: str, where: str) -
         return _tensorrt(model, protocol, nc, task, where)
     if protocol.runtime in EXPORTS:
         return _other(model, protocol, nc, task, where)
-    return runtimes.load(exported(model, protocol, nc=nc, task=task, where=where), protocol, where)
+    onnx = exported(model, protocol, nc=nc, task=task, where=where)
+    return runtimes.load(onnx, protocol, where, whole=True)
 
 
 def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "model") -> nn.Module:
