@@ -281,11 +281,6 @@ def _bundle(settings: ProfileSettings) -> int:
     path = Path(settings.bundle)
     protocol = _protocol(settings)
     runtimes.check(protocol)
-    if protocol.runtime in EXPORTS and not settings.from_:
-        raise NASError(
-            f"runtime={protocol.runtime}: layers are timed by ONNX Runtime alone in a bundle; give "
-            "from= a profile of another device, which ten whole networks make one of this"
-        )
     about = _about(settings)
     ops: list[Op] = []
     if settings.from_:

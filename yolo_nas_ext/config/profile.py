@@ -20,6 +20,7 @@ from yolo_nas_ext.config.fields import (
 from yolo_nas_ext.config.settings import Settings, key
 
 LAYERED = ("onnx", "torch", "openvino")  # runtimes that layers are timed in
+BUNDLED = ("ncnn", "litert")  # and those that a bundle of whole networks can be for, beside onnx
 WHAT = "What is timed"
 HOW = "How long, and where the profile goes"
 ELSEWHERE = "A device that is elsewhere"

@@ -40,7 +40,7 @@ from yolo_nas_ext.config.names import (
     WAYS,
 )
 from yolo_nas_ext.config.predict import PredictSettings
-from yolo_nas_ext.config.profile import ProfileSettings
+from yolo_nas_ext.config.profile import BUNDLED, ProfileSettings
 from yolo_nas_ext.config.scale import ScaleSettings
 from yolo_nas_ext.config.score import ScoreSettings
 from yolo_nas_ext.config.search import (
@@ -772,9 +772,18 @@ PROFILE: tuple[Rule[ProfileSettings], ...] = (
     ),
     Rule(
         "runtime",
-        lambda s: s.bundle and not s.import_ and s.runtime != "onnx",
-        "a bundle is timed by ONNX Runtime",
-        "leave runtime out",
+        lambda s: (
+            s.bundle
+            and not s.import_
+            and s.runtime != "onnx"
+            and not (s.from_ and s.runtime in BUNDLED)
+        ),
+        "a bundle is timed by ONNX Runtime, and one of from= by NCNN or LiteRT, too",
+        lambda s: (
+            "give from= the profile of another device"
+            if s.runtime in BUNDLED
+            else "leave runtime out"
+        ),
         "bundle=probe.zip runtime=torch",
     ),
     Rule(

@@ -122,6 +122,7 @@ def test_a_device_elsewhere(few: str, tmp_path: Path, capsys: pytest.CaptureFixt
 # What stands for the packages of runtimes: a network takes its file's bytes as microseconds.
 NCNN = """
 import time
+from pathlib import Path
 __version__ = "1.0.stub"
 class Mat:
     def __init__(self, array):
@@ -137,8 +138,8 @@ class Extractor:
         return 0, [name]
 class Net:
     class opt: num_threads = 0
-    def load_param(self, path): return 0 if open(path).read() == "layers" else -1
-    def load_model(self, path): self.size = len(open(path, "rb").read()); return 0
+    def load_param(self, path): return 0 if Path(path).read_text() == "layers" else -1
+    def load_model(self, path): self.size = len(Path(path).read_bytes()); return 0
     def input_names(self): return ["in0"]
     def output_names(self): return ["out0"]
     def create_extractor(self): return Extractor(self.size)
@@ -207,7 +208,7 @@ def test_a_device_elsewhere_that_runs_ncnn_or_litert(
     monkeypatch.setattr(host_latency, "written", written)
     zipped, out = tmp_path / "ten.zip", tmp_path / "pi.json"
     given = {"bundle": str(zipped), "spaces": "tiny", "runtime": runtime}
-    with pytest.raises(NASError, match=f"runtime={runtime}: layers are timed by ONNX Runtime"):
+    with pytest.raises(NASError, match=f"runtime={runtime}: .* give from= the profile"):
         profiling.main(given)
     assert profiling.main({**given, "from": few}) == 0
     with zipfile.ZipFile(zipped) as archive:
@@ -221,7 +222,7 @@ def test_a_device_elsewhere_that_runs_ncnn_or_litert(
     found = json.loads((folder / "result.json").read_text())
     assert found["runtime_version"] == version
     medians = [row[1] for row in found["models"][str(SIZE)].values()]
-    assert medians == sorted(medians) and medians[0] >= 1.0  # milliseconds
+    assert len(medians) == len(made) and min(medians) >= 1.0  # the milliseconds of the first
     result = {"import": str(folder / "result.json"), "out": str(out), "force": True}
     assert profiling.main({**result, "from": few}) == 0
     assert load(out).protocol.runtime == runtime and load(out).runtime_version == version

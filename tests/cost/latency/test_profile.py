@@ -397,7 +397,7 @@ def test_what_other_work_disturbs_is_measured_at_another_time_and_the_least_coun
         ({"import": "none.json"}, "import=none.json: no such file"),
         ({"import": "none.json", "imgsz": 320}, "imgsz=320: not with import="),
         ({"bundle": "probe"}, "give the name of a zip"),
-        ({"bundle": "probe.zip", "runtime": "torch"}, "a bundle is timed by ONNX Runtime"),
+        ({"bundle": "probe.zip", "runtime": "torch"}, "a bundle is timed by ONNX Runtime, and"),
     ],
 )
 def test_bad_input_is_one_line(given: dict[str, Any], said: str) -> None:
