@@ -201,6 +201,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # so that nothing printed gets between answers
     import_module(LOADED)  # before there is a task
+    import_module("cv2").setNumThreads(1)  # the other cores are other processes'
     while True:
         try:
             task = pickle.load(sys.stdin.buffer)
