@@ -592,7 +592,8 @@ def test_a_search_for_final_boxes_says_so_and_predicts_them(tmp_path: Path) -> N
     network = SPACE.architecture(SPACE.sample(random.Random(1)))
     more = 0.1 if network.head.end2end else 1.0
     predicted = made_up().predict(network, 1, SIZE) + more
-    assert budget_of(config, data).latency_ms(network) == pytest.approx(predicted)
+    found_ms = budget_of(config, data).latency_ms(network)
+    assert found_ms == pytest.approx(predicted, rel=1e-4)  # a file has five digits of each layer
     measured = settled(latency="measure", nms=True)
     assert measured and measured.protocol.nms and measured.text.endswith("resizing are out")
 
