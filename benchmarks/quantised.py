@@ -239,7 +239,8 @@ def _photos(given: dict[str, Any], folder: Path) -> tuple[Path, list[Path], list
 
 def _letterboxed(file: Path, px: int) -> np.ndarray:
     """Return a photo as networks see it: 1 x 3 x px x px, from 0 to 1."""
-    photo = LetterBox((px, px))(image=cv2.imread(str(file)))[..., ::-1]
+    photo: Any = LetterBox((px, px))(image=cv2.imread(str(file)))
+    photo = photo[..., ::-1]
     return np.ascontiguousarray(photo.transpose(2, 0, 1)[None], np.float32) / 255
 
 
