@@ -1,7 +1,8 @@
 """Conversion of scans: masks rebuilt from polygons, memory on a large CT, and two cores.
 
     python benchmarks/conversion.py scans=msd_hippocampus   # with masks under labels/
-    python benchmarks/conversion.py                         # the large volume alone
+    python benchmarks/conversion.py                         # the large volume, and two cores
+    python benchmarks/conversion.py parts=cores
 
 Runs `yolo nas-data task=segment` in new processes. Masks are drawn from the written polygons as
 Ultralytics draws them and compared with the volumes', class by class and slice by slice, as Dice.
@@ -22,13 +23,13 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from lib import Figures, Spent, Table, located, measured, start, targets
+from lib import Figures, Spent, Table, located, measured, names, start, targets
 
 from yolo_nas_ext.data.polygons import fill
 from yolo_nas_ext.data.scans.masks import labels
 from yolo_nas_ext.data.scans.pairing import find
 
-KEYS = {"scans": ""}
+KEYS = {"scans": "", "parts": "large,cores"}
 DICE, GIB, FASTER = 0.95, 2.0, 1.7
 
 
@@ -120,15 +121,17 @@ def main(given: dict[str, Any]) -> Figures:
             print(f"Dice of {len(found)} masks: mean {average:.5f}, least {least:.5f}\n")
             met[f"Dice of {DICE} on average"] = average >= DICE
         table = Table("voxels ", "seconds", "GiB   ")
-        for kind in ("int16", "float64"):
+        parts = names(given["parts"])
+        for kind in ("int16", "float64") * ("large" in parts):
             figures[kind] = seen = large(Path(folder), kind)
             table.row(kind, seen["seconds"], seen["peak_gib"])
             met[f"{kind} converted below {GIB} GiB"] = (
                 seen["exit_code"] == 0 and seen["peak_gib"] < GIB
             )
-        figures["cores"] = seen = cores(Path(folder))
-        print(f"\ntwo processes: {seen['faster']} times as fast, at most {seen['at_most']}")
-        met[f"two processes {FASTER} times as fast"] = seen["faster"] >= FASTER
+        if "cores" in parts:
+            figures["cores"] = seen = cores(Path(folder))
+            print(f"\ntwo processes: {seen['faster']} times as fast, at most {seen['at_most']}")
+            met[f"two processes {FASTER} times as fast"] = seen["faster"] >= FASTER
     return {**figures, "pass": targets(met)}
 
 

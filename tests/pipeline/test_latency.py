@@ -25,6 +25,7 @@ from yolo_nas_ext.cost.latency import runtimes
 from yolo_nas_ext.cost.latency.profile import asked, load, save
 from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.estimators.factory import budget_of
 from yolo_nas_ext.host import models
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import to_yaml
@@ -575,3 +576,42 @@ def test_a_command_that_cannot_measure_is_said_before_anything_is_written(
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert line.startswith("nas-search: latency=cmd:") and said in line
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_search_for_final_boxes_says_so_and_predicts_them(tmp_path: Path) -> None:
+    asked.cache_clear()
+    at = replace(made_up().sizes[SIZE], suppression=(1.0, 2.0), choice=(0.1, 0.2))
+    file = str(tmp_path / "nms.json")
+    save(replace(made_up(), sizes={SIZE: at}), Path(file))
+    plain, found = settled(latency=file), settled(latency=file, nms=True)
+    assert plain and found and found.protocol.nms and not plain.protocol.nms
+    assert "NMS are out" in plain.text and "from the image tensor to final boxes" in found.text
+    assert found.latency_of == f"{plain.latency_of}, with NMS"  # other numbers, not compared
+    config = configure({"imgsz": SIZE, "latency": file, "nms": True}, {}, {})
+    data: Any = SimpleNamespace(nc=1, channels=3, keypoints=(17, 3))
+    network = SPACE.architecture(SPACE.sample(random.Random(1)))
+    more = 0.1 if network.head.end2end else 1.0
+    predicted = made_up().predict(network, 1, SIZE) + more
+    found_ms = budget_of(config, data).latency_ms(network)
+    assert found_ms == pytest.approx(predicted, rel=1e-4)  # a file has five digits of each layer
+    measured = settled(latency="measure", nms=True)
+    assert measured and measured.protocol.nms and measured.text.endswith("resizing are out")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"nms": True}, r"nms=True: nothing measures latency"),
+        ({"nms": True, "latency": "cmd:echo {pt}"}, r"nms=True: the command of latency= decides"),
+        ({"nms": True, "latency": "measure", "task": "classify"}, r"nms=True: the task has no box"),
+        ({"nms": True, "latency": "a.json", "estimator": "madnas"}, r"nms=True: estimator=madnas"),
+    ],
+)
+def test_suppression_is_refused_where_it_means_nothing(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(NASError, match=said):
+        settled(**given)
+
+
+def test_a_profile_that_does_not_know_suppression_is_refused(device: str) -> None:
+    with pytest.raises(NASError, match=r"nms=True: latency=.*device\.json does not know the time"):
+        settled(latency=device, nms=True)

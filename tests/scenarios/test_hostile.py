@@ -142,8 +142,8 @@ STARTS = {
     "workers": """
 from yolo_nas_ext.data.scans.workers import Workers
 from tests.helpers.fakes import Doubled
-with Workers(1, 100) as pool:
-    print(*[result for _, _, result in pool.run([Doubled(3)])])
+with Workers() as pool:
+    print(*[result for _, _, result in pool.run([Doubled(3)], 1, 100)])
 """,
     "processes": """
 if __name__ == "__main__":

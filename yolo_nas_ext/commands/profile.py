@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from yolo_nas_ext.commands import profile_networks, profile_sample
@@ -23,7 +24,7 @@ from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
 from yolo_nas_ext.cost.latency.onnx_layer import OPSET
 from yolo_nas_ext.cost.latency.probe import Clock, of_group
 from yolo_nas_ext.cost.latency.profile import Profile, load, save
-from yolo_nas_ext.cost.latency.protocol import Protocol
+from yolo_nas_ext.cost.latency.protocol import CLASSES, EXPORTS, Protocol
 from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -83,6 +84,12 @@ def summary(profile: Profile) -> str:
             f"predicted from the others: median error {at.error(0.5):.1%}, 90 % within "
             f"{at.error(0.9):.1%}"
         )
+        if at.suppression:
+            lines.append(
+                f"{imgsz} px, with nms=True: {at.suppression[0]:.2f} ms more at {CLASSES[0]} class "
+                f"and {at.suppression[1]:.2f} ms at {CLASSES[1]} classes; of an end-to-end head "
+                f"{at.choice[0]:.2f} and {at.choice[1]:.2f} ms"
+            )
     return "\n".join(lines)
 
 
@@ -135,6 +142,7 @@ def _carried(settings: ProfileSettings) -> Profile:
     device = latency.device_name_of(protocol)
     version = runtimes.runtime_version(protocol.runtime)
     profile = carry.carried(before, device, version, protocol, models, about=_about(settings))
+    profile = _suppressing(profile)
     _usable(profile, settings)
     save(profile, _out(settings, device, protocol.runtime))
     return profile
@@ -173,8 +181,9 @@ def _profile(settings: ProfileSettings) -> Profile:
     protocol = _protocol(settings)
     if protocol.runtime not in LAYERED:
         raise NASError(
-            f"runtime={protocol.runtime}: layers are timed in {', '.join(LAYERED)}; measure whole "
-            "models by yolo nas-score measure=True, or search with latency=measure"
+            f"runtime={protocol.runtime}: layers are timed in {', '.join(LAYERED)}; give from= a "
+            "profile of one, measure models by yolo nas-score measure=True, or search with "
+            "latency=measure"
         )
     runtimes.check(protocol)
     from yolo_nas_ext.host import latency  # loads torch and Ultralytics
@@ -214,12 +223,25 @@ def _profile(settings: ProfileSettings) -> Profile:
     models = {size: profile_networks.timed(networks, group, size) for size, group in times.items()}
     about["seconds"] = round(record.seconds)
     profile = fit(device, version, protocol, layers, models, about=about, seed=settings.seed)
+    profile = _suppressing(profile)
     try:
         _usable(profile, settings)
     finally:
         record.delete()  # of times that are worth nothing, too
     save(profile, out)
     return profile
+
+
+def _suppressing(profile: Profile) -> Profile:
+    """Return a profile of this device that knows the time of non-maximum suppression, too."""
+    from yolo_nas_ext.host import suppression
+
+    sizes = {}
+    with runtimes.torch_threads(profile.protocol.threads):
+        for imgsz, at in profile.sizes.items():
+            nms, choice = suppression.timed(replace(profile.protocol, imgsz=imgsz))
+            sizes[imgsz] = replace(at, suppression=nms, choice=choice)
+    return replace(profile, sizes=sizes)
 
 
 def _usable(profile: Profile, settings: ProfileSettings) -> None:
@@ -259,8 +281,6 @@ def _bundle(settings: ProfileSettings) -> int:
     path = Path(settings.bundle)
     protocol = _protocol(settings)
     runtimes.check(protocol)
-    from yolo_nas_ext.host.latency import exported
-
     about = _about(settings)
     ops: list[Op] = []
     if settings.from_:
@@ -273,14 +293,15 @@ def _bundle(settings: ProfileSettings) -> int:
     ops = ops[: bundle.LAYERS * len(by_size)]
     clock, total = Clock("exports"), sum(map(len, by_size.values()))
     models = []
-    for side, networks in by_size.items():
-        for n in networks:
-            at = replace(protocol, imgsz=side)
-            model = exported(emit(n.architecture, n.nc), at, where=n.name, opset=OPSET)
-            models.append(bundle.ExportedModel(n.architecture, n.nc, side, model))
-            clock(len(models), total)
-    protocol = replace(protocol, imgsz=next(iter(by_size)))
-    bundle.write(path, protocol, ops, models, seconds=60 * settings.minutes, about=about)
+    with TemporaryDirectory(prefix="nas-bundle-") as folder:
+        for side, networks in by_size.items():
+            for n in networks:
+                place = Path(folder) / str(len(models))
+                model = _exported(n, replace(protocol, imgsz=side), place)
+                models.append(bundle.ExportedModel(n.architecture, n.nc, side, model))
+                clock(len(models), total)
+        protocol = replace(protocol, imgsz=next(iter(by_size)))
+        bundle.write(path, protocol, ops, models, seconds=60 * settings.minutes, about=about)
     more = f"from={quoted(str(settings.from_))} " if settings.from_ else ""
     say(
         f"{path}: {len(ops)} layers, {len(models)} whole models, {path.stat().st_size / 1e6:.1f} MB"
@@ -288,3 +309,14 @@ def _bundle(settings: ProfileSettings) -> int:
         f"{more}import="
     )
     return 0
+
+
+def _exported(network: Network, protocol: Protocol, folder: Path) -> bytes | Path:
+    """Return a network as ONNX, or as what Ultralytics exports for its runtime, in a folder."""
+    from yolo_nas_ext.host.latency import exported, written
+
+    definition = emit(network.architecture, network.nc)
+    if protocol.runtime not in EXPORTS:
+        return exported(definition, protocol, where=network.name, opset=OPSET)
+    folder.mkdir()
+    return written(definition, EXPORTS[protocol.runtime], protocol, folder, where="network")

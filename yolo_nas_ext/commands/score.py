@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from yolo_nas_ext.config.rules import check
 from yolo_nas_ext.config.score import ScoreSettings
 from yolo_nas_ext.config.settings import read as read_settings
 from yolo_nas_ext.console import aligned, say, short
+from yolo_nas_ext.cost import energy
 from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.cost.latency.command import Command, is_command
 from yolo_nas_ext.cost.latency.probe import device_name
 from yolo_nas_ext.cost.latency.profile import Profile, load
 from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
@@ -31,6 +33,7 @@ from yolo_nas_ext.network.rows import KEYPOINTS
 from yolo_nas_ext.network.tinynas import structure
 
 COLUMNS = ("params", "flops", "memory", "layers")
+JOULES_SECONDS, JOULES_RUNS = 300.0, 3  # of a command of energy
 
 
 def main(given: Mapping[str, Any]) -> int:
@@ -42,6 +45,8 @@ def main(given: Mapping[str, Any]) -> int:
     settings = read_settings(ScoreSettings, given)
     check(settings)
     profile = load(settings.latency) if settings.latency else None
+    if profile and settings.nms:
+        profile = profile.with_nms(f"latency={settings.latency}")
     protocol = _protocol(settings, profile)
     with contextlib.redirect_stdout(sys.stderr):  # Ultralytics greets when it loads first
         models = _models(settings.model, Path(settings.project))
@@ -56,10 +61,13 @@ def main(given: Mapping[str, Any]) -> int:
             for model, imgsz in zip(models, sizes, strict=True)
         ]
         measured = _measured(models, protocol, settings.nc, sizes) if settings.measure else []
+        joules = _energy(models, protocol, settings, sizes) if settings.energy else []
     for row, latency in zip(rows, measured, strict=False):
         row.update(latency_ms=latency.median_ms, latency_iqr_ms=latency.iqr_ms)
         if settings.json:
             row["latency"] = latency.to_dict()
+    for row, mj in zip(rows, joules, strict=False):
+        row[energy.METRIC] = mj
     say(_json(rows) if settings.json else table(rows))
     if profile and not settings.json:
         say(
@@ -73,6 +81,9 @@ def main(given: Mapping[str, Any]) -> int:
             f"latency: {first.protocol.setting}, {first.runs} runs, {first.runtime_version}, "
             f"{first.device_name}; {first.protocol.processing}"
         )
+    if joules and not settings.json:
+        by = f"{protocol.setting}; {energy.PROCESSING}"
+        say(f"{energy.METRIC}: {settings.energy}" + f"; {by}" * (settings.energy == energy.RAPL))
     return 0
 
 
@@ -85,7 +96,7 @@ def _protocol(settings: ScoreSettings, profile: Profile | None) -> Protocol:
     names = ("runtime", "precision", "threads")
     if profile is None:
         asked = {name: getattr(settings, name) for name in names}
-        return Protocol(**asked, imgsz=settings.imgsz)
+        return Protocol(**asked, imgsz=settings.imgsz, nms=settings.nms)
     for name in names:
         has, asked = getattr(profile.protocol, name), getattr(settings, name)
         if name in settings.given and asked != has:
@@ -99,7 +110,7 @@ def _protocol(settings: ScoreSettings, profile: Profile | None) -> Protocol:
             f"{mine}",
             file=sys.stderr,
         )
-    return replace(profile.protocol, imgsz=settings.imgsz)
+    return replace(profile.protocol, imgsz=settings.imgsz, nms=settings.nms)
 
 
 @dataclass(frozen=True)
@@ -169,20 +180,63 @@ def _measured(
 
     if busy := busy_note():
         say(f"note: {busy}")
-    names = [f"{index}: {model.name}" for index, model in enumerate(models)]
-    at = dict(zip(names, sizes, strict=True))
     found: dict[str, Measurement] = {}
-    for task in dict.fromkeys(model.task for model in models):  # one kind of head at a time
-        definitions = {
+    for task, definitions, here in _by_task(models, nc, sizes):
+        found |= measure_models(definitions, protocol, task=task, sizes=here)
+    return [found[name] for name in _names(models)]
+
+
+def _energy(
+    models: Sequence[Scored], protocol: Protocol, settings: ScoreSettings, sizes: Sequence[int]
+) -> list[float]:
+    """Return the millijoules of an image of each model.
+
+    Raises:
+        NASError: Where neither a counter nor a command tells it.
+    """
+    found: dict[str, float] = {}
+    command = None
+    if is_command(settings.energy):
+        command = Command.parse(str(settings.energy), JOULES_SECONDS, "energy")
+    elif protocol.device != "cpu":
+        raise NASError(f"energy={energy.RAPL}: counts processors and no GPU; {energy.INSTEAD}")
+    counters = [] if command else energy.zones()
+    from yolo_nas_ext.host.bench import Bench, Subject  # loads torch and Ultralytics
+    from yolo_nas_ext.host.latency import energy_of
+
+    for task, definitions, here in _by_task(models, settings.nc, sizes):
+        if command is None:
+            found |= energy_of(definitions, protocol, counters, task=task, sizes=here)
+            continue
+        bench = Bench(command, nc=80, task=task, repeats=JOULES_RUNS)
+        subjects = {
+            name: Subject(f"{list(here).index(name)}", model, here[name])
+            for name, model in definitions.items()
+        }
+        found |= {name: 1000 * m.median_ms for name, m in bench.measure(subjects).items()}
+    return [found[name] for name in _names(models)]
+
+
+def _names(models: Sequence[Scored]) -> list[str]:
+    """Return what tells models apart, of which two may be of one name."""
+    return [f"{index}: {model.name}" for index, model in enumerate(models)]
+
+
+def _by_task(
+    models: Sequence[Scored], nc: int | None, sizes: Sequence[int]
+) -> Iterator[tuple[str, dict[str, Mapping[str, Any]], dict[str, int]]]:
+    """Yield the models of each kind of head as definitions, and their image sizes, by name."""
+    names = _names(models)
+    at = dict(zip(names, sizes, strict=True))
+    for task in dict.fromkeys(model.task for model in models):
+        definitions: dict[str, Mapping[str, Any]] = {
             name: emit(model.network, nc or model.nc, task, model.points)
             if model.network
             else {**(model.definition or {}), "nc": nc or model.nc}
             for name, model in zip(names, models, strict=True)
             if model.task == task
         }
-        here = {name: at[name] for name in definitions}
-        found |= measure_models(definitions, protocol, task=task, sizes=here)
-    return [found[name] for name in names]
+        yield task, definitions, {name: at[name] for name in definitions}
 
 
 def score(

@@ -27,7 +27,7 @@ from yolo_nas_ext.config.settings import repeating
 from yolo_nas_ext.console import Progress, duration, number, say
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context, hand_over
-from yolo_nas_ext.estimators.factory import precision_of
+from yolo_nas_ext.estimators.factory import int8_by, precision_of
 from yolo_nas_ext.estimators.training import UntouchedTraining
 from yolo_nas_ext.executors import Executor
 from yolo_nas_ext.executors.processes import Processes
@@ -299,6 +299,7 @@ class Comparison:
             about |= {"weights": model.digest, "recipe": model.recipe}
         if precision := precision_of(self.config):
             about["precision"] = precision
+            about |= {"int8_by": by} if (by := int8_by(self.config)) else {}
         if self.taught and model.recipe == recipes.OURS:
             about["teacher"] = self.taught
         digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())

@@ -44,6 +44,7 @@ def protocol(config: CompareSettings) -> Protocol | None:
         precision=config.precision,
         imgsz=config.imgsz,
         threads=config.latency_threads,
+        nms=config.nms,
     )
     runtimes.check(protocol)
     return protocol

@@ -39,6 +39,7 @@ MAY_CHANGE = (  # on resuming a comparison
     "runtime",
     "precision",
     "latency_threads",
+    "nms",
     "resume",
     "follow_links",
 )
@@ -162,12 +163,20 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         "onnx",
         _nothing,
         MEASURED,
-        "what latency is measured with, of all models in turns: onnx, torch, openvino or none",
+        "what latency is measured with, of all models in turns: onnx, torch, openvino, ncnn, "
+        "litert or none",
     )
     precision: str = key(
         "fp32", text, MEASURED, "precision of the networks there: fp32, fp16, int8"
     )
     latency_threads: int = key(1, whole(1, CORES), MEASURED, "CPU threads there")
+    nms: bool = key(
+        False,
+        flag,
+        MEASURED,
+        "True counts in the latency what makes boxes final: the non-maximum suppression of 150 "
+        "made-up boxes, or an end-to-end head's own choice; without, boxes are decoded",
+    )
     project: str = key("runs/nas", text, RUN, "folder of runs")
     name: str = key(
         "compare", folder_name, RUN, "name of the run; a taken one gets a number unless it is given"

@@ -49,6 +49,7 @@ MEASURED = (  # by a training, besides its losses; see `host.metrics.results`
     "froc_cpm",
     "dice",
 )
+RAPL, ENERGY = "rapl", "energy_mj"  # what counts energy, and the metric, see `cost.energy`
 QUANTISED = ("detect", "segment", "pose", "obb", "classify")  # tasks measured in int8 and fp16
 PRECISIONS = ("fp32", "fp16", "int8")
 RETAINED = "retained"  # behind a precision: the part of the accuracy that is left

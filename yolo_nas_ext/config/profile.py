@@ -20,6 +20,7 @@ from yolo_nas_ext.config.fields import (
 from yolo_nas_ext.config.settings import Settings, key
 
 LAYERED = ("onnx", "torch", "openvino")  # runtimes that layers are timed in
+BUNDLED = ("ncnn", "litert")  # and those that a bundle of whole networks can be for, beside onnx
 WHAT = "What is timed"
 HOW = "How long, and where the profile goes"
 ELSEWHERE = "A device that is elsewhere"
@@ -58,7 +59,12 @@ where it was. For a device that is elsewhere bundle= writes a zip: unpack it the
 With from= a profile of another device, or of another runtime, becomes one of this by ten whole
 networks alone, which take a minute."""
 
-    runtime: str = key("onnx", text, WHAT, "what runs the networks: onnx, torch or openvino")
+    runtime: str = key(
+        "onnx",
+        text,
+        WHAT,
+        "what runs the networks: onnx, torch or openvino; with from= ncnn or litert, too",
+    )
     device: str = key("cpu", str, WHAT, "cpu, or the number of a GPU")
     imgsz: tuple[int, ...] = key("320,640", sizes, WHAT, "image sizes in pixels")
     threads: int = key(1, whole(1, CORES), WHAT, "CPU threads of the runtime")

@@ -21,6 +21,7 @@ from yolo_nas_ext.config.names import (
     CONFIRM_AGAIN,
     CONFIRM_FULL,
     CONFIRM_TUNED,
+    ENERGY,
     ESTIMATORS,
     EXECUTORS,
     FREE,
@@ -29,6 +30,7 @@ from yolo_nas_ext.config.names import (
     PRECISIONS,
     PRUNERS,
     QUANTISED,
+    RAPL,
     RELAXATIONS,
     RETAINED,
     SAMPLINGS,
@@ -38,10 +40,11 @@ from yolo_nas_ext.config.names import (
     WAYS,
 )
 from yolo_nas_ext.config.predict import PredictSettings
-from yolo_nas_ext.config.profile import ProfileSettings
+from yolo_nas_ext.config.profile import BUNDLED, ProfileSettings
 from yolo_nas_ext.config.scale import ScaleSettings
 from yolo_nas_ext.config.score import ScoreSettings
 from yolo_nas_ext.config.search import (
+    COMMAND,
     PARENT,
     TRAININGS,
     UNTRAINED,
@@ -172,6 +175,7 @@ def _measurable(s: SearchSettings) -> list[str]:
     if s.precision in PRECISIONS[1:] and s.task in QUANTISED and s.estimator in TRAININGS:
         if s.precision == "int8" or s.runtime == "torch":
             others = [f"{s.precision}_{name}" for name in ("fitness", *MEASURED, RETAINED)]
+    others += [ENERGY] * (s.energy is not None)
     return [*FREE, *s.latencies, *others, *(() if s.estimator in UNTRAINED else MEASURED)]
 
 
@@ -191,6 +195,8 @@ def _lacks(s: SearchSettings, key: str) -> str:
     name = _unmeasured(s, key)
     if name == "latency_ms" and not s.latency:
         return "latency"
+    if name == ENERGY:
+        return "energy"
     if name.startswith(("int8_", "fp16_")) and s.precision == "fp32":
         return "precision"
     return "metric" if name else ""
@@ -217,6 +223,13 @@ def _metrics(key: str, value: Callable[[str], str]) -> list[Rule[SearchSettings]
             "nothing measures latency_ms",
             "give latency= a device profile (yolo nas-profile), or latency=measure",
             f"{key}={value('latency_ms')}",
+        ),
+        Rule(
+            key,
+            lambda s: _lacks(s, key) == "energy",
+            f"nothing measures {ENERGY}",
+            "give energy=rapl, or a command that prints joules, 'energy=cmd:./joules {onnx}'",
+            f"{key}={value(ENERGY)}",
         ),
         Rule(
             key,
@@ -248,11 +261,23 @@ def _timed(key: str, example: str, given: bool) -> Rule[Any]:
     )
 
 
+def _energy(example: str) -> Rule[Any]:
+    """Return the rule that energy is counted, or measured by a command."""
+    return _unknown(
+        "energy",
+        (RAPL,),
+        example,
+        more=", or a command that prints joules, 'energy=cmd:./joules {onnx}'",
+        also=lambda value: value.lstrip().startswith(COMMAND),
+    )
+
+
 def _wrong_tracker(s: SearchSettings) -> str:
     """Return the first tracker that is not known, if there is one."""
     return next((name for name in s.tracker if name not in ("auto", *TRACKERS)), "")
 
 
+BOXLESS = ("classify", "semantic")
 # Names of devices whose columns would mean something else, see `pipeline.latency`.
 TAKEN = re.compile(r"(.+_)?(measured|iqr)|on_.*")
 
@@ -582,6 +607,7 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         "runtime",
         lambda s: (
             s.latency is None
+            and s.energy != RAPL
             and "runtime" in s.given
             and not (s.precision == "fp16" and _other_accuracy(s))
         ),
@@ -594,6 +620,7 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         "precision",
         lambda s: (
             s.latency is None
+            and s.energy != RAPL
             and "precision" in s.given
             and s.precision in PRECISIONS
             and s.max_size is None
@@ -635,12 +662,68 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
     *(
         Rule(
             name,
-            lambda s, name=name: name in s.given and not s.commanded,
+            lambda s, name=name: name in s.given and not (s.commanded or s.joules),
             "is of a command, and latency= names none",
             "give 'latency=cmd:./bench {onnx}', or leave it out",
             f"{name}=5",
         )
         for name in ("latency_repeats", "latency_timeout")
+    ),
+    _energy("energy=battery"),
+    *(
+        Rule(
+            "nms",
+            lambda s, when=when: s.nms and when(s),
+            reason,
+            way_out,
+            example,
+        )
+        for when, reason, way_out, example in (
+            (
+                lambda s: s.latency is None,
+                "nothing measures latency",
+                "give latency= a device profile (yolo nas-profile), or latency=measure",
+                "nms=True",
+            ),
+            (
+                lambda s: s.latency is not None and s.commanded,
+                "the command of latency= decides what is in the number",
+                "leave nms out",
+                "nms=True latency=cmd:bench{onnx}",
+            ),
+            (
+                lambda s: s.latency is not None and s.task in BOXLESS,
+                "the task has no boxes that could be suppressed",
+                "leave nms out",
+                "nms=True latency=measure task=classify",
+            ),
+            (
+                lambda s: s.profiles and s.task == "obb",
+                "a profile does not know the time of suppressing rotated boxes",
+                "give latency=measure",
+                "nms=True latency=pi.json task=obb",
+            ),
+            (
+                lambda s: s.latency is not None and not s.timed and s.vectorized,
+                "estimator=madnas and its like predict networks to decoded boxes",
+                "leave nms out, or give another estimator",
+                "nms=True latency=pi.json estimator=madnas",
+            ),
+        )
+    ),
+    Rule(
+        "energy",
+        lambda s: s.energy is not None and s.vectorized,
+        lambda s: f"estimator={s.estimator} looks at more networks than can be measured",
+        "leave energy out, or give another estimator",
+        "energy=rapl estimator=madnas",
+    ),
+    Rule(
+        "energy",
+        lambda s: s.energy is not None and (s.jobs > 1 or s.executor != "local"),
+        "what trains beside a network would be in its energy",
+        "leave out jobs and executor, or energy",
+        "energy=rapl jobs=2",
     ),
     Rule(
         "screen",
@@ -653,6 +736,17 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
 
 COMPARE: tuple[Rule[CompareSettings], ...] = (
     _required("data", "data=cells.yaml", "models=a.yaml", where=lambda s: not s.resume),
+    Rule(
+        "nms",
+        lambda s: s.nms and (s.runtime is None or s.task in BOXLESS),
+        lambda s: (
+            "nothing measures latency"
+            if s.runtime is None
+            else "the task has no boxes that could be suppressed"
+        ),
+        "leave nms out",
+        "data=a.yaml models=a.yaml nms=True task=classify",
+    ),
 )
 
 TRAINED: tuple[Rule[TrainedSettings], ...] = (
@@ -678,9 +772,18 @@ PROFILE: tuple[Rule[ProfileSettings], ...] = (
     ),
     Rule(
         "runtime",
-        lambda s: s.bundle and not s.import_ and s.runtime != "onnx",
-        "a bundle is timed by ONNX Runtime",
-        "leave runtime out",
+        lambda s: (
+            s.bundle
+            and not s.import_
+            and s.runtime != "onnx"
+            and not (s.from_ and s.runtime in BUNDLED)
+        ),
+        "a bundle is timed by ONNX Runtime, and one of from= by NCNN or LiteRT, too",
+        lambda s: (
+            "give from= the profile of another device"
+            if s.runtime in BUNDLED
+            else "leave runtime out"
+        ),
         "bundle=probe.zip runtime=torch",
     ),
     Rule(
@@ -763,7 +866,17 @@ RULES: Mapping[type[Settings], tuple[Rule[Any], ...]] = {
     CompareSettings: COMPARE,
     TrainedSettings: TRAINED,
     ProfileSettings: PROFILE,
-    ScoreSettings: (_required("model", "model=yolo11n, a YAML or a structure", "imgsz=640"),),
+    ScoreSettings: (
+        _required("model", "model=yolo11n, a YAML or a structure", "imgsz=640"),
+        _energy("model=yolo11n energy=battery"),
+        Rule(
+            "nms",
+            lambda s: s.nms and not s.measure and s.latency is None,
+            "nothing measures latency",
+            "give measure=True, or latency= a device profile",
+            "model=yolo11n nms=True",
+        ),
+    ),
     ScaleSettings: (_required("model", "model=yolo11n, or a YAML", "flops=2x"),),
     ExtractSettings: EXTRACT,
     PredictSettings: PREDICT,

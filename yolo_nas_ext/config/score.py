@@ -58,9 +58,25 @@ Costs and analytic scores of models, in milliseconds. A model is
         "True times each network on this machine, in turns, as Ultralytics exports it: median and "
         "interquartile range of a run in milliseconds",
     )
-    runtime: str = key("onnx", text, TIMED, "what runs the networks: onnx, torch or openvino")
+    runtime: str = key(
+        "onnx", text, TIMED, "what runs the networks: onnx, torch, openvino, ncnn or litert"
+    )
     precision: str = key("fp32", text, TIMED, "precision of the networks: fp32, int8 or fp16")
     threads: int = key(1, whole(1, CORES), TIMED, "CPU threads of the runtime")
+    nms: bool = key(
+        False,
+        flag,
+        TIMED,
+        "True counts what makes boxes final: non-maximum suppression of 150 made-up boxes, or an "
+        "end-to-end head's own choice by its one-to-one branch; without, boxes are decoded",
+    )
+    energy: str | None = key(
+        None,
+        optional(text),
+        TIMED,
+        "what measures the millijoules of an image: rapl, the counters of this machine's "
+        "processors; or a command of yours that prints joules, 'cmd:./joules {onnx}'",
+    )
 
 
 HELP = (ScoreSettings,)

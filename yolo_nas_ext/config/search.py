@@ -570,7 +570,8 @@ class SearchSettings(Settings):
         "onnx",
         text,
         MEASURED_BY,
-        "what runs the networks that are measured: onnx, torch or openvino; a profile has its own",
+        "what runs the networks that are measured: onnx, torch, openvino, ncnn or litert; a "
+        "profile has its own",
     )
     precision: str = key(
         "fp32",
@@ -580,12 +581,27 @@ class SearchSettings(Settings):
         "refused. In int8, and in fp16 with runtime=torch, what confirms the best and the finals "
         "measure accuracy, too (docs/latency.md)",
     )
+    nms: bool = key(
+        False,
+        flag,
+        MEASURED_BY,
+        "True counts what makes boxes final: non-maximum suppression of 150 made-up boxes, or an "
+        "end-to-end head's own choice by its one-to-one branch; without, boxes are decoded",
+    )
+    energy: str | None = key(
+        None,
+        optional(text),
+        MEASURED_BY,
+        "what measures the millijoules of an image, of each candidate before it is trained: rapl, "
+        "the counters of this machine's processors; or a command of yours that prints joules, "
+        "'cmd:./joules {onnx}'. The metric energy_mj is for objectives= and limits=",
+    )
     latency_repeats: int = key(
         3,
         whole(1, REPEATS),
         MEASURED_BY,
-        "runs of the command of latency=cmd: for a network; all are repeated, up to twice, where "
-        "they disagree",
+        "runs of the command of latency= or energy= for a network; all are repeated, up to twice, "
+        "where they disagree",
     )
     latency_timeout: float = key(
         300,
@@ -694,6 +710,11 @@ class SearchSettings(Settings):
     def commanded(self) -> bool:
         """Whether a command of the user's measures the latency of each candidate."""
         return self.latency is not None and self.latency.lstrip().startswith(COMMAND)
+
+    @property
+    def joules(self) -> bool:
+        """Whether a command of the user's measures the energy of each candidate."""
+        return self.energy is not None and self.energy.lstrip().startswith(COMMAND)
 
     @property
     def timed(self) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.spatial import KDTree
 
 from yolo_nas_ext.files import OBJECTS
 
@@ -133,6 +132,8 @@ def join(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 def _nearest(a: np.ndarray, b: np.ndarray) -> tuple[float, int, int]:
     """Return the smallest distance between points of two outlines and their indices."""
+    from scipy.spatial import KDTree  # which objects in one piece do without
+
     found: Any = KDTree(b).query(a)
     gaps, at = found
     i = int(np.argmin(gaps))

@@ -13,6 +13,7 @@ from yolo_nas_ext.config.fields import most_of
 from yolo_nas_ext.config.names import PRECISIONS, QUANTISED
 from yolo_nas_ext.config.search import ANALYTIC, PARENT, PROXIES, RESOLVED, SearchSettings
 from yolo_nas_ext.cost.budget import LATENCY, LIMITS, Budget
+from yolo_nas_ext.cost.latency import nncf_int8
 from yolo_nas_ext.cost.latency.profile import asked
 from yolo_nas_ext.data import augment
 from yolo_nas_ext.errors import NASError
@@ -52,6 +53,7 @@ def training_options(config: SearchSettings | CompareSettings) -> dict[str, Any]
         "cache": most_of(config.cache),
         "inherit": _start(config),
         "precision": _of_candidates(config),
+        **({"int8_by": by} if (by := int8_by(config)) else {}),
     }
 
 
@@ -71,11 +73,17 @@ def _of_candidates(config: SearchSettings | CompareSettings) -> str:
 def precision_of(config: SearchSettings | CompareSettings) -> str:
     """Return the precision that networks are measured in besides; nothing where they are not.
 
-    That is int8, by ONNX Runtime, and fp16 where torch is the runtime.
+    That is int8, and fp16 where torch is the runtime.
     """
     if config.task not in QUANTISED or config.precision == "fp32":
         return ""
     return config.precision if config.precision == "int8" or config.runtime == "torch" else ""
+
+
+def int8_by(config: SearchSettings | CompareSettings) -> str:
+    """Return the runtime whose own tool quantises networks; nothing where ONNX Runtime's does."""
+    own = config.precision == "int8" and nncf_int8.is_here(config.runtime or "")
+    return "openvino" if own else ""
 
 
 def _start(config: SearchSettings | CompareSettings) -> Source | str | None:
@@ -101,7 +109,7 @@ def space_of(config: SearchSettings, data: Any) -> tuple[NetworkSpace, Budget]:
 
 def budget_of(config: SearchSettings, data: Any) -> Budget:
     """Return the budget of a search without its limits: what costs are of."""
-    devices = {name: asked(file) for name, file in config.profiles}
+    devices = {name: asked(file, config.nms) for name, file in config.profiles}
     return Budget(
         {},
         data.nc,

@@ -125,7 +125,9 @@ class Family(SharedWeights):
         evaluator = self._elsewhere[key]
         metrics = evaluator.score(load(weights).model.eval())
         if precision:
-            metrics |= quantised.measured(evaluator.trainer, precision, metrics)
+            metrics |= quantised.measured(
+                evaluator.trainer, precision, metrics, self.settings.int8_by
+            )
         return metrics
 
     def close(self) -> None:

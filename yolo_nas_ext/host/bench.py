@@ -19,7 +19,10 @@ from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.host.latency import Model, written
 
 AGAIN = 2  # times that a network is measured again whose numbers are far apart
-FILE = "latency.jsonl"  # in a run folder, a line each network
+# In a run folder, a line each network; by the key of the command.
+FILES = {"latency": "latency.jsonl", "energy": "energy.jsonl"}
+FILE = FILES["latency"]
+RUNS = {"latency": "runs_ms", "energy": "runs_j"}  # what its numbers are called there
 
 
 class Subject(NamedTuple):
@@ -60,12 +63,16 @@ class Bench:
 
         A line that is damaged, such as the last one of a process that was killed, is left out.
         """
-        self._file = folder / FILE
-        self._known = {**_rows(self._file), **self._known}
+        self._file = folder / FILES[self.command.key]
+        self._known = {**_rows(self._file, self._runs_in), **self._known}
         self._write()
 
+    @property
+    def _runs_in(self) -> str:
+        return RUNS[self.command.key]
+
     def measure(self, subjects: Mapping[str, Subject]) -> dict[str, Measurement]:
-        """Return the latency of networks, which take turns.
+        """Return the latency of networks, which take turns; of a command of energy their joules.
 
         A network whose numbers are far apart is measured again, up to twice; the median of all of
         its numbers counts.
@@ -99,7 +106,7 @@ class Bench:
     def _runs(self, subject: Subject) -> list[list[float]]:
         """Return the numbers of a network that are known, a list each run."""
         row = self._known.get(self._identity(subject))
-        return row["runs_ms"] if row else []
+        return row[self._runs_in] if row else []
 
     def _measurement(self, subject: Subject) -> Measurement:
         times = np.array([ms for run in self._runs(subject) for ms in run])
@@ -134,7 +141,7 @@ class Bench:
             "network": subject.key,
             "imgsz": subject.imgsz,
             "command": self.command.text,
-            "runs_ms": [*self._runs(subject), *runs],
+            self._runs_in: [*self._runs(subject), *runs],
         }
         self._write()
 
@@ -154,13 +161,13 @@ class Bench:
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
 
-def _rows(file: Path) -> dict[str, dict[str, Any]]:
-    """Return what a file holds, as far as it is what `Bench` writes."""
+def _rows(file: Path, numbers: str) -> dict[str, dict[str, Any]]:
+    """Return what a file holds, as far as it is what `Bench` writes; `numbers` are called so."""
     found = {}
     for line in text_of(file).splitlines() if file.is_file() else ():
         try:
             row = json_of(line)
-            runs = row["runs_ms"]
+            runs = row[numbers]
             times = [ms for run in runs for ms in run]
             if all(runs) and times and all(0 < ms < math.inf for ms in times):
                 found[str(row["identity"])] = row

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +19,18 @@ from ultralytics import YOLO
 from ultralytics.engine.exporter import Exporter
 from ultralytics.nn import tasks
 
+from yolo_nas_ext.cost.energy import Zone, millijoules
 from yolo_nas_ext.cost.latency import runtimes
-from yolo_nas_ext.cost.latency.probe import Run, device_name, interleaved
-from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol, runtimes_here, summary
+from yolo_nas_ext.cost.latency.probe import Run, device_name, interleaved, network
+from yolo_nas_ext.cost.latency.protocol import (
+    EXPORTS,
+    Measurement,
+    Protocol,
+    runtimes_here,
+    summary,
+)
 from yolo_nas_ext.errors import NASError, TrialError
-from yolo_nas_ext.host import restricted
+from yolo_nas_ext.host import restricted, suppression
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.models import (
     build,
@@ -50,7 +60,9 @@ def measure_models(
     """Return the latency of each model, measured in turns that alternate between them.
 
     Every model is exported by Ultralytics with its own defaults (batch norms folded, boxes decoded,
-    no NMS), or run in torch with batch norms folded. Weights do not matter for the time.
+    no NMS), or run in torch with batch norms folded. Weights do not matter for the time. With
+    `Protocol.nms` boxes are final: an end-to-end head is run by its one-to-one branch, and after
+    others the same made-up boxes are suppressed.
 
     Args:
         models: By name: an `Architecture`, a model definition, a module of Ultralytics, or the path
@@ -83,6 +95,38 @@ def measure_models(
     return {name: summary(v, own[name], *known, waits[name]) for name, v in times.items()}
 
 
+def energy_of(
+    models: Mapping[str, Model],
+    protocol: Protocol,
+    counters: list[Zone],
+    *,
+    nc: int = 80,
+    task: str = "detect",
+    sizes: Mapping[str, int] = MappingProxyType({}),
+) -> dict[str, float]:
+    """Return the millijoules of one image of each model, run as `measure_models` does.
+
+    Args:
+        models: See `measure_models`.
+        protocol: Runtime, precision, image size, threads.
+        counters: Of this machine's processors, see `cost.energy.zones`.
+        nc: Classes, for an `Architecture`.
+        task: What an `Architecture` does.
+        sizes: Image size in pixels of models that have another than the protocol's, by name.
+
+    Raises:
+        NASError: For a runtime that is not there, a model that it cannot load, or counters that do
+            not move.
+    """
+    runtimes.check(protocol)
+    with runtimes.torch_threads(protocol.threads):
+        runs = {}
+        for name, model in models.items():
+            own = replace(protocol, imgsz=sizes.get(name, protocol.imgsz))
+            runs[name] = load(model, own, nc=nc, task=task, where=name or "model")
+        return millijoules(runs, counters, images=protocol.batch)
+
+
 def device_name_of(protocol: Protocol) -> str:
     """Return the name of the device that a protocol measures."""
     if protocol.device == "cpu":
@@ -94,11 +138,36 @@ def load(
     model: Model, protocol: Protocol, *, nc: int = 80, task: str = "detect", where: str = "model"
 ) -> Run:
     """Return what runs a model once; see `measure_models`."""
+    if not protocol.nms:
+        return _network(model, protocol, nc, task, where)
+    if isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
+        boxes = suppression.of_file(Path(model), where)
+    else:
+        model = built(model, nc=nc, task=task, where=where)
+        final = protocol.runtime != "ncnn"  # which has no top-k: the other branch is exported
+        boxes = suppression.of_module(model, protocol.imgsz, where, final=final)
+    run = _network(model, protocol, nc, task, where)
+    if boxes is None:
+        return run
+    suppress = suppression.suppression(boxes, protocol)
+
+    def both() -> None:
+        run()
+        suppress()
+
+    return both
+
+
+def _network(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> Run:
+    """Return what runs a model once, to decoded boxes; of an end-to-end head final ones by nms."""
     if protocol.runtime == "torch":
         return _torch(model, protocol, nc, task, where)
     if protocol.runtime == "tensorrt":
         return _tensorrt(model, protocol, nc, task, where)
-    return runtimes.load(exported(model, protocol, nc=nc, task=task, where=where), protocol, where)
+    if protocol.runtime in EXPORTS:
+        return _other(model, protocol, nc, task, where)
+    onnx = exported(model, protocol, nc=nc, task=task, where=where)
+    return runtimes.load(onnx, protocol, where, whole=True)
 
 
 def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "model") -> nn.Module:
@@ -214,15 +283,35 @@ def _export(
         "verbose": False,
         "data": None,
     }
+    if protocol.nms:  # Ultralytics' word for the branch of an end-to-end head that needs none
+        arguments["nms"] = False
     if opset is not None:
         arguments["opset"] = opset
     if form == "engine" and protocol.precision == "fp16":
         arguments["quantize"] = 16
     try:
-        with quiet():
+        with quiet(), _mute(form == "ncnn"):
             return str(Exporter(overrides=arguments)(model=module))
     except Exception as error:
         raise NASError(f"{where}: Ultralytics cannot export it ({reason(error)})") from error
+
+
+@contextmanager
+def _mute(wanted: bool) -> Iterator[None]:
+    """Keep a programme that an export runs from the screen, where it prints each of its steps."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    before = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(nowhere)
 
 
 def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> Run:
@@ -230,7 +319,7 @@ def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> 
         raise NASError(f"{where}: runtime=torch runs no ONNX file; give the .pt or .yaml")
     module: Any = built(model, nc=nc, task=task, where=where)
     if hasattr(module, "end2end"):
-        module.end2end = False  # as in an export, so that the runtimes compute the same
+        module.end2end = protocol.nms  # as in an export, so that the runtimes compute the same
     device = protocol.place
     with quiet():
         module = module.float().eval().fuse(verbose=False)
@@ -245,6 +334,26 @@ def _torch(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> 
         if device != "cpu":
             torch.cuda.synchronize(device)
 
+    return run
+
+
+def _other(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> Run:
+    """Return what runs a model in NCNN or LiteRT, as Ultralytics exports it."""
+    with TemporaryDirectory() as folder:
+        if isinstance(model, (str, Path)) and Path(model).suffix == ".onnx":
+            raise NASError(
+                f"{where}: runtime={protocol.runtime} runs no ONNX file; give the .pt or .yaml"
+            )
+        file = _export(model, EXPORTS[protocol.runtime], protocol, folder, nc, task, where)
+        how = protocol.threads, protocol.imgsz, protocol.precision
+        try:
+            run = network(protocol.runtime, file, *how)
+            run()
+        except Exception as error:  # each runtime has errors of its own
+            raise NASError(
+                f"{where}: {runtimes.runtime_version(protocol.runtime)} cannot run it "
+                f"({reason(error)}); try another runtime="
+            ) from error
     return run
 
 

@@ -48,7 +48,7 @@ def _does(key: str, text: str) -> str:
         return "is written to"
     if key == "ray_address":
         return "" if text == "auto" else "gets and sends code"
-    if key == "latency" and is_command(text):
+    if key in ("latency", "energy") and is_command(text):
         return "is run"
     if key == "blocks" or CODE.search(text):
         return "runs code"

@@ -13,7 +13,7 @@ from yolo_nas_ext.estimators.multi_fidelity import rung_fitness
 from yolo_nas_ext.estimators.training import localisation
 from yolo_nas_ext.executors.run_trial import Estimate, Report
 from yolo_nas_ext.host import devices
-from yolo_nas_ext.pipeline import latency, warm_start
+from yolo_nas_ext.pipeline import energy, latency, warm_start
 from yolo_nas_ext.pipeline.baselines import Begin
 from yolo_nas_ext.pipeline.plan import Plan
 from yolo_nas_ext.plugins import load_blocks
@@ -36,6 +36,7 @@ class Evaluation:
         blocks: File with blocks of the user's, which every process has to know.
         score: What a learning curve consists of, from the metrics of an epoch or a rung.
         timing: What measures the latency first, where it is measured of each candidate.
+        energy: What measures the energy first, where something asks for it.
         begins: How baselines begin that do not as candidates do, by name.
         parent: Name of the parent, which is measured whatever its latency.
     """
@@ -46,6 +47,7 @@ class Evaluation:
     blocks: str | None = None
     score: Callable[[Mapping[str, float]], float] = localisation
     timing: latency.Timing | None = None
+    energy: energy.Energy | None = None
     begins: Mapping[str, Begin] = field(default_factory=dict)
     parent: str = ""
 
@@ -59,7 +61,7 @@ class Evaluation:
         nearest = warm_start.nearest(trial, self.study, self.folder) if self.study else None
         inherit = begin.inherit or nearest
         start = {"inherit": inherit} if inherit else {}
-        measured = {} if other else self._latency(trial)
+        measured = {} if other else self._measured(trial)
 
         def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
             report(epoch, self.score(metrics))
@@ -77,13 +79,18 @@ class Evaluation:
         """Train on that device from now on, in this process."""
         devices.use(device)
 
-    def _latency(self, trial: Trial) -> dict[str, float]:
-        """Return the measured latency of a network, where it is measured of each."""
-        if self.timing is None or trial.architecture is None:
-            return {}
-        of_parent = bool(self.parent) and trial.name == self.parent
-        timing = replace(self.timing, limit=None) if of_parent else self.timing
-        return timing.of_candidate(trial.architecture)
+    def _measured(self, trial: Trial) -> dict[str, float]:
+        """Return the latency and the energy of a network, where they are measured of each."""
+        found: dict[str, float] = {}
+        if trial.architecture is None:
+            return found
+        if self.timing is not None:
+            of_parent = bool(self.parent) and trial.name == self.parent
+            timing = replace(self.timing, limit=None) if of_parent else self.timing
+            found |= timing.of_candidate(trial.architecture)
+        if self.energy is not None:
+            found |= self.energy.of_candidate(trial.architecture)
+        return found
 
 
 def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:
@@ -91,6 +98,8 @@ def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:
     config, timing = plan.config, plan.timing
     if timing is not None and timing.bench is not None:
         timing.bench.keep(folder)
+    if plan.energy is not None and plan.energy.bench is not None:
+        plan.energy.bench.keep(folder)
     return Evaluation(
         plan.estimator,
         folder,
@@ -98,6 +107,7 @@ def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:
         config.blocks,
         rung_fitness if config.fidelity else localisation,
         timing if timing and timing.profile is None else None,
+        plan.energy,
         plan.first.begins,
         plan.parent.name if plan.parent else "",
     )

@@ -83,7 +83,8 @@ class Timing:
         """What a candidate's latency is of: a profile, or this machine."""
         if self.profile is None:
             return self.measured_on
-        return f"{self.profile.device_name} by profile {self.profile.to_dict()[CHECKSUM][:8]}"
+        digest = self.profile.to_dict()[CHECKSUM][:8]
+        return f"{self.profile.device_name} by profile {digest}" + ", with NMS" * self.profile.nms
 
     @property
     def text(self) -> str:
@@ -91,15 +92,15 @@ class Timing:
         if self.bench is not None:
             return f"measured by {self.bench.command.text}, {self.bench.repeats} runs a network"
         if self.profile is None:
-            return f"measured: {self.protocol}"
+            return f"measured: {self.protocol}; {self.protocol.processing}"
         by = f"predicted from {len(self.profile.layers)} timed layers of {self.profile.device_name}"
         errors = "; ".join(
             f"{imgsz} px: median error {at.error(0.5):.1%} and 90 % within {at.error(0.9):.1%}"
             for imgsz, at in self.profile.sizes.items()
         )
         return (
-            f"{by} ({self.protocol.setting}, {self.profile.runtime_version}; on its own networks, "
-            f"{errors})"
+            f"{by} ({self.protocol.setting}, {self.profile.runtime_version}; "
+            f"{self.protocol.processing}; on its own networks, {errors})"
         )
 
     def measure(self, networks: Mapping[str, Architecture]) -> dict[str, Measurement]:
@@ -186,7 +187,7 @@ def _profiled(
     limit: float | None,
 ) -> Timing:
     """Return the timing of a device with a profile."""
-    profile = asked(file)
+    profile = asked(file, config.nms)
     protocol = _fitting(config, profile, sizes, file)
     mine = named_here(protocol)
     here = profile.device_name == mine
@@ -247,7 +248,7 @@ def _fitting(config: SearchSettings, profile: Profile, sizes: Sequence[int], fil
                 f"latency={file}: the profile is for {found}, not for {asked_for}; make "
                 "one by yolo nas-profile, or search as it says"
             )
-    return Protocol.from_dict({**has.to_dict(), "imgsz": sizes[0]})
+    return Protocol.from_dict({**has.to_dict(), "imgsz": sizes[0], "nms": config.nms})
 
 
 def _measured(config: SearchSettings, nc: int, sizes: Sequence[int], limit: float | None) -> Timing:
@@ -256,7 +257,13 @@ def _measured(config: SearchSettings, nc: int, sizes: Sequence[int], limit: floa
     A network with an image size of its own is measured at that.
     """
     usual = config.imgsz if config.imgsz in sizes else sizes[0]
-    protocol = Protocol(config.runtime, _device(config), precision=config.precision, imgsz=usual)
+    protocol = Protocol(
+        config.runtime,
+        _device(config),
+        precision=config.precision,
+        imgsz=usual,
+        nms=config.nms,
+    )
     runtimes.check(protocol)
     busy = runtimes.busy_note()
     notes = [busy] if busy else []

@@ -272,6 +272,7 @@ def _protocol(job: Job) -> dict[str, Any]:
         "initial weights": _initial_weights(job.config),
         "measured on": trained if job.config.estimator in HELD_OUT else untrained,
         **({"latency": job.latency} if job.latency else {}),
+        **({"energy": job.plan.energy.text} if job.plan.energy else {}),
         **({"trained fitness": confirm.how(job.config)} if job.study.confirmed else {}),
         **{name: version(name) for name in ("ultralytics", "torch")},
     }

@@ -24,7 +24,7 @@ from yolo_nas_ext.host.plugin import timm_trace
 from yolo_nas_ext.host.training import distillation
 from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
-from yolo_nas_ext.pipeline import baselines, effort, latency, limits, noise
+from yolo_nas_ext.pipeline import baselines, effort, energy, latency, limits, noise
 from yolo_nas_ext.pipeline import parent as parents
 from yolo_nas_ext.pipeline.baselines import First
 from yolo_nas_ext.pipeline.changes import ChangeScores, scorable
@@ -63,6 +63,7 @@ class Plan:
         first: What is tried before the strategy proposes: the parent, its pencils, the baselines.
         notes: What the user should know: skipped images, baselines left out.
         timings: How latency is known, of each device; none where it is not.
+        energy: How energy is measured, where something asks for it.
         parent: The trained network that the search starts from, if it does.
         changes: What scores the parent's changes, where the strategy adds them up.
         measure: What fitness is, for people.
@@ -80,6 +81,7 @@ class Plan:
     first: First
     notes: Sequence[str]
     timings: Sequence[latency.Timing] = ()
+    energy: energy.Energy | None = None
     parent: Parent | None = None
     changes: ChangeScores | None = None
     measure: Measure = field(default_factory=Measure)
@@ -146,6 +148,7 @@ def make(config: SearchSettings) -> Plan:
     timing = next(iter(timings), None)
     first = baselines.Firsts(config, space, budget, data, parent, timing).made(named)
     first = noise.measured(first, config, estimator, parent)
+    joules = energy.settle(config, data.nc, space, _runs_here(timings))
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     unlimited = [f"{n}=none sets no limit" for n in MOST if n in config.given and _none(config, n)]
     notes = [
@@ -160,6 +163,7 @@ def make(config: SearchSettings) -> Plan:
         *limit,
         *first.notes,
         *(note for timing in timings for note in timing.notes),
+        *(joules.notes if joules else ()),
     ]
     return Plan(
         config,
@@ -174,10 +178,16 @@ def make(config: SearchSettings) -> Plan:
         first,
         notes,
         timings,
+        joules,
         parent,
         changes,
         measure_of(config, estimator),
     )
+
+
+def _runs_here(timings: Sequence[latency.Timing]) -> latency.Protocol | None:
+    """Return how the profile of this machine runs networks, where there is one."""
+    return next((timing.protocol for timing in timings if timing.profile and timing.here), None)
 
 
 def searched_on(config: SearchSettings, data: dataset.DataSet) -> dataset.DataSet:

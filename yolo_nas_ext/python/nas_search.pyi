@@ -67,6 +67,8 @@ def nas_search(
     max_layers: int | None = None,
     runtime: str | Path = "onnx",
     precision: str | Path = "fp32",
+    nms: bool = False,
+    energy: str | Path | None = None,
     latency_repeats: int = 3,
     latency_timeout: float = 300.0,
     jobs: int = 1,

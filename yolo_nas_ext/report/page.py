@@ -48,7 +48,9 @@ TITLES = {
     "latency_ms": "Latency (ms)",
     "latency_measured_ms": "Latency measured (ms)",
     "latency_iqr_ms": "Its quartiles apart (ms)",
+    "energy_mj": "Energy of an image (mJ)",
 }
+ENERGY = "energy_mj"
 LATENCY = ("latency_ms", "latency_measured_ms")
 RELOAD = 10  # seconds after which the page of a search that runs is loaded again
 
@@ -205,7 +207,7 @@ def _legend(findings: Findings, line: str) -> list[dict[str, str]]:
 
 def _front_table(findings: Findings) -> Table:
     baseline = findings.reference
-    known = [n for n in LATENCY if any(n in trial.metrics for trial in findings.front)]
+    known = [n for n in (*LATENCY, ENERGY) if any(n in trial.metrics for trial in findings.front)]
     named = {n for trial in findings.front for n in trial.metrics if device_title(n)}
     known += sorted(n for n in named if not n.endswith("_iqr_ms"))
     others = dict.fromkeys([*findings.study.goal.objectives, *known])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 from tests.helpers.devices import SIZE, layer_ms, made_up
 from yolo_nas_ext.commands import profile as profiling
 from yolo_nas_ext.commands import profile_sample
-from yolo_nas_ext.cost.latency import carry
+from yolo_nas_ext.cost.latency import carry, runtimes
 from yolo_nas_ext.cost.latency.features import family, parameters
 from yolo_nas_ext.cost.latency.fit import Model
 from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
@@ -115,3 +117,148 @@ def test_a_device_elsewhere(few: str, tmp_path: Path, capsys: pytest.CaptureFixt
         profiling.main(result)
     assert profiling.main({**result, "from": few}) == 0
     assert load(out).predict(tables(1, 5)[0], imgsz=SIZE) > 0
+
+
+# What stands for the packages of runtimes: a network takes its file's bytes as microseconds.
+NCNN = """
+import time
+from pathlib import Path
+__version__ = "1.0.stub"
+class Mat:
+    def __init__(self, array):
+        assert array.shape == (3, SIDE, SIDE) and array.dtype == "float32"
+class Extractor:
+    def __init__(self, size): self.size = size
+    def __enter__(self): return self
+    def __exit__(self, *error): pass
+    def input(self, name, mat): assert name == "in0" and isinstance(mat, Mat)
+    def extract(self, name):
+        end = time.perf_counter() + self.size / 1e6
+        while time.perf_counter() < end: pass
+        return 0, [name]
+class Net:
+    class opt: num_threads = 0
+    def load_param(self, path): return 0 if Path(path).read_text() == "layers" else -1
+    def load_model(self, path): self.size = len(Path(path).read_bytes()); return 0
+    def input_names(self): return ["in0"]
+    def output_names(self): return ["out0"]
+    def create_extractor(self): return Extractor(self.size)
+"""
+LITERT = """
+import time
+class Interpreter:
+    def __init__(self, model_content, num_threads): self.size = len(model_content)
+    def allocate_tensors(self): pass
+    def get_input_details(self): return [{"index": 7, "shape": [1, 3, 8, 8]}]
+    def set_tensor(self, index, image): assert index == 7 and image.shape == (1, 3, 8, 8)
+    def invoke(self):
+        end = time.perf_counter() + self.size / 1e6
+        while time.perf_counter() < end: pass
+"""
+
+
+@pytest.fixture
+def stubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with packages that stand for the runtimes."""
+    folder = tmp_path / "stubs"
+    (folder / "ai_edge_litert").mkdir(parents=True)
+    (folder / "ncnn.py").write_text(NCNN.replace("SIDE", str(SIZE)))
+    (folder / "ai_edge_litert" / "__init__.py").write_text("__version__ = '2.0.stub'\n")
+    (folder / "ai_edge_litert" / "interpreter.py").write_text(LITERT)
+    monkeypatch.setattr(runtimes, "runtime_version", lambda runtime: f"{runtime} stub")
+    monkeypatch.syspath_prepend(str(folder))
+    for name in ("ncnn", "ai_edge_litert", "ai_edge_litert.interpreter"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return folder
+
+
+def exported(form: str, folder: Path, microseconds: int) -> Path:
+    """What Ultralytics exports, of a network that takes so long."""
+    if form == "litert":
+        file = folder / "network.tflite"
+        file.write_bytes(bytes(microseconds))
+        return file
+    place = folder / "network_ncnn_model"
+    place.mkdir()
+    (place / "model.ncnn.param").write_text("layers")
+    (place / "model.ncnn.bin").write_bytes(bytes(microseconds))
+    (place / "model_ncnn.py").write_text("no part of a bundle")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("runtime", "version", "name"),
+    [("ncnn", "ncnn 1.0.stub", "whole0"), ("litert", "ai_edge_litert 2.0.stub", "whole0.tflite")],
+)
+def test_a_device_elsewhere_that_runs_ncnn_or_litert(
+    runtime: str,
+    version: str,
+    name: str,
+    few: str,
+    stubs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+
+    def written(model: Any, form: str, protocol: Protocol, folder: Path, **_: Any) -> Path:
+        made.append(1000 + 500 * len(made))
+        return exported(form, folder, made[-1])
+
+    monkeypatch.setattr(host_latency, "written", written)
+    zipped, out = tmp_path / "ten.zip", tmp_path / "pi.json"
+    given = {"bundle": str(zipped), "spaces": "tiny", "runtime": runtime}
+    with pytest.raises(NASError, match=f"runtime={runtime}: .* give from= the profile"):
+        profiling.main(given)
+    assert profiling.main({**given, "from": few}) == 0
+    with zipfile.ZipFile(zipped) as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "probe"
+    assert (folder / "models" / name).exists() and not [*folder.rglob("*.onnx")]
+    assert not [*folder.rglob("model_ncnn.py")]
+    assert version.split()[0] in (folder / "README.txt").read_text()
+    env = {**os.environ, "PYTHONPATH": str(stubs)}
+    subprocess.run([sys.executable, str(folder / "probe.py")], check=True, env=env)
+    found = json.loads((folder / "result.json").read_text())
+    assert found["runtime_version"] == version
+    medians = [row[1] for row in found["models"][str(SIZE)].values()]
+    assert len(medians) == len(made) and min(medians) >= 1.0  # the milliseconds of the first
+    result = {"import": str(folder / "result.json"), "out": str(out), "force": True}
+    assert profiling.main({**result, "from": few}) == 0
+    assert load(out).protocol.runtime == runtime and load(out).runtime_version == version
+
+
+@pytest.mark.parametrize("runtime", ["ncnn", "litert"])
+def test_whole_networks_are_measured_here_in_ncnn_and_litert(
+    runtime: str, stubs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms = []
+
+    class Exporter:
+        def __init__(self, overrides: Mapping[str, Any]) -> None:
+            self.form = overrides["format"]
+
+        def __call__(self, model: Any) -> Path:
+            forms.append(self.form)
+            return exported(self.form, Path(model.pt_path).parent, 2000)
+
+    monkeypatch.setattr(host_latency, "Exporter", Exporter)
+    protocol = Protocol(runtime, imgsz=SIZE, warmup=0, repeats=3)
+    found = host_latency.measure_models({"a": "yolo11n.yaml"}, protocol)["a"]
+    assert forms == [runtime] and found.median_ms >= 2.0
+    with pytest.raises(NASError, match=f"a: runtime={runtime} runs no ONNX file"):
+        host_latency.load("a.onnx", protocol, where="a")
+    if runtime == "ncnn":
+        with pytest.raises(NASError, match="batch=2: runtime=ncnn takes one image"):
+            runtimes.check(replace(protocol, batch=2))
+    with pytest.raises(NASError, match=f"precision=int8: runtime={runtime}"):
+        runtimes.check(replace(protocol, precision="int8"))
+
+
+@pytest.mark.slow
+def test_ncnn_itself_runs_what_ultralytics_exports() -> None:
+    pytest.importorskip("ncnn")
+    pytest.importorskip("pnnx")
+    protocol = Protocol("ncnn", imgsz=SIZE)
+    (boxes,) = host_latency.load("yolo11n.yaml", protocol)()
+    assert boxes.shape == (84, 84) and np.isfinite(boxes).all()

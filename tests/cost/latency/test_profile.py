@@ -397,10 +397,33 @@ def test_what_other_work_disturbs_is_measured_at_another_time_and_the_least_coun
         ({"import": "none.json"}, "import=none.json: no such file"),
         ({"import": "none.json", "imgsz": 320}, "imgsz=320: not with import="),
         ({"bundle": "probe"}, "give the name of a zip"),
-        ({"bundle": "probe.zip", "runtime": "torch"}, "a bundle is timed by ONNX Runtime"),
+        ({"bundle": "probe.zip", "runtime": "torch"}, "a bundle is timed by ONNX Runtime, and"),
     ],
 )
 def test_bad_input_is_one_line(given: dict[str, Any], said: str) -> None:
     with pytest.raises(NASError, match=said) as caught:
         profiling.main(given)
     assert "\n" not in str(caught.value)
+
+
+def test_predictions_include_suppression_where_that_is_asked_for(tmp_path: Path) -> None:
+    network = SPACE.architecture(SPACE.sample(random.Random(3)))
+    network = replace(network, head=replace(network.head, end2end=False))
+    final = replace(network, head=replace(network.head, end2end=True))
+    plain = made_up()
+    with pytest.raises(NASError, match=r"nms=True: a\.json does not know the time"):
+        plain.with_nms("a.json")
+    at = replace(plain.sizes[SIZE], suppression=(1.0, 2.58), choice=(0.1, 0.89))
+    save(replace(plain, sizes={SIZE: at}), tmp_path / "a.json")
+    known = load(tmp_path / "a.json")
+    before = known.predict(network, 21, SIZE)
+    as_ever = plain.predict(network, 21, SIZE)  # a file has five digits of each layer
+    assert before == pytest.approx(as_ever, rel=1e-4)
+    assert known.predict(final, 21, SIZE) == pytest.approx(before)
+    asked = known.with_nms("a.json")
+    assert asked.predict(network, 21, SIZE) == pytest.approx(before + 1.4)
+    assert asked.predict(final, 21, SIZE) == pytest.approx(before + 0.3)
+    assert asked.predict(network, 21, SIZE, task="classify") == pytest.approx(
+        known.predict(network, 21, SIZE, task="classify")
+    )
+    assert asked.to_dict() == known.to_dict()

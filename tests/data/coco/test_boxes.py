@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolo_nas_ext.commands.data import coco_main
+from yolo_nas_ext.commands.data import main as coco_main
 from yolo_nas_ext.data.coco.boxes import settled
 from yolo_nas_ext.data.coco.convert import import_coco
 from yolo_nas_ext.errors import NASError

@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 from pycocotools import mask as rle
 
-from yolo_nas_ext.commands.data import coco_main
+from yolo_nas_ext.commands.data import main as coco_main
 from yolo_nas_ext.data.coco.convert import import_coco
 from yolo_nas_ext.errors import NASError
 

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,11 +58,9 @@ class Job:
 
 
 def test_a_process_that_dies_costs_its_scan_alone():
-    with workers.Workers(2, 100) as pool:
-        found = dict(
-            (index, (kind, result))
-            for index, kind, result in pool.run([Job("die"), Job("bad"), Job("run"), Job("run")])
-        )
+    tasks = [Job("die"), Job("bad"), Job("run"), Job("run")]
+    with workers.Workers() as pool:
+        found = {index: tuple(rest) for index, *rest in pool.run(tasks, 2, 100)}
     assert found[0] == (workers.BAD, workers.ENDED) and found[1] == (workers.BAD, "is bad")
     assert all(found[i][0] == workers.DONE for i in (2, 3))
     assert os.getpid() not in {found[2][1], found[3][1]}
@@ -69,8 +69,41 @@ def test_a_process_that_dies_costs_its_scan_alone():
 
 @pytest.mark.parametrize(("what", "error"), [("full", OSError), ("bug", RuntimeError)])
 def test_what_is_no_scans_fault_ends_the_conversion(what, error):
-    with workers.Workers(1, 100) as pool, pytest.raises(error):
-        list(pool.run([Job(what)]))
+    with workers.Workers() as pool, pytest.raises(error):
+        list(pool.run([Job(what)], 1, 100))
+
+
+def test_processes_that_started_ahead_are_those_that_work_and_all_of_them_end():
+    before = {p.pid for p in psutil.Process().children()}
+    with workers.Workers(3) as pool:
+        ahead = {p.pid for p in psutil.Process().children()} - before
+        assert len(ahead) == 3
+        done = {result for *_, result in pool.run([Job("run")] * 6, 2, 100)}
+        assert done <= ahead and len(done) <= 2
+    assert not any(map(psutil.pid_exists, ahead))
+
+
+def test_processes_start_ahead_where_several_will_convert(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "usable_cores", lambda: 4)
+    (tmp_path / "a.nii.gz").write_bytes(b"x")
+    source = str(tmp_path)
+    assert [workers.ahead(source, jobs) for jobs in (None, 1, 2, 9)] == [0, 0, 2, 4]
+    with (tmp_path / "b.nii.gz").open("wb") as file:
+        file.truncate(workers.WORTH)
+    assert workers.ahead(source, None) == 4 and workers.ahead(source, 1) == 0
+    assert workers.ahead(f"{source}/*.gz", 2) == 0  # what a pattern names is not known yet
+    monkeypatch.setattr(workers, "usable_cores", lambda: 1)
+    assert workers.ahead(source, None) == workers.ahead(source, 2) == 0
+
+
+def test_volumes_are_converted_without_what_pictures_and_resampling_need():
+    code = (
+        "import sys; from yolo_nas_ext.commands import data_scans; "
+        "print([m for m in sys.modules if m in "
+        "('torch', 'monai', 'SimpleITK', 'scipy.ndimage', 'scipy.spatial', 'pycocotools')])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 class Told(workers.Worker):
@@ -92,12 +125,13 @@ class Told(workers.Worker):
 def test_scans_that_run_together_fit_into_the_room(monkeypatch):
     monkeypatch.setattr(workers, "Worker", Told)
     Told.most = 0
-    with workers.Workers(3, 10) as pool:
-        done = list(pool.run([Job("run", size) for size in (4, 4, 4, 9, 2, 2, 5, 5, 5, 1)]))
+    with workers.Workers() as pool:
+        tasks = [Job("run", size) for size in (4, 4, 4, 9, 2, 2, 5, 5, 5, 1)]
+        done = list(pool.run(tasks, 3, 10))
     assert len(done) == 10 and 4 < Told.most <= 10
     Told.most = 0
-    with workers.Workers(3, 10) as pool:  # too large for the room, so alone
-        assert len(list(pool.run([Job("run", 50), Job("run", 3)]))) == 2
+    with workers.Workers() as pool:  # too large for the room, so alone
+        assert len(list(pool.run([Job("run", 50), Job("run", 3)], 3, 10))) == 2
     assert Told.most == 50
 
 

@@ -32,7 +32,7 @@ INLINE = 4096  # bytes up to which weights stay in their model
 SCALE = np.float32(1 / 24)  # of the weights: activations stay as they are at a fan-in of 576
 LAYERS = 1500  # an image size
 README = """Times the models in this folder on this device.
-It needs Python 3.8 or newer, numpy and onnxruntime; one that is too old is named at once.
+It needs Python 3.8 or newer, numpy and {package}; one that is too old is named at once.
 
     python probe.py
 
@@ -43,12 +43,15 @@ It goes on where it was if it is stopped. Bring back result.json, then:
 
 
 class ExportedModel(NamedTuple):
-    """A whole model: the network, its number of classes, its image size and its ONNX export."""
+    """A whole model: the network, its number of classes, its image size and its export.
+
+    That is an ONNX model, or the file or folder that Ultralytics exports for another runtime.
+    """
 
     architecture: Architecture
     nc: int
     imgsz: int
-    model: bytes
+    model: bytes | Path
 
 
 class DeviceTimes(NamedTuple):
@@ -125,7 +128,11 @@ def write(
                 ]
                 manifest["layers"].append([*names, more])
             for index, exported in enumerate(models):
-                name = add(f"models/whole{index}.onnx", exported.model)
+                whole = f"models/whole{index}"
+                if isinstance(exported.model, Path):
+                    name = _copied(file, whole, exported.model)
+                else:
+                    name = add(f"{whole}.onnx", exported.model)
                 manifest["models"].setdefault(str(exported.imgsz), []).append(name)
                 network = exported.architecture.to_dict()
                 manifest["networks"][name] = {"architecture": network, "nc": exported.nc}
@@ -133,10 +140,21 @@ def write(
             file.writestr(f"probe/models/{WEIGHTS}", values.tobytes())
             script = Path(probe.__file__).read_text(encoding="utf-8")
             file.writestr("probe/probe.py", script)
-            file.writestr("probe/README.txt", README)
+            package = probe.PACKAGES.get(protocol.runtime, probe.PACKAGES["onnx"])
+            file.writestr("probe/README.txt", README.format(package=package))
             file.writestr(f"probe/{probe.MANIFEST}", json.dumps(manifest))
     except OSError as error:
         raise RunError(f"bundle={path}: cannot be written ({error.strerror})") from error
+
+
+def _copied(file: zipfile.ZipFile, name: str, model: Path) -> str:
+    """Write a model that is a file or a folder into the zip, and return what it is called there."""
+    if model.is_dir():
+        for part in sorted(model.glob("*.ncnn.*")):
+            file.write(part, f"probe/{name}/{part.name}")
+        return name
+    file.write(model, f"probe/{name}{model.suffix}")
+    return f"{name}{model.suffix}"
 
 
 def versions(model: bytes) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Timing ONNX models. It needs Python, NumPy and ONNX Runtime alone.
+"""Timing exported models. It needs Python, NumPy and one runtime: ONNX Runtime, NCNN or LiteRT.
 
 This file goes into a bundle (`cost.latency.bundle`) as its script. There it times the models beside
 it and writes ``result.json``. The package uses the same functions, so that both measure alike. It
@@ -11,6 +11,7 @@ import json
 import platform
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, Mapping, MutableMapping, Sequence  # noqa: UP035
 
@@ -30,6 +31,7 @@ LAYER_SECONDS = 0.05  # that they take, roughly
 FINE = time.get_clock_info("process_time").resolution < 1e-5  # not on Windows, in steps of 16 ms
 DISTURBED = 1.1  # times the least of some runs from which on their median is not the model's own
 Run = Callable[[], Any]
+PACKAGES = {"onnx": "onnxruntime", "ncnn": "ncnn", "litert": "ai_edge_litert"}
 # Versions of ONNX Runtime with the newest operators (opset) and format (IR) of ONNX that they take.
 TAKES = (
     ((1, 6), 13, 7),
@@ -172,6 +174,63 @@ def session(model: str | bytes, threads: int) -> Run:
     return lambda: made.run(None, feed)
 
 
+def ncnn_network(model: str | Path, threads: int, side: int, precision: str = "fp32") -> Run:
+    """Return what runs a network once in NCNN, on a random image from 0 to 1.
+
+    Args:
+        model: The folder that Ultralytics exports.
+        threads: CPU threads.
+        side: Pixels of the image each way.
+        precision: ``fp32``, or ``fp16`` where the processor computes in it.
+    """
+    import ncnn  # pyright: ignore[reportMissingImports]
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.use_vulkan_compute = False
+    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
+        setattr(net.opt, name, precision == "fp16")
+    folder = Path(model)
+    for load, file in ((net.load_param, "model.ncnn.param"), (net.load_model, "model.ncnn.bin")):
+        if load(str(folder / file)):  # 0 is success
+            raise OSError("ncnn cannot load {}".format(file))  # noqa: UP032
+    image = np.random.default_rng(0).random((3, side, side), dtype=np.float32)
+    given, wanted = net.input_names()[0], list(net.output_names())
+
+    def run() -> Any:
+        with net.create_extractor() as extractor:
+            extractor.input(given, ncnn.Mat(image))
+            return [np.array(extractor.extract(name)[1]) for name in wanted]
+
+    return run
+
+
+def litert_network(model: str | Path, threads: int) -> Run:
+    """Return what runs a network once in LiteRT, on a random image from 0 to 1.
+
+    Args:
+        model: The ``.tflite`` file that Ultralytics exports.
+        threads: CPU threads.
+    """
+    from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]
+
+    interpreter = Interpreter(model_content=Path(model).read_bytes(), num_threads=threads)
+    interpreter.allocate_tensors()
+    given = interpreter.get_input_details()[0]
+    image = np.random.default_rng(0).random(tuple(given["shape"]), dtype=np.float32)
+    interpreter.set_tensor(given["index"], image)
+    return interpreter.invoke
+
+
+def network(runtime: str, model: str, threads: int, side: int, precision: str = "fp32") -> Run:
+    """Return what runs a whole model of a bundle once in its runtime."""
+    if runtime == "ncnn":
+        return ncnn_network(model, threads, side, precision)
+    if runtime == "litert":
+        return litert_network(model, threads)
+    return session(model, threads)
+
+
 def device_name() -> str:
     """Return the name of this machine's processor, the same at every call."""
     for file in ("/proc/device-tree/model", "/proc/cpuinfo"):
@@ -264,13 +323,15 @@ def known_times(kept: Path) -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     """Time what a manifest lists, and write the result; what an earlier run timed is kept."""
-    try:
-        import onnxruntime
-    except ImportError as missing:
-        sys.exit(f"probe.py: needs onnxruntime ({missing}): pip install onnxruntime")
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    runtime = manifest.get("protocol", {}).get("runtime", "onnx")
+    package = PACKAGES.get(runtime, PACKAGES["onnx"])  # others' times are of ONNX Runtime
+    try:
+        version = str(getattr(import_module(package), "__version__", "of an unknown version"))
+    except ImportError as missing:
+        sys.exit(f"probe.py: needs {package} ({missing}): pip install {package}")
     needs = manifest.get("needs", {"opset": 0, "ir": 0})
-    old = too_old(onnxruntime.__version__, needs["opset"], needs["ir"])
+    old = too_old(version, needs["opset"], needs["ir"]) if package == PACKAGES["onnx"] else ""
     if old:
         sys.exit(f"probe.py: {old}")
     kept = folder / "timed.jsonl"
@@ -291,7 +352,7 @@ def main(folder: Path) -> None:
     result = {
         "manifest": manifest,
         "device": device_name(),
-        "runtime_version": f"onnxruntime {onnxruntime.__version__}",
+        "runtime_version": f"{package} {version}",
         "layers": [known.get(many) for _, many, _ in manifest["layers"]],
         "models": models,
     }
@@ -341,7 +402,12 @@ def _time_models(
         return known[mark]
     clock = Clock(f"whole models at {size} px")
     try:
-        runs = {name: session(str(folder / name), manifest["threads"]) for name in names}
+        protocol = manifest.get("protocol", {})
+        how = protocol.get("runtime", "onnx"), protocol.get("precision", "fp32")
+        runs = {
+            name: network(how[0], str(folder / name), manifest["threads"], int(size), how[1])
+            for name in names
+        }
         waits: dict[str, list[float]] = {}
         times = interleaved(
             runs,

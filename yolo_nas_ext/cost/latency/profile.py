@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from yolo_nas_ext.cost.latency.features import Floats, family, features, moved, parameters, work
 from yolo_nas_ext.cost.latency.fused_layers import Op, deployed
-from yolo_nas_ext.cost.latency.protocol import Protocol
+from yolo_nas_ext.cost.latency.protocol import CLASSES, Protocol
 from yolo_nas_ext.cost.latency.trees import Forest
 from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.files import json_of, resource, text_of, write_text
@@ -23,6 +23,7 @@ from yolo_nas_ext.network.rows import KEYPOINTS
 
 SCHEMA, BEFORE = 2, 1  # of the file, and of one without `fetch`; other numbers are refused
 CHECKSUM = "sha256"
+BOXED = ("detect", "segment", "pose")  # tasks whose boxes are suppressed as those of detection are
 Base = tuple[float, float, float]  # milliseconds a multiply-add, a number moved, and at least
 
 
@@ -37,12 +38,17 @@ class Calibration:
             in milliseconds.
         fetch: Milliseconds that a parameter takes besides. A layer on its own finds its parameters
             in the processor's cache, which those of a large model are too many for.
+        suppression: Milliseconds of non-maximum suppression at 1 and at 80 classes; nothing where
+            it was not measured.
+        choice: The same of what an end-to-end head does in the place of it.
     """
 
     constant: float
     weights: Mapping[str, float]
     models: Sequence[tuple[str, float, float]] = ()
     fetch: float = 0.0
+    suppression: tuple[float, ...] = ()
+    choice: tuple[float, ...] = ()
 
     def error(self, share: float) -> float:
         """Return the relative error that this share of models stay within, each left out."""
@@ -63,6 +69,7 @@ class Profile:
         base: By family, a straight line that the trees correct.
         forest: Predicts the logarithm of what a layer takes by its base, for layers not measured.
         about: What else the file says: spaces, seconds, date.
+        nms: Whether predictions include non-maximum suppression, see `with_nms`; not in the file.
     """
 
     device_name: str
@@ -73,6 +80,7 @@ class Profile:
     base: Mapping[str, Base]
     forest: Forest
     about: Mapping[str, Any] = field(default_factory=dict)
+    nms: bool = False
     _known: dict[Op, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -101,13 +109,32 @@ class Profile:
         Raises:
             NASError: For an image size that was not profiled.
         """
-        ops = subject
+        ops, more = subject, 0.0
         if isinstance(ops, Architecture):
             imgsz = ops.imgsz or imgsz
-        self.at(imgsz)
+        at = self.at(imgsz)
         if isinstance(ops, Architecture):
+            if self.nms and task in BOXED:
+                more = _at_classes(at.choice if ops.head.end2end else at.suppression, nc)
             ops = deployed(ops, nc, imgsz, channels, task=task, keypoints=keypoints)
-        return self.constant(imgsz) + float(sum(self.shares(ops, imgsz)))
+        return self.constant(imgsz) + float(sum(self.shares(ops, imgsz))) + more
+
+    def with_nms(self, where: str) -> Profile:
+        """Return the profile whose predictions of architectures include suppression.
+
+        Args:
+            where: What the profile is called in messages.
+
+        Raises:
+            NASError: For a profile that does not know its time.
+        """
+        if not all(at.suppression and at.choice for at in self.sizes.values()):
+            raise NASError(
+                f"nms=True: {where} does not know the time of non-maximum suppression, as it is of "
+                "an earlier version or of a device elsewhere; profile the device again by yolo "
+                "nas-profile, or leave nms out"
+            )
+        return replace(self, nms=True)
 
     def at(self, imgsz: int) -> Calibration:
         """Return the calibration at an image size.
@@ -157,6 +184,8 @@ class Profile:
                     "constant": at.constant,
                     "weights": dict(at.weights),
                     **({"fetch": at.fetch} if fetches else {}),
+                    **({"suppression": [*at.suppression]} if at.suppression else {}),
+                    **({"choice": [*at.choice]} if at.choice else {}),
                     "models": [list(model) for model in at.models],
                 }
                 for size, at in self.sizes.items()
@@ -205,6 +234,8 @@ class Profile:
                         at["weights"],
                         [(n, a, b) for n, a, b in at["models"]],
                         at.get("fetch", 0.0),
+                        tuple(map(float, at.get("suppression", ()))),
+                        tuple(map(float, at.get("choice", ()))),
                     )
                     for size, at in data["sizes"].items()
                 },
@@ -218,6 +249,12 @@ class Profile:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise NASError(f"{where}: not a whole device profile ({error!r})") from error
+
+
+def _at_classes(ends: Sequence[float], nc: int) -> float:
+    """Return what is between the milliseconds at the fewest classes and at the most, or beyond."""
+    low, high = CLASSES
+    return ends[0] + (ends[1] - ends[0]) * (nc - low) / (high - low)
 
 
 def based(base: Mapping[str, Base], ops: Sequence[Op]) -> Floats:
@@ -268,13 +305,17 @@ def load(name: str | Path) -> Profile:
 
 
 @lru_cache(maxsize=8)
-def asked(file: str) -> Profile:
+def asked(file: str, nms: bool = False) -> Profile:
     """Return a profile that the key ``latency`` names, read once.
 
+    Args:
+        file: What the key names.
+        nms: Whether predictions include suppression.
+
     Raises:
-        NASError: See `load`.
+        NASError: See `load` and `Profile.with_nms`.
     """
-    return load(file)
+    return load(file).with_nms(f"latency={file}") if nms else load(file)
 
 
 def save(profile: Profile, path: Path) -> None:

@@ -16,11 +16,22 @@ PACKAGES = {  # behind each runtime
     "onnx": "onnxruntime",
     "torch": "torch",
     "openvino": "openvino",
+    "ncnn": "ncnn",
+    "litert": "ai_edge_litert",
     "tensorrt": "tensorrt",
 }
+EXPORTS = {"ncnn": "ncnn", "litert": "litert"}  # runtimes that run what Ultralytics' export makes
 RUNTIMES = tuple(PACKAGES)
 PRECISIONS = ("fp32", "fp16", "int8")
-PROCESSING = "from the image tensor to decoded boxes; reading, resizing and NMS are out"
+BOXES, OBJECTS = 150, 10  # that are suppressed where a latency includes it, see `host.suppression`
+CLASSES = (1, 80)  # numbers of classes that a profile knows its time at, and a line between them
+PROCESSING = {  # by whether non-maximum suppression is in
+    False: "from the image tensor to decoded boxes; reading, resizing and NMS are out",
+    True: (
+        f"from the image tensor to final boxes, with the NMS of {BOXES} boxes or an end-to-end "
+        "head's own choice; reading and resizing are out"
+    ),
+}
 # Bounds of a usable measurement: the distance of the quartiles by the median, and the share of a
 # run in which its process waits for the processor.
 STEADY, WAITED = 0.5, 0.2
@@ -39,7 +50,7 @@ class Protocol:
         threads: CPU threads of the runtime.
         warmup: Runs of each model before any is timed.
         repeats: Timed runs of each model, in short bursts that alternate between the models.
-        processing: What is in and what is out.
+        nms: Whether boxes are final: suppressed, or those that an end-to-end head chooses.
     """
 
     runtime: str = "onnx"
@@ -50,7 +61,7 @@ class Protocol:
     threads: int = 1
     warmup: int = 3
     repeats: int = 30
-    processing: str = PROCESSING
+    nms: bool = False
 
     def __post_init__(self) -> None:
         number = self.device.removeprefix("cuda:")
@@ -67,8 +78,16 @@ class Protocol:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for a file."""
-        return asdict(self)
+        """Return plain values for a file; one without suppression is written as ever."""
+        found = asdict(self)
+        if not self.nms:
+            del found["nms"]
+        return {**found, "processing": self.processing}
+
+    @property
+    def processing(self) -> str:
+        """What is in the number and what is out."""
+        return PROCESSING[self.nms]
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Protocol:
@@ -86,7 +105,7 @@ class Protocol:
         """All but the image size, for people."""
         return (
             f"{self.runtime} on {self.device}, {self.precision}, batch {self.batch}, "
-            f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+            f"{self.threads} thread{'s' if self.threads > 1 else ''}" + ", with NMS" * self.nms
         )
 
     def __str__(self) -> str:

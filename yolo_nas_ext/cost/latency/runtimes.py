@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_nas_ext.cost.latency import probe
+from yolo_nas_ext.cost.latency import nncf_int8, probe
 from yolo_nas_ext.cost.latency.int8 import quantized
 from yolo_nas_ext.cost.latency.probe import Run
 from yolo_nas_ext.cost.latency.protocol import PACKAGES, Protocol, runtimes_here
@@ -50,6 +50,10 @@ def check(protocol: Protocol) -> None:
             f"precision={protocol.precision}: runtime={protocol.runtime} on {protocol.device} does "
             f"not compute in it here; allowed: {', '.join(allowed)}"
         )
+    if protocol.runtime == "ncnn" and protocol.batch > 1:
+        raise NASError(
+            f"batch={protocol.batch}: runtime=ncnn takes one image at a time; give batch=1"
+        )
     if protocol.runtime == "torch" and protocol.device != "cpu":
         there = devices_here()
         if protocol.device not in there:
@@ -84,23 +88,31 @@ def _precisions(protocol: Protocol) -> tuple[str, ...]:
 
         able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("fp32", *(("fp16",) if "FP16" in able else ()), "int8")
+    if protocol.runtime == "litert":
+        return ("fp32",)
     return ("fp32", "fp16")
 
 
-def load(model: bytes, protocol: Protocol, where: str = "model") -> Run:
+def load(model: bytes, protocol: Protocol, where: str = "model", *, whole: bool = False) -> Run:
     """Return what runs an ONNX model once, on random inputs of the shapes it asks for.
 
     Args:
         model: The file's content.
         protocol: Runtime, precision and threads.
         where: What it is, for messages.
+        whole: Whether it is a whole network, which OpenVINO's own tool quantises where it is here;
+            of thousands of layers that would take hours.
 
     Raises:
         NASError: For a model that the runtime cannot load.
     """
     make = {"onnx": _onnx, "openvino": _openvino}[protocol.runtime]
     try:
-        run = make(quantized(model) if protocol.precision == "int8" else model, protocol)
+        int8 = protocol.precision == "int8"
+        if int8 and whole and nncf_int8.is_here(protocol.runtime):
+            run = _compiled(nncf_int8.quantized(model), protocol)
+        else:
+            run = make(quantized(model) if int8 else model, protocol)
         run()
     except NASError:
         raise
@@ -126,14 +138,20 @@ def _onnx(model: bytes, protocol: Protocol) -> Run:
 def _openvino(model: bytes, protocol: Protocol) -> Run:
     import openvino  # pyright: ignore[reportMissingImports]
 
-    core = openvino.Core()
+    return _compiled(openvino.Core().read_model(model), protocol)
+
+
+def _compiled(network: Any, protocol: Protocol) -> Run:
+    """Return what runs OpenVINO's model once."""
+    import openvino  # pyright: ignore[reportMissingImports]
+
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": protocol.threads,
         "NUM_STREAMS": "1",
         "INFERENCE_PRECISION_HINT": "f16" if protocol.precision == "fp16" else "f32",
     }
-    compiled = core.compile_model(core.read_model(model), "CPU", settings)
+    compiled = openvino.Core().compile_model(network, "CPU", settings)
     request = compiled.create_infer_request()
     for index, array in enumerate(inputs([list(i.shape) for i in compiled.inputs])):
         request.set_input_tensor(index, openvino.Tensor(array))

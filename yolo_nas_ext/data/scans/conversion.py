@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ import psutil
 from yolo_nas_ext.data.scans import headers, pairing
 from yolo_nas_ext.data.scans.options import Options
 from yolo_nas_ext.data.scans.volumes import ScanError
-from yolo_nas_ext.data.scans.workers import DONE, Workers
+from yolo_nas_ext.data.scans.workers import DONE, WORTH, Workers, usable_cores
 from yolo_nas_ext.data.scans.write_scan import write_scan
 
 MEMORY = 1.5  # what a scan takes while it is converted, times its voxels and those of its masks
 ROOM = 0.5  # part of the free memory that scans take which are converted at a time
-WORTH = 60_000_000  # bytes of all scans; fewer are converted sooner than a process starts
 TORCH = 800_000_000  # bytes that torch takes
 
 
@@ -100,15 +99,12 @@ def free_room() -> int:
     return int(ROOM * psutil.virtual_memory().available)
 
 
-def usable_cores() -> int:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def converted(
-    tasks: Sequence[Conversion], options: Options, jobs: int | None, bar: Any
+    tasks: Sequence[Conversion],
+    options: Options,
+    jobs: int | None,
+    bar: Any,
+    workers: Workers | None = None,
 ) -> Iterator[tuple[Conversion, dict[str, Any] | None, str]]:
     """Yield each scan as it is done, with its record, or with the reason why there is none.
 
@@ -117,6 +113,7 @@ def converted(
         options: See `Options`.
         jobs: How many at a time; without, as many as are worth it and have room in memory.
         bar: Shows the progress within a scan, where one is converted at a time.
+        workers: The processes, whose owner ends them; new ones without.
     """
     jobs = jobs_worth(tasks, options, jobs)
     if jobs == 1:
@@ -126,8 +123,8 @@ def converted(
             except ScanError as error:
                 yield task, None, str(error)
         return
-    with Workers(jobs, free_room()) as workers:
-        for index, kind, result in workers.run(tasks):
+    with nullcontext(workers) if workers else Workers() as pool:
+        for index, kind, result in pool.run(tasks, jobs, free_room()):
             if kind == DONE:
                 yield tasks[index], result, ""
             else:

@@ -25,6 +25,7 @@ from yolo_nas_ext.data.scans.options import Options, Summary
 from yolo_nas_ext.data.scans.publish import class_names, publish
 from yolo_nas_ext.data.scans.resolve import resolved
 from yolo_nas_ext.data.scans.series import Series
+from yolo_nas_ext.data.scans.workers import Workers
 from yolo_nas_ext.errors import NASError
 
 RECORDS = 3  # version of what is kept of each scan
@@ -40,6 +41,7 @@ def convert(
     salt: str | None = None,
     say: Callable[[str], None] = printed,
     jobs: int | None = None,
+    workers: Workers | None = None,
 ) -> Summary:
     """Write the scans of a source as a data set, or only look at them.
 
@@ -52,6 +54,7 @@ def convert(
         say: Prints a line.
         jobs: Scans that are converted at a time; without, as many as there are cores and room in
             memory.
+        workers: Processes that convert; they may have started before. New ones without.
 
     Raises:
         NASError: Where nothing can be converted, or `out` cannot be written.
@@ -62,7 +65,7 @@ def convert(
     found, options = resolved(found, options, say)
     summary.options = options
     if out is None:
-        _scans(found, None, options, salt or new_salt(), summary, say, jobs)
+        _scans(found, None, options, salt or new_salt(), summary, say, jobs, workers)
         _require(summary, found)
         return summary
     out = summary.out = Path(os.path.abspath(out))
@@ -75,7 +78,7 @@ def convert(
                 f"out={out}: none of its patients is in the source, or salt= is another than "
                 "before; give a new folder"
             )
-        _scans(found, place, options, salt, summary, say, jobs)
+        _scans(found, place, options, salt, summary, say, jobs, workers)
         if not summary.interrupted:
             _require(summary, found, place)
             publish(found, out, place, options, summary, before)
@@ -121,6 +124,7 @@ def _scans(
     summary: Summary,
     say: Callable[[str], None],
     jobs: int | None,
+    workers: Workers | None,
 ) -> None:
     """Convert every scan, or take what an earlier run made of it."""
     bar = Progress(len(found.entries), work.BAR, delay=EVERY, stream=sys.stderr)
@@ -139,7 +143,7 @@ def _scans(
             tasks.append(
                 Conversion(number, entry, key, stamp, place, options, found.labelled, size)
             )
-        for task, record, reason in converted(tasks, options, jobs, bar):
+        for task, record, reason in converted(tasks, options, jobs, bar, workers):
             if record is None:
                 _skip(summary, task.entry.name, reason, say_above)
             else:

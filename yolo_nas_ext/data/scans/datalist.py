@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext.data.scans import dicom, structures
+from yolo_nas_ext.data.scans import series, structures
 from yolo_nas_ext.data.scans.channels import MOST
 from yolo_nas_ext.data.scans.contrasts import names_of
 from yolo_nas_ext.data.scans.layouts import Name, name_of
@@ -94,10 +94,10 @@ def datalist(
     )
 
 
-def _scan(file: Path) -> Path | dicom.Series:
+def _scan(file: Path) -> Path | series.Series:
     """Return a file, or of a folder the DICOM series that is in it."""
-    series = dicom.find(list(file.rglob("*")))[0] if file.is_dir() else []
-    return series[0] if len(series) == 1 else file
+    found = series.find(list(file.rglob("*")))[0] if file.is_dir() else []
+    return found[0] if len(found) == 1 else file
 
 
 def _patient(item: Mapping[str, Any], file: Path, pattern: re.Pattern[str] | None) -> str:
@@ -226,7 +226,7 @@ def write(
     return left
 
 
-def _named(source: Path | dicom.Series) -> str:
+def _named(source: Path | series.Series) -> str:
     """Return the path of a scan; of a series its folder, where nothing else is in it."""
     if isinstance(source, Path):
         return str(source.resolve())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.errors import InvalidDicomError
 
 from yolo_nas_ext.data.scans.itk_files import LPS
 from yolo_nas_ext.data.scans.series import UNREADABLE, Series, silent
@@ -32,7 +33,7 @@ def read(mask: Series, scan: Scan, labels: Mapping[str, int]) -> Volume:
             if mask.kind == "seg":
                 return _segmentation(mask, labels)
             return _contours(mask, scan, labels)
-        except (*UNREADABLE, RuntimeError, IndexError) as error:
+        except (*UNREADABLE, InvalidDicomError, RuntimeError, IndexError) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ScanError(
                 "labels", f"has the masks {mask.files[0].name}, which cannot be read ({reason})"

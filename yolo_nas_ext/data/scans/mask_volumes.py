@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo_nas_ext.data.scans import dicom, dicom_masks, grids, itk_files, reading
+from yolo_nas_ext.data.scans import grids, itk_files, reading
 from yolo_nas_ext.data.scans import masks as mask_pictures
 from yolo_nas_ext.data.scans.series import Series
 from yolo_nas_ext.data.scans.volumes import (
@@ -74,6 +74,8 @@ def _read(
     mask: Path | Series, scan: Scan, pages: str | None, labels: Mapping[str, int]
 ) -> tuple[Scan, tuple[str, ...]]:
     if isinstance(mask, Series):
+        from yolo_nas_ext.data.scans import dicom, dicom_masks  # load pydicom
+
         if mask.kind != "scan":
             return dicom_masks.read(mask, scan, labels), ()
         return whole(dicom.read(mask))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from yolo_nas_ext.data.scans import reading
 from yolo_nas_ext.data.scans.volumes import PICTURES, Picture, Scan, ScanError, Stack, suffix_of
@@ -181,6 +180,8 @@ def _slopes(values: np.ndarray) -> bool:
     Labels are plateaus. The edge of an object that was smoothed, and what JPEG leaves around it,
     has something higher and something lower beside nearly every pixel.
     """
+    from scipy import ndimage  # which masks that are volumes do without
+
     planes = [values] if values.ndim == 2 else list(np.moveaxis(values, -1, 0))
     n, sloping = 0, 0
     for plane in planes:
@@ -199,6 +200,8 @@ def _split(values: np.ndarray) -> np.ndarray:
     Raises:
         ScanError: Where too much is neither.
     """
+    from scipy import ndimage
+
     full = _full(values)
     high, low = values >= 7 / 8 * full, values < full / 8
     middle = np.logical_not(high | low)
@@ -223,5 +226,7 @@ def _full(values: np.ndarray) -> float:
 
 
 def _components(mask: np.ndarray) -> int:
+    from scipy import ndimage
+
     found: Any = ndimage.label(mask, np.ones((3, 3)))
     return int(found[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import Counter
@@ -221,21 +222,27 @@ def _place(
     index: dict[Any, int],
 ) -> None:
     """Move a picture into its split and write its labels by class index."""
+    # Text paths: this is done for every slice, by one process while the others have no more to do.
     name = picture["name"]
     if task == "classify":
-        image = whole / split / names[picture["labels"][0]] / f"{name}.png"
+        folder = f"{whole}/{split}/{names[picture['labels'][0]]}"
     else:
-        image = whole / "images" / split / f"{name}.png"
-        labels = whole / "labels" / split / f"{name}.txt"
-        labels.parent.mkdir(parents=True, exist_ok=True)
-        text = (source / f"{name}.txt").read_text("utf-8")
-        lines = [line.partition(" ") for line in text.splitlines()]
-        labels.write_text(
-            "".join(f"{index[int(v)]} {rest}\n" for v, _, rest in lines), "utf-8", newline="\n"
-        )
-    image.parent.mkdir(parents=True, exist_ok=True)
-    if (source / f"{name}.png").exists():
-        os.replace(source / f"{name}.png", image)
+        folder = f"{whole}/images/{split}"
+        _made(f"{whole}/labels/{split}")
+        with open(f"{source}/{name}.txt", encoding="utf-8") as file:
+            lines = [line.partition(" ") for line in file]
+        with open(
+            f"{whole}/labels/{split}/{name}.txt", "w", encoding="utf-8", newline="\n"
+        ) as file:
+            file.writelines(f"{index[int(v)]} {rest}" for v, _, rest in lines)
+    _made(folder)
+    with contextlib.suppress(FileNotFoundError):  # moved before an interruption
+        os.replace(f"{source}/{name}.png", f"{folder}/{name}.png")
+
+
+def _made(folder: str) -> None:
+    if not os.path.isdir(folder):
+        os.makedirs(folder)
 
 
 def _lesions(records: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -13,10 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
-from pydicom.misc import is_dicom
 
 from yolo_nas_ext.data.scans.volumes import suffix_of
 from yolo_nas_ext.files import free_memory
@@ -24,7 +20,7 @@ from yolo_nas_ext.files import free_memory
 SUFFIXES = (".dcm", ".dicom", ".ima", "")  # or digits: files are often named by an identifier
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax of files compressed as a whole
 PART = 1 << 20  # bytes read at a time of such a file
-UNREADABLE = (OSError, InvalidDicomError, ValueError, KeyError, AttributeError, EOFError, TypeError)
+UNREADABLE = (OSError, ValueError, KeyError, AttributeError, EOFError, TypeError)
 TAGS = (
     "SeriesInstanceUID StudyInstanceUID PatientID Rows Columns PixelSpacing ImagePositionPatient "
     "ImageOrientationPatient SOPInstanceUID SOPClassUID Modality ImageType InstanceNumber "
@@ -100,6 +96,8 @@ def silent() -> Iterator[None]:
 
 def is_one(file: Path) -> bool:
     """Say whether a file is DICOM, also one without the preamble that says so."""
+    from pydicom.misc import is_dicom  # which a folder of NIfTI does without
+
     if is_dicom(file):
         return True
     with file.open("rb") as stream:
@@ -115,7 +113,13 @@ def is_bomb(file: Path) -> bool:
     with file.open("rb") as opened:
         if DEFLATED not in opened.read(2048):
             return False
-    header = read_file_meta_info(file)
+    from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_file_meta_info
+
+    try:
+        header = read_file_meta_info(file)
+    except InvalidDicomError:  # which the reader will say
+        return False
     if str(header.get("TransferSyntaxUID")) != DEFLATED.decode():
         return False
     inflate, done, most = zlib.decompressobj(-zlib.MAX_WBITS), 0, free_memory() // 4
@@ -143,12 +147,10 @@ def find(files: Sequence[Path]) -> tuple[list[Series], list[tuple[Path, str]]]:
                 if is_bomb(file):
                     bad.append((file, "is compressed as a whole, and too large for memory"))
                     continue
-                header = pydicom.dcmread(
-                    file, stop_before_pixels=True, specific_tags=[*TAGS], force=True
-                )
+                header = _header(file, specific_tags=[*TAGS])
                 kind = str(header.get("SOPClassUID", ""))
                 if kind in SEGMENTATION or kind == STRUCTURES:
-                    header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+                    header = _header(file)
         except UNREADABLE as error:
             bad.append((file, f"is a damaged DICOM file ({type(error).__name__}); copy it again"))
             continue
@@ -161,6 +163,12 @@ def find(files: Sequence[Path]) -> tuple[list[Series], list[tuple[Path, str]]]:
         study = str(header.get("StudyInstanceUID", "") or series)
         found.setdefault((study, series), []).append((file, header))
     return [part for key, rows in found.items() for part in _parts(key, rows)], bad
+
+
+def _header(file: Path, **more: Any) -> Any:
+    import pydicom
+
+    return pydicom.dcmread(file, stop_before_pixels=True, force=True, **more)
 
 
 def _unnamed(file: Path, header: Any) -> Path:

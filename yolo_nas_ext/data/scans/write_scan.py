@@ -15,7 +15,6 @@ from yolo_nas_ext.data.lesions import Components
 from yolo_nas_ext.data.polygons import MaskObject
 from yolo_nas_ext.data.scans import (
     channels,
-    dicom,
     mask_volumes,
     pairing,
     reading,
@@ -24,6 +23,7 @@ from yolo_nas_ext.data.scans import (
     volumes,
 )
 from yolo_nas_ext.data.scans.options import Options
+from yolo_nas_ext.data.scans.series import Series
 from yolo_nas_ext.data.scans.slices import Cut, Slice, cut, size_of, survey
 from yolo_nas_ext.data.scans.volumes import ScanError
 from yolo_nas_ext.files import write_json
@@ -175,7 +175,9 @@ def load(entry: pairing.PairedScan, options: Options) -> volumes.Scan:
 
 
 def _read(source: pairing.Source, volume: int | None, options: Options) -> volumes.Scan:
-    if isinstance(source, dicom.Series):
+    if isinstance(source, Series):
+        from yolo_nas_ext.data.scans import dicom  # loads pydicom
+
         return dicom.read(source, volume)
     return reading.read(source, volume, options.pages)
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from ultralytics.utils.torch_utils import unwrap_model
 
+from yolo_nas_ext.cost.latency import nncf_int8
 from yolo_nas_ext.cost.latency.int8 import quantized
 from yolo_nas_ext.cost.latency.protocol import Protocol
 from yolo_nas_ext.errors import TrialError
@@ -29,13 +30,16 @@ RETAINED = "retained"  # behind the precision: the part of the accuracy that is 
 MAIN = ("map50_95", "accuracy_top1", "fitness")  # of which that is, the first that there is
 
 
-def measured(trainer: Any, precision: str, full: dict[str, float]) -> dict[str, float]:
+def measured(
+    trainer: Any, precision: str, full: dict[str, float], int8_by: str = ""
+) -> dict[str, float]:
     """Return the metrics of a trainer's network in another precision, and what is retained.
 
     Args:
         trainer: A `LeanMixin` that has measured its network.
-        precision: ``int8``, by ONNX Runtime, or ``fp16``, by torch.
+        precision: ``int8``, or ``fp16``, by torch.
         full: What it measured.
+        int8_by: ``openvino`` where its own tool quantises and runs it; else ONNX Runtime does.
 
     Returns:
         ``int8_map50_95`` and so on, without the losses, ``int8_fitness`` and ``int8_retained``, the
@@ -46,7 +50,7 @@ def measured(trainer: Any, precision: str, full: dict[str, float]) -> dict[str, 
     """
     model: Any = unwrap_model(trainer.ema.ema)
     try:
-        run = _int8(trainer, model) if precision == INT8 else _half(model)
+        run = _int8(trainer, model, int8_by) if precision == INT8 else _half(model)
         with _answering(trainer, model, run):
             trainer.metrics, trainer.fitness = trainer.validate()
             found = results(trainer)
@@ -71,8 +75,8 @@ def calibration(trainer: Any, images: int = IMAGES) -> Iterator[np.ndarray]:
         yield floats(shown[index]["img"])[None].numpy()
 
 
-def _int8(trainer: Any, model: Any) -> Callable[[torch.Tensor], list[torch.Tensor]]:
-    """Return what runs a model in int8 in ONNX Runtime, image by image."""
+def _int8(trainer: Any, model: Any, by: str) -> Callable[[torch.Tensor], list[torch.Tensor]]:
+    """Return what runs a model in int8, image by image."""
     threads = torch.get_num_threads()
     module = _copied(model).float().cpu()
     if hasattr(module, "end2end"):
@@ -81,7 +85,12 @@ def _int8(trainer: Any, model: Any) -> Callable[[torch.Tensor], list[torch.Tenso
         graph = exported(module, Protocol(imgsz=trainer.args.imgsz), task=trainer.args.task)
     finally:
         torch.set_num_threads(threads)  # which the exporter sets
-    session = onnx_session(quantized(graph, calibration(trainer)), threads)
+    shown = calibration(trainer)
+    session = (
+        nncf_int8.session(graph, shown, threads)
+        if by == "openvino"
+        else onnx_session(quantized(graph, shown), threads)
+    )
 
     def run(images: torch.Tensor) -> list[torch.Tensor]:
         rows = [session(image[None].float().cpu().numpy()) for image in images]

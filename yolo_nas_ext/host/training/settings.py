@@ -42,6 +42,7 @@ class TrainingSettings:
         teacher: A trained network whose predictions are learned beside the labels.
         precision: ``int8`` or ``fp16`` where the trained network is measured in that as well, see
             `host.training.quantised`; empty otherwise.
+        int8_by: The runtime whose own tool quantises it; empty for ONNX Runtime.
 
     Raises:
         NASError: For an image size that is no multiple of 32.
@@ -65,6 +66,7 @@ class TrainingSettings:
     parts: int = 0
     teacher: TeacherFile | None = None
     precision: str = ""
+    int8_by: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an image size that no network can be trained at."""

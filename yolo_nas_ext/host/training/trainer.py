@@ -99,7 +99,7 @@ def train(
         trainer.train()
         metrics = _finish(trainer, weights)
         if settings.precision:
-            metrics |= quantised.measured(trainer, settings.precision, metrics)
+            metrics |= quantised.measured(trainer, settings.precision, metrics, settings.int8_by)
         return metrics
 
     metrics = session(make, settings.arguments(), use, threads=settings.threads)
