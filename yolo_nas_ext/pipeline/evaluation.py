@@ -59,7 +59,7 @@ class Evaluation:
         nearest = warm_start.nearest(trial, self.study, self.folder) if self.study else None
         inherit = begin.inherit or nearest
         start = {"inherit": inherit} if inherit else {}
-        measured = {} if other else self._latency(trial)
+        measured = {} if other else self._latency(trial, begin.definition)
 
         def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
             report(epoch, self.score(metrics))
@@ -77,13 +77,14 @@ class Evaluation:
         """Train on that device from now on, in this process."""
         devices.use(device)
 
-    def _latency(self, trial: Trial) -> dict[str, float]:
+    def _latency(self, trial: Trial, definition: Mapping[str, Any] | None) -> dict[str, float]:
         """Return the measured latency of a network, where it is measured of each."""
-        if self.timing is None or trial.architecture is None:
+        network = trial.architecture or definition
+        if self.timing is None or network is None:
             return {}
         of_parent = bool(self.parent) and trial.name == self.parent
         timing = replace(self.timing, limit=None) if of_parent else self.timing
-        return timing.of_candidate(trial.architecture)
+        return timing.of_candidate(network)
 
 
 def evaluation(plan: Plan, folder: Path, study: Study) -> Evaluation:

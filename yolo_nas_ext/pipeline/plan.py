@@ -24,7 +24,7 @@ from yolo_nas_ext.host.plugin import timm_trace
 from yolo_nas_ext.host.training import distillation
 from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
-from yolo_nas_ext.pipeline import baselines, effort, latency, limits, noise
+from yolo_nas_ext.pipeline import auto_batch, baselines, effort, latency, limits, noise
 from yolo_nas_ext.pipeline import parent as parents
 from yolo_nas_ext.pipeline.baselines import First
 from yolo_nas_ext.pipeline.changes import ChangeScores, scorable
@@ -119,6 +119,7 @@ def make(config: SearchSettings) -> Plan:
     named = baselines.named(config, parent)
     timings = latency.settle(config, data.nc, space_file(config))
     config, timings, limit = limits.settle(config, timings, data, parent, named)
+    config, batch = auto_batch.settle(config, data, parent, named)
     config, planned = effort.fit(config, data, parent, named)
     space, budget = space_of(config, data)
     if limit and not _has_networks(space, config):
@@ -155,6 +156,7 @@ def make(config: SearchSettings) -> Plan:
         *_part(data, whole_data),
         *unlimited,
         *said,
+        *batch,
         *planned,
         *whole,
         *limit,

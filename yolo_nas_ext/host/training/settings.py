@@ -42,6 +42,11 @@ class TrainingSettings:
         teacher: A trained network whose predictions are learned beside the labels.
         precision: ``int8`` or ``fp16`` where the trained network is measured in that as well, see
             `host.training.quantised`; empty otherwise.
+        together: Whether one training takes all devices, by Ultralytics' distributed training; else
+            it takes the first.
+        halves: Whether a training that does not fit into memory is tried once more with half the
+            batch. Gradients are then added up over two steps where the recipe says of how many
+            images a step of the optimiser is (``nbs``).
 
     Raises:
         NASError: For an image size that is no multiple of 32.
@@ -65,6 +70,8 @@ class TrainingSettings:
     parts: int = 0
     teacher: TeacherFile | None = None
     precision: str = ""
+    together: bool = False
+    halves: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an image size that no network can be trained at."""
