@@ -19,7 +19,7 @@ from yolo_nas_ext.estimators.factory import make as make_estimator
 from yolo_nas_ext.estimators.factory import space_file, space_of
 from yolo_nas_ext.estimators.zero_cost.closed_form import Analytic, Free
 from yolo_nas_ext.estimators.zero_cost.resolved import Resolved
-from yolo_nas_ext.host import dataset
+from yolo_nas_ext.host import dataset, opencv
 from yolo_nas_ext.host.plugin import timm_trace
 from yolo_nas_ext.host.training import distillation
 from yolo_nas_ext.host.transfer.parents import Parent
@@ -150,6 +150,7 @@ def make(config: SearchSettings) -> Plan:
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     unlimited = [f"{n}=none sets no limit" for n in MOST if n in config.given and _none(config, n)]
     notes = [
+        *filter(None, [opencv.mixed()]),
         *data.said,
         *data.notes,
         *_sampled(config, data),
