@@ -12,7 +12,7 @@ export YOLO_AUTOINSTALL ?= false
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := test
-.PHONY: install search test test-all test-trackers test-host notebook lint docs release
+.PHONY: install search test test-all test-trackers test-host test-python notebook lint docs release
 
 install: $(VENV)/.installed
 
@@ -48,6 +48,13 @@ test-trackers: install
 # `make test-host VERSION=8.4.191` tests another Ultralytics in build/host-8.4.191, and says what broke.
 test-host: install
 	$(VENV)/bin/python .ci/test_host.py $(VERSION) $(ARGS)
+
+# `make test-python PYTHON=python3.13` tests another Python in build/python3.13: what does not train
+# for long, unless ARGS names other tests.
+PYTHON_TESTS := tests/config tests/network tests/space tests/host
+test-python:
+	$(MAKE) install PYTHON=$(PYTHON) VENV=build/$(notdir $(PYTHON))
+	build/$(notdir $(PYTHON))/bin/python -m pytest -n auto $(or $(ARGS),$(PYTHON_TESTS))
 
 # Wheel and sdist in dist/, checked, and the wheel tested in a clean environment.
 release: install

@@ -1,16 +1,22 @@
 """What is tried first: the parent, its pencils, the baselines, each from its own weights."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from ultralytics import YOLO
 
 from tests.helpers.parents import checkpoint, small
 from tests.helpers.shapes import draw
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.cost.latency.protocol import summary
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.training import FineTuning, ShortTraining
+from yolo_nas_ext.host import latency as host_latency
+from yolo_nas_ext.host import models
 from yolo_nas_ext.pipeline import baselines, plan
 from yolo_nas_ext.pipeline import parent as parents
 
@@ -107,32 +113,70 @@ def test_a_parent_that_cannot_be_changed_is_measured_as_it_is(shapes, tmp_path):
     assert any("what twelve has at 64 px" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("name", ["yolo12n", "yolov5n", "yolov9t", "yolov10n"])
-def test_a_baseline_of_another_make_is_built_and_counted_by_ultralytics(shapes, name):
-    found = made(shapes, baseline=name, space="tiny", max_flops=None)
+@pytest.mark.parametrize("given", ["yolo12n", "yolov5n", "yolov9t", "yolov10n", "rtdetr-l.yaml"])
+def test_a_baseline_of_another_make_is_built_and_counted_by_ultralytics(shapes, given):
+    found = made(shapes, baseline=given, space="tiny", max_flops=None)
     (trial,) = found.baselines
-    assert (trial.name, trial.point, trial.architecture) == (name, None, None)
+    assert (trial.name, trial.point, trial.architecture) == (Path(given).stem, None, None)
     assert trial.cost["params"] > 1e6 and trial.cost["flops"] > 1e7
-    begin = found.first.begins[name]
+    begin = found.first.begins[trial.name]
     assert begin.definition["backbone"] and begin.inherit is None and begin.estimator is None
-    assert any(f"baseline {name} is built and counted" in note for note in found.notes)
-    small = made(shapes, baseline=name, space="tiny", max_params="1M")
+    assert any(f"baseline {trial.name} is built and counted" in note for note in found.notes)
+    small = made(shapes, baseline=given, space="tiny", max_params="1M")
     assert not small.baselines and any("over the budget" in note for note in small.notes)
-    scored = made(shapes, baseline=name, space="tiny", estimator="naswot", max_flops=None)
+    scored = made(shapes, baseline=given, space="tiny", estimator="naswot", max_flops=None)
     assert not scored.baselines and any("has no score" in note for note in scored.notes)
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """What is measured, each network in 7 ms."""
+    asked = []
+
+    def measure_models(networks, protocol, **more):
+        asked.append((networks, more))
+        return {n: summary(np.full(20, 7.0), protocol, "a device", "1") for n in networks}
+
+    monkeypatch.setattr(host_latency, "measure_models", measure_models)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("yolo26n-depth", "depth"), ("yolov8n-world", "world"), ("yoloe-11n", "yoloe")],
+)
+def test_what_nothing_here_trains_is_counted_and_timed(shapes, timed, name, kind):
+    given = {"baseline": f"{name},yolov8n", "space": "tiny", "latency": "measure"}
+    found = made(shapes, **given)
+    assert names(found) == ["yolov8n"]
+    (note,) = (n for n in found.notes if f"baseline {name} has" in n)
+    assert "7.00 ms measured" in note and "FLOPs" in note and f"of the kind {kind}" in note
+    (networks, more), *_ = timed
+    assert more["task"] == kind and networks["network"]["nc"] == 2
+
+
+def test_so_is_its_checkpoint(shapes, tmp_path):
+    model = models.build(models.scaled(*models.definition("yolo26n-depth")), task="depth")
+    torch.save({"model": model, "train_args": {}}, tmp_path / "mine.pt")
+    found = made(shapes, baseline=str(tmp_path / "mine.pt"), space="tiny", max_flops=None)
+    assert not found.baselines
+    assert any("baseline mine has" in n and "of the kind depth" in n for n in found.notes)
 
 
 @pytest.mark.parametrize(
     ("baseline", "message"),
     [
-        ("yolov8n-world", r"baseline=yolov8n-world: cannot be read \(ends in World"),
+        ("{headless}", r"baseline=\S+headless.yaml: cannot be read"),
         ("nowhere.pt", r"baseline=nowhere\.pt: no such file"),
         ("{classes}", r"cannot be compared \(it is of task=classify, not detect\)"),
     ],
 )
 def test_what_is_no_baseline(tmp_path, baseline, message):
     YOLO("yolo11n-cls.yaml", verbose=False).save(tmp_path / "classes.pt")
-    given = {"baseline": baseline.format(classes=tmp_path / "classes.pt")}
+    headless = tmp_path / "headless.yaml"
+    headless.write_text("nc: 2\nbackbone: [[-1, 1, Conv, [8, 3, 2]]]\nhead: [[-1, 1, Conv, [8]]]\n")
+    files = {"classes": tmp_path / "classes.pt", "headless": headless}
+    given = {"baseline": baseline.format(**files)}
     with pytest.raises(NASError, match=message):
         baselines.named(configure(given, {}, {}), None)
 

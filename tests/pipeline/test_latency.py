@@ -615,3 +615,26 @@ def test_suppression_is_refused_where_it_means_nothing(given: dict[str, Any], sa
 def test_a_profile_that_does_not_know_suppression_is_refused(device: str) -> None:
     with pytest.raises(NASError, match=r"nms=True: latency=.*device\.json does not know the time"):
         settled(latency=device, nms=True)
+
+
+def test_a_baseline_that_cannot_be_read_is_measured_too(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its definition, at the end of a search with a profile and before its training without."""
+    asked = []
+
+    def measure(self: latency.Timing, networks: Mapping[str, Any]) -> dict[str, Measurement]:
+        asked.extend(networks.values())
+        return {name: SimpleNamespace(known=True, own_ms=7.0, iqr_ms=0.1) for name in networks}  # pyright: ignore[reportReturnType]
+
+    monkeypatch.setattr(latency.Timing, "measure", measure)
+    data = draw(tmp_path / "shapes")
+    given = {"data": str(data), "imgsz": SIZE, "baseline": "yolov5n", "space": "tiny", "trials": 1}
+    given |= {"epochs": 1, "threads": 1, "confirm": 0, "batch": 8, "project": str(tmp_path)}
+    for way in (device, "measure"):
+        done = job.search({**given, "latency": way, "name": Path(way).stem, "verbose": False})
+        (trial,) = done.study.complete
+        assert trial.name == "yolov5n" and trial.architecture is None
+        name = MEASURED if way == device else "latency_ms"
+        assert trial.metrics[name] == 7.0
+        assert asked.pop()["head"][-1][2] == "Detect" and not asked

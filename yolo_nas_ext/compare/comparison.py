@@ -295,6 +295,8 @@ class Comparison:
             "model": model.definition,
             "seed": seed,
         }
+        if self.config.ddp:  # batch norms see a part of the batch
+            about["ddp"] = True
         if model.weights:
             about |= {"weights": model.digest, "recipe": model.recipe}
         if precision := precision_of(self.config):

@@ -140,6 +140,14 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
         TRAINED,
         "cpu, mps, the number of a GPU, or those of several as in 0,1, which share the trainings",
     )
+    ddp: bool = key(
+        False,
+        flag,
+        TRAINED,
+        "with several GPUs in device=: one training at a time takes all of them, by Ultralytics' "
+        "distributed training (DDP), which divides batch by their number; else each GPU has a "
+        "training of its own",
+    )
     jobs: int | None = key(
         None,
         optional(whole(1, CORES)),
@@ -194,7 +202,7 @@ verdict.md, and the weights of the first seed. Training keys of Ultralytics pass
     @property
     def at_a_time(self) -> int:
         """Trainings at a time."""
-        return self.jobs or len((self.device or "").split(","))
+        return self.jobs or (1 if self.ddp else len((self.device or "").split(",")))
 
 
 @dataclass(frozen=True, kw_only=True)

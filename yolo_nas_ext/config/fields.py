@@ -110,6 +110,19 @@ def whole(low: float, high: float = LARGE) -> Parse:
     return parse
 
 
+AUTO_BATCH = -1  # as Ultralytics calls the batch that fits
+
+
+def batch_size(value: Any) -> int:
+    """Accept the images of a step, or ``auto`` for as many as fit."""
+    if str(value).strip().lower() in ("auto", str(AUTO_BATCH)):
+        return AUTO_BATCH
+    try:
+        return whole(1, BATCH)(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or auto") from error
+
+
 def real(low: float, high: float = math.inf, *, open_low: bool = True) -> Parse:
     """Accept a number between two bounds."""
 

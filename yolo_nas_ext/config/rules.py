@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from yolo_nas_ext.config.compare import CompareSettings, TrainedSettings
 from yolo_nas_ext.config.data import CocoSettings, ConvertSettings, DemoSettings
 from yolo_nas_ext.config.extract import FRONT, LIMITED, ExtractSettings
+from yolo_nas_ext.config.fields import AUTO_BATCH
 from yolo_nas_ext.config.names import (
     AUGMENTATIONS,
     CONFIRM_AGAIN,
@@ -297,6 +298,30 @@ def _wrong_fidelity(s: SearchSettings) -> str | None:
     return next((g for g in grows if g not in GROWS), None) if name == "asha" else name
 
 
+def _together(begin: str = "") -> tuple[Rule[Any], Rule[Any]]:
+    """Return the rules of one training on all GPUs; `begin` are keys that a command asks for."""
+    return (
+        Rule(
+            "ddp",
+            lambda s: s.ddp and "," not in (s.device or ""),
+            "one training takes all GPUs, and device= names no two",
+            "give device=0,1",
+            f"{begin}ddp=True",
+        ),
+        Rule(
+            "ddp",
+            lambda s: s.ddp and "," in (s.device or "") and ((s.jobs or 1) > 1 or _cluster(s)),
+            "one training at a time takes all GPUs of this machine",
+            "leave out jobs and executor, or ddp",
+            f"{begin}ddp=True device=0,1 jobs=2",
+        ),
+    )
+
+
+def _cluster(s: Any) -> bool:
+    return getattr(s, "executor", "local") != "local"
+
+
 _EITHER = " or ".join(TRAININGS)
 SEARCH: tuple[Rule[SearchSettings], ...] = (
     _unknown("task", TASKS, "task=detekt"),
@@ -326,6 +351,37 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
         "leave one of them out",
         "images=100 fraction=0.1",
     ),
+    Rule(
+        "batch",
+        lambda s: s.batch == AUTO_BATCH and not _trains(s),
+        lambda s: (
+            f"it is found for the training of one network, which estimator={s.estimator} has not"
+        ),
+        f"give a number, or estimator={_EITHER}",
+        "batch=-1 estimator=naswot",
+    ),
+    Rule(
+        "batch",
+        lambda s: s.batch == AUTO_BATCH and s.executor != "local",
+        "it is found on this machine, and tasks of a cluster run on others",
+        "give a number",
+        "batch=-1 executor=ray",
+    ),
+    Rule(
+        "batch",
+        lambda s: s.batch == AUTO_BATCH and s.storage,
+        "each process of storage= would find its own",
+        "give a number",
+        "batch=-1 storage=sqlite:///a.db",
+    ),
+    Rule(
+        "auto_batch",
+        lambda s: s.auto_batch and s.batch != AUTO_BATCH,
+        "says what batch=auto has found",
+        "give batch=auto with it, or leave it out",
+        "auto_batch=8",
+    ),
+    *_together(),
     _unknown("augment", AUGMENTATIONS, "augment=mrt", noun="preset"),
     _unknown(
         "sampling",
@@ -747,6 +803,7 @@ COMPARE: tuple[Rule[CompareSettings], ...] = (
         "leave nms out",
         "data=a.yaml models=a.yaml nms=True task=classify",
     ),
+    *_together("models=a.yaml data=b.yaml "),
 )
 
 TRAINED: tuple[Rule[TrainedSettings], ...] = (

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from yolo_nas_ext.config.fields import (
+    AUTO_BATCH,
     BATCH,
     CORES,
     EPOCHS,
     HOURS,
     REPEATS,
     TRIALS,
+    batch_size,
     bounds,
     cached,
     devices,
@@ -372,7 +374,20 @@ class SearchSettings(Settings):
         "objects; free), or a proxy of the untrained network: naswot, synflow, snip, grad_norm, "
         "jacov, zen, zico, swap, az_nas; or <file.py>:<class> of your own",
     )
-    batch: int = key(8, whole(1, BATCH), EVALUATED, "images per step; 16 with estimator=full")
+    batch: int = key(
+        8,
+        batch_size,
+        EVALUATED,
+        "images per step; 16 with estimator=full. auto or -1: as many as fit into the memory of "
+        "the GPU for the largest candidate, found once by Ultralytics; a candidate that does not "
+        "fit all the same is tried once more with half of them",
+    )
+    auto_batch: int | None = key(
+        None,
+        optional(whole(1, BATCH)),
+        EVALUATED,
+        "what batch=auto has found; a search writes it down, and a resumed one keeps it",
+    )
     fraction: float = key(
         1.0,
         real(0, 1),
@@ -538,6 +553,14 @@ class SearchSettings(Settings):
         "candidates, the repeats and the final trainings, or -1 for one with little to do; if "
         "empty the first GPU, or the CPU where there is none",
     )
+    ddp: bool = key(
+        False,
+        flag,
+        EVALUATED,
+        "with several GPUs in device=: one training at a time takes all of them, by Ultralytics' "
+        "distributed training (DDP), which divides batch by their number; else each GPU has a "
+        "training of its own. A supernet takes the first",
+    )
     threads: int | None = key(
         None,
         optional(whole(1, CORES)),
@@ -679,6 +702,16 @@ class SearchSettings(Settings):
     verbose: bool = key(True, flag, RUN, "False prints nothing but errors")
 
     @property
+    def images_a_step(self) -> int:
+        """The batch: what was given, or what was found to fit."""
+        return self.auto_batch or self.batch
+
+    @property
+    def halves(self) -> bool:
+        """Whether a training that does not fit into memory is tried with half the batch."""
+        return self.batch == AUTO_BATCH
+
+    @property
     def parent_key(self) -> str:
         """The key that the parent was given by, for messages."""
         return "pretrained" if self.pretrained and "model" not in self.given else "model"
@@ -793,7 +826,8 @@ def configure(
     if settings.estimator in PROXIES:
         settings = usually(**ONE_BATCH)
     if not settings.vectorized and settings.executor == "local":
-        settings = usually(jobs=len((settings.device or "").split(",")))
+        gpus = len((settings.device or "").split(","))
+        settings = usually(jobs=1 if settings.ddp else gpus)
     if settings.vectorized:  # for which a candidate costs nothing
         settings = replace(usually(**INNER), strategy="evolution")
     return settings

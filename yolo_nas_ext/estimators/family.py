@@ -223,6 +223,7 @@ class Family(SharedWeights):
             batch=self.settings.batch,
             seed=self.seed,
             device=self.settings.device,
+            together=self.settings.together,
             threads=self.settings.threads,
             overrides=self.settings.overrides,
         )

@@ -21,6 +21,7 @@ from yolo_nas_ext.host.dataset import DataSet, joined, kept_of
 from yolo_nas_ext.host.metrics import Seen
 from yolo_nas_ext.host.training import distillation as teachers
 from yolo_nas_ext.host.training.augmented import augmented_batches
+from yolo_nas_ext.host.training.fitting_batch import fitting_batch
 from yolo_nas_ext.host.training.initialisation import new_classes
 from yolo_nas_ext.host.training.lean import OnEpoch
 from yolo_nas_ext.host.training.settings import TrainingSettings
@@ -273,6 +274,20 @@ class Training:
             found = self._projected(metrics["fitness"], network, definition, size)
             metrics = {**metrics, "fitness": found, "host_fitness": metrics["fitness"]}
         return {**metrics, **(start.metrics if start else {})}
+
+    def fitting_batch(self, architecture: Architecture, sharing: int = 1) -> tuple[int, str]:
+        """Return the images of a step that fit into the device's memory, and which device it is.
+
+        Args:
+            architecture: The network.
+            sharing: Trainings that share the device.
+
+        Raises:
+            TrialError: For a network that cannot be built, or does not fit with a single image.
+        """
+        settings = replace(self.settings, imgsz=architecture.imgsz or self.imgsz)
+        definition = self._definition(architecture)
+        return fitting_batch(definition, self.data, self.split, settings, sharing=sharing)
 
     def _projected(
         self,

@@ -31,6 +31,19 @@ def mine(device: str | None) -> str | None:
     return _own.get("device") or (device and device.partition(",")[0])
 
 
+def chosen(device: str | None) -> torch.device:
+    """Return the device of this process as torch knows it, see `mine`.
+
+    Where nothing is said it is the first GPU, or the CPU where there is none.
+    """
+    threads = torch.get_num_threads()
+    try:
+        with quiet():
+            return torch.device(select_device(mine(device) or "", verbose=False))
+    finally:
+        torch.set_num_threads(threads)  # which Ultralytics changes with the device
+
+
 def pool(device: str | None) -> tuple[str, ...]:
     """Return the devices that a search may use, each as Ultralytics calls it.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import distributed as dist
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,24 @@ class Seen:
 Measure = Callable[[Seen, Seen], Mapping[str, float]]
 WITHOUT = "fitness_without_"  # and a number: Ultralytics' fitness without a part of the images
 SURE = 0.25  # score from which something counts where nobody has chosen another
+
+
+def gathered(seen: tuple[Seen, Seen]) -> tuple[Seen, Seen]:
+    """Return what all ranks of a distributed training have seen, in the first; others keep theirs.
+
+    Args:
+        seen: What the model sees in this rank's part of the pictures, and what is there.
+    """
+    first = dist.get_rank() == 0
+    parts: list[Any] | None = [None] * dist.get_world_size() if first else None
+    dist.gather_object(seen, parts, dst=0)
+    if parts is None:
+        return seen
+    sees, there = (
+        Seen(*({k: v for one in of for k, v in getattr(one, n).items()} for n in Seen.__slots__))
+        for of in zip(*parts, strict=True)
+    )
+    return sees, there
 
 
 def results(trainer: Any) -> dict[str, float]:

@@ -19,6 +19,7 @@ from ultralytics.nn.tasks import (
     DetectionModel,
     OBBModel,
     PoseModel,
+    RTDETRDetectionModel,
     SegmentationModel,
     SemanticSegmentationModel,
     guess_model_scale,
@@ -54,13 +55,17 @@ BUILT: dict[str, Any] = {
     "semantic": SemanticSegmentationModel,
 }
 
+# Heads of detectors that have a class of their own.
+DETECTORS: dict[str, Any] = {"RTDETRDecoder": RTDETRDetectionModel}
 # Heads of networks that are taken as given: counted by Ultralytics and timed, and not trained here.
 # An earlier Ultralytics has not all of their classes.
 GIVEN: dict[str, tuple[str, Any]] = {
     head: (task, getattr(tasks, kind))
     for head, task, kind in (
-        ("RTDETRDecoder", "rtdetr", "RTDETRDetectionModel"),
         ("Depth", "depth", "DepthModel"),
+        ("WorldDetect", "world", "WorldModel"),
+        ("YOLOEDetect", "yoloe", "YOLOEModel"),
+        ("YOLOESegment", "yoloe-seg", "YOLOESegModel"),
     )
     if hasattr(tasks, kind)
 }
@@ -111,10 +116,9 @@ def definition(
 
 def task_of(definition: Mapping[str, Any]) -> str | None:
     """Return what the model of a definition does, by its last row; None where that is no head."""
-    try:
-        last = str(definition["head"][-1][2])
-    except (LookupError, TypeError):
-        return None
+    last = head_of(definition)
+    if last in DETECTORS:
+        return "detect"
     heads = {
         "Detect": "detect",
         "Segment": "segment",
@@ -129,12 +133,29 @@ def task_of(definition: Mapping[str, Any]) -> str | None:
 
 def given_task(definition: Mapping[str, Any]) -> str | None:
     """Return the task of a definition by its last row, also where it is only counted and timed."""
-    if known := task_of(definition):
-        return known
+    return task_of(definition) or GIVEN.get(head_of(definition), (None,))[0]
+
+
+def head_of(definition: Mapping[str, Any]) -> str:
+    """Return the name of the last row of a definition; nothing where there is none."""
     try:
-        return GIVEN.get(str(definition["head"][-1][2]), (None,))[0]
+        return str(definition["head"][-1][2])
     except (LookupError, TypeError):
-        return None
+        return ""
+
+
+def task_of_model(model: Any) -> str:
+    """Return what a model of Ultralytics does, by its class; nothing where it is not trained."""
+    if type(model) in DETECTORS.values():
+        return "detect"
+    return next((task for task, kind in BUILT.items() if type(model) is kind), "")
+
+
+def _kind(definition: Mapping[str, Any], task: str) -> Any:
+    """Return the class of the model of a definition."""
+    if task == "detect" and (own := DETECTORS.get(head_of(definition))):
+        return own
+    return BUILT.get(task) or dict(GIVEN.values())[task]
 
 
 def scaled(definition: Mapping[str, Any], scale: str) -> dict[str, Any]:
@@ -188,8 +209,7 @@ def build(definition: Mapping[str, Any], *, task: str, loaded: Any = None, **arg
     with building():
         try:
             check_rows(definition)
-            kind = BUILT.get(task) or dict(GIVEN.values())[task]
-            model = kind(deepcopy(dict(definition)), verbose=False, **arguments)
+            model = _kind(definition, task)(deepcopy(dict(definition)), verbose=False, **arguments)
             if loaded is not None:
                 model.load(loaded, verbose=False)
             return model

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from ultralytics.cfg import get_cfg
 
-from yolo_nas_ext.host import models
+from yolo_nas_ext.errors import TrialError
+from yolo_nas_ext.host import devices, models
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.training.image_cache import HeldImages
+from yolo_nas_ext.host.training.session import failure, free_memory
 
 TASKS = ("detect",)  # whose losses need nothing but what `loss` hands on
 
@@ -64,6 +67,37 @@ def build(definition: Mapping[str, Any], data: DataSet, *, task: str, seed: int)
     return model.train()
 
 
+@contextmanager
+def on_device(device: str | None) -> Iterator[torch.device]:
+    """Give the device that models are scored on, and free its memory afterwards.
+
+    It is the one that trainings of this process run on, but for MPS: scores need double precision,
+    which it has not, and are computed on the CPU there.
+
+    Args:
+        device: What the settings say, see `host.devices.chosen`.
+
+    Raises:
+        TrialError: For a network that does not fit into its memory, or a GPU that this process can
+            use no more.
+    """
+    found = devices.chosen(device)
+    try:
+        yield torch.device("cpu") if found.type == "mps" else found
+    except RuntimeError as error:
+        known = failure(error, None)
+        if isinstance(known, TrialError) and known.kind in ("memory", "device"):
+            raise known from error
+        raise
+    finally:
+        free_memory()
+
+
+def moved(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return a batch with its tensors on a device."""
+    return {n: v.to(device) if isinstance(v, torch.Tensor) else v for n, v in batch.items()}
+
+
 def loss(model: nn.Module, batch: Mapping[str, Any], images: Sequence[int]) -> torch.Tensor:
     """Return the task's loss of some images of a batch, a number with a gradient."""
     chosen = {int(n): i for i, n in enumerate(images)}
@@ -71,7 +105,8 @@ def loss(model: nn.Module, batch: Mapping[str, Any], images: Sequence[int]) -> t
     smaller: dict[str, Any] = {"img": batch["img"][list(images)]}
     for name in ("cls", "bboxes"):
         smaller[name] = batch[name][kept]
-    smaller["batch_idx"] = torch.tensor([float(chosen[int(batch["batch_idx"][i])]) for i in kept])
+    numbers = [float(chosen[int(batch["batch_idx"][i])]) for i in kept]
+    smaller["batch_idx"] = torch.tensor(numbers, device=batch["img"].device)
     return model(smaller)[0].sum()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.config.search import TRAININGS, SearchSettings
+from yolo_nas_ext.console import short
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.factory import make, parent_network
@@ -41,6 +42,8 @@ class Baseline:
         weights: The checkpoint that it starts from; None for random weights.
         definition: The model definition of one that cannot be read.
         unread: Why it cannot be read.
+        counted: The task of one that nothing here trains: it is counted and timed, and has no
+            fitness. Empty for all others.
     """
 
     given: str
@@ -49,6 +52,7 @@ class Baseline:
     weights: Path | None = None
     definition: Mapping[str, Any] | None = None
     unread: str = ""
+    counted: str = ""
 
     def flops(self, budget: Budget) -> float:
         """Return the FLOPs of one image; of one that cannot be read as Ultralytics counts them.
@@ -75,7 +79,7 @@ class Baseline:
                 nc=budget.nc,
                 channels=budget.channels,
                 imgsz=budget.imgsz,
-                task=budget.task,
+                task=self.counted or budget.task,
                 keypoints=budget.keypoints,
             )
         except TrialError as error:
@@ -145,7 +149,12 @@ def named(config: SearchSettings, parent: Parent | None) -> list[Baseline]:
 def _of(given: str, task: str) -> Baseline:
     """Return a baseline, which need not be read to be built, counted, timed and trained."""
     if given.endswith(parents.SUFFIX):
-        found = parents.load(given, "baseline")
+        try:
+            found = parents.load(given, "baseline")
+        except NASError:
+            if (counted := parents.as_given(given, "baseline")) is None:
+                raise
+            return Baseline(given, "", None, None, counted[0], counted=counted[2])
         if found.task != task:
             raise NASError(
                 f"baseline={given}: cannot be compared (it is of task={found.task}, not {task}); "
@@ -159,6 +168,10 @@ def _of(given: str, task: str) -> Baseline:
         return Baseline(given, "", read(definition, scale))
     except NASError as error:
         reason = str(error).removeprefix("model definition: ")
+        known = models.given_task(definition)
+        if known and known not in models.BUILT:
+            own = models.scaled(definition, scale)
+            return Baseline(given, "", None, None, own, reason, known)
         if models.task_of(definition) != task:  # which another trainer would have to train
             raise NASError(f"baseline={given}: cannot be read ({reason}); leave it out") from error
         return Baseline(given, "", None, None, models.scaled(definition, scale), reason)
@@ -258,6 +271,9 @@ class Firsts:
         """Take a baseline that Ultralytics alone can read: it is trained, and no answer."""
         name, config = baseline.name, self.config
         cost = baseline.costs(self.budget)
+        if baseline.counted:
+            self._notes.append(self._counted(baseline, cost))
+            return
         bounds = {f"max_{n}": config.values.get(f"max_{n}") for n in cost}
         over = ", ".join(
             f"{self.budget.say(limit, cost[limit[4:]])} > {limit}={self.budget.say(limit, bound)}"
@@ -285,6 +301,18 @@ class Firsts:
             f"({baseline.unread}); it is compared with, and is no answer"
         )
         self._trials.append(Trial(len(self._trials), None, None, name=name, cost=cost))
+
+    def _counted(self, baseline: Baseline, cost: Mapping[str, float]) -> str:
+        """Return what to say of a baseline that nothing here trains: its costs and its latency."""
+        known = [f"{short(cost['params'])} parameters", f"{short(cost['flops'])}FLOPs"]
+        if self.timing is not None and self.timing.here:
+            assert baseline.definition is not None
+            own = replace(self.timing, task=baseline.counted)
+            known.append(f"{own.milliseconds(baseline.definition):.2f} ms measured")
+        return (
+            f"baseline {baseline.name} has {', '.join(known)} at {self.config.imgsz} px; it is of "
+            f"the kind {baseline.counted}, which nothing here trains, so that it has no fitness"
+        )
 
     def _by(self, config: SearchSettings) -> Begin:
         return Begin(config, make(config, self.data))

@@ -82,7 +82,7 @@ def fit(
         return config, []
     training = short(candidates(config, parent), data)
     network, name = _reference(parent, named)
-    found = (pace or timed)(training, network, name, batch=config.batch)
+    found = (pace or timed)(training, network, name, batch=config.images_a_step)
     images, held_out = (len(part) for part in training.split)
     hours = float(config.budget_hours or 0)
     efforts = [config.effort] if config.effort else [THOROUGH, NORMAL, QUICK]
@@ -152,7 +152,8 @@ def _reference(
     if parent is not None:
         return parent.yaml if parent.unread else parent.architecture, parent.name
     for baseline in named:
-        if (network := baseline.network or baseline.definition) is not None:
+        network = None if baseline.counted else baseline.network or baseline.definition
+        if network is not None:
             return network, baseline.name
     return USUAL, USUAL
 

@@ -61,7 +61,7 @@ class Evaluation:
         nearest = warm_start.nearest(trial, self.study, self.folder) if self.study else None
         inherit = begin.inherit or nearest
         start = {"inherit": inherit} if inherit else {}
-        measured = {} if other else self._measured(trial)
+        measured = {} if other else self._measured(trial, begin.definition)
 
         def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
             report(epoch, self.score(metrics))
@@ -79,16 +79,15 @@ class Evaluation:
         """Train on that device from now on, in this process."""
         devices.use(device)
 
-    def _measured(self, trial: Trial) -> dict[str, float]:
+    def _measured(self, trial: Trial, definition: Mapping[str, Any] | None) -> dict[str, float]:
         """Return the latency and the energy of a network, where they are measured of each."""
         found: dict[str, float] = {}
-        if trial.architecture is None:
-            return found
-        if self.timing is not None:
+        network = trial.architecture or definition
+        if self.timing is not None and network is not None:
             of_parent = bool(self.parent) and trial.name == self.parent
             timing = replace(self.timing, limit=None) if of_parent else self.timing
-            found |= timing.of_candidate(trial.architecture)
-        if self.energy is not None:
+            found |= timing.of_candidate(network)
+        if self.energy is not None and trial.architecture is not None:
             found |= self.energy.of_candidate(trial.architecture)
         return found
 

@@ -48,6 +48,7 @@ SAME = (
     "seeds",
     "baseline",
     "device",
+    "ddp",
     "jobs",
     "threads",
     "cache",
@@ -128,6 +129,8 @@ def _baselines(config: SearchSettings, parent: Parent | None) -> list[Model]:
     """Return the models of ``baseline=``, called as in the search."""
     found = []
     for each in baselines.named(config, parent):
+        if each.counted:
+            continue  # which the search has said
         if each.weights:
             own = parents.load(each.given, "baseline")
             more: dict[str, Any] = {"definition": own.yaml, **models.started(own)}

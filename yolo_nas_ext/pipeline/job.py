@@ -27,6 +27,7 @@ from yolo_nas_ext.host import dataset
 from yolo_nas_ext.host.training import image_cache
 from yolo_nas_ext.host.transfer.weights import foretell
 from yolo_nas_ext.pipeline import (
+    auto_batch,
     confirm,
     family,
     final_comparison,
@@ -420,7 +421,8 @@ def _train_best(job: Job) -> None:
 
 def _measure_latency(job: Job) -> str:
     """Measure the best where the device of a profile is this machine; return what went wrong."""
-    wrong = []
+    wrong, begins = [], job.plan.first.begins
+    given = {name: b.definition for name, b in begins.items() if b.definition is not None}
     for timing in job.plan.timings:
         if timing.profile is None or not timing.here or job.interrupted:
             continue
@@ -429,7 +431,7 @@ def _measure_latency(job: Job) -> str:
             job.progress.measured(trial, timing.metric, timing.measured, timing.limit)
 
         most = max(job.config.confirm, 1)
-        wrong.append(latency.measure_best(job.study, timing, most, say=say))
+        wrong.append(latency.measure_best(job.study, timing, most, say=say, given=given))
     return "; ".join(dict.fromkeys(filter(None, wrong)))
 
 
@@ -445,6 +447,13 @@ def _note_others(job: Job) -> None:
         if note not in job.notes:
             job.notes.append(note)
             say(f"note: {note}")
+
+
+def _note_halved(job: Job) -> None:
+    """Note which trials were trained with half the batch."""
+    for note in auto_batch.said(job.study.trials):
+        job.notes.append(note)
+        say(f"note: {note}")
 
 
 def _say_inherited(job: Job) -> None:
@@ -538,6 +547,7 @@ SEARCH: Steps = (
     ("re-evaluate or confirm the best", _confirm),
     ("keep the weights of the best", _keep_best_weights),
     ("note what other processes measured", _note_others),
+    ("note what did not fit into memory", _note_halved),
     ("say what the best inherited", _say_inherited),
     ("write shared weights", _write_shared_weights),
     ("measure the family on val", family.hand_over),

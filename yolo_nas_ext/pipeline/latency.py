@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from yolo_nas_ext.config.search import SearchSettings
@@ -25,6 +28,8 @@ from yolo_nas_ext.study.trial import Trial
 GROUP = 12  # networks that are measured in turns at once
 AGAIN = 2  # times that is measured again whose times are far apart
 MOST = 4  # times as many networks are measured, at most, as are to be confirmed
+
+Network = Architecture | Mapping[str, Any]  # or a model definition of Ultralytics'
 
 ON_GPU = ("torch", "tensorrt")  # runtimes of GPUs
 
@@ -103,8 +108,10 @@ class Timing:
             f"{self.protocol.processing}; on its own networks, {errors})"
         )
 
-    def measure(self, networks: Mapping[str, Architecture]) -> dict[str, Measurement]:
+    def measure(self, networks: Mapping[str, Network]) -> dict[str, Measurement]:
         """Return the measured latency of networks, which take turns, each at its image size.
+
+        Of another make than those of the space, a network is given by its model definition.
 
         What other work on the machine disturbs is measured again, and the least of it is returned,
         as such work only adds to it; it can still be an unsteady one.
@@ -115,7 +122,7 @@ class Timing:
         if self.bench is not None:
             return self.bench.measure(
                 {
-                    name: Subject(network.key, network, network.imgsz or self.protocol.imgsz)
+                    name: Subject(key_of(network), self._whole(network), self._size(network))
                     for name, network in networks.items()
                 }
             )
@@ -126,14 +133,23 @@ class Timing:
             todo = {n: a for n, a in networks.items() if n not in found or not found[n].steady}
             if not todo:
                 break
-            sizes = {name: network.imgsz for name, network in todo.items() if network.imgsz}
-            measured = measure_models(todo, self.protocol, nc=self.nc, task=self.task, sizes=sizes)
+            sizes = {name: self._size(network) for name, network in todo.items()}
+            whole = {name: self._whole(network) for name, network in todo.items()}
+            measured = measure_models(whole, self.protocol, nc=self.nc, task=self.task, sizes=sizes)
             for name, new in measured.items():
                 old = found.get(name, new)
                 found[name] = min(old, new, key=lambda m: (not m.steady, m.own_ms))
         return found
 
-    def milliseconds(self, network: Architecture) -> float:
+    def _size(self, network: Network) -> int:
+        own = network.imgsz if isinstance(network, Architecture) else network.get("imgsz")
+        return own or self.protocol.imgsz
+
+    def _whole(self, network: Network) -> Network:
+        """Return a network with the classes of the data, which an `Architecture` gets elsewhere."""
+        return network if isinstance(network, Architecture) else {**network, "nc": self.nc}
+
+    def milliseconds(self, network: Network) -> float:
         """Return what one network takes; see `measure`.
 
         Where other work on the machine disturbs its times again and again, the least processor time
@@ -142,19 +158,27 @@ class Timing:
         found = self.measure({"network": network})["network"]
         return found.median_ms if self.bench else found.own_ms
 
-    def of_candidate(self, architecture: Architecture) -> dict[str, float]:
-        """Return the measured latency of a candidate, before it is trained.
+    def of_candidate(self, network: Network) -> dict[str, float]:
+        """Return the measured latency of a candidate or a baseline, before it is trained.
 
         Raises:
             TrialError: For one above the limit, or that the runtime cannot run.
         """
         try:
-            ms = self.milliseconds(architecture)
+            ms = self.milliseconds(network)
         except NASError as error:
             raise TrialError("latency", str(error)) from error
         if self.limit and ms > self.limit:
             raise TrialError("latency", f"{ms:.2f} ms measured > max_latency={self.limit:g}")
         return {"latency_ms": ms}
+
+
+def key_of(network: Network) -> str:
+    """Return the key of a network, of a model definition by its content."""
+    if isinstance(network, Architecture):
+        return network.key
+    content = json.dumps(network, sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:10]
 
 
 def settle(config: SearchSettings, nc: int, space: NetworkSpace) -> tuple[Timing, ...]:
@@ -313,7 +337,11 @@ def _commanded(
 
 
 def measure_best(
-    study: Study, timing: Timing, n: int, say: Callable[[Trial], Any] = lambda trial: None
+    study: Study,
+    timing: Timing,
+    n: int,
+    say: Callable[[Trial], Any] = lambda trial: None,
+    given: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> str:
     """Measure the best candidates, and the next ones in place of any above the limit.
 
@@ -326,6 +354,8 @@ def measure_best(
         n: Number of the best that are to be measured and within the limit; with several objectives
             the front too.
         say: Called with each trial that was measured.
+        given: Model definitions of baselines by name, whose latency nothing predicts: they are
+            measured, too.
 
     Returns:
         What went wrong, or nothing.
@@ -334,13 +364,13 @@ def measure_best(
     for _ in range(MOST):
         todo = [
             t
-            for t in _best(study, n)
+            for t in (*_best(study, n), *(t for t in study.complete if t.name in given))
             if timing.measured not in t.metrics and t.number not in unsteady
         ][:GROUP]
         if not todo:
             break
         try:
-            found = timing.measure({str(t.number): t.network for t in todo})
+            found = timing.measure({str(t.number): t.architecture or given[t.name] for t in todo})
         except NASError as error:
             return f"the best could not be measured: {error}"
         for trial in todo:

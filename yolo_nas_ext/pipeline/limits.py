@@ -60,8 +60,8 @@ def settle(
     if parent is not None:
         flops = budget.costs(network).flops if network else _counted(config, data, parent)
         of = parent.name
-    elif baselines:
-        flops, of = max((each.flops(budget), each.name) for each in baselines)
+    elif compared := [each for each in baselines if not each.counted]:
+        flops, of = max((each.flops(budget), each.name) for each in compared)
     else:
         return Limited(config, timings)
     said = f"max_flops={budget.say('max_flops', flops).removesuffix('FLOPs')}"

@@ -19,12 +19,12 @@ from yolo_nas_ext.estimators.factory import make as make_estimator
 from yolo_nas_ext.estimators.factory import space_file, space_of
 from yolo_nas_ext.estimators.zero_cost.closed_form import Analytic, Free
 from yolo_nas_ext.estimators.zero_cost.resolved import Resolved
-from yolo_nas_ext.host import dataset
+from yolo_nas_ext.host import dataset, opencv
 from yolo_nas_ext.host.plugin import timm_trace
 from yolo_nas_ext.host.training import distillation
 from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
-from yolo_nas_ext.pipeline import baselines, effort, energy, latency, limits, noise
+from yolo_nas_ext.pipeline import auto_batch, baselines, effort, energy, latency, limits, noise
 from yolo_nas_ext.pipeline import parent as parents
 from yolo_nas_ext.pipeline.baselines import First
 from yolo_nas_ext.pipeline.changes import ChangeScores, scorable
@@ -121,6 +121,7 @@ def make(config: SearchSettings) -> Plan:
     named = baselines.named(config, parent)
     timings = latency.settle(config, data.nc, space_file(config))
     config, timings, limit = limits.settle(config, timings, data, parent, named)
+    config, batch = auto_batch.settle(config, data, parent, named)
     config, planned = effort.fit(config, data, parent, named)
     space, budget = space_of(config, data)
     if limit and not _has_networks(space, config):
@@ -152,12 +153,14 @@ def make(config: SearchSettings) -> Plan:
     space.sample(random.Random(config.seed))  # says which limit binds if none fits
     unlimited = [f"{n}=none sets no limit" for n in MOST if n in config.given and _none(config, n)]
     notes = [
+        *filter(None, [opencv.mixed()]),
         *data.said,
         *data.notes,
         *_sampled(config, data),
         *_part(data, whole_data),
         *unlimited,
         *said,
+        *batch,
         *planned,
         *whole,
         *limit,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TextIO
 
 from yolo_nas_ext import console
@@ -63,7 +62,10 @@ class Progress:
         self._line.say("  ".join(filter(None, parts)))
 
     def _measured(self, trial: Trial) -> str:
-        return f"{self.study.measure.name} {number(self._value(trial))}"
+        batches = [t.metrics["batch"] for t in self.study.trials if "batch" in t.metrics]
+        own = trial.metrics.get("batch", 0)
+        half = f" with batch={own:.0f}" if own < max(batches, default=0) else ""
+        return f"{self.study.measure.name} {number(self._value(trial))}{half}"
 
     def _value(self, trial: Trial) -> float:
         return self.study.measure.restated(trial).fitness
@@ -126,9 +128,10 @@ class Progress:
             name: Of the metric that was measured.
             limit: Most milliseconds, if there is a limit.
         """
-        ms, predicted = trial.metrics[name], trial.metrics.get(before, math.nan)
+        ms, predicted = trial.metrics[name], trial.metrics.get(before, 0.0)
         over = f"; above max_latency={limit:g}, left out" if limit and ms > limit else ""
-        text = f"{ms:.2f} ms measured ({predicted:.2f} predicted, {ms / predicted - 1:+.1%}){over}"
+        beside = f" ({predicted:.2f} predicted, {ms / predicted - 1:+.1%})" if predicted else ""
+        text = f"{ms:.2f} ms measured{beside}{over}"
         self._afterwards("latency", trial, text)
 
     def _afterwards(self, what: str, trial: Trial, text: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import torch
 
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.cost.counts import costs
@@ -15,13 +17,15 @@ from yolo_nas_ext.data.splits import hold_out
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.factory import detector_space
 from yolo_nas_ext.estimators.zero_cost.proxies import PROXIES, Capture, az_nas, measure
-from yolo_nas_ext.host import one_batch
+from yolo_nas_ext.host import devices, one_batch
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
 from yolo_nas_ext.network.rows import rows
 from yolo_nas_ext.space.detector import DetectorSpace
 
+T = TypeVar("T")
+CPU = torch.device("cpu")
 REFERENCES = 16  # networks of the space among which AZ-NAS ranks one
 
 
@@ -38,6 +42,7 @@ class Untrained:
         batch: Number of images, drawn by the seed from the part that trainings train on.
         seed: Of weights, images and what the proxy draws.
         val_fraction: Part of the training images that is held out.
+        device: Where networks are run, see `host.one_batch.on_device`.
 
     Raises:
         NASError: For a task whose networks cannot be evaluated untrained.
@@ -55,14 +60,16 @@ class Untrained:
         batch: int = 16,
         seed: int = 0,
         val_fraction: float = 0.25,
+        device: str | None = None,
     ) -> None:
+        devices.pool(device)
         if task not in one_batch.TASKS:
             raise NASError(
                 f"estimator={proxy}: is of task={', '.join(one_batch.TASKS)}, not {task}; give "
                 "estimator=short"
             )
         self.proxy, self.data, self.task = proxy, data, task
-        self.imgsz, self.seed = imgsz, seed
+        self.imgsz, self.seed, self.device = imgsz, seed, device
         train_on, _ = hold_out(data.classes, fraction=val_fraction, seed=seed, groups=data.groups)
         self.chosen = random.Random(seed).sample(train_on, min(batch, len(train_on)))
         self._batches: dict[int, dict[str, Any]] = {}
@@ -85,23 +92,41 @@ class Untrained:
         Raises:
             TrialError: For a network that cannot be built or evaluated.
         """
-        value = measure(PROXIES[self.proxy], self.capture(architecture, fidelity or {}))
+        value = self.measured(PROXIES[self.proxy], architecture, fidelity or {})
         if not math.isfinite(value):
             raise TrialError("nan", f"{self.proxy} is {value}")
         return {"fitness": value}
 
-    def capture(self, architecture: Architecture, fidelity: Mapping[str, float]) -> Capture:
-        """Return the untrained network and the batch, as a proxy is given them."""
+    def measured(
+        self,
+        proxy: Callable[[Capture], T],
+        architecture: Architecture,
+        fidelity: Mapping[str, float],
+    ) -> T:
+        """Return what a proxy says of a network, which runs on the device."""
+        with one_batch.on_device(self.device) as device:
+            return measure(proxy, self.capture(architecture, fidelity, device))
+
+    def capture(
+        self,
+        architecture: Architecture,
+        fidelity: Mapping[str, float],
+        device: torch.device = CPU,
+    ) -> Capture:
+        """Return the untrained network and the batch on a device, as a proxy is given them.
+
+        Weights are drawn on the CPU, so that they are the same ones on all devices.
+        """
         imgsz = int(fidelity.get("imgsz", self.imgsz))
         seed = int(fidelity.get("seed", self.seed))
         if imgsz not in self._batches:
             self._batches[imgsz] = one_batch.batch(self.data, self.chosen, imgsz=imgsz)
-        batch = self._batches[imgsz]
+        batch = one_batch.moved(self._batches[imgsz], device)
         definition = emit(architecture, self.data.nc, self.task)
         model = one_batch.build(definition, self.data, task=self.task, seed=seed)
         count = len(rows(architecture, self.data.nc)[0])
         return Capture(
-            model,
+            model.to(device),
             batch["img"],
             lambda m, images: one_batch.loss(m, batch, images),
             one_batch.outputs,
@@ -154,7 +179,7 @@ class AzNas(Untrained):
 
     def scores(self, architecture: Architecture, fidelity: Mapping[str, float]) -> dict[str, float]:
         """Return the four scores of a network."""
-        found = measure(az_nas, self.capture(architecture, fidelity))
+        found = self.measured(az_nas, architecture, fidelity)
         flops = costs(architecture, self.data.nc, self.imgsz, channels=self.data.channels).flops
         if not all(map(math.isfinite, found.values())):
             raise TrialError("nan", f"az_nas is {found}")
@@ -172,7 +197,7 @@ def untrained_az_nas(config: SearchSettings, data: DataSet) -> AzNas:
 
 
 def _options(config: SearchSettings) -> dict[str, Any]:
-    names = ("task", "imgsz", "batch", "seed", "val_fraction")
+    names = ("task", "imgsz", "batch", "seed", "val_fraction", "device")
     return {name: getattr(config, name) for name in names}
 
 

@@ -12,6 +12,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import psutil
 from filelock import FileLock
@@ -145,6 +146,23 @@ class HeldImages(YOLODataset):
         return im.copy(), before, after
 
 
+class StretchedImages(HeldImages):
+    """Images that fill the network's square, as Ultralytics stretches them for RT-DETR.
+
+    They are stretched from what stays decoded for other networks.
+    """
+
+    def load_image(self, i: int, *args: Any, **kwargs: Any) -> Any:
+        """Return an image of imgsz x imgsz."""
+        im, before, after = super().load_image(i, *args, **kwargs)
+        side = self.imgsz if isinstance(self.imgsz, int) else max(self.imgsz)
+        shape = side, side
+        if tuple(after) == shape:
+            return im, before, after
+        im = cv2.resize(im, shape, interpolation=cv2.INTER_LINEAR)
+        return im.reshape(*shape, -1), before, shape
+
+
 class _DrawnMasks(HeldImages):
     """Masks of semantic segmentation stay in memory with the images that do."""
 
@@ -179,6 +197,7 @@ def held(
     folder: Path | None = None,
     shared: bool = False,
     cache: tuple[str, float | None] = ("auto", None),
+    stretched: bool = False,
     **arguments: Any,
 ) -> HeldImages:
     """Return Ultralytics' data set over some images of a data set.
@@ -190,6 +209,7 @@ def held(
         folder: Where decoded images that do not fit into memory are kept, if anywhere.
         shared: Whether other processes use the folder too, so that memory would hold copies.
         cache: Where decoded images are kept, see `place`.
+        stretched: Whether images fill the network's square.
         **arguments: Ultralytics', of its data set, and `check` of `HeldImages`.
     """
     kind = _kind(arguments)
@@ -209,6 +229,7 @@ def held(
         del _IMAGES[next(iter(_IMAGES))]
     if cache[0] == "disk":
         most = 0.0  # of the memory
+    kind = StretchedImages if stretched else kind
     return kind(labels, _IMAGES[key] if where != "none" else None, most=most, **arguments)
 
 

@@ -20,18 +20,22 @@ from typing import Any
 import numpy as np
 import torch
 from ultralytics.data import build_dataloader
+from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.models.rtdetr.train import RTDETRTrainer
 from ultralytics.models.yolo.classify import ClassificationTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.obb import OBBTrainer
 from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.models.yolo.semantic import SemanticSegmentationTrainer
+from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import init_seeds, unwrap_model
 
 from yolo_nas_ext.data.splits import divided
-from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
 from yolo_nas_ext.host.dataset import DataSet
-from yolo_nas_ext.host.metrics import Seen, fitness_without, masks, named, results, rows
+from yolo_nas_ext.host.metrics import Seen, fitness_without, gathered, masks, named, results, rows
+from yolo_nas_ext.host.models import head_of
 from yolo_nas_ext.host.training import bfloat16, mixed
 from yolo_nas_ext.host.training.batch_cache import replayed
 from yolo_nas_ext.host.training.image_cache import held, held_pictures
@@ -64,6 +68,8 @@ class LeanMixin(_Trainer):
         initial: Writes weights into the model once it is built.
         replay: Whether batches are kept for the next training that would draw the same ones.
     """
+
+    stretches = False  # whether images fill the network's square
 
     def __init__(
         self,
@@ -124,7 +130,7 @@ class LeanMixin(_Trainer):
             batch=batch_size,
             workers=args.workers,
             shuffle=mode == "train",
-            rank=-1,
+            rank=rank,
             device=self.device,
         )
 
@@ -139,6 +145,7 @@ class LeanMixin(_Trainer):
             folder=self._settings.images,
             shared=self._settings.shared,
             cache=self._settings.cache,
+            stretched=self.stretches,
             check=self._in_time,
             imgsz=args.imgsz,
             augment=augment,
@@ -156,8 +163,13 @@ class LeanMixin(_Trainer):
     # Model and seeds
 
     def setup_model(self) -> None:
-        """Build the model from the seed, whatever ran before in this process."""
+        """Build the model from the seed, whatever ran before in this process.
+
+        A rank of a distributed training has it from the process that launched it.
+        """
         init_seeds(self.args.seed, deterministic=self.args.deterministic)
+        if isinstance(self.model, torch.nn.Module):
+            return
         model = self.get_model(cfg=deepcopy(dict(self._definition)), verbose=False)
         if self._settings.short:
             for norm in norms(model):
@@ -180,7 +192,7 @@ class LeanMixin(_Trainer):
     def _build_train_pipeline(self) -> None:
         """Build the loaders, then seed again: building them consumes the global generators."""
         super()._build_train_pipeline()
-        seed = self.args.seed
+        seed = self.args.seed + max(RANK, 0)  # ranks augment each in its own way
         for loader in (self.train_loader, self.test_loader):
             loader.generator.manual_seed(seed)
         init_seeds(seed, deterministic=self.args.deterministic)
@@ -193,6 +205,26 @@ class LeanMixin(_Trainer):
                 self.args,
                 self.epochs,
             )
+
+    def fitting_batch(self) -> int:
+        """Return the images of a step that fit into the memory of the device, by Ultralytics.
+
+        Its trainer asks the same, of images that it reads from a disk.
+        """
+        self.setup_model()
+        self.model = self.model.to(self.device)
+        self.stride = 32
+        amp = self.args.amp
+        self.amp = self._half and (amp == "bf16" or mixed.check(self.model))
+        return int(self.auto_batch())
+
+    def auto_batch(self, *args: Any, **more: Any) -> int:
+        """Ask Ultralytics, which adds the memory of as many objects as a mosaic may have."""
+        train_on = self._split[0]
+        objects = 0
+        if isinstance(self, DetectionTrainer):
+            objects = 4 * max(len(self.data_set.labels[index]["cls"]) for index in train_on)
+        return BaseTrainer.auto_batch(self, objects, dataset_size=len(train_on))
 
     def _setup_train(self) -> None:
         """Set up as Ultralytics does; the moving average suits few steps if there are few."""
@@ -255,6 +287,14 @@ class LeanMixin(_Trainer):
                             seen.masks[stem] = masks(own, self.data["nc"])
 
             validator.update_metrics = note
+            gather = validator.gather_stats
+
+            def gather_seen() -> None:
+                gather()
+                if self.world_size > 1:
+                    self._seen = gathered(self._seen)
+
+            validator.gather_stats = gather_seen
         if self._settings.parts and not self._settings.measure and hasattr(metrics, "stats"):
             of_all = validator.get_stats
 
@@ -296,6 +336,8 @@ class LeanMixin(_Trainer):
             raise TrialError("timeout", f"stopped in epoch {epoch} of {self._settings.epochs}")
 
     def _after_epoch(self) -> None:
+        if RANK > 0:  # what was measured is known to the first rank
+            return
         if self._measures() and not np.isfinite(self.fitness):
             raise TrialError("nan", f"the fitness is {self.fitness} in epoch {self.epoch + 1}")
         if self._on_epoch:
@@ -418,6 +460,17 @@ class LeanClassificationTrainer(LeanMixin, ClassificationTrainer):  # pyright: i
         return held_pictures(labels, augment=augment, hyp=self.args)
 
 
+class LeanRTDETRTrainer(LeanMixin, RTDETRTrainer):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """RT-DETR, whose queries are no cells: a teacher of another kind says nothing of them."""
+
+    stretches = True
+
+    def _teach(self) -> None:
+        """Learn from the labels alone."""
+
+
+# Trainers of heads that no other of their task has.
+OWN: dict[str, Callable[..., Any]] = {"RTDETRDecoder": LeanRTDETRTrainer}
 TRAINERS: dict[str, Callable[..., Any]] = {
     "detect": LeanDetectionTrainer,
     "segment": LeanSegmentationTrainer,
@@ -426,3 +479,20 @@ TRAINERS: dict[str, Callable[..., Any]] = {
     "obb": LeanOBBTrainer,
     "pose": LeanPoseTrainer,
 }
+
+
+def trainer_of(task: str, model: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return what makes the trainer of a model.
+
+    Args:
+        task: Ultralytics' task.
+        model: Its model definition.
+
+    Raises:
+        NASError: For a task that no candidate could be trained with.
+    """
+    if task not in TRAINERS:
+        raise NASError(
+            f"task={task}: no trainer.{did_you_mean(task, TRAINERS)} Allowed: {', '.join(TRAINERS)}"
+        )
+    return OWN.get(head_of(model), TRAINERS[task])

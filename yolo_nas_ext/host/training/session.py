@@ -26,8 +26,7 @@ NO_MEMORY = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
     "cudnn_status_not_supported",  # said where no algorithm has the workspace that is left
-    "cudnn_status_internal_error_host_allocation_failed",
-    "cudnn_status_internal_error_device_allocation_failed",
+    "cudnn_status_internal_error",  # which Ultralytics counts as that, too
     "unable to find an engine",
     "no valid execution plans",
     "failed to allocate",

@@ -43,6 +43,11 @@ class TrainingSettings:
         precision: ``int8`` or ``fp16`` where the trained network is measured in that as well, see
             `host.training.quantised`; empty otherwise.
         int8_by: The runtime whose own tool quantises it; empty for ONNX Runtime.
+        together: Whether one training takes all devices, by Ultralytics' distributed training; else
+            it takes the first.
+        halves: Whether a training that does not fit into memory is tried once more with half the
+            batch. Gradients are then added up over two steps where the recipe says of how many
+            images a step of the optimiser is (``nbs``).
 
     Raises:
         NASError: For an image size that is no multiple of 32.
@@ -67,6 +72,8 @@ class TrainingSettings:
     teacher: TeacherFile | None = None
     precision: str = ""
     int8_by: str = ""
+    together: bool = False
+    halves: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an image size that no network can be trained at."""

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ultralytics.utils.torch_utils import unwrap_model
 
-from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.metrics import results
 from yolo_nas_ext.host.training import bfloat16, checkpoint, quantised
+from yolo_nas_ext.host.training.distributed import launched
 from yolo_nas_ext.host.training.initialisation import USUAL, norms
-from yolo_nas_ext.host.training.lean import TRAINERS, Initial, OnEpoch, Split
+from yolo_nas_ext.host.training.lean import Initial, OnEpoch, Split, trainer_of
 from yolo_nas_ext.host.training.session import session
 from yolo_nas_ext.host.training.settings import TrainingSettings
+
+BATCH = "batch"  # the metric that says with how many images a step a network was trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class TrainingResult:
             ``loss_teacher`` is what a teacher added to them, ``val_loss_*`` are mean losses on the
             held-out images. An end-to-end head also has ``loss_many_*`` and ``val_loss_many_*`` of
             its one-to-many branch, which compare with other heads' losses.
-            ``int8_*`` are the same of the network in int8, where that was asked for.
+            ``int8_*`` are the same of the network in int8, where that was asked for. ``batch`` are
+            the images of a step, where the settings allow another number.
         seconds: Wall time.
         epochs: Epochs trained.
     """
@@ -74,40 +79,56 @@ def train(
         TrialError: For a model that cannot be built, a loss that is not finite, too little memory,
             or when the time is up.
     """
-    task, timeout = settings.task, settings.timeout
-    if task not in TRAINERS:
-        raise NASError(
-            f"task={task}: no trainer.{did_you_mean(task, TRAINERS)} Allowed: {', '.join(TRAINERS)}"
-        )
+    timeout = settings.timeout
+    kind = trainer_of(settings.task, model)
     begin = time.perf_counter()
     deadline = math.inf if timeout is None else begin + timeout
 
-    def make(arguments: dict[str, Any]) -> Any:
-        return TRAINERS[task](
-            model,
-            data,
-            split,
-            settings,
-            arguments,
-            deadline=deadline,
-            on_epoch=on_epoch,
-            initial=initial,
-            replay=settings.short,
-        )
+    def attempt(settings: TrainingSettings) -> dict[str, float]:
+        own = partial(kind, model, data, split, settings)
+        finish = partial(_finish, weights=weights, settings=settings)
+        watched: dict[str, Any] = {"deadline": deadline, "on_epoch": on_epoch}
 
-    def use(trainer: Any) -> dict[str, float]:
-        trainer.train()
-        metrics = _finish(trainer, weights)
-        if settings.precision:
-            metrics |= quantised.measured(trainer, settings.precision, metrics, settings.int8_by)
-        return metrics
+        def use(trainer: Any) -> dict[str, float]:
+            if trainer.ddp:
+                return launched(trainer, own, finish, threads=settings.threads, **watched)
+            trainer.train()
+            return finish(trainer)
 
-    metrics = session(make, settings.arguments(), use, threads=settings.threads)
+        make = partial(own, initial=initial, replay=settings.short, **watched)
+        all_of_them = {"device": settings.device} if settings.together else {}
+        return session(make, settings.arguments(**all_of_them), use, threads=settings.threads)
+
+    metrics = _halving(attempt, settings) if settings.halves else attempt(settings)
     return TrainingResult(metrics, time.perf_counter() - begin, settings.epochs)
 
 
-def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
-    """Return the metrics and write the measured weights."""
+def _halving(
+    attempt: Callable[[TrainingSettings], dict[str, float]], settings: TrainingSettings
+) -> dict[str, float]:
+    """Return the metrics of a training, with the batch that it was done with.
+
+    One that does not fit into memory is tried once more with half the batch.
+
+    Raises:
+        TrialError: As `train`; of a second attempt it names both batches.
+    """
+    whole, half = settings.batch, settings.batch // 2
+    try:
+        return {**attempt(settings), BATCH: float(whole)}
+    except TrialError as error:
+        if error.kind != "memory" or not half:
+            raise
+    # Outside of the handler, where nothing refers to the tensors of the first attempt any more.
+    try:
+        return {**attempt(replace(settings, batch=half)), BATCH: float(half)}
+    except TrialError as error:
+        said = f"{error} (with batch={half}; batch={whole} did not fit)"
+        raise TrialError(error.kind, said) from error
+
+
+def _finish(trainer: Any, weights: Path | None, settings: TrainingSettings) -> dict[str, float]:
+    """Return the metrics, in another precision too if there is one, and write the weights."""
     metrics = results(trainer)
     model: Any = unwrap_model(trainer.ema.ema)
     bfloat16.restore(model)
@@ -124,4 +145,7 @@ def _finish(trainer: Any, weights: Path | None) -> dict[str, float]:
             metrics=metrics,
             scans=trainer.data_set.scans,
         )
+    if settings.precision:
+        by = settings.int8_by
+        metrics |= quantised.measured(trainer, settings.precision, metrics, by)
     return metrics

@@ -191,7 +191,7 @@ def _made(path: Path, key: str, content: Mapping[str, Any]) -> Parent:
     """Return what a checkpoint's content is as a parent."""
     where = f"{key}={path}"
     model: Any = content.get("ema") or content.get("model")
-    task = next((task for task, kind in models.BUILT.items() if type(model) is kind), "")
+    task = models.task_of_model(model)
     if not task or not isinstance(getattr(model, "yaml", None), dict):
         kind = type(model).__name__
         raise NASError(

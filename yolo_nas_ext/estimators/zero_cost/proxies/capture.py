@@ -38,7 +38,7 @@ class Capture:
 
     @property
     def generator(self) -> torch.Generator:
-        """A fresh generator of the seed."""
+        """A fresh generator of the seed, which draws on the CPU: the same numbers everywhere."""
         return torch.Generator().manual_seed(self.seed)
 
 

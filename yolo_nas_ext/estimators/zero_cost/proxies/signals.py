@@ -33,8 +33,10 @@ def zen(capture: Capture) -> float:
                 module.weight.copy_(torch.randn(module.weight.shape, generator=generator))
             elif isinstance(module, nn.BatchNorm2d):
                 hooks.append(module.register_forward_pre_hook(note))
-        images = torch.randn(capture.images.shape, generator=generator)
-        noise = torch.randn(capture.images.shape, generator=generator)
+        images, noise = (
+            torch.randn(capture.images.shape, generator=generator).to(capture.images.device)
+            for _ in range(2)
+        )
         plain = capture.features(capture.model, images)[-1]
         for hook in hooks:
             hook.remove()
@@ -54,7 +56,7 @@ def spread(feature: torch.Tensor) -> float:
 
 def gain(before: torch.Tensor, after: torch.Tensor, generator: torch.Generator) -> float | None:
     """Return the largest singular value by which a row hands gradients back, channel to channel."""
-    sign = torch.randint(0, 2, after.shape, generator=generator).to(after.dtype) * 2 - 1
+    sign = torch.randint(0, 2, after.shape, generator=generator).to(after) * 2 - 1
     back = torch.autograd.grad(after, before, sign, retain_graph=True, allow_unused=True)[0]
     if back is None:
         return None
