@@ -14,8 +14,10 @@ from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 from yolo_nas_ext.cost.counts import costs
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import resource
+from yolo_nas_ext.network.block_rows import BlockType
 from yolo_nas_ext.network.emit import emit, to_yaml
 from yolo_nas_ext.network.parse import read
+from yolo_nas_ext.space import schema
 from yolo_nas_ext.space.detector import DetectorSpace
 
 SPACES = sorted(p.stem for p in resource("cfg", "spaces").glob("*.yaml"))
@@ -202,6 +204,30 @@ def test_bad_space_files_are_one_clear_line(tmp_path, changes, message):
     with pytest.raises(NASError, match=message) as caught:
         DetectorSpace.load(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("catalogue")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"stages__p3__block": "own"},
+            r"stages\.p3\.kernel is not given and then 3, which block own cannot have: add kernel: "
+            r"\[5, 7\] to stages\.p3",
+        ),
+        ({"neck__block": "own"}, r"neck\.kernel is not given .* add kernel: \[5, 7\] to neck"),
+        (
+            {"stages__p3__block": "own", "stages__p3__kernel": 3},
+            r"stages\.p3\.kernel is \[3\], but block own has kernels \[5, 7\]: add one",
+        ),
+    ],
+)
+def test_a_kernel_that_nobody_gave_is_said_to_be_the_default(tmp_path, changes, message):
+    schema.admit("own", BlockType(lambda b: [], lambda rows: None, "", kernels=(5, 7)))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(edited(**changes)))
+    with pytest.raises(NASError, match=message):
+        DetectorSpace.load(path)
 
 
 def test_base_of_the_bad_files_is_good(tmp_path):

@@ -69,7 +69,7 @@ def parse(content: Any, name: str, where: str) -> SpaceFile:
     if choices["neck.kind"] == NECKS[:1]:  # as in spaces from before there was another
         choices.pop("neck.kind")
     _add_section(content.get("head") or {}, "head", HEAD, where, choices)
-    _check_kernels(choices, stages, where)
+    _check_kernels(content, choices, stages, where)
     moves, mutations = _mutation(content.get("mutation") or {}, choices, where)
     rules += _rules(content.get("rules") or {}, choices, stages, where)
     return SpaceFile(name, choices, stages, tuple(rules), moves, mutations)
@@ -220,17 +220,28 @@ def _reach(backbone: str, stages: tuple[Stage, ...], where: str) -> set[int]:
 
 
 def _check_kernels(
-    choices: Mapping[str, tuple[Any, ...]], stages: tuple[Stage, ...], where: str
+    content: Mapping[str, Any],
+    choices: Mapping[str, tuple[Any, ...]],
+    stages: tuple[Stage, ...],
+    where: str,
 ) -> None:
     """Refuse a block that none of the kernel options suits."""
-    for name in (*(stage.name for stage in stages), "neck"):
+    own = content["stages"].items() if stages else ()
+    sections = {str(stage): (f"stages.{stage}", keys) for stage, keys in own}
+    sections["neck"] = ("neck", content["neck"])
+    for name, (path, keys) in sections.items():
+        options = list(choices[f"{name}.kernel"])
         for kind in choices[f"{name}.block"]:
-            able = BLOCKS[kind].kernels
-            if able and not set(able) & set(choices[f"{name}.kernel"]):
-                raise NASError(
-                    f"{where}: {name}.kernel is {list(choices[f'{name}.kernel'])}, but block "
-                    f"{kind} has kernels {list(able)}: add one of them"
+            able = list(BLOCKS[kind].kernels)
+            if not able or set(able) & set(options):
+                continue
+            what = f"is {options}, but block {kind} has kernels {able}: add one of them"
+            if "kernel" not in keys:
+                what = (
+                    f"is not given and then {options[0]}, which block {kind} cannot have: add "
+                    f"kernel: {able} to {path}, or some of these"
                 )
+            raise NASError(f"{where}: {path}.kernel {what}")
 
 
 def _rules(
