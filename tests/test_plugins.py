@@ -28,6 +28,14 @@ from yolo_nas_ext.network.architecture import Block
 from yolo_nas_ext.network.block_rows import BlockType
 BLOCKS = {{{name!r}: BlockType(rows=lambda b: {rows}, read=lambda rows: {read}, about="")}}
 """
+WIDE = (
+    "[(1, 'Conv', (b.width, 1)), "
+    "(b.depth, 'Bottleneck', (b.width, True, 1, (9, 9), b.hidden / b.width))]"
+)
+READ = (
+    "(Block('wide', rows[0][2][0], rows[1][0], 1, round(rows[1][2][0] * rows[1][2][4])), 2) "
+    "if len(rows) > 1 and rows[1][1] == 'Bottleneck' and rows[1][2][3] == (9, 9) else None"
+)
 
 
 @pytest.fixture
@@ -76,7 +84,7 @@ def test_a_strategy_that_cannot_be(file, name, message):
         ("BLOCKS = {'a': 1}", "block 'a' is a int, not a BlockType"),
         (BLOCK.format(name="c2f", rows="[]", read="None"), "'c2f' is in the catalogue already"),
         (BLOCK.format(name="b", rows="[(1, 'Odd', ())]", read="None"), "has rows of Odd, whose"),
-        (BLOCK.format(name="b", rows="[(1, 'Conv', (8,))]", read="None"), "read() gives None"),
+        (BLOCK.format(name="b", rows="[(1, 'Conv', (8,))]", read="None"), "has 8 channels where"),
         (BLOCK.format(name="b", rows="1 / 0", read="None"), "fails on Block(kind='b'"),
     ],
 )
@@ -86,6 +94,14 @@ def test_blocks_that_cannot_be(file, text, message):
         plugins.load_blocks(str(file(text)))
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert before == BLOCKS
+
+
+def test_a_second_load_of_blocks_says_their_names_and_adds_none(file, catalogue):
+    path = str(file(BLOCK.format(name="wide", rows=WIDE, read=READ)))
+    assert plugins.load_blocks(path) == ("wide",)
+    known = dict(BLOCKS)
+    assert plugins.load_blocks(path) == ("wide",) and known == BLOCKS
+    assert plugins.load_blocks(None) == ()
 
 
 def test_bad_files_are_bad_input_of_the_command(file, tmp_path, monkeypatch, capsys):

@@ -17,10 +17,8 @@ from typing import Any
 import cloudpickle
 
 from yolo_nas_ext.errors import NASError
-from yolo_nas_ext.network.architecture import Block
-from yolo_nas_ext.network.block_rows import BlockType
+from yolo_nas_ext.network import block_check
 from yolo_nas_ext.network.blocks import BLOCKS
-from yolo_nas_ext.network.modules import MODULES
 from yolo_nas_ext.space import schema
 
 PATTERN = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
@@ -50,17 +48,20 @@ def load(value: str, key: str) -> Any:
     return getattr(module, match["name"])
 
 
-def load_blocks(file: str | None) -> None:
+def load_blocks(file: str | None) -> tuple[str, ...]:
     """Add the blocks of a file to the catalogue; a second time does nothing.
 
     Args:
         file: Whose ``BLOCKS`` is a dictionary of `BlockType` by name; nothing is done without one.
 
+    Returns:
+        Their names.
+
     Raises:
         NASError: For a file without them, or for a block that cannot be used, with the reason.
     """
     if not file:
-        return
+        return ()
     where = f"blocks={file}"
     found = getattr(_module(file, where), "BLOCKS", None)
     if not isinstance(found, dict) or not found:
@@ -69,8 +70,9 @@ def load_blocks(file: str | None) -> None:
         )
     for kind, block in found.items():
         if BLOCKS.get(kind) is not block:
-            _check(str(kind), block, where)
+            block_check.check(str(kind), block, where)
             schema.admit(kind, block)
+    return tuple(found)
 
 
 def _module(file: str, where: str) -> ModuleType:
@@ -94,27 +96,3 @@ def _module(file: str, where: str) -> ModuleType:
         raise NASError(f"{where}: {file} cannot be run ({reason})") from error
     cloudpickle.register_pickle_by_value(module)
     return module
-
-
-def _check(kind: str, block: Any, where: str) -> None:
-    """Refuse a block whose rows do not stand in the layer table or are not read back as it."""
-    if kind in BLOCKS:
-        raise NASError(f"{where}: block '{kind}' is in the catalogue already; give another name")
-    if not isinstance(block, BlockType):
-        raise NASError(f"{where}: block '{kind}' is a {type(block).__name__}, not a BlockType")
-    kernel, hidden = next(iter(block.kernels), 0), 16 if block.bottleneck else 0
-    sample = Block(kind, 32, 2 if block.deep else 1, 1, hidden, kernel)
-    try:
-        rows = block.rows(sample)
-        unknown = {module for _, module, _ in rows} - set(MODULES)
-        back = None if unknown else block.read(rows)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise NASError(f"{where}: block '{kind}' fails on {sample} ({reason})") from error
-    if unknown:
-        raise NASError(
-            f"{where}: block '{kind}' has rows of {', '.join(sorted(unknown))}, whose costs are "
-            f"not known; allowed: {', '.join(MODULES)}"
-        )
-    if back != (sample, len(rows)):
-        raise NASError(f"{where}: block '{kind}': read() gives {back} for the rows of {sample}")

@@ -6,7 +6,9 @@ front; `n` is the row's repeat count, for modules that take it as an argument.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from yolo_nas_ext.errors import NASError
@@ -37,7 +39,7 @@ def _side(k: Any) -> int:
 
 
 def _c2f(
-    g: Graph, x: Tensor, n: int, c: int, shortcut=False, groups=1, e: float = 0.5, inner=None
+    g: Graph, x: Tensor, n: int, c: int, shortcut=False, groups=1, e: float = 0.5, *, inner=None
 ) -> Tensor:
     hidden = int(c * e)
     inner = inner or (lambda t: _bottleneck(g, t, 1, hidden, shortcut, groups, (3, 3), 1.0))
@@ -65,10 +67,10 @@ def _c3k2(
             t = _bottleneck(g, t, 1, hidden, shortcut, groups)
             return _psa_block(g, t)
         if c3k:
-            return _c3(g, t, 2, hidden, shortcut, groups, 0.5, (3, 3))
+            return _c3(g, t, 2, hidden, shortcut, groups, 0.5, k=(3, 3))
         return _bottleneck(g, t, 1, hidden, shortcut, groups)
 
-    return _c2f(g, x, n, c, shortcut, groups, e, inner)
+    return _c2f(g, x, n, c, shortcut, groups, e, inner=inner)
 
 
 def _c2fcib(
@@ -87,7 +89,7 @@ def _c2fcib(
         y = g.conv(y, hidden, 3, 1, hidden)
         return g.add(t, y) if shortcut else y
 
-    return _c2f(g, x, n, c, shortcut, groups, e, inner)
+    return _c2f(g, x, n, c, shortcut, groups, e, inner=inner)
 
 
 def _c3(
@@ -98,6 +100,7 @@ def _c3(
     shortcut=True,
     groups=1,
     e: float = 0.5,
+    *,
     k=(1, 3),
     inner=None,
 ) -> Tensor:
@@ -254,13 +257,20 @@ def is_legacy(rows: Sequence[Row]) -> bool:
     return not any(module in LIGHT_HEAD for _, _, module, _ in rows)
 
 
+@cache
+def _arguments(module: str) -> tuple[str, ...]:
+    """Return the arguments of a module's rows whose costs are known, in order."""
+    _, _, _, *own = inspect.signature(MODULES[module]).parameters.values()
+    return tuple(p.name for p in own if p.kind is p.POSITIONAL_OR_KEYWORD)
+
+
 def forward(
     graph: Graph, module: str, n: int, args: tuple[Any, ...], xs: tuple[Tensor, ...]
 ) -> Tensor:
     """Run a row other than the head's and return its output.
 
     Raises:
-        NASError: For a module without an entry in `MODULES`.
+        NASError: For a module without an entry in `MODULES`, and more arguments than that knows.
     """
     if module == "Concat":
         return graph.concat(xs)
@@ -268,6 +278,12 @@ def forward(
         return graph.upsample(xs[0], args[1])
     if module not in MODULES:
         raise NASError(f"module '{module}' has no layer table; known: {', '.join(sorted(MODULES))}")
+    known = _arguments(module)
+    if len(args) > len(known):
+        raise NASError(
+            f"{module} has the arguments {args}, and its costs are known for {', '.join(known)} "
+            f"alone; leave out argument {len(known) + 1}, {args[len(known)]!r}"
+        )
     y = xs[0]
     repeats = 1 if module in REPEATED else n
     for _ in range(repeats):
