@@ -23,6 +23,7 @@ from yolo_nas_ext.host import dataset, opencv
 from yolo_nas_ext.host.plugin import timm_trace
 from yolo_nas_ext.host.training import distillation
 from yolo_nas_ext.host.transfer.parents import Parent
+from yolo_nas_ext.network.emit import blocks_of
 from yolo_nas_ext.network.timm_backbones import blocks_alone, name_of
 from yolo_nas_ext.pipeline import auto_batch, baselines, effort, energy, latency, limits, noise
 from yolo_nas_ext.pipeline import parent as parents
@@ -110,7 +111,7 @@ def make(config: SearchSettings) -> Plan:
     """
     rules.check(config)
     screen = parse_screen(config.screen) if config.screen else None
-    load_blocks(config.blocks)
+    own_blocks = load_blocks(config.blocks)
     config, parent, said = parents.settle(config)
     rules.check(config)
     config = _sized(config)
@@ -159,6 +160,7 @@ def make(config: SearchSettings) -> Plan:
         *_sampled(config, data),
         *_part(data, whole_data),
         *unlimited,
+        *_unused(config, own_blocks, space),
         *said,
         *batch,
         *planned,
@@ -203,6 +205,21 @@ def searched_on(config: SearchSettings, data: dataset.DataSet) -> dataset.DataSe
     if config.images is None and images >= len(data.images):
         return data
     return dataset.drawn(data, images, config.seed)
+
+
+def _unused(config: SearchSettings, kinds: Sequence[str], space: NetworkSpace) -> list[str]:
+    """Return what to say of blocks of the user's that no network of a space has."""
+    has = {option for options in space.choices.values() for option in options}
+    if isinstance(space, ParentSpace):
+        has |= {block.kind for block in blocks_of(space.parent)}
+    unused = [kind for kind in kinds if kind not in has]
+    if not unused:
+        return []
+    names, plural = ", ".join(unused), "s" * (len(unused) > 1)
+    return [
+        f"blocks={config.blocks}: no network of space={config.space} has the block{plural} "
+        f"{names}; a space file names a block in a stage or the neck, as block: [{unused[0]}, c2f]"
+    ]
 
 
 def _part(data: dataset.DataSet, whole: dataset.DataSet) -> list[str]:
