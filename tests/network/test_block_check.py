@@ -103,6 +103,11 @@ def test_sizes_that_were_not_asked_for(block, said):
     assert said in message(block)
 
 
+def test_kernels_that_no_space_can_name():
+    block = one(lambda b: [(1, "Conv", (b.width, b.kernel))], kernels=(5, 9))
+    assert "has kernels [5, 9]; 9 is none of 1, 3, 5, 7" in message(block)
+
+
 def test_a_choice_that_is_not_read_back():
     def forgets(rows):
         found = read_depthwise(rows)

@@ -8,7 +8,7 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.network.architecture import Block
-from yolo_nas_ext.network.block_rows import BlockType, ChainRow, round8
+from yolo_nas_ext.network.block_rows import KERNELS, BlockType, ChainRow, round8
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.network.graph import Graph, Tensor
 from yolo_nas_ext.network.modules import MODULES, forward
@@ -44,6 +44,9 @@ def check(kind: str, block: Any, where: str) -> None:
     who = f"{where}: block '{kind}'"
     if not isinstance(block, BlockType):
         raise NASError(f"{who} is a {type(block).__name__}, not a BlockType")
+    if odd := [kernel for kernel in block.kernels if kernel not in KERNELS]:
+        allowed = ", ".join(map(str, KERNELS))
+        raise NASError(f"{who} has kernels {list(block.kernels)}; {odd[0]} is none of {allowed}")
     written = [(sample, _sized(block, sample, who)) for sample in _samples(kind, block)]
     first, *others = written
     for sample, rows in others:
@@ -146,7 +149,11 @@ def _check_others(block: BlockType, who: str) -> None:
             if kind == "conv" and sample.stride == 1:  # is nowhere in a network by itself
                 continue
             chain = [*other.rows(sample), *down]
-            for taken, start in ((kind, chain), ("conv", [*down, *chain])):
+            for taken, start in (
+                (kind, chain),
+                ("conv", [*down, *chain]),
+                ("conv", [*down, *down, *chain]),  # as networks begin
+            ):
                 try:
                     found = block.read(start)
                 except Exception as error:

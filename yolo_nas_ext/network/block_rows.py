@@ -14,6 +14,8 @@ Write = Callable[[Block], list[ChainRow]]
 # The block that rows begin with and how many rows it takes; None where they are of another type.
 Read = Callable[[Sequence[ChainRow]], tuple[Block, int] | None]
 
+KERNELS = (1, 3, 5, 7)  # sizes in pixels that a choice of kernels can have
+
 
 @dataclass(frozen=True, slots=True)
 class BlockType:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from yolo_nas_ext.errors import NASError, did_you_mean
-from yolo_nas_ext.network.block_rows import BlockType
+from yolo_nas_ext.network.block_rows import KERNELS, BlockType
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.space.constraints import Rule
 
@@ -71,7 +71,7 @@ SIZE: tuple[Check, str] = (
     lambda v: is_integer(v) and v >= 32 and v % 32 == 0,
     "a multiple of 32 pixels",
 )
-_kernel: tuple[Check, str] = (lambda v: v in (1, 3, 5, 7), "1, 3, 5 or 7")
+_kernel: tuple[Check, str] = (lambda v: v in KERNELS, "1, 3, 5 or 7")
 
 
 def one_of(*names: str) -> tuple[Check, str]:
