@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.helpers.parents import checkpoint
 from tests.helpers.shapes import draw
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.pipeline import plan
@@ -28,6 +29,21 @@ neck: {block: c2f, width: 32}
 """
 
 
+NAMING = (
+    "has the block nine; a space file names a block in a stage or the neck, as block: [nine, c2f]"
+)
+
+
+@pytest.mark.usefixtures("catalogue")
+def test_a_parent_without_the_block_is_said_to_have_none(tmp_path):
+    (tmp_path / "own.py").write_text(BLOCKS)
+    given = {"data": str(draw(tmp_path / "shapes")), "imgsz": 64, "threads": 1, "baseline": "none"}
+    own = {"blocks": str(tmp_path / "own.py"), "model": str(checkpoint(tmp_path, seed=0))}
+    made = plan.make(configure({**given, **own}, {}, {}))
+    (note,) = [note for note in made.notes if note.startswith("blocks=")]
+    assert note.endswith(f"no network of space=parent {NAMING}")
+
+
 @pytest.mark.usefixtures("catalogue")
 @pytest.mark.parametrize(("block", "said"), [("nine", False), ("c3", True)])
 def test_a_block_that_no_network_has_is_said(tmp_path, block, said):
@@ -40,7 +56,4 @@ def test_a_block_that_no_network_has_is_said(tmp_path, block, said):
     notes = [note for note in made.notes if note.startswith("blocks=")]
     assert bool(notes) == said
     if said:
-        assert notes[0].endswith(
-            "own.yaml has the block nine; a space file names a block in a stage or the neck, as "
-            "block: [nine, c2f]"
-        )
+        assert notes[0].endswith(f"own.yaml {NAMING}")
