@@ -144,9 +144,10 @@ def _recipe(settings: PredictSettings, model: Trained) -> Recipe:
 def _notes(found: PairedScans, settings: PredictSettings, job: Job) -> Iterator[str]:
     if n := sum(bool(entry.masks) for entry in found.entries):
         yield f"the masks of {n} scans are not looked at; yolo nas-compare measures by masks"
-    how = "the best of its held-out scans" if "dice_threshold" in job.model.metrics else "usual"
+    best = "dice_threshold" in job.model.metrics
+    how = "what was best on its held-out scans" if best else "as usual of detectors"
     said = f", {how}" if settings.conf is None else ""
-    yield f"what is as sure as {job.conf:g} counts{said}; conf= sets it"
+    yield f"what has a score of {job.conf:g} or more counts{said}; conf= sets it"
 
 
 def _salt(place: Path, settings: PredictSettings, job: Job) -> str:
@@ -264,10 +265,14 @@ def _say(
     """Say what was found, and what is where."""
     for record in records[:SHOWN]:
         found = [row for row in record["rows"] if row["row"] == "finding"]
-        said = f"{len(found)} findings" if record["files"] else record["rows"][0]["class"]
+        count = f"{len(found)} finding{'s' * (len(found) != 1)}"
+        said = count if record["files"] else record["rows"][0]["class"]
         if volume := sum(float(row["volume_ml"] or 0) for row in found):
-            said += f", {volume:.3g} ml"
+            said += f", {volume:.0f} ml" if volume >= 100 else f", {volume:.3g} ml"
         say(f"{record['name']}: {said}, as {record['key']}")
+    rows = [row for record in records for row in record["rows"]]
+    if any(record["files"] for record in records) and all(r["row"] != "finding" for r in rows):
+        say("nothing was found in any scan: a lower conf= counts what has a lower score, too")
     if len(records) > SHOWN:
         say(f"{len(records) - SHOWN} more scans; linkage= writes which scan is which")
     if skipped:

@@ -600,7 +600,8 @@ def _images(source: str | Sequence[str], where: str) -> list[str]:
     images = sorted(f for f in found if f.rpartition(".")[-1].lower() in utils.IMG_FORMATS)
     if not images:
         raise NASError(
-            f"{where}: no images in {source}; allowed are "
+            f"{where}: no images in {source}; scans of one patient leave none for val, and images "
+            "are "
             f"{', '.join(sorted(utils.IMG_FORMATS))}{doubts.of_list(source)}"
         )
     return images

@@ -10,6 +10,7 @@ from yolo_nas_ext.config.search import PARENT, SearchSettings
 from yolo_nas_ext.cost.latency.profile import asked
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.factory import fitness_of
+from yolo_nas_ext.host.models import SUFFIX
 from yolo_nas_ext.host.transfer import parents
 from yolo_nas_ext.host.transfer.parents import Parent
 from yolo_nas_ext.pipeline import confirm
@@ -45,6 +46,7 @@ def settle(config: SearchSettings) -> Settled:
         raise NASError(
             f"{config.parent_key}={config.model}: is of task={parent.task}, not {config.task}; "
             f"leave task out, or give a parent of task={config.task}"
+            f", such as yolo11n{SUFFIX.get(config.task, '')}.pt"
         )
     if "imgsz" not in config.given and config.resume is None:
         config = replace(config, imgsz=parent.imgsz)

@@ -118,6 +118,8 @@ def folds(
     """
     of = _of(patients, classes)
     if len(of) < n:
+        if len(of) < 2:
+            raise NASError(f"folds={n}: one patient cannot be on both sides; leave folds out")
         raise NASError(f"folds={n}: there are {len(of)} patients; give at most as many folds")
     shares = {str(fold): 1 / n for fold in range(n)}
     before = {p: str(f) for p, f in (kept or {}).items() if 0 <= f < n}

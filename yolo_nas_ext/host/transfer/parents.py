@@ -90,8 +90,9 @@ class Parent:
         if data.channels != self.channels:
             raise NASError(
                 f"{self.key}={self.path}: reads images of {self.channels} channels, those of "
-                f"data={data.source} have {data.channels}; give a parent that was trained on such "
-                "images, or leave it out"
+                f"data={data.source} have {data.channels}; "
+                + f"convert scans with channels={self.channels}, " * (self.channels in (1, 3))
+                + "give a parent that was trained on such images, or leave it out"
             )
 
 
