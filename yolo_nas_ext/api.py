@@ -16,6 +16,7 @@ from yolo_nas_ext.executors.run_trial import Report
 from yolo_nas_ext.loop import run
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies import make
+from yolo_nas_ext.study.database import check_url
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
@@ -121,6 +122,8 @@ def search(
     names = objectives.split(",") if isinstance(objectives, str) else objectives or ("fitness",)
     goal = Goal(tuple(names), dict(limits or {}))
     check_executor(executor or "local")
+    if storage:
+        check_url(storage)
     study = Study(space, storage or path, goal)
     look = make(strategy or "auto", space, goal=goal, trials=n, features=features)
 

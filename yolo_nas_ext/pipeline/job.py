@@ -52,6 +52,7 @@ from yolo_nas_ext.report.darts_plot import collapse, learned_png
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies.auto import Auto
+from yolo_nas_ext.study.database import check_url
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 from yolo_nas_ext.vectorized import run as vectorized
@@ -140,6 +141,7 @@ def take(steps: Steps, job: Job) -> None:
 def _shared(plan: Plan) -> Study:
     """Return the record that other processes write into, too."""
     config, timings = plan.config, plan.timings
+    check_url(str(config.storage))
     return Study(
         plan.space,
         config.storage,
