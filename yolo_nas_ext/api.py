@@ -12,7 +12,7 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.executors import check as check_executor
 from yolo_nas_ext.executors import make as make_executor
 from yolo_nas_ext.executors.main_module import check_guard, leave_if_imported
-from yolo_nas_ext.executors.run_trial import Report
+from yolo_nas_ext.executors.run_trial import Report, metrics_of
 from yolo_nas_ext.loop import run
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies import make
@@ -128,7 +128,7 @@ def search(
     look = make(strategy or "auto", space, goal=goal, trials=n, features=features)
 
     def estimate(trial: Trial, report: Report) -> Mapping[str, float]:
-        return estimator(trial.point)
+        return metrics_of(estimator(trial.point), "the function")
 
     options = {RAY_KEYS[name]: value for name, value in settings.items()}
     run(

@@ -348,7 +348,7 @@ def _try_random_baseline(job: Job) -> None:
 def _spend(job: Job, study: Study, strategy: Strategy, seed: int, **options: Any) -> None:
     """Spend the trials or the hours of the search on a strategy."""
     plan, config = job.plan, job.config
-    loop.run(
+    ended = loop.run(
         study,
         strategy,
         job.evaluate,
@@ -361,6 +361,12 @@ def _spend(job: Job, study: Study, strategy: Strategy, seed: int, **options: Any
         executor=executor(config, job.evaluate),
         **options,
     )
+    if ended == loop.NOTHING and len(study.trials) < plan.trials:
+        whose = "strategy" if study is job.study else "random baseline's strategy"
+        job.notes.append(
+            f"the {whose} proposed nothing after {len(study.trials)} of {plan.trials} trials"
+        )
+        say(f"note: {job.notes[-1]}")
 
 
 def _confirm(job: Job) -> None:

@@ -47,8 +47,9 @@ class Study:
     Args:
         space: The space whose points are recorded.
         path: SQLite file of this search alone, made if absent, as a path or as a text without
-            ``://``; or the URL of a database that processes share, for example ``sqlite:///study.db`` or ``postgresql://user@host/name``.
-            The record is kept in memory only without one.
+            ``://``; or the URL of a database that processes share, for example
+            ``sqlite:///study.db`` or ``postgresql://user@host/name``. The record is
+            kept in memory only without one.
         goal: What is searched for; it says which trial is best.
         name: Name of the study in the database.
         beat: Seconds between heartbeats; a claim is released after three of them are missing.
