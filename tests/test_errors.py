@@ -1,8 +1,10 @@
 """Passwords are in no message and in no file."""
 
+import pickle
+
 import pytest
 
-from yolo_nas_ext.errors import NASError, masked, without_password
+from yolo_nas_ext.errors import NASError, TrialError, masked, without_password
 
 URLS = {
     "postgresql://u:geheim@h/db": "postgresql://u@h/db",
@@ -34,3 +36,12 @@ def test_what_has_none_stays(text):
 def test_what_a_server_says_of_a_password_is_masked():
     said = "no entry for 'p@ss' in password=p@ss host=h"
     assert masked(said, "mysql://u:p%40ss@h/db") == "no entry for '***' in password=*** host=h"
+
+
+def test_an_error_of_a_trial_has_a_kind_or_is_just_one():
+    for error, kind in (
+        (TrialError("no levels"), "error"),
+        (TrialError("nan", "no levels"), "nan"),
+    ):
+        for same in (error, pickle.loads(pickle.dumps(error))):
+            assert (same.kind, str(same)) == (kind, "no levels")

@@ -12,10 +12,11 @@ from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.executors import check as check_executor
 from yolo_nas_ext.executors import make as make_executor
 from yolo_nas_ext.executors.main_module import check_guard, leave_if_imported
-from yolo_nas_ext.executors.run_trial import Report
+from yolo_nas_ext.executors.run_trial import Report, metrics_of
 from yolo_nas_ext.loop import run
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies import make
+from yolo_nas_ext.study.database import check_url
 from yolo_nas_ext.study.objectives import Goal
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
@@ -121,11 +122,13 @@ def search(
     names = objectives.split(",") if isinstance(objectives, str) else objectives or ("fitness",)
     goal = Goal(tuple(names), dict(limits or {}))
     check_executor(executor or "local")
+    if storage:
+        check_url(storage)
     study = Study(space, storage or path, goal)
     look = make(strategy or "auto", space, goal=goal, trials=n, features=features)
 
     def estimate(trial: Trial, report: Report) -> Mapping[str, float]:
-        return estimator(trial.point)
+        return metrics_of(estimator(trial.point), "the function")
 
     options = {RAY_KEYS[name]: value for name, value in settings.items()}
     run(

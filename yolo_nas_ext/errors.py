@@ -68,13 +68,19 @@ class TrialError(Exception):
 
     Args:
         kind: What went wrong in one word: ``build``, ``memory``, ``nan``, ``timeout``, ``device``
-            (a GPU that its process can use no more) or ``error``.
+            (a GPU that its process can use no more) or ``error``. It may be left out, as in
+            ``TrialError("needs 3 levels")``, and is ``error`` then.
         message: One line for the record.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str | None = None) -> None:
+        kind, message = ("error", kind) if message is None else (kind, message)
         super().__init__(message)
         self.kind = kind
+
+    def __reduce__(self) -> tuple[type[TrialError], tuple[str, str]]:
+        # Another process makes it of both again.
+        return type(self), (self.kind, str(self))
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

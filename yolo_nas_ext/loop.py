@@ -18,6 +18,7 @@ from yolo_nas_ext.study.pruning import Pruning
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
+HOURS, NOTHING = "hours", "nothing proposed"  # why a search ends before its trials
 POLL = 1.0  # seconds between looks at what other processes do
 
 
@@ -35,7 +36,7 @@ def run(
     pruner: str = "none",
     on_trial: Callable[[Trial], None] = lambda trial: None,
     executor: Executor | None = None,
-) -> bool:
+) -> str:
     """Add trials to a study until it has `trials` of them.
 
     The generator of trial n derives from (seed, n). Where one trial runs at a time, strategies see
@@ -58,11 +59,12 @@ def run(
         executor: Evaluates the trials; this process, one after the other, unless given.
 
     Returns:
-        Whether the search ended because the space or the hours are exhausted.
+        Why the search ended before its trials: `HOURS`, or `NOTHING` where the strategy had nothing
+        more to propose; empty where it did not.
     """
     executor = executor or Inline(estimate)
     pruning = Pruning(pruner, [t for t in study.trials if t.state != "running"])
-    ended = False
+    ended = ""
     try:
         while True:
             while not ended and executor.running < executor.slots:
@@ -73,7 +75,7 @@ def run(
                     break
                 candidate = lost or _candidate(study, strategy, seed, baselines)
                 if spent >= 3600 * hours or candidate is None:
-                    ended = True
+                    ended = NOTHING if candidate is None else HOURS
                     break
                 cost = candidate.cost
                 if cost_of and candidate.architecture:

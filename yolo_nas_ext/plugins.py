@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 import sys
+import traceback
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -75,12 +78,48 @@ def load_blocks(file: str | None) -> tuple[str, ...]:
     return tuple(found)
 
 
+def refuses(function: Callable[..., Any], *given: Any, **named: Any) -> str:
+    """Return why a function of the user's cannot be called with these arguments, if it cannot."""
+    try:
+        inspect.signature(function).bind(*given, **named)
+    except TypeError as error:
+        return str(error)
+    except ValueError:  # compiled code has no signature
+        return ""
+    return ""
+
+
+def reason(error: BaseException) -> str:
+    """Return an exception in a line, with the last line of the user's file that it came through."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    place = place_of(error)
+    return f"{said}, {place}" if place else said
+
+
+def place_of(error: BaseException) -> str:
+    """Return ``file.py:line`` of the user's file that an exception came through last, or nothing.
+
+    Such a module is known by its name, which other processes get with it.
+    """
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if path.suffix == ".py" and frame.f_globals.get("__name__") == _name(path):
+            place = f"{path.name}:{line}"
+    return place
+
+
+def _name(path: Path) -> str:
+    """Return the name of a file of the user's as a module."""
+    return f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
 def _module(file: str, where: str) -> ModuleType:
     """Return a file as a module, which worker processes get by value."""
     path = Path(file).resolve()
     if not path.is_file():
         raise NASError(f"{where}: {file} does not exist; give the path of a Python file")
-    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = _name(path)
     if name in sys.modules:
         return sys.modules[name]
     spec = spec_from_file_location(name, path)

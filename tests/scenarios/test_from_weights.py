@@ -17,6 +17,19 @@ from yolo_nas_ext.host import dataset
 from yolo_nas_ext.network.parse import read
 
 SHORT = ["imgsz=64", "epochs=1", "batch=8", "threads=1", "final_epochs=1", "final_batch=8"]
+LEAN = """
+from yolo_nas_ext import ShortTraining, costs, training_options
+
+
+class Lean(ShortTraining):
+    def __init__(self, config, data):
+        super().__init__(data, **training_options(config))
+
+    def estimate(self, architecture, *more, **named):
+        metrics = super().estimate(architecture, *more, **named)
+        millions = costs(architecture, self.data.nc, self.imgsz).params / 1e6
+        return {**metrics, "fitness": metrics["map50"] - 0.01 * millions}
+"""
 NATIVE = """
 import sys
 sys.modules["yolo_nas_ext"] = None  # as if it were not installed
@@ -75,6 +88,18 @@ def test_from_the_parent_to_the_finished_network(run, mine):
     found = read(run / "best.yaml")
     assert found.imgsz in (64, 96, 128) and YOLO(run / "best.pt").task == "detect"
     assert "The networks" in (run / "report.html").read_text()
+
+
+def test_an_estimator_of_the_users_starts_from_the_parent_too(cells, mine, tmp_path):
+    """As in docs/guides/extend.md."""
+    (tmp_path / "lean.py").write_text(LEAN)
+    keys = (f"data={cells}", f"model={mine}", f"project={tmp_path}", "trials=2", "pencils=False")
+    own = f"estimator={tmp_path / 'lean.py'}:Lean"
+    search(*keys, own, "finalists=0", "strategy=random")  # which scores no changes first
+    first, second = rows(tmp_path / "search" / "trials.csv")
+    assert first["state"] == second["state"] == "complete"
+    assert float(first["inherited_percent"]) > 99 and float(second["inherited_percent"]) > 0
+    assert float(first["fitness"]) < float(first["map50"])
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from sqlalchemy import Engine, event
@@ -188,3 +189,59 @@ def test_abandoned_trials_are_run_again_under_their_numbers(tmp_path, where):
     assert study.lost() == running
     fill(study, done(1, 0.6, point(2)))
     assert study.lost() is None and [t.fitness for t in study.trials] == [0.5, 0.6]
+
+
+def test_what_is_told_twice_is_refused_in_memory_and_in_a_file(tmp_path):
+    for study in (Study(SPACE), Study(SPACE, tmp_path / "study.db")):
+        study.add([done(0, 0.5, point())])
+        with pytest.raises(NASError, match=r"trial 0 is in the record already; .* is 1"):
+            study.add([done(0, 0.9, point(2))])
+        assert study.best.fitness == 0.5
+    with pytest.raises(NASError, match="numbers of a file follow each other; give 1"):
+        study.add([done(7, 0.9, point(2))])
+
+
+@pytest.mark.parametrize(
+    ("trial", "said"),
+    [
+        ({"metrics": {"acc": 1.0}}, "trial 0: fitness is missing, and a complete trial needs"),
+        ({"metrics": {"fitness": float("nan")}}, "trial 0: fitness is nan"),
+        ({"metrics": {"fitness": "high"}}, "metrics: fitness is 'high', not a number"),
+        ({"metrics": 0.5}, "metrics: needs numbers by name, not float"),
+        ({"state": "completed"}, "state='completed' .* Did you mean 'complete'"),
+        ({"state": "running"}, "state='running' is none of a finished trial"),
+        ({"point": {"a": 9, "b": "x", "odd": (1, 2), "fixed": 7}}, "trial 0: choice 'a' is 9"),
+        ({"point": {"foo": 9}}, "trial 0: unknown choice 'foo'"),
+        ({"point": 3}, "trial 0: 3 is no point"),
+    ],
+)
+def test_what_is_no_finished_trial_is_refused_in_one_line(tmp_path, trial, said):
+    good = {"point": point(), "state": "complete", "metrics": {"fitness": 1.0}}
+    study = Study(SPACE, tmp_path / "study.db")
+    with pytest.raises(NASError, match=said) as failure:
+        study.add([Trial(0, **{**good, **trial})])
+    assert "\n" not in str(failure.value) and not study.trials
+
+
+def test_what_is_no_list_of_trials_is_refused():
+    trial = done(0, 0.5, point())
+    for given in (trial, [trial.metrics], 7):
+        with pytest.raises(NASError, match=r"Study.add\(\) takes a list of trials"):
+            Study(SPACE).add(given)
+
+
+def test_numbers_of_numpy_become_plain(tmp_path):
+    trial = done(0, np.float32(0.5), dict(point()), curve={1: np.float64(0.25)})
+    study = Study(SPACE, tmp_path / "study.db")
+    study.add([trial])
+    assert type(study.best.metrics["fitness"]) is float
+    assert list(Study(SPACE, tmp_path / "study.db").trials) == list(study.trials)
+
+
+def test_where_all_failed_the_first_error_is_named():
+    def broken(point):
+        raise KeyError("x")
+
+    study = search(SPACE, broken, trials=3)
+    with pytest.raises(NASError, match="no best one; 3 failed, trial 0 with error: KeyError: 'x'"):
+        _ = study.best

@@ -461,7 +461,9 @@ SEARCH: tuple[Rule[SearchSettings], ...] = (
     *(
         Rule(
             key,
-            lambda s, given=given, kinds=kinds: getattr(s, given) and s.estimator not in kinds,
+            lambda s, given=given, kinds=kinds: (
+                getattr(s, given) and s.estimator not in kinds and not own(s.estimator)
+            ),  # what is in a file of the user's says it itself
             lambda s: f"estimator={s.estimator} does not start from weights",
             f"leave it out or give estimator={' or '.join(kinds)}",
             f"{given}=a.pt estimator=naswot",

@@ -11,7 +11,14 @@ from yolo_nas_ext import plugins
 from yolo_nas_ext.config.compare import CompareSettings
 from yolo_nas_ext.config.fields import most_of
 from yolo_nas_ext.config.names import PRECISIONS, QUANTISED
-from yolo_nas_ext.config.search import ANALYTIC, PARENT, PROXIES, RESOLVED, SearchSettings
+from yolo_nas_ext.config.search import (
+    ANALYTIC,
+    PARENT,
+    PROXIES,
+    RESOLVED,
+    TRAININGS,
+    SearchSettings,
+)
 from yolo_nas_ext.cost.budget import LATENCY, LIMITS, Budget
 from yolo_nas_ext.cost.latency import nncf_int8
 from yolo_nas_ext.cost.latency.profile import asked
@@ -194,6 +201,8 @@ ESTIMATORS: dict[str, str] = {
     **dict.fromkeys(PROXIES, f"{_ZERO_COST}.proxy:untrained"),
     "az_nas": f"{_ZERO_COST}.proxy:untrained_az_nas",
 }
+ESTIMATE = "estimate(architecture, fidelity, report, weights=weights)"
+STARTS = "starts_from_weights"  # attribute of a class that does
 RUNGS = f"{__package__}.multi_fidelity:in_rungs"
 
 
@@ -220,6 +229,36 @@ def make(config: SearchSettings, data: Any) -> Estimator:
     return _named(RUNGS)(made, config.fidelity) if config.fidelity else made
 
 
+def starts(name: str) -> bool:
+    """Say whether an estimator starts from weights: a training, or a class that declares it.
+
+    Args:
+        name: A name in `ESTIMATORS`, or ``file.py:Name`` of a class of the user's.
+
+    Raises:
+        NASError: For a file of the user's without that class.
+    """
+    if not plugins.named(name):
+        return name in TRAININGS
+    return getattr(plugins.load(name, "estimator"), STARTS, False) is True
+
+
+def check_start(config: SearchSettings) -> None:
+    """Refuse weights to start from where an estimator of the user's does not declare that it does.
+
+    Raises:
+        NASError: With the key that names the weights.
+    """
+    if not plugins.named(config.estimator) or starts(config.estimator):
+        return
+    for key, value in ((config.parent_key, config.model), ("inherit", config.inherit)):
+        if value:
+            raise NASError(
+                f"{key}={value}: estimator={config.estimator} does not say that it starts from "
+                f"weights; leave it out, or set {STARTS} = True in the class if it does"
+            )
+
+
 def _own(name: str, config: SearchSettings, data: Any) -> Estimator:
     """Return an estimator from a file of the user's; what it does not say has its usual value."""
     made = plugins.load(name, "estimator")
@@ -228,13 +267,17 @@ def _own(name: str, config: SearchSettings, data: Any) -> Estimator:
     except NASError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise NASError(
-            f"estimator={name}: cannot be made with (config, data) ({reason})"
+            f"estimator={name}: cannot be made with (config, data) ({plugins.reason(error)})"
         ) from error
-    if not callable(getattr(estimator, "estimate", None)):
+    estimate = getattr(estimator, "estimate", None)
+    if not callable(estimate):
+        raise NASError(f"estimator={name}: has no {ESTIMATE}")
+    start = {"inherit": None} if starts(name) else {}
+    if wrong := plugins.refuses(estimate, None, {}, None, weights=None, **start):
+        also = " with inherit=, as it starts from weights" if start else ""
         raise NASError(
-            f"estimator={name}: has no estimate(architecture, fidelity, report, weights)"
+            f"estimator={name}: estimate() cannot be called as {ESTIMATE}{also} ({wrong})"
         )
     for attribute, usual in (("seeded", False), ("fidelity", {"imgsz": config.imgsz})):
         if not hasattr(estimator, attribute):

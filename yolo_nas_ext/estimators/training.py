@@ -114,6 +114,7 @@ class Training:
     """
 
     seeded = True
+    starts_from_weights = True  # which are those of `inherit`
     short = False  # whether the trainer's averages are made to keep up with few steps
     foretells = False  # whether what is measured foretells a full training
     untouched = False  # whether nothing may be chosen on what is measured on

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from yolo_nas_ext.console import ending
 from yolo_nas_ext.errors import THEN, NASError, TrialError, no_room
@@ -60,6 +61,29 @@ def run_trial(trial: Trial, estimate: Estimate, prune: Prune) -> Trial:
         error=error,
         curve=curve,
     )
+
+
+def metrics_of(found: Any, what: str) -> dict[str, float]:
+    """Return what a user's code measured as numbers by name.
+
+    Args:
+        found: What it returned.
+        what: Which code, for the message.
+
+    Raises:
+        TrialError: For anything else.
+    """
+    wanted = f"{what} has to return a dictionary with 'fitness' of numbers, not"
+    if not isinstance(found, Mapping):
+        kind = "None" if found is None else type(found).__name__
+        raise TrialError("error", f"{wanted} {kind}")
+    numbers = {}
+    for name, value in found.items():
+        try:
+            numbers[name] = float(value)
+        except (TypeError, ValueError) as error:
+            raise TrialError("error", f"{wanted} {name}={value!r:.80}") from error
+    return numbers
 
 
 def units(cost: Mapping[str, float]) -> dict[str, float]:

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from yolo_nas_ext import executors
+from yolo_nas_ext import executors, plugins
 from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.multi_fidelity import rung_fitness
 from yolo_nas_ext.estimators.training import localisation
-from yolo_nas_ext.executors.run_trial import Estimate, Report
+from yolo_nas_ext.executors.run_trial import Estimate, Report, metrics_of
 from yolo_nas_ext.host import devices
 from yolo_nas_ext.pipeline import energy, latency, warm_start
 from yolo_nas_ext.pipeline.baselines import Begin
 from yolo_nas_ext.pipeline.plan import Plan
-from yolo_nas_ext.plugins import load_blocks
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
@@ -55,7 +55,7 @@ class Evaluation:
         self, trial: Trial, report: Report = _ignore, **other: float
     ) -> Mapping[str, float]:
         """Return the metrics of the trial's network; `other` fidelity replaces the trial's."""
-        load_blocks(self.blocks)
+        plugins.load_blocks(self.blocks)
         weights = warm_start.weights_of(self.folder, trial)
         begin = self.begins.get(trial.name, Begin())
         nearest = warm_start.nearest(trial, self.study, self.folder) if self.study else None
@@ -66,14 +66,26 @@ class Evaluation:
         def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
             report(epoch, self.score(metrics))
 
-        found = (begin.estimator or self.estimator).estimate(
-            begin.definition or trial.network,
-            {**trial.fidelity, **other},
-            on_epoch,
-            weights=weights,
-            **start,
-        )
-        return {**found, **measured}
+        try:
+            found = (begin.estimator or self.estimator).estimate(
+                begin.definition or trial.network,
+                {**trial.fidelity, **other},
+                on_epoch,
+                weights=weights,
+                **start,
+            )
+        except Exception as error:
+            if bug := self._bug(error):
+                raise TrialError("error", bug) from error
+            raise
+        return {**metrics_of(found, "estimate()"), **measured}
+
+    @staticmethod
+    def _bug(error: Exception) -> str:
+        """Return what went wrong and where in the user's file, if it is a mistake there."""
+        if isinstance(error, TrialError | NASError | MemoryError | OSError):
+            return ""
+        return plugins.reason(error) if plugins.place_of(error) else ""
 
     def use_device(self, device: str) -> None:
         """Train on that device from now on, in this process."""

@@ -52,6 +52,7 @@ from yolo_nas_ext.report.darts_plot import collapse, learned_png
 from yolo_nas_ext.space.detector import DetectorSpace
 from yolo_nas_ext.strategies import Strategy
 from yolo_nas_ext.strategies.auto import Auto
+from yolo_nas_ext.study.database import check_url
 from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 from yolo_nas_ext.vectorized import run as vectorized
@@ -140,6 +141,7 @@ def take(steps: Steps, job: Job) -> None:
 def _shared(plan: Plan) -> Study:
     """Return the record that other processes write into, too."""
     config, timings = plan.config, plan.timings
+    check_url(str(config.storage))
     return Study(
         plan.space,
         config.storage,
@@ -346,7 +348,7 @@ def _try_random_baseline(job: Job) -> None:
 def _spend(job: Job, study: Study, strategy: Strategy, seed: int, **options: Any) -> None:
     """Spend the trials or the hours of the search on a strategy."""
     plan, config = job.plan, job.config
-    loop.run(
+    ended = loop.run(
         study,
         strategy,
         job.evaluate,
@@ -359,6 +361,12 @@ def _spend(job: Job, study: Study, strategy: Strategy, seed: int, **options: Any
         executor=executor(config, job.evaluate),
         **options,
     )
+    if ended == loop.NOTHING and len(study.trials) < plan.trials:
+        whose = "strategy" if study is job.study else "random baseline's strategy"
+        job.notes.append(
+            f"the {whose} proposed nothing after {len(study.trials)} of {plan.trials} trials"
+        )
+        say(f"note: {job.notes[-1]}")
 
 
 def _confirm(job: Job) -> None:

@@ -15,8 +15,8 @@ from yolo_nas_ext.config.search import MOST, PARENT, RESOLVED, TRAININGS, Search
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.base import Estimator
+from yolo_nas_ext.estimators.factory import check_start, space_file, space_of, starts
 from yolo_nas_ext.estimators.factory import make as make_estimator
-from yolo_nas_ext.estimators.factory import space_file, space_of
 from yolo_nas_ext.estimators.zero_cost.closed_form import Analytic, Free
 from yolo_nas_ext.estimators.zero_cost.resolved import Resolved
 from yolo_nas_ext.host import dataset, opencv
@@ -112,6 +112,8 @@ def make(config: SearchSettings) -> Plan:
     rules.check(config)
     screen = parse_screen(config.screen) if config.screen else None
     own_blocks = load_blocks(config.blocks)
+    load_blocks(config.blocks)
+    check_start(config)
     config, parent, said = parents.settle(config)
     rules.check(config)
     config = _sized(config)
@@ -279,7 +281,8 @@ def _sized(config: SearchSettings) -> SearchSettings:
     if len(sizes) == 1:
         return replace(config, imgsz=sizes[0])
     family = config.estimator == "supernet" and config.model  # is trained at all of them
-    if sizes and not family and config.estimator not in (*TRAININGS, RESOLVED):
+    compares = config.estimator == RESOLVED or starts(config.estimator)
+    if sizes and not family and not compares:
         raise NASError(
             f"space={config.space}: imgsz has the options {', '.join(map(str, sizes))}, and "
             f"estimator={config.estimator} cannot compare image sizes; fix it with "

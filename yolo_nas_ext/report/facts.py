@@ -286,7 +286,7 @@ def _copy(study: Study, trials: Sequence[Trial]) -> Study:
         measure=study.measure,
     )
     for trial in trials:  # numbers of a record that several processes share have gaps
-        copy.add([trial])
+        copy.finish(trial)  # or it still runs, as there
     return copy
 
 

@@ -21,6 +21,7 @@ from yolo_nas_ext.strategies.evolution import Evolution
 from yolo_nas_ext.strategies.local import LocalSearch
 from yolo_nas_ext.strategies.nsga2 import Nsga2
 from yolo_nas_ext.strategies.optuna_samplers import PREFIX, OptunaStrategy
+from yolo_nas_ext.strategies.own import Own
 from yolo_nas_ext.strategies.random import RandomSearch
 from yolo_nas_ext.strategies.reinforce import Reinforce
 from yolo_nas_ext.study.objectives import Goal
@@ -76,7 +77,7 @@ def make(
     if name.startswith(PREFIX):
         return OptunaStrategy(space, name, goal=goal)
     if plugins.named(name):
-        return _own(name, space, goal)
+        return Own(name, space, goal)
     if name not in STRATEGIES:
         raise NASError(
             f"strategy={name}: no such strategy.{did_you_mean(name, STRATEGIES)} Allowed: "
@@ -85,18 +86,3 @@ def make(
     if name in ("auto", "bayes"):
         options |= {"features": features, "prior": prior, "trials": trials}
     return STRATEGIES[name](space, goal=goal, **options)
-
-
-def _own(name: str, space: ChoiceSpace, goal: Goal | None) -> Strategy:
-    """Return a strategy from a file of the user's."""
-    made = plugins.load(name, "strategy")
-    try:
-        strategy = made(space, goal=goal)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise NASError(
-            f"strategy={name}: cannot be made with (space, goal=goal) ({reason})"
-        ) from error
-    if not callable(getattr(strategy, "propose", None)):
-        raise NASError(f"strategy={name}: has no propose(history, n, rng)")
-    return strategy

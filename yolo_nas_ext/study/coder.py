@@ -96,6 +96,7 @@ class Coder:
             params=params,
             distributions=distributions,
             user_attrs=attributes(trial),
+            intermediate_values=dict(trial.curve),
         )
 
     def thaw(self, frozen: Recorded, place: str = "the study") -> Trial:

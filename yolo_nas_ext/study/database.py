@@ -67,6 +67,19 @@ OTHER_KINDS = {  # storages of Optuna's that have no such URL
 OTHER_KINDS |= {"rediss": OTHER_KINDS["redis"], "journalfile": OTHER_KINDS["journal"]}
 
 
+def check_url(storage: str) -> None:
+    """Refuse what is no URL where processes share a record; a file is of one process.
+
+    Raises:
+        NASError: With the URL of that file.
+    """
+    if "://" not in storage:
+        raise NASError(
+            f"storage={storage}: cannot be used, as it is no URL; give one such as "
+            f"sqlite:///{storage or 'study.db'}"
+        )
+
+
 def opened(url: str, place: str, name: str, **options: Any) -> tuple[RDBStorage, optuna.Study]:
     """Return a database and the study of a name in it; both are made if they are not there.
 
@@ -81,11 +94,6 @@ def opened(url: str, place: str, name: str, **options: Any) -> tuple[RDBStorage,
     Raises:
         NASError: For a URL that cannot be used.
     """
-    if "://" not in url:
-        raise NASError(
-            f"storage={place}: cannot be used, as it is no URL; give one such as "
-            f"sqlite:///{place or 'study.db'}"
-        )
     kind = url.partition("://")[0].lower()
     if reason := OTHER_KINDS.get(kind):
         raise NASError(f"storage={place}: cannot be used; {reason}")

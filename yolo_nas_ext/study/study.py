@@ -13,6 +13,7 @@ from typing import Any
 
 from yolo_nas_ext.errors import NASError, RunError
 from yolo_nas_ext.space.choices import ChoiceSpace
+from yolo_nas_ext.study.added import checked
 from yolo_nas_ext.study.coder import Coder, numbers
 from yolo_nas_ext.study.devices import LATENCY, LATENCY_OF, Devices
 from yolo_nas_ext.study.measure import Measure
@@ -45,9 +46,10 @@ class Study:
 
     Args:
         space: The space whose points are recorded.
-        path: SQLite file of this search alone, made if absent; or the URL of a database that
-            processes share, for example ``sqlite:///study.db`` or ``postgresql://user@host/name``.
-            The record is kept in memory only without one.
+        path: SQLite file of this search alone, made if absent, as a path or as a text without
+            ``://``; or the URL of a database that processes share, for example
+            ``sqlite:///study.db`` or ``postgresql://user@host/name``. The record is
+            kept in memory only without one.
         goal: What is searched for; it says which trial is best.
         name: Name of the study in the database.
         beat: Seconds between heartbeats; a claim is released after three of them are missing.
@@ -93,6 +95,7 @@ class Study:
         self._coder = Coder(space)
         self._storage: Storage | None = None
         if path is not None:
+            path = Path(path) if "://" not in str(path) else path
             self._storage = Storage(self._coder, path, name=name, beat=beat)
             for attribute, device in self._devices.own.items():
                 self._storage.note(attribute, device)
@@ -172,12 +175,20 @@ class Study:
         found = self.candidates
         if not found:
             kept = " that keeps the limits" if self.goal.limits and self.complete else ""
-            raise NASError(f"no trial{kept} is complete yet: there is no best one")
+            raise NASError(f"no trial{kept} is complete yet: there is no best one{self._why()}")
         found = [t for t in found if self._repeats.get(t.number)] or found
         own = [t.trained for t in self.candidates if f"{TRAINED}fitness" in t.metrics]
         found = [t for t in own if self.goal.excess(t.metrics) == 0] or own or found
         best = max(found, key=lambda t: (_objectives(self.goal, t)[0], -t.number))
         return next(t for t in self.candidates if t.number == best.number)
+
+    def _why(self) -> str:
+        """Return what to say of the trials that failed, where none is complete."""
+        failed = [t for t in self.trials if t.state == "failed"]
+        if self.complete or not failed:
+            return ""
+        first = failed[0]
+        return f"; {len(failed)} failed, trial {first.number} with {first.error or 'no reason'}"
 
     @property
     def front(self) -> list[Trial]:
@@ -262,8 +273,16 @@ class Study:
         return trial
 
     def add(self, trials: Sequence[Trial]) -> None:
-        """Record finished trials, whose numbers go on where the record ends, one step a trial."""
-        for trial in trials:
+        """Record finished trials, whose numbers go on where the record ends, one step a trial.
+
+        Args:
+            trials: Their values become plain numbers.
+
+        Raises:
+            NASError: For what is no finished trial of the space; nothing is recorded then.
+        """
+        gaps, given = self._storage is None, not self.shared
+        for trial in checked(trials, self.space, self._known, gaps=gaps, given=given):
             number = trial.number if self._storage is None else self._storage.create(trial)
             self._put(number, replace(trial, number=number))
 
