@@ -112,7 +112,6 @@ def make(config: SearchSettings) -> Plan:
     rules.check(config)
     screen = parse_screen(config.screen) if config.screen else None
     own_blocks = load_blocks(config.blocks)
-    load_blocks(config.blocks)
     check_start(config)
     config, parent, said = parents.settle(config)
     rules.check(config)
