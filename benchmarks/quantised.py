@@ -275,9 +275,18 @@ def _map50_95(model: bytes, data: Path, px: int, folder: Path) -> float:
     (folder / "model.onnx").write_bytes(graph.SerializeToString())
     with quiet():
         run: Any = YOLO(str(folder / "model.onnx"), task="detect").val(
-            data=str(data), imgsz=px, batch=1, device="cpu", workers=0, plots=False, verbose=False,
-            project=str(folder), name="val", exist_ok=True, rect=False
-        )  # fmt: skip
+            data=str(data),
+            imgsz=px,
+            batch=1,
+            device="cpu",
+            workers=0,
+            plots=False,
+            verbose=False,
+            project=str(folder),
+            name="val",
+            exist_ok=True,
+            rect=False,
+        )
     return float(run.box.map)
 
 

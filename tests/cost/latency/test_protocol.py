@@ -121,8 +121,8 @@ def test_one_disturbed_model_decides_for_its_group() -> None:
     ("given", "said"),
     [
         (
-            {"runtime": "ncnn"},
-            r"runtime=ncnn: not known.* Allowed: onnx, .*; installed here: .*onnx",
+            {"runtime": "coreml"},
+            r"runtime=coreml: not known.* Allowed: onnx, .*; installed here: .*onnx",
         ),
         ({"runtime": "onxx"}, r"Did you mean 'onnx'\?.*installed here"),
         ({"device": "0"}, r"device=0: runtime=onnx is measured on the CPU.*Devices here: cpu"),
