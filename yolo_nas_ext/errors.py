@@ -40,6 +40,11 @@ class RunError(NASError):
     code = 1
 
 
+def in_a_line(error: BaseException, most: int = 200) -> str:
+    """Return the kind of an error and its text in one line, of so many characters at most."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:most]}"
+
+
 def no_room(error: BaseException, then: str = "the same command goes on") -> RunError | None:
     """Return what to say of a disk that is full, or that may not be written; None of others.
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import cloudpickle
 
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, in_a_line
 from yolo_nas_ext.network import block_check
 from yolo_nas_ext.network.blocks import BLOCKS
 from yolo_nas_ext.space import schema
@@ -91,9 +91,8 @@ def refuses(function: Callable[..., Any], *given: Any, **named: Any) -> str:
 
 def reason(error: BaseException) -> str:
     """Return an exception in a line, with the last line of the user's file that it came through."""
-    said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     place = place_of(error)
-    return f"{said}, {place}" if place else said
+    return f"{in_a_line(error)}, {place}" if place else in_a_line(error)
 
 
 def place_of(error: BaseException) -> str:
@@ -131,7 +130,6 @@ def _module(file: str, where: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise NASError(f"{where}: {file} cannot be run ({reason})") from error
+        raise NASError(f"{where}: {file} cannot be run ({in_a_line(error)})") from error
     cloudpickle.register_pickle_by_value(module)
     return module

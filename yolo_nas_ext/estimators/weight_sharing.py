@@ -17,7 +17,7 @@ from filelock import FileLock
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.console import Progress
 from yolo_nas_ext.cost.counts import costs
-from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean
+from yolo_nas_ext.errors import NASError, RunError, TrialError, did_you_mean, in_a_line
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.factory import detector_space, space_of, training_options
 from yolo_nas_ext.estimators.training import ShortTraining
@@ -392,7 +392,7 @@ def _history(file: Path) -> list[dict[str, Any]]:
             raise ValueError("no epoch in it")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise NASError(
-            f"{file}: is damaged ({type(error).__name__}: {' '.join(str(error).split())[:120]}); "
+            f"{file}: is damaged ({in_a_line(error, 120)}); "
             f"delete {file.parent} to train the supernet again"
         ) from error
     return rows

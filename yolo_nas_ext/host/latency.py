@@ -29,7 +29,7 @@ from yolo_nas_ext.cost.latency.protocol import (
     runtimes_here,
     summary,
 )
-from yolo_nas_ext.errors import NASError, TrialError
+from yolo_nas_ext.errors import NASError, TrialError, in_a_line
 from yolo_nas_ext.host import restricted, suppression
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.models import (
@@ -38,7 +38,6 @@ from yolo_nas_ext.host.models import (
     check_rows,
     definition,
     given_task,
-    reason,
 )
 from yolo_nas_ext.host.training import checkpoint
 from yolo_nas_ext.network.architecture import Architecture
@@ -193,7 +192,7 @@ def built(model: Model, *, nc: int = 80, task: str = "detect", where: str = "mod
     except NASError:
         raise
     except Exception as error:
-        what = str(error) if isinstance(error, TrialError) else reason(error)
+        what = str(error) if isinstance(error, TrialError) else in_a_line(error)
         raise NASError(f"{where}: Ultralytics cannot build or read it ({what})") from error
 
 
@@ -293,7 +292,7 @@ def _export(
         with quiet(), _mute(form == "ncnn"):
             return str(Exporter(overrides=arguments)(model=module))
     except Exception as error:
-        raise NASError(f"{where}: Ultralytics cannot export it ({reason(error)})") from error
+        raise NASError(f"{where}: Ultralytics cannot export it ({in_a_line(error)})") from error
 
 
 @contextmanager
@@ -352,7 +351,7 @@ def _other(model: Model, protocol: Protocol, nc: int, task: str, where: str) -> 
         except Exception as error:  # each runtime has errors of its own
             raise NASError(
                 f"{where}: {runtimes.runtime_version(protocol.runtime)} cannot run it "
-                f"({reason(error)}); try another runtime="
+                f"({in_a_line(error)}); try another runtime="
             ) from error
     return run
 

@@ -27,7 +27,7 @@ from ultralytics.nn.tasks import (
 from ultralytics.utils import ROOT, YAML
 from ultralytics.utils.torch_utils import get_flops
 
-from yolo_nas_ext.errors import NASError, TrialError, did_you_mean
+from yolo_nas_ext.errors import NASError, TrialError, did_you_mean, in_a_line
 from yolo_nas_ext.files import free_memory, read_yaml
 from yolo_nas_ext.host.dataset import quiet
 from yolo_nas_ext.host.plugin import register
@@ -214,7 +214,7 @@ def build(definition: Mapping[str, Any], *, task: str, loaded: Any = None, **arg
                 model.load(loaded, verbose=False)
             return model
         except Exception as error:  # whatever a wrong row makes Ultralytics raise
-            raise TrialError("build", reason(error)) from error
+            raise TrialError("build", in_a_line(error)) from error
 
 
 def check_rows(definition: Mapping[str, Any]) -> None:
@@ -302,11 +302,6 @@ def building() -> Iterator[None]:
             yield
     finally:
         Conv.default_act = activation
-
-
-def reason(error: Exception) -> str:
-    """Return kind and text of an error of Ultralytics, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _without(stem: str, scale: str) -> str:

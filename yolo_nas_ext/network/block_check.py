@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from yolo_nas_ext.errors import NASError
+from yolo_nas_ext.errors import NASError, in_a_line
 from yolo_nas_ext.network.architecture import Block
 from yolo_nas_ext.network.block_rows import KERNELS, BlockType, ChainRow, round8
 from yolo_nas_ext.network.blocks import BLOCKS
@@ -88,7 +88,7 @@ def _sized(block: BlockType, sample: Block, who: str) -> list[ChainRow]:
         hash(tuple(rows))
         unknown = sorted({module for _, module, _ in rows} - set(MODULES))
     except Exception as error:
-        raise NASError(f"{who} fails on {sample} ({_reason(error)})") from error
+        raise NASError(f"{who} fails on {sample} ({in_a_line(error)})") from error
     if unknown:
         raise NASError(
             f"{who} has rows of {', '.join(unknown)}, whose costs are not known; "
@@ -103,7 +103,7 @@ def _sized(block: BlockType, sample: Block, who: str) -> list[ChainRow]:
         except Exception as error:
             raise NASError(
                 f"{who}: the costs of its row ({n}, {module}, {args}) are not known "
-                f"({_reason(error)})"
+                f"({in_a_line(error)})"
             ) from error
     if y.c != sample.width:
         raise NASError(
@@ -132,7 +132,9 @@ def _check_read(block: BlockType, sample: Block, rows: Sequence[ChainRow], who: 
     try:
         back = block.read(rows)
     except Exception as error:
-        raise NASError(f"{who}: read() fails on the rows of {sample} ({_reason(error)})") from error
+        raise NASError(
+            f"{who}: read() fails on the rows of {sample} ({in_a_line(error)})"
+        ) from error
     if back != (sample, len(rows)):
         raise NASError(f"{who}: read() gives {back} for the rows of {sample}")
 
@@ -159,14 +161,10 @@ def _check_others(block: BlockType, who: str) -> None:
                 except Exception as error:
                     raise NASError(
                         f"{who}: read() fails on rows that block '{taken}' writes "
-                        f"({_reason(error)}); it has to return None for rows of another block"
+                        f"({in_a_line(error)}); it has to return None for rows of another block"
                     ) from error
                 if found is not None:
                     raise NASError(
                         f"{who} reads rows that block '{taken}' writes, {start[0]}; its read() has "
                         "to return None for them"
                     )
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

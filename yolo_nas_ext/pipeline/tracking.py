@@ -18,6 +18,7 @@ from yolo_nas_ext import trackers
 from yolo_nas_ext.config.search import SearchSettings
 from yolo_nas_ext.config.settings import shown
 from yolo_nas_ext.console import say
+from yolo_nas_ext.errors import in_a_line
 from yolo_nas_ext.files import json_of, text_of, write_text
 from yolo_nas_ext.host.integrations import turned_on
 from yolo_nas_ext.pipeline.state import Job, Observer
@@ -190,7 +191,7 @@ class Tracking(Observer):
                 tell(name, tracker)
             except Exception as error:  # whatever a server, an account or a client runs into
                 del self._trackers[name]
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+                reason = in_a_line(error, 160)
                 say(
                     f"warning: tracker={name} failed and is told nothing more ({reason}); the "
                     "search goes on, and resume= adds what is missing"

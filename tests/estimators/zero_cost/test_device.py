@@ -6,25 +6,12 @@ import pytest
 import torch
 
 from tests.helpers.elsewhere import DEVICE, Pretended
-from tests.helpers.shapes import draw
 from yolo_nas_ext.config.search import PROXIES as NAMES
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators import factory
 from yolo_nas_ext.estimators.zero_cost import proxy
 from yolo_nas_ext.host import devices, one_batch
-from yolo_nas_ext.host.dataset import read
-from yolo_nas_ext.space.detector import DetectorSpace
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return read(draw(tmp_path_factory.mktemp("shapes")))
-
-
-@pytest.fixture(scope="module")
-def space():
-    return DetectorSpace.load("tiny")
 
 
 def estimator(name, data, **given):

@@ -131,16 +131,6 @@ def test_log_ranks_of_three_networks():
     assert log_ranks(scores) == pytest.approx(expected)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return read(draw(tmp_path_factory.mktemp("shapes")))
-
-
-@pytest.fixture(scope="module")
-def space():
-    return DetectorSpace.load("tiny")
-
-
 def states():
     return (
         random.getstate(),

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.helpers.shapes import draw
 from yolo_nas_ext.cost.latency.features import work
 from yolo_nas_ext.cost.latency.fused_layers import deployed
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.estimators.zero_cost.resolved import CELLS, Resolved, resolved, side_of
 from yolo_nas_ext.files import resource
 from yolo_nas_ext.host import models
-from yolo_nas_ext.host.dataset import DataSet, read
+from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.network.parse import read as architecture_of
 from yolo_nas_ext.pipeline import job
 from yolo_nas_ext.space.detector import DetectorSpace
@@ -34,11 +33,6 @@ def by_stride(imgsz: int) -> dict[int, float]:
         if op.kind == "conv":
             found[imgsz // op.h] = found.get(imgsz // op.h, 0.0) + work(op)
     return found
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
-    return read(draw(tmp_path_factory.mktemp("shapes")))
 
 
 def test_large_objects_make_every_operation_count() -> None:
