@@ -6,8 +6,9 @@
 
 The protocol, written before its first run:
 
-1. A profile of this machine's latency at the image sizes of the set, and by it the latency of the
-   parent at the usual size, which is the limit of every search.
+1. A profile of this machine's latency at the image sizes of the set. The limit of every search is
+   the parent's latency at the usual size: by the profile, and beside the parent where networks are
+   measured.
 2. Searches with `model=<parent>` and their defaults but for `KEYS_OF`: `found` by `strategy=auto`,
    `random` by `strategy=random`, `small` as `found` with half the limit. Their trials fine-tune on
    a part of train and are measured on the rest of it. The best two, the best pencil and the parent
@@ -224,25 +225,28 @@ class Proof:
             )
             self.note(limit=found)
 
+    def limited(self, arm: str) -> float:
+        """Return the most milliseconds of a search."""
+        return ceil(1e4 * self.notes["limit"] * SHARE.get(arm, 1.0)) / 1e4
+
     def search(self, arm: str) -> None:
         """Search, or go on, and keep the winner and what finding it cost."""
         if arm in self.notes.get("searches", {}):
             return
         run = self.work / arm
         final = () if arm == "free" else (f"final_epochs={self.epochs}",)
+        given = self.untrained or arm == "free"  # to a search that has no parent
         own = {part.partition("=")[0]: part for part in (*KEYS_OF, *final, *ARMS[arm])}
         keys = (
             f"data={self.data}",
             f"task={self.task}",
             # A score without a training knows no weights.
-            f"baseline={self.base}.yaml"
-            if self.untrained or arm == "free"
-            else f"model={self.given}",
+            f"baseline={self.base}.yaml" if given else f"model={self.given}",
             f"sizes={','.join(map(str, self.sizes))}",
             f"imgsz={self.sizes[0]}",
             *own.values(),
             f"latency={self.profile}",
-            f"max_latency={ceil(1e4 * self.notes['limit'] * SHARE.get(arm, 1.0)) / 1e4}",
+            *((f"max_latency={self.limited(arm)}",) if given or arm in SHARE else ()),
             f"project={run.parent}",
             f"name={arm}",
             *QUICK,

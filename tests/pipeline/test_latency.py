@@ -229,6 +229,37 @@ def test_what_was_disturbed_is_measured_again(
     assert got["steady"].median_ms == 3.0 and got["other"].median_ms == kept
 
 
+@pytest.mark.parametrize("speed", [0.5, 1.0, 3.0])
+def test_beside_the_parent_the_speed_of_the_machine_drops_out(
+    monkeypatch: pytest.MonkeyPatch, speed: float
+) -> None:
+    from yolo_nas_ext.host import latency
+
+    parent, faster, slower = (SPACE.architecture(SPACE.sample(random.Random(n))) for n in range(3))
+    takes = {parent: 4.0, faster: 3.6, slower: 4.2}
+
+    def measure(group: Mapping[str, Architecture], protocol: Protocol, **_: Any) -> Any:
+        assert parent in group.values()  # takes turns with each group
+        ms = {name: speed * takes[network] for name, network in group.items()}
+        return {n: Measurement(v, v, v, 30, protocol, least_ms=0.9 * v) for n, v in ms.items()}
+
+    monkeypatch.setattr(latency, "measure_models", measure)
+    found = replace(settled(latency="measure"), limit=5.0, unit=parent)
+    got = found.measure({"a": faster, "b": slower, "c": parent})
+    assert [got[n].median_ms for n in "abc"] == pytest.approx([4.5, 5.25, 5.0])
+    assert found.of_candidate(parent) == {"latency_ms": 5.0}
+    with pytest.raises(TrialError, match=r"5\.25 ms measured > max_latency=5"):
+        found.of_candidate(slower)
+    assert "takes turns with the parent, which counts as 5 ms" in found.text
+
+
+def test_beside_a_disturbed_unit_processor_times_are_compared() -> None:
+    mine = Measurement(9.0, 8.9, 9.1, 30, Protocol(), least_ms=8.0, by_processor=True)
+    unit = Measurement(30.0, 9.0, 40.0, 30, Protocol(), least_ms=10.0, by_processor=True)
+    assert not unit.steady and mine.steady
+    assert mine.beside(unit, 5.0).own_ms == pytest.approx(4.0)
+
+
 def test_a_candidate_is_not_dropped_for_what_other_work_adds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

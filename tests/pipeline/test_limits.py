@@ -72,10 +72,18 @@ def test_the_measured_latency_of_the_parent(data, mine):
     config, (timed,), (note,) = settled(data, [timing], model=str(mine), latency="measure")
     assert config.max_latency == (7.5,) and timed.limit == 7.5 and config.max_flops is None
     assert "max_latency=7.5, the latency of mine at 64 px (7.50 ms measured)" in note
+    assert timed.unit == replace(small(), imgsz=timed.unit.imgsz)
     # A resumed search keeps what it began with.
     again = replace(config, given=frozenset({"model", "latency"}), resume="a")
     kept = limits.settle(again, [replace(timed, limit=3.0)], data, *parents.settle(again)[1:2], [])
     assert kept.config is again and kept.timings[0].limit == 3.0 and not kept.notes
+
+
+def test_what_the_user_limits_is_not_beside_the_parent(data, mine):
+    timing = Timed(Protocol(imgsz=64), None, 9.0, True, (), data.nc, "detect")
+    given = {"model": str(mine), "latency": "measure", "max_latency": 9}
+    config, (timed,), notes = settled(data, [timing], **given)
+    assert config.max_latency == (9.0,) and timed.unit is None and not notes
 
 
 def test_a_search_within_it_finds_networks(shapes):

@@ -26,6 +26,7 @@ from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
 GROUP = 12  # networks that are measured in turns at once
+UNIT = "unit"  # the name of what takes turns with the networks that are measured, as none has it
 AGAIN = 2  # times that is measured again whose times are far apart
 MOST = 4  # times as many networks are measured, at most, as are to be confirmed
 
@@ -48,6 +49,8 @@ class Timing:
         task: What the networks do.
         bench: The command of the user's that measures, where that is so.
         name: What its columns are called where there are several devices.
+        unit: The network whose latency the limit is, where nobody gave one: it takes turns with
+            all that are measured, and counts as `limit`.
     """
 
     protocol: Protocol
@@ -59,6 +62,7 @@ class Timing:
     task: str
     bench: Bench | None = None
     name: str = ""
+    unit: Architecture | None = None
 
     @property
     def metric(self) -> str:
@@ -97,7 +101,7 @@ class Timing:
         if self.bench is not None:
             return f"measured by {self.bench.command.text}, {self.bench.repeats} runs a network"
         if self.profile is None:
-            return f"measured: {self.protocol}; {self.protocol.processing}"
+            return f"measured: {self.protocol}; {self.protocol.processing}{self._beside}"
         by = f"predicted from {len(self.profile.layers)} timed layers of {self.profile.device_name}"
         errors = "; ".join(
             f"{imgsz} px: median error {at.error(0.5):.1%} and 90 % within {at.error(0.9):.1%}"
@@ -105,8 +109,15 @@ class Timing:
         )
         return (
             f"{by} ({self.protocol.setting}, {self.profile.runtime_version}; "
-            f"{self.protocol.processing}; on its own networks, {errors})"
+            f"{self.protocol.processing}; on its own networks, {errors}){self._beside}"
         )
+
+    @property
+    def _beside(self) -> str:
+        if self.unit is None:
+            return ""
+        said = "; what is measured takes turns with the parent, which counts as"
+        return f"{said} {self.limit:.4g} ms"
 
     def measure(self, networks: Mapping[str, Network]) -> dict[str, Measurement]:
         """Return the measured latency of networks, which take turns, each at its image size.
@@ -114,7 +125,8 @@ class Timing:
         Of another make than those of the space, a network is given by its model definition.
 
         What other work on the machine disturbs is measured again, and the least of it is returned,
-        as such work only adds to it; it can still be an unsteady one.
+        as such work only adds to it; it can still be an unsteady one. With a `unit` the machine's
+        speed at that moment drops out.
 
         Raises:
             NASError: For a network that cannot be exported or run.
@@ -133,9 +145,16 @@ class Timing:
             todo = {n: a for n, a in networks.items() if n not in found or not found[n].steady}
             if not todo:
                 break
-            sizes = {name: self._size(network) for name, network in todo.items()}
-            whole = {name: self._whole(network) for name, network in todo.items()}
+            turns = {**todo, **({UNIT: self.unit} if self.unit else {})}
+            sizes = {name: self._size(network) for name, network in turns.items()}
+            whole = {name: self._whole(network) for name, network in turns.items()}
             measured = measure_models(whole, self.protocol, nc=self.nc, task=self.task, sizes=sizes)
+            if self.unit and self.limit:
+                unit = measured.pop(UNIT)
+                measured = {
+                    name: (unit if networks[name] == self.unit else m).beside(unit, self.limit)
+                    for name, m in measured.items()
+                }
             for name, new in measured.items():
                 old = found.get(name, new)
                 found[name] = min(old, new, key=lambda m: (not m.steady, m.own_ms))

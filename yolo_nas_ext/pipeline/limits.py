@@ -91,8 +91,10 @@ def _latency(
 ) -> Limited:
     """Return a search within its parent's latency on each device.
 
-    Candidates are held to what is predicted of the parent by what is predicted of them, and to what
-    is measured of it once they are measured. A resumed search keeps what it began with.
+    Candidates are held to what is predicted of the parent by what is predicted of them. Whatever is
+    measured here takes turns with the parent, which then counts as the limit: neither an error of
+    the profile nor a change of the machine's speed lets a slower network pass. A resumed search
+    keeps what it began with.
     """
     budget, found, limited, said = budget_of(config, data), [], [], []
     before = config.max_latency or (0.0,) * len(timings)
@@ -106,7 +108,8 @@ def _latency(
         how += ", " * bool(predicted and measured) + f"{measured:.2f} ms measured" * bool(measured)
         said.append(f"{timing.name}{' ' * bool(timing.name)}{how}")
         found.append(limit)
-        limited.append(replace(timing, limit=max(limit, measured)))
+        turns = timing.here and timing.bench is None
+        limited.append(replace(timing, limit=limit, unit=network if turns else None))
     note = (
         f"max_latency={','.join(f'{limit:.4g}' for limit in found)}, the latency of {parent.name} "
         f"at {network.imgsz or config.imgsz} px ({'; '.join(said)}), as no limit is given; {NONE}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -172,6 +172,28 @@ class Measurement:
         if self.steady:
             return self.median_ms
         return self.least_ms if self.by_processor else self.low_ms
+
+    def beside(self, unit: Measurement, ms: float) -> Measurement:
+        """Return this measurement as of a machine on which another network takes some milliseconds.
+
+        The two took turns, so that their ratio holds whatever the machine's speed was. Medians are
+        compared where both are steady, else processor times where both have them.
+
+        Args:
+            unit: What the other network took in the same turns.
+            ms: What it counts as.
+        """
+        own, others = self.own_ms, unit.own_ms
+        if not (self.steady and unit.steady) and self.by_processor and unit.by_processor:
+            own, others = self.least_ms, unit.least_ms
+        factor = ms * own / others / self.own_ms
+        return replace(
+            self,
+            median_ms=self.median_ms * factor,
+            low_ms=self.low_ms * factor,
+            high_ms=self.high_ms * factor,
+            least_ms=self.least_ms * factor,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file."""
