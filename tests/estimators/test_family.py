@@ -8,12 +8,14 @@ import torch
 from ultralytics import YOLO
 
 from tests.helpers.parents import checkpoint
+from tests.helpers.ranks import CpuLaunch, tell_of_gpus
 from tests.helpers.shapes import draw, draw_for
 from yolo_nas_ext.errors import TrialError
 from yolo_nas_ext.estimators.base import Context
 from yolo_nas_ext.estimators.family import Family
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.supernet import trainer
+from yolo_nas_ext.host.training import distributed
 from yolo_nas_ext.host.transfer.weights import load
 from yolo_nas_ext.space.parent import ParentSpace
 
@@ -117,3 +119,26 @@ def test_a_family_of_another_task(task, tmp_path):
     assert made.estimate(network(made, 1), weights=file)["fitness"] >= 0
     assert YOLO(file).task == task
     made.close()
+
+
+@pytest.mark.slow
+def test_all_gpus_train_the_parent_and_the_supernet(data, source, tmp_path, monkeypatch):
+    tell_of_gpus(monkeypatch)
+    monkeypatch.setattr(distributed, "Launch", CpuLaunch)
+    launched = []
+
+    def launch(*args, **more):
+        launched.append("supernet")
+        return distributed.launched(*args, **more)
+
+    monkeypatch.setattr(trainer, "launched", launch)
+    lines = []
+    ours = family(data, source, tmp_path, device="0,1", together=True, say=lines.append)
+    with pytest.raises(TrialError):  # what scores them wants a GPU that is there
+        ours.supernet()
+    monkeypatch.undo()
+    assert launched == ["supernet"] and "supernet: epoch 2/2" in " ".join(lines)
+    ours = family(data, source, tmp_path)  # scores what is there
+    one = network(ours, 1, imgsz=64)
+    assert 0 < ours.estimate(one)["val_loss_box"] < 100
+    ours.close()

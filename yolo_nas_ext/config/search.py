@@ -559,7 +559,7 @@ class SearchSettings(Settings):
         EVALUATED,
         "with several GPUs in device=: one training at a time takes all of them, by Ultralytics' "
         "distributed training (DDP), which divides batch by their number; else each GPU has a "
-        "training of its own. A supernet takes the first",
+        "training of its own. A supernet takes all, with strategy=darts the first",
     )
     threads: int | None = key(
         None,

@@ -262,7 +262,8 @@ class SharedWeights(ShortTraining):
     def _training_settings(self) -> TrainingSettings:
         """Return how the supernet is trained."""
         overrides = {**self.warmup(self.epochs), **self.settings.overrides}
-        return replace(self.settings, overrides=overrides)
+        together = self.settings.together and not self.learn  # architecture steps are of one GPU
+        return replace(self.settings, overrides=overrides, together=together)
 
     def _start_of_training(self) -> dict[str, Any]:
         """Return what else the training of the supernet is given, see `fit`."""

@@ -124,13 +124,13 @@ class FamilyTrainer(SupernetTrainer):
         super().__init__(*args, **more)
         self._parent = parent
 
-    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
-        """Return the supernet, which learns from the parent if that teaches."""
-        model = super().get_model(cfg, weights, verbose)
+    def _setup_train(self) -> None:
+        """Set up, and let the supernet learn from the parent if that teaches."""
+        super()._setup_train()
+        model: Any = unwrap_model(self.model)
         if self._distill:
             model.distill = 0.0
             model.guide = self._guidance(model.head.task.name)
-        return model
 
     def _guidance(self, task: str) -> Guidance | ClassGuidance:
         model = load(self._parent).model.to(self.device)

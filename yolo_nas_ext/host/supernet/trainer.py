@@ -1,22 +1,32 @@
-"""Training a supernet: which networks are active in a step, and how to resume."""
+"""Training a supernet: which networks are active in a step, and how to resume.
+
+On several GPUs it is Ultralytics' distributed training but for one thing: a step differentiates its
+networks one after the other, so that the gradients are averaged over the ranks once, at its end.
+All ranks compute the same networks in a step, each on its own images.
+"""
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import distributed, nn
+from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import DataSet
 from yolo_nas_ext.host.supernet.model import Supernet
 from yolo_nas_ext.host.training.checkpoint import write
+from yolo_nas_ext.host.training.distributed import launched
 from yolo_nas_ext.host.training.initialisation import SIDE
 from yolo_nas_ext.host.training.lean import TRAINERS, Initial, OnEpoch, Split
 from yolo_nas_ext.host.training.session import session
@@ -83,7 +93,11 @@ class SupernetTrainer(_Trainer):
         """Set up, and go on from the checkpoint if there is one."""
         super()._setup_train()
         model: Any = unwrap_model(self.model)
-        model.backward = lambda loss: self.scaler.scale(loss).backward()
+        if self.world_size > 1:  # torch's wrapper expects one differentiation a step
+            self.model = model
+            gc.collect()  # the wrapper's hooks go with it
+        ranks = max(1, self.world_size)  # Ultralytics multiplies a rank's loss likewise
+        model.backward = lambda loss: self.scaler.scale(ranks * loss).backward()
         if self._file is not None and self._file.is_file():
             saved = load(self._file, self._made_with)
             model.load_state_dict(saved["model"])
@@ -99,10 +113,28 @@ class SupernetTrainer(_Trainer):
             self.start_epoch = saved["epoch"]
             self.scheduler.last_epoch = self.start_epoch - 1
 
+    def build_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """Build the optimiser of `LeanMixin`, but for the fused step of SGD.
+
+        That fails where some parameters have a momentum and others get their first gradient.
+        """
+        optimizer = super().build_optimizer(*args, **kwargs)
+        if isinstance(optimizer, torch.optim.SGD):
+            for group in optimizer.param_groups:
+                group |= {"fused": False, "foreach": None}
+        return optimizer
+
+    def optimizer_step(self) -> None:
+        """Step as Ultralytics does, by the gradients of all ranks."""
+        if self.world_size > 1:
+            average_gradients(self.model, self.world_size)
+        super().optimizer_step()
+
     def _seed_epoch(self) -> None:
         """Begin an epoch as if none had been before: its order and augmentation are its own."""
         self._step = 0
-        seed = random.Random(f"{self.args.seed}/{self.epoch}").getrandbits(31)
+        rank = f"/{RANK}" if RANK > 0 else ""  # each augments in its own way
+        seed = random.Random(f"{self.args.seed}/{self.epoch}{rank}").getrandbits(31)
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
@@ -120,7 +152,9 @@ class SupernetTrainer(_Trainer):
     def _keep(self) -> None:
         done = self.epoch + 1
         now = time.perf_counter()
-        if self._file is None or (done < self.epochs and now - self._saved < self._pause):
+        if RANK > 0 or self._file is None:  # the first rank writes
+            return
+        if done < self.epochs and now - self._saved < self._pause:
             return
         self._saved = now
         content = {
@@ -148,6 +182,18 @@ def of_task(kind: Any, task: str) -> Any:
     """Return a kind of `SupernetTrainer` as the trainer of a task of Ultralytics'."""
     lean: Any = TRAINERS[task]
     return type(kind.__name__, (kind, lean), {"__doc__": kind.__doc__})
+
+
+def average_gradients(model: nn.Module, ranks: int) -> None:
+    """Average the gradients of a model over all ranks, of which each has computed the same ones."""
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    if not found:
+        return
+    flat = torch.cat([grad.flatten() for grad in found])
+    distributed.all_reduce(flat)
+    flat /= ranks
+    for grad, mean in zip(found, flat.split([grad.numel() for grad in found]), strict=True):
+        grad.copy_(mean.view_as(grad))
 
 
 def load(file: Path, made_with: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,22 +262,38 @@ def fit(
         return
     settings = replace(settings, measure=None)  # a supernet has no score of its own
 
-    def make(arguments: dict[str, Any]) -> Any:
-        return (trainer or of_task(SupernetTrainer, settings.task))(
-            definition,
-            data,
-            split,
-            settings,
-            arguments,
-            steps=steps,
-            distill=distill,
-            checkpoint=checkpoint,
-            made_with=made_with,
-            pause=pause,
-            on_epoch=on_epoch,
-            initial=begin,
-        )
+    own = partial(
+        trainer or partial(_trainer_of, settings.task),
+        definition,
+        data,
+        split,
+        settings,
+        steps=steps,
+        distill=distill,
+        checkpoint=checkpoint,
+        made_with=made_with,
+        pause=pause,
+    )
+
+    def use(made: Any) -> None:
+        if made.ddp:
+            launched(made, own, _unmeasured, threads=settings.threads, on_epoch=on_epoch)
+        else:
+            made.train()
 
     begin = initial() if initial and not checkpoint.is_file() else None
-    arguments = settings.arguments(**({} if half else {"amp": False}))
-    session(make, arguments, lambda made: made.train(), threads=settings.threads)
+    make = partial(own, on_epoch=on_epoch, initial=begin)
+    fixed: dict[str, Any] = {} if half else {"amp": False}
+    if settings.together:
+        fixed["device"] = settings.device
+    session(make, settings.arguments(**fixed), use, threads=settings.threads)
+
+
+def _trainer_of(task: str, *args: Any, **more: Any) -> SupernetTrainer:
+    """Return the usual trainer of a task; a rank of a distributed training is sent its name."""
+    return of_task(SupernetTrainer, task)(*args, **more)
+
+
+def _unmeasured(trainer: Any) -> dict[str, float]:
+    """Return what is measured of a supernet after its training: nothing."""
+    return {}
