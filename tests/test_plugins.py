@@ -229,6 +229,12 @@ def test_a_search_whose_strategy_proposes_nothing_says_so(file, cells, tmp_path,
     assert "the strategy proposed nothing after 1 of 4 trials" in capsys.readouterr().out
 
 
+def test_a_search_by_a_function_says_that_nothing_is_left(capsys):
+    space = ChoiceSpace({"a": (1, 2)})
+    assert len(search(space, lambda p: {"fitness": p["a"]}, trials=4).trials) == 2
+    assert "the strategy proposed nothing after 2 of 4 trials" in capsys.readouterr().out
+
+
 def test_the_function_of_a_search_returns_a_dictionary():
     study = search(ChoiceSpace({"a": (1, 2)}), lambda point: 0.5, trials=1)
     assert study.trials[0].error == (

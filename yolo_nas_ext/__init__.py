@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from yolo_nas_ext.cost.counts import costs
     from yolo_nas_ext.errors import NASError, TrialError
     from yolo_nas_ext.estimators.factory import training_options
-    from yolo_nas_ext.estimators.training import ShortTraining
+    from yolo_nas_ext.estimators.training import FineTuning, ShortTraining
     from yolo_nas_ext.network.architecture import Architecture, Block
     from yolo_nas_ext.network.block_rows import BlockType, ratio
     from yolo_nas_ext.network.emit import emit
@@ -35,6 +35,7 @@ __all__ = [
     "BlockType",
     "ChoiceSpace",
     "DetectorSpace",
+    "FineTuning",
     "NASError",
     "Past",
     "ShortTraining",
@@ -57,6 +58,7 @@ _HOME = {  # the module of each; `tables` is one itself
     "BlockType": "network.block_rows",
     "ChoiceSpace": "space.choices",
     "DetectorSpace": "space.detector",
+    "FineTuning": "estimators.training",
     "NASError": "errors",
     "Past": "strategies.history",
     "ShortTraining": "estimators.training",

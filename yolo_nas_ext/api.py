@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from yolo_nas_ext.config.search import KEYS
+from yolo_nas_ext.console import say
 from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.executors import check as check_executor
 from yolo_nas_ext.executors import make as make_executor
 from yolo_nas_ext.executors.main_module import check_guard, leave_if_imported
 from yolo_nas_ext.executors.run_trial import Report, metrics_of
-from yolo_nas_ext.loop import run
+from yolo_nas_ext.loop import NOTHING, run
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies import make
 from yolo_nas_ext.study.database import check_url
@@ -131,7 +132,7 @@ def search(
         return metrics_of(estimator(trial.point), "the function")
 
     options = {RAY_KEYS[name]: value for name, value in settings.items()}
-    run(
+    ended = run(
         study,
         look,
         estimate,
@@ -140,4 +141,6 @@ def search(
         cost_of=Budget().record,
         executor=make_executor(executor or "local", estimate, jobs, **options),
     )
+    if ended == NOTHING and len(study.trials) < n:
+        say(f"note: the strategy proposed nothing after {len(study.trials)} of {n} trials")
     return study

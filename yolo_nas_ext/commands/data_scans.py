@@ -67,6 +67,7 @@ def convert(settings: ConvertSettings, workers: Workers) -> int:
         summary.names,
         imgsz=settings.imgsz,
         windowed=windowed,
+        windows=options.cut.windows or tuple(filter(None, [options.cut.window])),
         task=settings.task,
     )
     _say(summary, seen, options)

@@ -76,6 +76,31 @@ def test_what_else_matters():
     assert not any("no window" in line for line in windowed)
 
 
+def test_an_object_that_fills_its_picture_is_hardly_a_finding():
+    scans = [scan(f"p{i}", (20, 20, 500)) for i in range(20)]
+    (warning,) = fingerprint(scans, {1: "body"}).warnings
+    assert "20 of 60 objects reach from edge to edge" in warning and "names=<label>:-" in warning
+    assert not fingerprint(scans, {1: "body"}, task="classify").warnings
+
+
+@pytest.mark.parametrize(
+    ("windows", "blank"),
+    [([(-160, 240)], 0), ([(-1350, -600)], 20), ([(2000, 3000)], 20), ([(0, 5), (900, 990)], 20)],
+)
+def test_a_window_that_shows_nothing_is_said(windows, blank):
+    scans = [scan(f"p{i}", intensity=[0.0, 3.0, 700.0, 900.0]) for i in range(20)]
+    found = fingerprint(scans, {1: "a"}, windowed=True, windows=windows).warnings
+    assert len(found) == bool(blank)
+    assert not blank or f"shows nothing of {blank} of 20 scans" in found[0]
+
+
+def test_pixels_that_are_not_square_are_said():
+    scans = [scan(f"p{i}", spacing_mm=[0.5, 0.5], between=1.0) for i in range(20)]
+    scans[3]["spacing_mm"] = [0.5, 0.7]
+    (warning,) = fingerprint(scans, {1: "a"}).warnings
+    assert "pixels of 1 scan are not square (0.5 x 0.7 mm): spacing=0.5" in warning
+
+
 def test_pictures_without_objects_or_thickness():
     flat = scan("p")
     del flat["between_mm"]

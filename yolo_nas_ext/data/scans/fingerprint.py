@@ -16,6 +16,8 @@ FEW_PIXELS = 8  # at stride 8 a smaller object is less than one cell of the fine
 THICK = 3.0  # slices so many times farther apart than pixels
 MIXED = 1.5  # largest pixel spacing by smallest
 LARGEST = 1280  # pixels; a larger image size is not suggested, nor one that no picture fills
+OBLONG = 1.1  # a pixel's longer side by the other
+WHOLE = 0.95  # of a picture's width or height: an object that is as large is hardly a finding
 SMALL_SET = 2000  # pictures; for fewer, small networks
 
 
@@ -42,6 +44,7 @@ def fingerprint(
     *,
     imgsz: int | None = None,
     windowed: bool = False,
+    windows: Sequence[tuple[float, float]] = (),
     task: str = "detect",
 ) -> Fingerprint:
     """Return what scans are like.
@@ -51,6 +54,7 @@ def fingerprint(
         names: Class names by label.
         imgsz: Image size in pixels of the search; without, the pictures' own, rounded up.
         windowed: Whether a CT window was chosen.
+        windows: Lowest and highest value of each window that was chosen.
         task: What the pictures are for; Ultralytics' masks allow no head below P3.
     """
     sizes = np.array([r["picture"] for r in records])
@@ -83,7 +87,9 @@ def fingerprint(
     thick = float(np.nanmedian(between / spacing.min(1))) if not np.isnan(between).all() else 1.0
     warnings = [
         *_of_objects(sides, imgsz, largest, classes, names, p2=task == "detect"),
+        *_from_edge_to_edge(records, task),
         *_of_scans(records, spacing, thick, ct=values[:, 0].min() < AIR and not windowed),
+        *_without_contrast(values, windows),
     ]
     return Fingerprint(
         _table(figures),
@@ -154,6 +160,37 @@ def _of_objects(
     return found
 
 
+def _from_edge_to_edge(records: Sequence[dict[str, Any]], task: str) -> list[str]:
+    """Return what to say of objects that span a picture, as a mask of the body does."""
+    if task not in ("detect", "segment"):
+        return []
+    spans = [
+        max(o[0] / r["picture"][0], o[1] / r["picture"][1]) for r in records for o in r["objects"]
+    ]
+    wide = sum(span >= WHOLE for span in spans)
+    if wide <= 0.1 * len(spans):
+        return []
+    return [
+        f"{wide:,} of {len(spans):,} objects reach from edge to edge of their picture: a mask of "
+        "the body or of the background is no finding; such a label is left out by names=<label>:-"
+    ]
+
+
+def _without_contrast(values: np.ndarray, windows: Sequence[tuple[float, float]]) -> list[str]:
+    """Return what to say of scans that a window shows all black or all white."""
+    found = []
+    for low, high in windows:
+        blank = int(((values[:, 2] <= low) | (values[:, 1] >= high)).sum())
+        if blank:
+            least, most = np.median(values[:, 1]), np.median(values[:, 2])
+            found.append(
+                f"the window {low:g} to {high:g} shows nothing of {blank} of {len(values)} scans: "
+                f"most of their values are {least:g} to {most:g}, as of an MR or of a CT without "
+                "its sign; give window=percentile, or level/width in these values"
+            )
+    return found
+
+
 def _larger(sides: np.ndarray, imgsz: int, own: int) -> int:
     """Return the image size at which nine of ten objects are large enough, at most `own`."""
     tenth = max(float(np.percentile(sides, 10)), 0.5)
@@ -178,6 +215,13 @@ def _of_scans(
         found.append(
             f"pixels measure {spacing.min():g} to {spacing.max():g} mm: "
             f"spacing={np.median(spacing):.2g} gives all scans the same"
+        )
+    oblong = int((spacing.max(1) > OBLONG * spacing.min(1)).sum())
+    if oblong:
+        worst = spacing[np.argmax(spacing.max(1) / spacing.min(1))]
+        found.append(
+            f"pixels of {oblong} scan{'s' * (oblong > 1)} are not square ({worst[0]:g} x {worst[1]:g} mm): "
+            f"spacing={np.median(spacing.min(1)):.2g} makes them so"
         )
     if ct:
         found.append(
