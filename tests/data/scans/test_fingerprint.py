@@ -94,6 +94,14 @@ def test_a_window_that_shows_nothing_is_said(windows, blank):
     assert not blank or f"shows nothing of {blank} of 20 scans" in found[0]
 
 
+def test_neighbours_are_advised_where_there_is_room_for_them():
+    scans = [scan(f"p{i}", between=8.0) for i in range(20)]
+    (warning,) = fingerprint(scans, {1: "a"}).warnings
+    assert "channels=3" in warning
+    three = [{**one, "channels": 3} for one in scans]  # neighbours already, windows or contrasts
+    assert not fingerprint(three, {1: "a"}).warnings
+
+
 def test_pixels_that_are_not_square_are_said():
     scans = [scan(f"p{i}", spacing_mm=[0.5, 0.5], between=1.0) for i in range(20)]
     scans[3]["spacing_mm"] = [0.5, 0.7]

@@ -206,7 +206,7 @@ def _of_scans(
         found.append("one patient: val is empty, as a patient is never on both sides")
     elif patients < 10:
         found.append(f"{patients} patients: figures measured on so few vary a lot")
-    if thick > THICK:
+    if thick > THICK and any(r.get("channels", 1) == 1 for r in records):
         found.append(
             f"slices are {thick:.1f} times as far apart as pixels: channels=3 shows a slice "
             "between its neighbours"
