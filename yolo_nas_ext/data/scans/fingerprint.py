@@ -219,8 +219,9 @@ def _of_scans(
     oblong = int((spacing.max(1) > OBLONG * spacing.min(1)).sum())
     if oblong:
         worst = spacing[np.argmax(spacing.max(1) / spacing.min(1))]
+        plural = "s" * (oblong > 1)
         found.append(
-            f"pixels of {oblong} scan{'s' * (oblong > 1)} are not square ({worst[0]:g} x {worst[1]:g} mm): "
+            f"pixels of {oblong} scan{plural} are not square ({worst[0]:g} x {worst[1]:g} mm): "
             f"spacing={np.median(spacing.min(1)):.2g} makes them so"
         )
     if ct:
