@@ -293,19 +293,21 @@ def carried_part(folder: Path, given: Mapping[str, Any]) -> Figures:
 def tabular(file: Path) -> Figures:
     """Predict each device of nasbench201 from each other one, by ten cells.
 
-    A cell's time on the other device is parted by what its operations take there in the mean.
+    A cell's time on the other device is parted by what its operations take there in the mean. The
+    ten are those that tell most, as for whole networks.
     """
     rows = random.Random(HELD_OUT).sample(csv_rows(file), CELLS)
     devices = [name for name in rows[0] if name != "arch"]
     counts = np.array([[row["arch"].count(kind) for kind in OPERATIONS] for row in rows], float)
     times = {name: np.array([float(row[name] or "nan") for row in rows]) for name in devices}
-    ten, rest = np.split(np.arange(len(rows)), [carry.NETWORKS])
     found: dict[str, Any] = {}
     for other, known in times.items():
         design = np.column_stack([counts, np.ones(len(rows))])
         usual = nnls(design / known[:, None], np.ones(len(rows)))[0]
         parts = design * usual + 1e-9  # of cells in which nothing is computed, too
         sums = np.column_stack([known[:, None] * parts / parts.sum(1)[:, None], np.ones(len(rows))])
+        ten = carry.telling(sums, known, carry.NETWORKS)
+        rest = np.setdiff1d(np.arange(len(rows)), ten)
         for name, ms in times.items():
             if name != other:
                 constant, factors, _ = carry.factors_of(sums[ten], ms[ten])

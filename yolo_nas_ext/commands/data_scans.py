@@ -13,9 +13,8 @@ from yolo_nas_ext.data.scans import convert as conversion
 from yolo_nas_ext.data.scans import datalist, linkage, pairing, sides
 from yolo_nas_ext.data.scans.fingerprint import Fingerprint, fingerprint
 from yolo_nas_ext.data.scans.intensity import windows
+from yolo_nas_ext.data.scans.options import AXES, Cut
 from yolo_nas_ext.data.scans.paired import PairedScans
-from yolo_nas_ext.data.scans.slices import Cut
-from yolo_nas_ext.data.scans.volumes import AXES
 from yolo_nas_ext.data.scans.workers import Workers
 from yolo_nas_ext.errors import NASError
 

@@ -12,7 +12,7 @@ from typing import Any
 from yolo_nas_ext import __version__
 from yolo_nas_ext.commands.predict_scan import Job
 from yolo_nas_ext.console import quoted
-from yolo_nas_ext.data.scans.volumes import AXES
+from yolo_nas_ext.data.scans.options import AXES
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.files import write_json, write_text
 

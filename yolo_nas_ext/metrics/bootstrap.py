@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from yolo_nas_ext.metrics.noise import jackknife
 
@@ -76,6 +76,6 @@ def _of_few(
     middle = of(patients)
     if np.isnan([middle, *without]).any():
         return float("nan"), float("nan")
-    half = float(stats.t.ppf((1 + level) / 2, len(patients) - 1)) * jackknife(without)
+    half = float(stdtrit(len(patients) - 1, (1 + level) / 2)) * jackknife(without)
     low, high = np.clip((middle - half, middle + half), *within)
     return float(low), float(high)

@@ -9,7 +9,6 @@ import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import erfcx, ndtr, ndtri
-from scipy.stats import rankdata
 
 FITTED = 150  # points that the hyperparameters are fitted to; prediction uses all
 STEPS = 20  # of the optimiser, enough for a proposal
@@ -98,6 +97,8 @@ def normalised(values: np.ndarray) -> np.ndarray:
     """
     if len(values) < 2 or np.ptp(values) == 0:
         return np.zeros(len(values))
+    from scipy.stats import rankdata  # which takes half a second to load
+
     ranks = ndtri((rankdata(values) - 0.5) / len(values))
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     scores = 1.35 * (values - middle) / ((high - low) or float(np.ptp(values)))

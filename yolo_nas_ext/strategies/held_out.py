@@ -7,7 +7,6 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from yolo_nas_ext.space.choices import ChoiceSpace
 from yolo_nas_ext.strategies.bayes import Bayes
@@ -43,5 +42,7 @@ def held_out_tau(space: ChoiceSpace, trials: Sequence[Trial], seed: int = 0) -> 
         points = [point for i in out if (point := known[i].point) is not None]
         foretold[out] = model.foretold(seen, points)
     fitness = [trial.fitness for trial in known]
+    from scipy.stats import kendalltau  # which takes half a second to load
+
     tau = float(kendalltau(foretold, fitness).statistic)  # pyright: ignore[reportAttributeAccessIssue]
     return tau if np.isfinite(tau) else None

@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 LEVEL = 0.95
 UNLIKE = 0.05  # p-value of Levene's test below which variances are not taken for one
@@ -110,12 +109,22 @@ def _with_images(
     terms.append((error**2, parts - 1))
     total = sum(value for value, _ in terms)
     freedom = total**2 / sum(value**2 / of for value, of in terms)
-    tests: Any = stats
+    tests = _tests()
     half = float(tests.t.ppf((1 + level ** (1 / one.of)) / 2, freedom)) * math.sqrt(total)
     p = 2 * float(tests.t.sf(abs(one.mean) / math.sqrt(total), freedom))
     return one._replace(
         low=one.mean - half, high=one.mean + half, p=1 - (1 - p) ** one.of, images=error
     )
+
+
+def _tests() -> Any:
+    """Return SciPy's tests, whose results are typed as tuples of objects.
+
+    Loading them takes half a second, which a search that compares nothing does without.
+    """
+    from scipy import stats
+
+    return stats
 
 
 def _tested(
@@ -141,7 +150,7 @@ def _alike(groups: Sequence[np.ndarray]) -> bool:
     enough = [group for group in groups if len(group) >= SMALLEST]
     if len(enough) < 2 or max(float(np.ptp(group)) for group in enough) < 1e-12:
         return True
-    tests: Any = stats  # whose results are typed as tuples of objects
+    tests = _tests()
     p = float(tests.levene(*enough, center="median").pvalue)
     return not p < UNLIKE
 
@@ -150,7 +159,7 @@ def _of_two(
     values: np.ndarray, control: np.ndarray, alike: bool, count: int, level: float
 ) -> tuple[float, float, float]:
     """Return the interval and the p-value of one of `count` models against another."""
-    tests: Any = stats
+    tests = _tests()
     found = tests.ttest_ind(values, control, equal_var=alike)
     around = found.confidence_interval(level ** (1 / count))
     return float(around.low), float(around.high), float(1 - (1 - found.pvalue) ** count)
@@ -160,7 +169,7 @@ def _of_several(
     groups: Sequence[np.ndarray], control: np.ndarray, level: float
 ) -> list[tuple[float, float, float]]:
     """Return the simultaneous intervals and p-values of models against one."""
-    tests: Any = stats
+    tests = _tests()
     found = tests.dunnett(*groups, control=control, random_state=np.random.default_rng(0))
     around = found.confidence_interval(level)
     rows = zip(around.low, around.high, found.pvalue, strict=True)

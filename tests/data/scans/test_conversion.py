@@ -14,8 +14,7 @@ import pytest
 from tests.helpers.scans import nifti, pairs
 from yolo_nas_ext.commands import data
 from yolo_nas_ext.data.scans import conversion, workers
-from yolo_nas_ext.data.scans.options import Options
-from yolo_nas_ext.data.scans.slices import Cut
+from yolo_nas_ext.data.scans.options import Cut, Options
 from yolo_nas_ext.data.scans.volumes import ScanError
 
 

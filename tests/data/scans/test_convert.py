@@ -20,7 +20,7 @@ from tests.helpers.scans import SECRETS, nifti, pairs, phantom, series
 from yolo_nas_ext.commands import data
 from yolo_nas_ext.data.polygons import fill
 from yolo_nas_ext.data.scans import conversion, convert, pairing, write_scan
-from yolo_nas_ext.data.scans.slices import Cut
+from yolo_nas_ext.data.scans.options import Cut
 from yolo_nas_ext.errors import NASError
 from yolo_nas_ext.host.dataset import read
 

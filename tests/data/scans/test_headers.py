@@ -9,7 +9,7 @@ from tests.data.scans.test_volumes import oriented
 from tests.helpers.scans import nifti, pairs, series
 from yolo_nas_ext.commands import data
 from yolo_nas_ext.data.scans import dicom, headers, reading
-from yolo_nas_ext.data.scans.volumes import AXES
+from yolo_nas_ext.data.scans.options import AXES
 
 ARRAY = np.zeros((9, 12, 7), np.int16)
 

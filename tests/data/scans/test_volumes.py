@@ -14,7 +14,8 @@ from PIL import Image
 
 from tests.helpers.scans import nifti, phantom, series
 from yolo_nas_ext.data.scans import dicom, grids, masks, reading, slices
-from yolo_nas_ext.data.scans.slices import Cut, cut, survey
+from yolo_nas_ext.data.scans.options import Cut
+from yolo_nas_ext.data.scans.slices import cut, survey
 from yolo_nas_ext.data.scans.volumes import ScanError
 
 CODES = [

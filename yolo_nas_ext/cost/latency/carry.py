@@ -116,8 +116,7 @@ def _sums(profile: Profile, ops: Sequence[Op], size: int) -> list[float]:
 def chosen(profile: Profile, tables: Sequence[Sequence[Op]], size: int, n: int) -> list[int]:
     """Return the indices of networks that tell most of a device together, largest first.
 
-    One after the other is taken that adds most to what is known: the volume that the networks'
-    shares of their families, of a constant and of their parameters span.
+    What they tell are their shares of their families, of a constant and of their parameters.
 
     Args:
         profile: A profile of any device.
@@ -126,16 +125,29 @@ def chosen(profile: Profile, tables: Sequence[Sequence[Op]], size: int, n: int) 
         n: How many to choose.
     """
     ms = np.array([profile.predict(ops, imgsz=size) for ops in tables])
-    rows = np.column_stack([np.ones(len(tables)), [_sums(profile, ops, size) for ops in tables]])
-    rows = rows / ms[:, None]
+    sums = np.array([_sums(profile, ops, size) for ops in tables])
+    return sorted(telling(sums, ms, n), key=lambda index: -ms[index])
+
+
+def telling(sums: Floats, times: Floats, n: int) -> list[int]:
+    """Return the indices of networks that tell most together.
+
+    One after the other is taken that adds most to what is known: the volume that rows span.
+
+    Args:
+        sums: As of `factors_of`.
+        times: Milliseconds of the networks on the other device.
+        n: How many to choose.
+    """
+    rows = np.column_stack([np.ones(len(sums)), sums]) / times[:, None]
     rows = rows / np.maximum(rows.max(axis=0), 1e-30)
     inverse = np.eye(rows.shape[1]) / RIDGE
     taken: list[int] = []
-    for _ in range(min(n, len(tables))):
+    for _ in range(min(n, len(rows))):
         gains = np.einsum("ij,jk,ik->i", rows, inverse, rows)
         gains[taken] = -1.0
         best = int(np.argmax(gains))
         taken.append(best)
         seen = inverse @ rows[best]
         inverse = inverse - np.outer(seen, seen) / (1 + rows[best] @ seen)
-    return sorted(taken, key=lambda index: -ms[index])
+    return taken

@@ -23,7 +23,7 @@ from yolo_nas_ext.data.pictures import opened
 from yolo_nas_ext.data.scans import pairing
 from yolo_nas_ext.data.scans.convert import Options, convert
 from yolo_nas_ext.data.scans.intensity import window
-from yolo_nas_ext.data.scans.slices import Cut
+from yolo_nas_ext.data.scans.options import Cut
 from yolo_nas_ext.errors import NASError, RunError
 
 MSD = "Task09_Spleen"

@@ -15,7 +15,7 @@ from yolo_nas_ext.data.builtin import cache
 from yolo_nas_ext.data.builtin.cache import cache_folder
 from yolo_nas_ext.data.scans import pairing
 from yolo_nas_ext.data.scans.convert import Options, convert
-from yolo_nas_ext.data.scans.slices import Cut
+from yolo_nas_ext.data.scans.options import Cut
 
 VERSION = 1  # of what is drawn
 AIR, FAT, LIVER, TUMOUR = -1000.0, -90.0, 60.0, 110.0  # Hounsfield units

@@ -14,10 +14,11 @@ import numpy as np
 from nibabel.orientations import io_orientation
 
 from yolo_nas_ext.data.scans import itk_files, reading
+from yolo_nas_ext.data.scans.options import AXES
 from yolo_nas_ext.data.scans.paired import Source
 from yolo_nas_ext.data.scans.series import Series
 from yolo_nas_ext.data.scans.slices import SMALLEST
-from yolo_nas_ext.data.scans.volumes import AXES, PICTURES, suffix_of, unsaid
+from yolo_nas_ext.data.scans.volumes import PICTURES, suffix_of, unsaid
 
 ROUND = 1.1  # times as far apart; nearer spacings are taken for the same
 UNKNOWN = 20  # times its file, at most, a scan takes in memory where its header says nothing

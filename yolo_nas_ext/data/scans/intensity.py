@@ -54,7 +54,7 @@ def windows(names: str) -> tuple[tuple[float, float] | None, tuple[tuple[float, 
             `window` takes, up to three with commas.
 
     Returns:
-        The window or None, several windows where there are any, and `slices.Cut.keep`.
+        The window or None, several windows where there are any, and `options.Cut.keep`.
 
     Raises:
         NASError: For anything else.

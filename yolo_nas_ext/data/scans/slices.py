@@ -15,51 +15,14 @@ from yolo_nas_ext.data.polygons import MaskObject, objects
 from yolo_nas_ext.data.scans.channels import Channels
 from yolo_nas_ext.data.scans.cutout import Cutout
 from yolo_nas_ext.data.scans.intensity import percentiles, to_8_bits
+from yolo_nas_ext.data.scans.options import Cut
 from yolo_nas_ext.data.scans.tiles import corners
-from yolo_nas_ext.data.scans.volumes import AXES, Picture, Scan, ScanError, Stack, check_labels
+from yolo_nas_ext.data.scans.volumes import Picture, Scan, ScanError, Stack, check_labels
 
 SMALLEST = 10  # pixels; Ultralytics refuses smaller images
 FEW = 4  # whole values; a scan that holds no more looks like a mask
 WHITE = 255
 SAMPLE = 2_000_000  # voxels that percentiles are computed from
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """How scans become pictures.
-
-    Attributes:
-        axis: Index in `volumes.AXES` of the axis that slices are perpendicular to.
-        channels: 1, or 3 for a slice between its neighbours.
-        spacing: Size of a written pixel in mm; 0 keeps the scan's, -1 its smaller one for both.
-        window: Lowest and highest value; percentiles of each scan without.
-        windows: Several of them, a channel each.
-        keep: What stays as it is: ``none``, ``pictures`` of 8 bits, or ``all``, which is refused
-            for what has no 8 bits.
-        tile: Side of the tiles that slices are cut into, in pixels; 0 for whole slices.
-        overlap: Part of a tile that its neighbour shows, too.
-        connectivity: 4 or 8, see `data.polygons.objects`.
-        min_mm2: Area in mm^2 below which an object is left out.
-        instances: Whether a label is one object rather than a class.
-        polygons: Whether outlines are wanted.
-        empty: Part of the slices without an object to keep for training.
-        remap: Labels and what becomes of them; 0 leaves a label out.
-    """
-
-    axis: int = AXES.index("axial")
-    channels: int = 1
-    spacing: float = 0.0
-    window: tuple[float, float] | None = None
-    windows: tuple[tuple[float, float], ...] = ()
-    keep: str = "pictures"
-    tile: int = 0
-    overlap: float = 0.2
-    connectivity: int = 8
-    min_mm2: float = 0.0
-    instances: bool = False
-    polygons: bool = False
-    empty: float = 0.1
-    remap: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

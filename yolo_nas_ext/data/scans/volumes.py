@@ -27,7 +27,6 @@ PICTURES = (
     *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm"),
     *(".ppm", ".tif", ".tiff", ".webp"),
 )
-AXES = ("sagittal", "coronal", "axial")
 STANDARD = ("L", "P", "S")  # what indices grow towards: DICOM's own, and how slices are looked at
 WHOLE = 1e-3  # how far a label may be off a whole number
 

@@ -22,9 +22,9 @@ from yolo_nas_ext.data.scans import (
     tiles,
     volumes,
 )
-from yolo_nas_ext.data.scans.options import Options
+from yolo_nas_ext.data.scans.options import Cut, Options
 from yolo_nas_ext.data.scans.series import Series
-from yolo_nas_ext.data.scans.slices import Cut, Slice, cut, size_of, survey
+from yolo_nas_ext.data.scans.slices import Slice, cut, size_of, survey
 from yolo_nas_ext.data.scans.volumes import ScanError
 from yolo_nas_ext.files import write_json
 
