@@ -244,13 +244,33 @@ def test_beside_the_parent_the_speed_of_the_machine_drops_out(
         return {n: Measurement(v, v, v, 30, protocol, least_ms=0.9 * v) for n, v in ms.items()}
 
     monkeypatch.setattr(latency, "measure_models", measure)
-    found = replace(settled(latency="measure"), limit=5.0, unit=parent)
+    beside: Any = {"unit": parent, "unit_ms": 5.0, "relative": True}
+    found = replace(settled(latency="measure"), limit=5.0, **beside)
     got = found.measure({"a": faster, "b": slower, "c": parent})
     assert [got[n].median_ms for n in "abc"] == pytest.approx([4.5, 5.25, 5.0])
     assert found.of_candidate(parent) == {"latency_ms": 5.0}
     with pytest.raises(TrialError, match=r"5\.25 ms measured > max_latency=5"):
         found.of_candidate(slower)
     assert "takes turns with the parent, which counts as 5 ms" in found.text
+
+
+@pytest.mark.parametrize(("speed", "takes"), [(0.5, 2.1), (1.1, 4.62), (1.5, 4.2)])
+def test_a_machine_that_is_slower_than_its_profile_is_told_by_the_parent(
+    monkeypatch: pytest.MonkeyPatch, speed: float, takes: float
+) -> None:
+    from yolo_nas_ext.host import latency
+
+    parent, other = (SPACE.architecture(SPACE.sample(random.Random(n))) for n in range(2))
+
+    def measure(group: Mapping[str, Architecture], protocol: Protocol, **_: Any) -> Any:
+        ms = {name: speed * (4.0 if n == parent else 4.2) for name, n in group.items()}
+        return {n: Measurement(v, v, v, 30, protocol) for n, v in ms.items()}
+
+    monkeypatch.setattr(latency, "measure_models", measure)
+    found = replace(settled(latency="measure"), unit=parent, unit_ms=4.0)
+    assert found.milliseconds(other) == pytest.approx(takes)
+    slow = "it took up to 1.5 times as long as its profile says"
+    assert (slow in found.disturbed) == (speed == 1.5) and bool(found.disturbed) == (speed == 1.5)
 
 
 def test_beside_a_disturbed_unit_processor_times_are_compared() -> None:

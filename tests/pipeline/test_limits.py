@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.helpers.devices import made_up
 from tests.helpers.parents import checkpoint, small
 from tests.helpers.shapes import draw
 from yolo_nas_ext.config.search import configure
 from yolo_nas_ext.cost.counts import costs
+from yolo_nas_ext.cost.latency.profile import save
 from yolo_nas_ext.cost.latency.protocol import Measurement, Protocol
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.pipeline import limits, plan
@@ -84,6 +86,18 @@ def test_what_the_user_limits_is_not_beside_the_parent(data, mine):
     given = {"model": str(mine), "latency": "measure", "max_latency": 9}
     config, (timed,), notes = settled(data, [timing], **given)
     assert config.max_latency == (9.0,) and timed.unit is None and not notes
+
+
+def test_a_profile_of_this_machine_has_a_unit_where_the_user_limits(data, mine, tmp_path):
+    profile, file = made_up(64), tmp_path / "device.json"
+    save(profile, file)
+    timing = Timing(Protocol(imgsz=64), profile, 9.0, True, (), data.nc, "detect")
+    given = {"model": str(mine), "latency": str(file), "max_latency": 9}
+    ms = profile.predict(small(), data.nc, 64)
+    (timed,) = settled(data, [timing], **given).timings
+    assert timed.unit_ms == pytest.approx(ms, rel=1e-4) and not timed.relative and timed.limit == 9.0
+    (elsewhere,) = settled(data, [replace(timing, here=False)], **given).timings
+    assert elsewhere.unit is None
 
 
 def test_a_search_within_it_finds_networks(shapes):

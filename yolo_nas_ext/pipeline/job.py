@@ -428,7 +428,7 @@ def _train_best(job: Job) -> None:
 
 
 def _measure_latency(job: Job) -> str:
-    """Measure the best where the device of a profile is this machine; return what went wrong."""
+    """Measure the best where the device of a profile is this machine; return what to note."""
     wrong, begins = [], job.plan.first.begins
     given = {name: b.definition for name, b in begins.items() if b.definition is not None}
     for timing in job.plan.timings:
@@ -440,6 +440,7 @@ def _measure_latency(job: Job) -> str:
 
         most = max(job.config.confirm, 1)
         wrong.append(latency.measure_best(job.study, timing, most, say=say, given=given))
+        wrong.append(timing.disturbed)
     return "; ".join(dict.fromkeys(filter(None, wrong)))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,7 @@ from yolo_nas_ext.study.study import Study
 from yolo_nas_ext.study.trial import Trial
 
 GROUP = 12  # networks that are measured in turns at once
+SLOW = 0.15  # a unit that takes so much longer than it should says that the machine is disturbed
 UNIT = "unit"  # the name of what takes turns with the networks that are measured, as none has it
 AGAIN = 2  # times that is measured again whose times are far apart
 MOST = 4  # times as many networks are measured, at most, as are to be confirmed
@@ -49,8 +50,10 @@ class Timing:
         task: What the networks do.
         bench: The command of the user's that measures, where that is so.
         name: What its columns are called where there are several devices.
-        unit: The network whose latency the limit is, where nobody gave one: it takes turns with
-            all that are measured, and counts as `limit`.
+        unit: A network that takes turns with all that are measured, if there is one.
+        unit_ms: What it counts as: the limit where its latency is that, else what is predicted.
+        relative: Whether all is relative to it; else only while it takes `SLOW` longer than that.
+        slowed: How many times as long it took, each time that this counted.
     """
 
     protocol: Protocol
@@ -63,6 +66,9 @@ class Timing:
     bench: Bench | None = None
     name: str = ""
     unit: Architecture | None = None
+    unit_ms: float = 0.0
+    relative: bool = False
+    slowed: list[float] = field(default_factory=list, compare=False)
 
     @property
     def metric(self) -> str:
@@ -114,10 +120,20 @@ class Timing:
 
     @property
     def _beside(self) -> str:
-        if self.unit is None:
+        if not self.relative:
             return ""
         said = "; what is measured takes turns with the parent, which counts as"
-        return f"{said} {self.limit:.4g} ms"
+        return f"{said} {self.unit_ms:.4g} ms"
+
+    @property
+    def disturbed(self) -> str:
+        """What to say of a machine that was slower than its profile; nothing where it was not."""
+        if not self.slowed:
+            return ""
+        return (
+            f"other work slows this machine down: it took up to {max(self.slowed):.2g} times as "
+            "long as its profile says, and measured latencies are relative to that"
+        )
 
     def measure(self, networks: Mapping[str, Network]) -> dict[str, Measurement]:
         """Return the measured latency of networks, which take turns, each at its image size.
@@ -125,8 +141,8 @@ class Timing:
         Of another make than those of the space, a network is given by its model definition.
 
         What other work on the machine disturbs is measured again, and the least of it is returned,
-        as such work only adds to it; it can still be an unsteady one. With a `unit` the machine's
-        speed at that moment drops out.
+        as such work only adds to it; it can still be an unsteady one. Of what is relative to a
+        `unit` the machine's speed at that moment drops out.
 
         Raises:
             NASError: For a network that cannot be exported or run.
@@ -149,16 +165,29 @@ class Timing:
             sizes = {name: self._size(network) for name, network in turns.items()}
             whole = {name: self._whole(network) for name, network in turns.items()}
             measured = measure_models(whole, self.protocol, nc=self.nc, task=self.task, sizes=sizes)
-            if self.unit and self.limit:
-                unit = measured.pop(UNIT)
-                measured = {
-                    name: (unit if networks[name] == self.unit else m).beside(unit, self.limit)
-                    for name, m in measured.items()
-                }
+            if self.unit:
+                measured = self._by_unit(networks, measured, measured.pop(UNIT))
             for name, new in measured.items():
                 old = found.get(name, new)
                 found[name] = min(old, new, key=lambda m: (not m.steady, m.own_ms))
         return found
+
+    def _by_unit(
+        self,
+        networks: Mapping[str, Network],
+        measured: Mapping[str, Measurement],
+        unit: Measurement,
+    ) -> dict[str, Measurement]:
+        """Return measurements relative to the unit, where they are to be."""
+        slower = unit.own_ms / self.unit_ms
+        if not self.relative:
+            if slower <= 1 + SLOW:
+                return dict(measured)
+            self.slowed.append(slower)
+        return {
+            name: (unit if networks[name] == self.unit else m).beside(unit, self.unit_ms)
+            for name, m in measured.items()
+        }
 
     def _size(self, network: Network) -> int:
         own = network.imgsz if isinstance(network, Architecture) else network.get("imgsz")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from yolo_nas_ext.config.search import SearchSettings
+from yolo_nas_ext.cost.budget import Budget
 from yolo_nas_ext.errors import NASError, TrialError
 from yolo_nas_ext.estimators.factory import budget_of, parent_network
 from yolo_nas_ext.host import models
@@ -54,9 +55,11 @@ def settle(
         again = _from_parent(config) and bool(config.profiles)
         if not config.limited or again:
             return _latency(config, timings, data, parent, network)
-    if config.limited:
-        return Limited(config, timings)
     budget = budget_of(config, data)
+    if config.limited:
+        known = [network, *(each.network for each in baselines)]
+        unit = next((each for each in known if each is not None), None)
+        return Limited(config, [_beside(timing, unit, budget, config.imgsz) for timing in timings])
     if parent is not None:
         flops = budget.costs(network).flops if network else _counted(config, data, parent)
         of = parent.name
@@ -109,12 +112,23 @@ def _latency(
         said.append(f"{timing.name}{' ' * bool(timing.name)}{how}")
         found.append(limit)
         turns = timing.here and timing.bench is None
-        limited.append(replace(timing, limit=limit, unit=network if turns else None))
+        one = replace(timing, limit=limit)
+        limited.append(replace(one, unit=network, unit_ms=limit, relative=True) if turns else one)
     note = (
         f"max_latency={','.join(f'{limit:.4g}' for limit in found)}, the latency of {parent.name} "
         f"at {network.imgsz or config.imgsz} px ({'; '.join(said)}), as no limit is given; {NONE}"
     )
     return Limited(replace(config, max_latency=tuple(found)), limited, [note])
+
+
+def _beside(timing: Timing, unit: Architecture | None, budget: Budget, imgsz: int) -> Timing:
+    """Return a timing that tells a slow machine by a network whose latency its profile predicts."""
+    profile = timing.profile
+    if unit is None or profile is None or not timing.here or unit.timm:
+        return timing
+    if (unit.imgsz or imgsz) not in profile.sizes:
+        return timing
+    return replace(timing, unit=unit, unit_ms=budget.latency_ms(unit, timing.name))
 
 
 def _counted(config: SearchSettings, data: DataSet, parent: Parent) -> float:

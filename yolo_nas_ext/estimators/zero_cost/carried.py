@@ -71,7 +71,7 @@ class Carried:
         ready = self._tuning.prepared(own) if own else self._tuning.parent()
         assert ready.images is not None
         count = max(LEAST, round(SEEN * (SIDE / ready.images.shape[-1]) ** 2))
-        return replace(ready, images=ready.images[:count])
+        return replace(ready, images=ready.images[:count], memory={})
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ forward pass of either network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -59,44 +59,72 @@ class Pair:
     seen: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
+class Outputs(NamedTuple):
+    """What a source computes of some images.
+
+    Attributes:
+        convolutions: By name (channels, pixels), where the pixels are, and of how large an output.
+        norms: By name what batch norms see.
+    """
+
+    convolutions: dict[str, Wanted]
+    norms: dict[str, Seen]
+
+
 @torch.no_grad()
 def fit(
     model: nn.Module,
     source: nn.Module,
     pairs: Sequence[Pair],
     images: torch.Tensor,
+    known: Outputs | None = None,
+    ridges: Sequence[float] | None = None,
 ) -> int:
     """Fit the convolutions of a model to a source and estimate its batch norms again, in place.
+
+    A convolution that computes what its counterpart does is left as it is, which is seen by what it
+    gives. So the layers before the first change cost their forward pass alone.
 
     Args:
         model: Ultralytics' model, with the weights that the ridge is around.
         source: Ultralytics' model of the source.
         pairs: What is fitted to what.
         images: Images (n, channels, height, width) in 0 to 1, as training sees them.
+        known: What the source computes of them, see `outputs_of`; it is run unless given.
+        ridges: To choose from, by images that were not fitted to; `RIDGES` unless given.
 
     Returns:
         How many convolutions were changed.
     """
-    wanted, known = _outputs(source, pairs, images)
+    known = known or outputs_of(source, images, {pair.theirs for pair in pairs})
+    wanted = {
+        pair.mine: _wanted(pair, known) for pair in pairs if pair.theirs in known.convolutions
+    }
     modules = dict(model.named_modules())
     changed: list[str] = []
 
-    def solve(pair: Pair, module: Any, xs: tuple[torch.Tensor, ...]) -> None:
+    def solve(
+        pair: Pair, module: Any, xs: tuple[torch.Tensor, ...], own: torch.Tensor
+    ) -> torch.Tensor | None:
         y, at, size = wanted.pop(pair.mine)
-        if size != _size(module, xs[0]):  # the same part at another level, such as a context
+        if size != tuple(own.shape[2:]):  # the same part at another level, such as a context
             like.pop(norm_of(pair.mine), None)
-        elif _solve(module, xs[0], y, at, pair.outs[0]):
+            return None
+        if _solve(module, xs[0], own, y, at, pair.outs[0], ridges or RIDGES):
             changed.append(pair.mine)
+        elif module.bias is None:
+            return None
+        return type(module).forward(module, xs[0])  # by the new weights, without the hooks
 
     hooks = [
-        modules[pair.mine].register_forward_pre_hook(partial(solve, pair))
+        modules[pair.mine].register_forward_hook(partial(solve, pair))
         for pair in pairs
-        if isinstance(modules[pair.mine], nn.Conv2d)
+        if isinstance(modules[pair.mine], nn.Conv2d) and pair.mine in wanted
     ]
     like = {norm_of(pair.mine): (norm_of(pair.theirs), pair.outs) for pair in pairs}
 
     def estimate(name: str, norm: Any, xs: tuple[torch.Tensor, ...]) -> None:
-        _estimate(known, like.get(name), norm, xs)
+        _estimate(known.norms, like.get(name), norm, xs)
 
     hooks += [
         norm.register_forward_pre_hook(partial(estimate, name))
@@ -108,33 +136,47 @@ def fit(
     return len(changed)
 
 
-def _outputs(
-    source: nn.Module, pairs: Sequence[Pair], images: torch.Tensor
-) -> tuple[dict[str, Wanted], dict[str, Seen]]:
-    """Return what the counterparts give, and what their norms see."""
-    found: dict[str, Wanted] = {}
-    norms: dict[str, Seen] = {}
-    modules = dict(source.named_modules())
+@torch.no_grad()
+def outputs_of(
+    source: nn.Module, images: torch.Tensor, names: Collection[str] | None = None
+) -> Outputs:
+    """Return what the convolutions of a source give, and what their norms see.
 
-    def note(pair: Pair, _: nn.Module, xs: Any, y: torch.Tensor) -> None:
+    Args:
+        source: Ultralytics' model.
+        images: As of `fit`.
+        names: Of convolutions; all of them unless given.
+    """
+    found = Outputs({}, {})
+    modules = dict(source.named_modules())
+    if names is None:
+        names = [n for n, m in modules.items() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+
+    def note(name: str, _: nn.Module, xs: Any, y: torch.Tensor) -> None:
         if y.ndim == 4:
             image, row, column = at = _places(y.shape)
-            here = y[image, :, row, column].T
-            here = pair.seen(here) if pair.seen else here
-            found[pair.mine] = here[pair.outs[1]], at, (y.shape[2], y.shape[3])
+            size = y.shape[2], y.shape[3]
+            found.convolutions[name] = y[image, :, row, column].T, at, size
 
     def watch(name: str, norm: Any, xs: tuple[torch.Tensor, ...]) -> None:
-        norms[name] = Seen(*_statistics(xs[0]), norm.running_mean, norm.running_var)
+        found.norms[name] = Seen(*_statistics(xs[0]), norm.running_mean, norm.running_var)
 
-    hooks = [modules[pair.theirs].register_forward_hook(partial(note, pair)) for pair in pairs]
+    hooks = [modules[name].register_forward_hook(partial(note, name)) for name in names]
     hooks += [
         modules[name].register_forward_pre_hook(partial(watch, name))
-        for name in {norm_of(pair.theirs) for pair in pairs}
+        for name in {norm_of(name) for name in names}
         if isinstance(modules.get(name), nn.BatchNorm2d)
     ]
     with hooked(source, hooks):
         source(images)
-    return found, norms
+    return found
+
+
+def _wanted(pair: Pair, known: Outputs) -> Wanted:
+    """Return what the outputs that a pair shares are fitted to."""
+    here, at, size = known.convolutions[pair.theirs]
+    here = pair.seen(here) if pair.seen else here
+    return here[pair.outs[1]], at, size
 
 
 def _places(shape: torch.Size) -> Places:
@@ -146,13 +188,6 @@ def _places(shape: torch.Size) -> Places:
     else:
         at = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:PIXELS]
     return at // (height * width), at // width % height, at % width
-
-
-def _size(module: nn.Conv2d, x: torch.Tensor) -> Size:
-    """Return the height and width of what a convolution makes of an activation."""
-    sizes = zip(x.shape[2:], module.padding, module.kernel_size, module.stride, strict=True)
-    height, width = ((side + 2 * int(p) - k) // s + 1 for side, p, k, s in sizes)
-    return height, width
 
 
 def _patches(module: nn.Conv2d, x: torch.Tensor, at: Places) -> torch.Tensor:
@@ -170,26 +205,40 @@ def _patches(module: nn.Conv2d, x: torch.Tensor, at: Places) -> torch.Tensor:
 
 
 def _solve(
-    module: nn.Conv2d, x: torch.Tensor, wanted: torch.Tensor, at: Places, rows: torch.Tensor
+    module: nn.Conv2d,
+    x: torch.Tensor,
+    own: torch.Tensor,
+    wanted: torch.Tensor,
+    at: Places,
+    rows: torch.Tensor,
+    ridges: Sequence[float],
 ) -> bool:
-    """Fit the weights of some outputs; return whether there was anything to fit."""
-    seen = _patches(module, x, at)
-    own = module.weight[rows].flatten(1)
-    xs = seen[rows] if module.groups > 1 else seen.flatten(0, 1)[None]  # (c or 1, inputs, pixels)
-    spelled = "ci,cin->cn" if module.groups > 1 else "ci,zin->cn"
-    rest = wanted - torch.einsum(spelled, own, xs)
-    if module.bias is not None:
-        rest = rest - module.bias[rows, None]
+    """Fit the weights of some outputs; return whether there was anything to fit.
+
+    Args:
+        module: The convolution.
+        x: What it sees.
+        own: What it makes of it.
+        wanted: What it should make of it at some pixels.
+        at: Where these are.
+        rows: The outputs.
+        ridges: As of `fit`.
+    """
+    image, row, column = at
+    rest = wanted - own[image, :, row, column].T[rows]
     level = rest.mean(1, keepdim=True)
     rest = rest - level
     changes = float(rest.pow(2).mean()) > ALIKE * float(wanted.pow(2).mean())
     if changes:
+        seen = _patches(module, x, at)  # below (c or 1, inputs, pixels)
+        xs = seen[rows] if module.groups > 1 else seen.flatten(0, 1)[None]
         middle = xs.mean(2, keepdim=True)
         xs = xs - middle
         if module.groups > 1:
             change = _regressed(*_moments(xs, rest[:, :, None]), RIDGE)[0, :, :, 0]
         else:
-            change = _best(xs[0], rest.T, at[0]).T
+            change = _best(xs[0], rest.T, image, ridges).T
+        spelled = "ci,cin->cn" if module.groups > 1 else "ci,zin->cn"
         level = level - torch.einsum(spelled, change, middle)
         module.weight[rows] += change.reshape(module.weight[rows].shape)
     if module.bias is not None:
@@ -215,22 +264,27 @@ def _regressed(gram: torch.Tensor, wanted: torch.Tensor, *ridges: float) -> torc
     return torch.stack([torch.linalg.solve(gram + ridge * step, wanted) for ridge in ridges])
 
 
-def _best(xs: torch.Tensor, ys: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+def _best(
+    xs: torch.Tensor, ys: torch.Tensor, image: torch.Tensor, ridges: Sequence[float]
+) -> torch.Tensor:
     """Return the weights (inputs, outputs) of the ridge that foretells images it has not seen best.
 
     Args:
         xs: Inputs (inputs, pixels).
         ys: Outputs (pixels, outputs).
         image: Number of each pixel's image.
+        ridges: To choose from.
     """
+    if len(ridges) == 1:
+        return _regressed(*_moments(xs, ys), *ridges)[0]
     held_out = image >= HELD_OUT * (int(image.max()) + 1)
     if not held_out.any() or held_out.all():
         return _regressed(*_moments(xs, ys), RIDGE)[0]
     kept, rest = (_moments(xs[:, part], ys[part]) for part in (~held_out, held_out))
-    errors = (ys[held_out] - xs[:, held_out].T @ _regressed(*kept, *RIDGES)).pow(2).mean((1, 2))
+    errors = (ys[held_out] - xs[:, held_out].T @ _regressed(*kept, *ridges)).pow(2).mean((1, 2))
     share = float(held_out.double().mean())
     gram, wanted = (k + share * (r - k) for k, r in zip(kept, rest, strict=True))
-    return _regressed(gram, wanted, RIDGES[int(errors.argmin())])[0]
+    return _regressed(gram, wanted, ridges[int(errors.argmin())])[0]
 
 
 def _estimate(

@@ -34,7 +34,7 @@ from yolo_nas_ext.host.transfer.counterparts import (
     Repeats,
     counterparts,
 )
-from yolo_nas_ext.host.transfer.regression import Pair, fit
+from yolo_nas_ext.host.transfer.regression import RIDGE, Outputs, Pair, fit, outputs_of
 from yolo_nas_ext.host.transfer.report import Share, Transfer, part_of
 from yolo_nas_ext.network.architecture import Architecture
 from yolo_nas_ext.network.emit import emit
@@ -54,6 +54,9 @@ class Source:
         images: Images (n, channels, size, size) in 0 to 1 that networks are fitted on; see
             `prepare.prepared`.
         repeats: Its blocks' repeats, from the one that matters most.
+        memory: What the model computes of the images, by their size in pixels: of a source that
+            many networks are fitted to, which are told apart by one ridge as well as by the best of
+            several. It is not kept unless given.
     """
 
     architecture: Architecture
@@ -61,6 +64,17 @@ class Source:
     name: str
     images: torch.Tensor | None = field(default=None, repr=False)
     repeats: Repeats = field(default_factory=dict)
+    memory: dict[int, Outputs] | None = field(default=None, repr=False)
+
+    def outputs_at(self, imgsz: int) -> Outputs | None:
+        """Return what is kept of what the model computes at an image size, if anything is."""
+        if self.memory is None:
+            return None
+        images = self.images_at(imgsz)
+        size = images.shape[-1]
+        if size not in self.memory:
+            self.memory[size] = outputs_of(self.model, images)
+        return self.memory[size]
 
     def images_at(self, imgsz: int) -> torch.Tensor:
         """Return the images at a size in pixels; as they are at 0, as of `Architecture.imgsz`."""
@@ -264,7 +278,10 @@ def _fit(
                 pairs.append(Pair(name, part.theirs.name, outs, partial(boxes.sides, bins=bins[1])))
         elif len(part.outs[0]):
             pairs.append(Pair(name, part.theirs.name, part.outs, seen.get(part.mine.output)))
-    return fit(model, source.model, pairs, source.images_at(architecture.imgsz))
+    imgsz = architecture.imgsz
+    images, known = source.images_at(imgsz), source.outputs_at(imgsz)
+    ridges = None if source.memory is None else (RIDGE,)
+    return fit(model, source.model, pairs, images, known, ridges)
 
 
 def _wholes(tensors: Iterable[str], mine: Architecture, theirs: Architecture) -> dict[str, str]:
