@@ -61,7 +61,10 @@ def small(command, cells):
     return re.sub(r"\bdata=cells(/data\.yaml)?(?!\S)", f"data={cells / 'data.yaml'}", command)
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+@pytest.mark.parametrize(
+    "guide",
+    [pytest.param(g, marks=[pytest.mark.slow] * (g.stem == "scans"), id=g.stem) for g in GUIDES],
+)
 @pytest.mark.usefixtures("catalogue")
 def test_a_guide_with_small_budgets(guide, tmp_path, tmp_path_factory, monkeypatch):
     cells = ensure_cells(tmp_path_factory.mktemp("cells"), train=12, val=4, size=64)

@@ -76,6 +76,7 @@ def test_a_killed_trial_goes_on_at_its_rung_and_a_pruned_one_leaves_nothing(tmp_
     assert [f.name for f in weights.parent.rglob("*") if f.is_file()] == ["a.pt"]
 
 
+@pytest.mark.slow
 def test_a_real_training_goes_on_from_all_of_its_weights(tmp_path):
     data = read(draw(tmp_path / "shapes"))
     space = DetectorSpace.load("tiny")

@@ -26,6 +26,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_one_worker_on_ray_searches_as_this_process_does():
     """Also: the estimate's error is the trial's, and a dead worker is tried again, then failed."""
 

@@ -58,7 +58,7 @@ def test_the_same_boxes_are_suppressed_at_every_turn(nc: int) -> None:
     assert torch.equal(suppression.predictions(Boxes(nc, 8400), 1, 640), made)
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+@pytest.mark.parametrize("runtime", [pytest.param("onnx", marks=pytest.mark.slow), "torch"])
 def test_final_boxes_are_those_of_the_branch_that_needs_no_suppression(
     runtime: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,7 +95,9 @@ def test_a_profile_of_this_machine_has_a_unit_where_the_user_limits(data, mine, 
     given = {"model": str(mine), "latency": str(file), "max_latency": 9}
     ms = profile.predict(small(), data.nc, 64)
     (timed,) = settled(data, [timing], **given).timings
-    assert timed.unit_ms == pytest.approx(ms, rel=1e-4) and not timed.relative and timed.limit == 9.0
+    assert (
+        timed.unit_ms == pytest.approx(ms, rel=1e-4) and not timed.relative and timed.limit == 9.0
+    )
     (elsewhere,) = settled(data, [replace(timing, here=False)], **given).timings
     assert elsewhere.unit is None
 

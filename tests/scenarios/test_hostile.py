@@ -154,7 +154,8 @@ if __name__ == "__main__":
 }
 
 
-@pytest.mark.parametrize("kind", ["workers", pytest.param("processes", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["workers", "processes"])
 def test_processes_import_nothing_from_where_the_command_is_typed(tmp_path, root, kind):
     if kind == "processes" and sys.version_info < (3, 11):
         pytest.skip("Python 3.10 cannot be told")

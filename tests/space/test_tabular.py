@@ -40,7 +40,9 @@ def test_an_assignment_stands_for_the_nearest_network(table):
         assert table(values) == table(found)
 
 
-@pytest.mark.parametrize("strategy", [*STRATEGIES, "optuna:tpe"])
+@pytest.mark.parametrize(
+    "strategy", [*STRATEGIES, pytest.param("optuna:tpe", marks=pytest.mark.slow)]
+)
 def test_every_strategy_finds_the_best_in_the_end(table, strategy):
     study = search(table.space, table, strategy=strategy, trials=len(table), seed=0)
     assert len({t.point for t in study.trials}) == len(table)

@@ -120,6 +120,7 @@ def test_an_interrupt_keeps_what_was_found():
     assert found.interrupted and found.population and found.counts["evaluated"] < 10_000
 
 
+@pytest.mark.slow
 def test_the_same_seed_the_same_population_in_another_process():
     code = (
         "import json; from yolo_nas_ext.cost.budget import Budget\n"
@@ -146,7 +147,7 @@ def test_the_same_seed_the_same_population_in_another_process():
 LIMITS = {"max_params": 1e6, "max_flops": 2.5e8, "max_memory": 9e5, "max_layers": 15}
 
 
-@pytest.mark.parametrize("name", ["yolo", "tiny"])
+@pytest.mark.parametrize("name", [pytest.param("yolo", marks=pytest.mark.slow), "tiny"])
 def test_the_final_population_is_within_the_exact_budget(name):
     budget = Budget(LIMITS, 3, 128)
     space = DetectorSpace.load(name).within(budget)

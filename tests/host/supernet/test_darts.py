@@ -124,7 +124,7 @@ def test_networks_that_are_compared_give_the_gradient_of_the_expected_score():
         assert torch.allclose(mine, theirs, atol=1e-6)
 
 
-@pytest.mark.parametrize("end2end", [False, True])
+@pytest.mark.parametrize("end2end", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_predictions_in_training_are_decoded_as_ultralytics_decodes_them(tiny, end2end):
     fixed = {"head.reg_max": 16, "head.end2end": True}
     space = DetectorSpace.load("yolo", fix=fixed) if end2end else tiny
