@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from ultralytics import YOLO
@@ -41,6 +42,7 @@ def test_pictures_come_under_their_names(task, pictures, tmp_path, monkeypatch):
 
 def saved(name, task, folder, **keys):
     """Write a network of Ultralytics' with other keys as ``model.pt``."""
+    torch.manual_seed(0)  # of which the pictures of these tests are seen as something
     definition = {**YOLO(f"{name}.yaml").model.yaml, **keys}
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(definition))
