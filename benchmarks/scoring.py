@@ -22,7 +22,7 @@ from lib import SHARED, Figures, Table, machine, start, targets
 from scipy.stats import spearmanr
 
 from yolo_nas_ext.estimators.training import FineTuning
-from yolo_nas_ext.estimators.zero_cost.carried import LEAST, SEEN, SIDE, apart_from
+from yolo_nas_ext.estimators.zero_cost.carried import apart_from, for_scores
 from yolo_nas_ext.host.dataset import read
 from yolo_nas_ext.host.transfer.weights import Source, load
 from yolo_nas_ext.space.parent import ParentSpace
@@ -43,9 +43,7 @@ def main(given: dict[str, Any]) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "parent.pt"
         tuning.estimate(parent, weights=file)
-        ready = tuning.prepared(load(file))
-    assert ready.images is not None
-    few = ready.images[: max(LEAST, round(SEEN * (SIDE / imgsz) ** 2))]
+        scored = for_scores(tuning.prepared(load(file)))
     space = ParentSpace(parent, "detect", sizes=(imgsz,))
     own = space.origin
     changes = [
@@ -54,8 +52,8 @@ def main(given: dict[str, Any]) -> Figures:
         if isinstance(own[name], int) and min(options) < own[name]
     ]
     ways = {
-        "as a transfer": replace(ready, images=few),
-        "as a score": replace(ready, images=few, memory={}),
+        "as a transfer": replace(scored, memory=None),
+        "as a score": scored,
     }
     table = Table("way          ", "processor s a change")
     scores, seconds = {}, {}

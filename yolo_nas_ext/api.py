@@ -14,7 +14,7 @@ from yolo_nas_ext.executors import check as check_executor
 from yolo_nas_ext.executors import make as make_executor
 from yolo_nas_ext.executors.main_module import check_guard, leave_if_imported
 from yolo_nas_ext.executors.run_trial import Report, metrics_of
-from yolo_nas_ext.loop import NOTHING, run
+from yolo_nas_ext.loop import nothing_left, run
 from yolo_nas_ext.space.choices import ChoiceSpace, Point
 from yolo_nas_ext.strategies import make
 from yolo_nas_ext.study.database import check_url
@@ -141,6 +141,6 @@ def search(
         cost_of=Budget().record,
         executor=make_executor(executor or "local", estimate, jobs, **options),
     )
-    if ended == NOTHING and len(study.trials) < n:
-        say(f"note: the strategy proposed nothing after {len(study.trials)} of {n} trials")
+    if left := nothing_left(ended, study, n):
+        say(f"note: {left}")
     return study

@@ -22,6 +22,13 @@ HOURS, NOTHING = "hours", "nothing proposed"  # why a search ends before its tri
 POLL = 1.0  # seconds between looks at what other processes do
 
 
+def nothing_left(ended: str, study: Study, trials: int, whose: str = "strategy") -> str:
+    """Return what to say of a search that `run` ended with `NOTHING`; nothing of others."""
+    if ended != NOTHING or len(study.trials) >= trials:
+        return ""
+    return f"the {whose} proposed nothing after {len(study.trials)} of {trials} trials"
+
+
 def run(
     study: Study,
     strategy: Strategy,

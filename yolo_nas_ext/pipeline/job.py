@@ -361,12 +361,10 @@ def _spend(job: Job, study: Study, strategy: Strategy, seed: int, **options: Any
         executor=executor(config, job.evaluate),
         **options,
     )
-    if ended == loop.NOTHING and len(study.trials) < plan.trials:
-        whose = "strategy" if study is job.study else "random baseline's strategy"
-        job.notes.append(
-            f"the {whose} proposed nothing after {len(study.trials)} of {plan.trials} trials"
-        )
-        say(f"note: {job.notes[-1]}")
+    whose = "strategy" if study is job.study else "random baseline's strategy"
+    if left := loop.nothing_left(ended, study, plan.trials, whose):
+        job.notes.append(left)
+        say(f"note: {left}")
 
 
 def _confirm(job: Job) -> None:

@@ -68,10 +68,14 @@ class Carried:
     def _parent(self) -> Source:
         """The parent made ready, with few images."""
         own = self._weights
-        ready = self._tuning.prepared(own) if own else self._tuning.parent()
-        assert ready.images is not None
-        count = max(LEAST, round(SEEN * (SIDE / ready.images.shape[-1]) ** 2))
-        return replace(ready, images=ready.images[:count], memory={})
+        return for_scores(self._tuning.prepared(own) if own else self._tuning.parent())
+
+
+def for_scores(ready: Source) -> Source:
+    """Return a parent that was made ready with the few images of a score, and a memory of them."""
+    assert ready.images is not None
+    count = max(LEAST, round(SEEN * (SIDE / ready.images.shape[-1]) ** 2))
+    return replace(ready, images=ready.images[:count], memory={})
 
 
 @torch.no_grad()

@@ -57,6 +57,9 @@ class SupernetTrainer(_Trainer):
         **more: See `LeanMixin`.
     """
 
+    # SGD's fails where some parameters have a momentum and others get their first gradient.
+    fused = (torch.optim.Adam, torch.optim.AdamW)
+
     def __init__(
         self,
         model: Mapping[str, Any],
@@ -112,17 +115,6 @@ class SupernetTrainer(_Trainer):
             self.go_on(saved)
             self.start_epoch = saved["epoch"]
             self.scheduler.last_epoch = self.start_epoch - 1
-
-    def build_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """Build the optimiser of `LeanMixin`, but for the fused step of SGD.
-
-        That fails where some parameters have a momentum and others get their first gradient.
-        """
-        optimizer = super().build_optimizer(*args, **kwargs)
-        if isinstance(optimizer, torch.optim.SGD):
-            for group in optimizer.param_groups:
-                group |= {"fused": False, "foreach": None}
-        return optimizer
 
     def optimizer_step(self) -> None:
         """Step as Ultralytics does, by the gradients of all ranks."""

@@ -51,8 +51,6 @@ Initial = Callable[[torch.nn.Module, Mapping[int, str]], None]
 # The mixin stands in front of Ultralytics' trainer of whichever task.
 _Trainer: Any = object
 
-FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
-
 
 class LeanMixin(_Trainer):
     """Turns a trainer of Ultralytics' into one that only trains and measures once.
@@ -70,6 +68,7 @@ class LeanMixin(_Trainer):
     """
 
     stretches = False  # whether images fill the network's square
+    fused: tuple[type, ...] = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
     def __init__(
         self,
@@ -243,7 +242,7 @@ class LeanMixin(_Trainer):
         On GPUs it is Ultralytics' own, which is measured there and goes with its scaler.
         """
         optimizer = super().build_optimizer(*args, **kwargs)
-        if isinstance(optimizer, FUSED) and self.device.type == "cpu":
+        if isinstance(optimizer, self.fused) and self.device.type == "cpu":
             for group in optimizer.param_groups:
                 group |= {"fused": True, "foreach": False}
         return optimizer

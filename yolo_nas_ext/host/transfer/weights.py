@@ -66,11 +66,10 @@ class Source:
     repeats: Repeats = field(default_factory=dict)
     memory: dict[int, Outputs] | None = field(default=None, repr=False)
 
-    def outputs_at(self, imgsz: int) -> Outputs | None:
-        """Return what is kept of what the model computes at an image size, if anything is."""
+    def outputs_of(self, images: torch.Tensor) -> Outputs | None:
+        """Return what is kept of what the model computes of `images_at` a size, if anything is."""
         if self.memory is None:
             return None
-        images = self.images_at(imgsz)
         size = images.shape[-1]
         if size not in self.memory:
             self.memory[size] = outputs_of(self.model, images)
@@ -278,10 +277,9 @@ def _fit(
                 pairs.append(Pair(name, part.theirs.name, outs, partial(boxes.sides, bins=bins[1])))
         elif len(part.outs[0]):
             pairs.append(Pair(name, part.theirs.name, part.outs, seen.get(part.mine.output)))
-    imgsz = architecture.imgsz
-    images, known = source.images_at(imgsz), source.outputs_at(imgsz)
+    images = source.images_at(architecture.imgsz)
     ridges = None if source.memory is None else (RIDGE,)
-    return fit(model, source.model, pairs, images, known, ridges)
+    return fit(model, source.model, pairs, images, source.outputs_of(images), ridges)
 
 
 def _wholes(tensors: Iterable[str], mine: Architecture, theirs: Architecture) -> dict[str, str]:
